@@ -1,0 +1,152 @@
+"""Group commit: records appended while the disk is busy share the next sync, and each is acknowledged after it.
+
+One thread writes; the event loop never blocks on the disk. Records become durable in the order of their appending,
+so a durable record means that every earlier one is durable too, those aside that failed with `LogFull`.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from areal_mesh.replay.segments import Location, LogFull, Record, SegmentStore
+
+# A commit ends here: past some MB one sync costs little beside the writing, and the first in it should not wait long.
+_COMMIT_BYTES = 16 << 20
+_CLOSE_SECONDS = 30.0
+
+
+class LogBroken(Exception):
+    """A write or sync failed, so what the disk holds is unknown until the log is opened again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Append:
+    kind: int
+    parts: tuple[bytes, ...]
+    done: Future[Location] = field(default_factory=Future)
+
+    @property
+    def length(self) -> int:
+        return sum(map(len, self.parts))
+
+
+class DurableLog:
+    """A log of opaque records in one folder."""
+
+    def __init__(self, directory: Path, segment_bytes: int, first: int, visit: Callable[[Record], None]) -> None:
+        """Opens the log and calls `visit` with each record from segment `first` on. Blocks.
+
+        Raises:
+            CorruptLog: what was durable is damaged.
+        """
+        self._directory = directory
+        self._segments = SegmentStore(directory, segment_bytes)
+        self._segments.recover(first, visit)
+        self._queue: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._refusal: Exception | None = None
+        self._commits = 0
+        self._thread = threading.Thread(target=self._write, name=f"log {directory.name}", daemon=True)
+        self._thread.start()
+
+    def append(self, kind: int, parts: Sequence[bytes]) -> Future[Location]:
+        """Appends a record of `kind` 1 to 255, its payload in parts; the future is done when it is durable.
+
+        The future fails with LogFull (this record alone is not stored) or LogBroken.
+
+        Raises:
+            LogBroken: the log is broken or closed.
+        """
+        item = _Append(kind, tuple(parts))
+        with self._lock:
+            if self._refusal is not None:
+                raise self._refusal
+            self._queue.put(item)
+        return item.done
+
+    def read(self, location: Location) -> bytes:
+        """The payload of a durable record. Blocks; raises as `SegmentStore.read`."""
+        return self._segments.read(location)
+
+    def delete_through(self, number: int) -> None:
+        """Deletes sealed segments up to `number`, which must be lower than one a durable record lies in. Blocks."""
+        self._segments.delete_through(number)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes that the log's files take."""
+        return self._segments.bytes_on_disk
+
+    @property
+    def commits(self) -> int:
+        """Syncs so far: appends divided by these is the size of a group commit."""
+        return self._commits
+
+    def close(self) -> None:
+        """Makes what was appended durable and closes. Blocks.
+
+        Raises:
+            LogBroken: the disk did not finish in time.
+        """
+        with self._lock:
+            if self._refusal is None:
+                self._refusal = LogBroken(f"the log in {self._directory} is closed")
+                self._queue.put(None)
+        self._thread.join(_CLOSE_SECONDS)
+        if self._thread.is_alive():
+            raise LogBroken(f"the disk of {self._directory} has not finished writing in {_CLOSE_SECONDS:.0f} s")
+
+    def _write(self) -> None:
+        last = False
+        while not last:
+            batch, last = self._take()
+            try:
+                self._commit(batch)
+                if last:
+                    self._segments.close()
+            except BaseException as error:
+                self._break(error, batch)
+                if not isinstance(error, OSError):
+                    raise
+                return
+
+    def _take(self) -> tuple[list[_Append], bool]:
+        """The next records to commit together, and whether they are the last."""
+        batch: list[_Append] = []
+        taken = 0
+        while taken < _COMMIT_BYTES and not (batch and self._queue.empty()):
+            item = self._queue.get()
+            if item is None:
+                return batch, True
+            if item.done.set_running_or_notify_cancel():
+                batch.append(item)
+                taken += item.length
+        return batch, False
+
+    def _commit(self, batch: list[_Append]) -> None:
+        durable: list[tuple[_Append, Location]] = []
+        for item in batch:
+            try:
+                durable.append((item, self._segments.write(item.kind, item.parts)))
+            except LogFull as error:
+                item.done.set_exception(error)
+        self._segments.sync()
+        self._commits += 1
+        for item, location in durable:
+            item.done.set_result(location)
+
+    def _break(self, cause: BaseException, batch: list[_Append]) -> None:
+        broken = LogBroken(f"the log in {self._directory} cannot be written: {cause}")
+        broken.__cause__ = cause
+        with self._lock:
+            self._refusal = broken
+        while not self._queue.empty():
+            item = self._queue.get()
+            if item is not None and item.done.set_running_or_notify_cancel():
+                batch.append(item)
+        for item in batch:
+            if not item.done.done():
+                item.done.set_exception(broken)

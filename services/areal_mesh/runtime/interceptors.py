@@ -1,0 +1,123 @@
+"""Server interceptors: roles, deadlines, metrics, and errors that tell a caller no more than they should.
+
+Each wraps a call in an asynchronous context: `around(method, context)` runs before the handler, and sees what the
+handler raises. The outermost is `ObservationInterceptor`, so that it also counts what the others refuse.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from prometheus_client import Counter, Histogram
+
+from areal_mesh.runtime.channels import ROLE_KEY
+from areal_mesh.runtime.errors import MeshError, permission_denied
+from areal_mesh.runtime.methods import method_rules
+
+_CALLS = Counter("areal_mesh_rpc_calls_total", "Calls served", ["method", "code"])
+_SECONDS = Histogram("areal_mesh_rpc_seconds", "Time to serve a call", ["method"])
+_LOG = structlog.get_logger("rpc")
+
+Around = Callable[[str, Any], AbstractAsyncContextManager[None]]
+
+
+class _AroundInterceptor(grpc.aio.ServerInterceptor):
+    """Runs unary and server-streaming handlers inside `around(method, context)`."""
+
+    def around(self, method: str, context: Any) -> AbstractAsyncContextManager[None]:
+        raise NotImplementedError(f"{type(self).__name__} has to say what it does around a call")
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith("/areal_mesh."):
+            return handler
+        if handler.request_streaming:
+            return handler
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                _streaming(handler.unary_stream, method, self.around),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            _unary(handler.unary_unary, method, self.around),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+
+def _unary(behaviour: Callable[..., Any], method: str, around: Around) -> Callable[..., Any]:
+    async def call(request: Any, context: Any) -> Any:
+        async with around(method, context):
+            return await behaviour(request, context)
+
+    return call
+
+
+def _streaming(behaviour: Callable[..., Any], method: str, around: Around) -> Callable[..., Any]:
+    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+        async with around(method, context):
+            async for response in behaviour(request, context):
+                yield response
+
+    return call
+
+
+class ObservationInterceptor(_AroundInterceptor):
+    """Counts and times calls; sends a `MeshError` as its status, and anything else as INTERNAL without its text."""
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Any) -> AsyncIterator[None]:
+        started = time.perf_counter()
+        code = grpc.StatusCode.OK
+        try:
+            yield
+        except MeshError as error:
+            code = error.code
+            await context.abort(error.code, error.message, error.trailing_metadata())
+        except grpc.aio.AbortError:
+            code = grpc.StatusCode.ABORTED
+            raise
+        except Exception as error:  # noqa: BLE001 the one place where any fault becomes a status
+            code = grpc.StatusCode.INTERNAL
+            _LOG.error("call failed", method=method, exc_info=error)
+            await context.abort(code, f"internal error in {method}; its cause is in the service's log")
+        finally:
+            _CALLS.labels(method, code.name).inc()
+            _SECONDS.labels(method).observe(time.perf_counter() - started)
+
+
+class RoleInterceptor(_AroundInterceptor):
+    """Refuses callers whose role the method's `allowed_roles` does not name."""
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Any) -> AsyncIterator[None]:
+        rules = method_rules().get(method)
+        if rules is not None and rules.roles:
+            role = caller_role(context)
+            if role not in rules.roles:
+                raise permission_denied(f"{method} is for {', '.join(sorted(rules.roles))}; the caller is {role}")
+        yield
+
+
+class DeadlineInterceptor(_AroundInterceptor):
+    """Refuses calls without a deadline, streams aside: a call that nobody waits for is never worked on for ever."""
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Any) -> AsyncIterator[None]:
+        if context.time_remaining() is None and caller_role(context) != "client":
+            raise MeshError(grpc.StatusCode.INVALID_ARGUMENT, f"{method} was called without a deadline; set `timeout=`")
+        yield
+
+
+def caller_role(context: Any) -> str:
+    """The role that the caller states; a caller that states none is a client (a person's tool)."""
+    for key, value in context.invocation_metadata() or ():
+        if key == ROLE_KEY:
+            return str(value)
+    return "client"

@@ -1,0 +1,149 @@
+"""The life of a service process: bind, start, register, run, drain; and what its last log line says when it fails."""
+
+import asyncio
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+from prometheus_client import start_http_server
+
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.membership import HeartbeatOrders, HeartbeatReport, Membership, wait_until
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.settings import RunSettings
+
+EXIT_CRASHED = 1
+# EX_CONFIG: starting again would fail in the same way, so that a supervisor does not try.
+EXIT_CANNOT_START = 78
+_LOG = structlog.get_logger("service")
+
+
+@dataclass
+class ServiceContext:
+    """What a service is built from.
+
+    `controller` is the controller's host:port; `draining` is set once the service is to drain.
+    """
+
+    settings: RunSettings
+    identity: Identity
+    controller: str
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def run_directory(self) -> Path:
+        """Folder of the run."""
+        return self.settings.run_directory
+
+
+class Service(Protocol):
+    """What a service is to its host."""
+
+    transfer_ranks: int
+    """Ranks it adds to the weight broadcast; 0 for all but generators."""
+
+    def attach(self, server: MeshServer) -> None:
+        """Adds its servicers."""
+
+    async def start(self) -> None:
+        """Gets ready to serve; the port is bound already. Raises StartupError where a second try is useless."""
+
+    async def run(self, draining: asyncio.Event) -> None:
+        """Works until done, or until `draining` is set and what is in flight has ended."""
+
+    def report(self) -> HeartbeatReport:
+        """What the next heartbeat says; must return at once."""
+
+    def lose_groups(self, group_ids: tuple[str, ...]) -> None:
+        """These leases are no longer this member's."""
+
+    async def close(self) -> None:
+        """Frees what `start` took."""
+
+
+def run_service(context_of: Callable[[], ServiceContext], build: Callable[[ServiceContext], Service]) -> int:
+    """Runs a service to its end; returns the process's exit code. The last line on standard error is the cause."""
+    identity = "service"
+    try:
+        context = context_of()
+        identity = context.identity.service_id
+        asyncio.run(_host(context, build))
+    except StartupError as error:
+        print(f"areal-mesh {identity}: cannot start: {error}", file=sys.stderr, flush=True)
+        return EXIT_CANNOT_START
+    except BaseExceptionGroup as group:
+        return _crashed(identity, _first_cause(group))
+    except Exception as error:  # noqa: BLE001 the process ends here, with its cause on the last line
+        return _crashed(identity, error)
+    return 0
+
+
+def _crashed(identity: str, error: BaseException) -> int:
+    if isinstance(error, StartupError):
+        print(f"areal-mesh {identity}: cannot start: {error}", file=sys.stderr, flush=True)
+        return EXIT_CANNOT_START
+    traceback.print_exception(error, file=sys.stderr)
+    _LOG.error("service ended by an exception", error=repr(error))
+    print(f"areal-mesh {identity}: ended by {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return EXIT_CRASHED
+
+
+def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first_cause(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def _host(context: ServiceContext, build: Callable[[ServiceContext], Service]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, context.draining.set)
+    section = context.settings.service(context.identity.role)
+    if section.metrics_port is not None:
+        start_http_server(section.metrics_port, addr=section.listen.rsplit(":", 1)[0])
+    server = MeshServer(section.listen)
+    service = build(context)
+    service.attach(server)
+    port = await server.start()
+    try:
+        await service.start()
+        await server.set_serving(True)
+        host = section.advertise or section.listen.rsplit(":", 1)[0]
+        _LOG.info("serving", address=f"{host}:{port}", incarnation=context.identity.incarnation)
+        await _serve(context, service, f"{host}:{port}")
+    finally:
+        await server.stop(grace_seconds=1.0)
+        await service.close()
+
+
+async def _serve(context: ServiceContext, service: Service, address: str) -> None:
+    if context.identity.role == "controller":
+        await service.run(context.draining)
+        return
+    membership = Membership(context.controller, context.identity)
+    try:
+        await membership.register(address, service.report().policy_version, service.transfer_ranks)
+        finished = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_beat(context, service, membership, finished))
+            await service.run(context.draining)
+            finished.set()
+        await membership.deregister("drained" if context.draining.is_set() else "done")
+    finally:
+        await membership.close()
+
+
+async def _beat(context: ServiceContext, service: Service, membership: Membership, finished: asyncio.Event) -> None:
+    while not finished.is_set():
+        orders: HeartbeatOrders = await membership.beat(service.report())
+        if orders.lost_group_ids:
+            service.lose_groups(orders.lost_group_ids)
+        if orders.drain and not context.draining.is_set():
+            _LOG.info("the controller asks to drain")
+            context.draining.set()
+        await wait_until(finished, membership.interval_seconds)

@@ -1,0 +1,32 @@
+"""Settings of a run: one pydantic model a service, TOML presets, `--set` on top, errors that say what would do.
+
+Importable with the base install; nothing here knows torch.
+"""
+
+from areal_mesh.runtime.settings.algorithm import AlgorithmSettings, StageSettings
+from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
+from areal_mesh.runtime.settings.load import SettingsError, load_settings, preset_names
+from areal_mesh.runtime.settings.run import RunSettings
+from areal_mesh.runtime.settings.services import (
+    ControllerSettings,
+    GeneratorSettings,
+    LearnerSettings,
+    ReplaySettings,
+    VerifierSettings,
+)
+
+__all__ = [
+    "AlgorithmSettings",
+    "ControllerSettings",
+    "GeneratorSettings",
+    "LearnerSettings",
+    "ModelSettings",
+    "PromptSettings",
+    "ReplaySettings",
+    "RunSettings",
+    "SettingsError",
+    "StageSettings",
+    "VerifierSettings",
+    "load_settings",
+    "preset_names",
+]

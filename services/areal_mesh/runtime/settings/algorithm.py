@@ -1,0 +1,75 @@
+"""The recipe: stages, sampling, reward, and the two knobs of asynchrony. Defaults are AReaL v0.1.1's."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from areal_mesh.runtime.settings.base import Settings, Share
+
+
+class StageSettings(Settings):
+    """One context stage. It ends after `max_steps`; earlier by rule, once `min_steps` are done."""
+
+    name: str = Field(min_length=1)
+    max_response_tokens: int = Field(gt=0)
+    """Response limit of groups leased in this stage."""
+    max_steps: int = Field(gt=0)
+    min_steps: int = Field(default=0, ge=0)
+    """No rule ends the stage before this many steps; 0 with no rule set means `max_steps` alone decides."""
+    end_when_truncated_above: Share | None = None
+    """Ends when the mean truncated share of the last `window` steps is above this: the limit is too short."""
+    end_when_truncated_below: Share | None = None
+    """Ends when that share is below this: responses fit, and more context changes nothing here."""
+    end_when_reward_gain_below: float | None = None
+    """Ends when the mean reward of the last `window` steps is less than this above that of the `window` before."""
+    window: int = Field(default=10, gt=0)
+    restart_optimizer: bool = True
+    restart_reference: bool = True
+    """Whether the optimizer, with its warm-up, and the KL reference start anew when the stage is entered."""
+
+    @model_validator(mode="after")
+    def _steps_agree(self) -> Self:
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"min_steps = {self.min_steps} is more than max_steps = {self.max_steps}; lower it")
+        return self
+
+
+class AlgorithmSettings(Settings):
+    """Proximal policy optimisation without a critic, gamma = lambda = 1 (AReaL v0.1)."""
+
+    batch_groups: int = Field(default=1024, gt=0)
+    """Prompts a step."""
+    responses: int = Field(default=8, gt=0)
+    """Responses to each prompt: the group's size."""
+    temperature: float = Field(default=0.6, gt=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_staleness: int = Field(default=1, ge=0)
+    """Bound: learner's version less the oldest version in a group. 0 is the synchronous loop."""
+    sync_every: int = Field(default=1, gt=0)
+    """Pacing: every n-th version is published."""
+    objective: Literal["ppo", "decoupled_ppo"] = "decoupled_ppo"
+    behaviour_weight_cap: float | None = Field(default=None, gt=0)
+    """Decoupled objective: tokens whose pi_prox / pi_behav is over this are masked; none are where it is left out."""
+    clip: float = Field(default=0.2, gt=0, lt=1)
+    minibatches: int = Field(default=4, gt=0)
+    kl_coefficient: float = Field(default=0.001, ge=0)
+    reward_scale: float = 5.0
+    reward_bias: float = 0.0
+    """Reward = (s - bias) * scale, s = +1 for a correct response and -1 for an incorrect one."""
+    reward_clip: float = Field(default=20.0, gt=0)
+    shuffle_rewards: bool = False
+    """Control experiment: rewards of a batch are shuffled among its responses, so that there is nothing to learn."""
+
+    @model_validator(mode="after")
+    def _pacing_within_bound(self) -> Self:
+        if self.sync_every > self.max_staleness + 1:
+            raise ValueError(
+                f"sync_every = {self.sync_every} with max_staleness = {self.max_staleness}: groups would be too old "
+                f"before the next publish; set sync_every to at most {self.max_staleness + 1}"
+            )
+        if self.max_staleness > 0 and self.objective == "ppo":
+            raise ValueError(
+                f'objective = "ppo" with max_staleness = {self.max_staleness}: stale rollouts need '
+                'objective = "decoupled_ppo", or max_staleness = 0'
+            )
+        return self

@@ -1,0 +1,38 @@
+"""Where the model and the prompts come from."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from areal_mesh.runtime.settings.base import Settings
+
+_PREPARED = Path(".cache")
+
+
+class ModelSettings(Settings):
+    """The model that is trained."""
+
+    folder: Path
+    """Hugging Face folder. Where `recipe` is set it is made on first use."""
+    recipe: Literal["", "arithmetic", "smollm2"] = ""
+    """How the folder is made if it is missing: a small model warm-started on worked arithmetic, or SmolLM2-135M
+    out of its Python package. Empty: the folder has to exist."""
+    seed: int = Field(default=1, ge=0)
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+class PromptSettings(Settings):
+    """The problems, one JSON object a line: `id`, `problem`, `answer` (a string or several), `source`."""
+
+    file: Path
+    count: int = Field(default=0, ge=0)
+    """Of a file that the `arithmetic` recipe makes: how many problems. Of any other: the first so many; 0 for all."""
+    max_prompt_tokens: int = Field(default=2048, gt=0)
+    """Longer prompts are filtered."""
+    template: str = "chat"
+    """`chat`: the tokenizer's chat template with one user message; else literal text with `{problem}` in it."""
+    instruction: str = ""
+    """Appended to the problem, after a line feed."""
+    shuffle: bool = True
+    """Each epoch in an order of its own, by the run's seed."""

@@ -1,0 +1,88 @@
+"""The whole settings of a run, and what has to hold between its parts."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from areal_mesh.runtime.settings.algorithm import AlgorithmSettings, StageSettings
+from areal_mesh.runtime.settings.base import Settings
+from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
+from areal_mesh.runtime.settings.services import (
+    ControllerSettings,
+    GeneratorSettings,
+    LearnerSettings,
+    ReplaySettings,
+    ServiceSettings,
+    VerifierSettings,
+)
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+class RunSettings(Settings):
+    """Everything a run is made of. One file; each service reads its own section."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run; its directory is `directory`/`name`."""
+    directory: Path = Path("runs")
+    seed: int = Field(default=1, ge=0)
+    plaintext_beyond_loopback: bool = False
+    """Allows addresses other than loopback without TLS: only inside a network that is trusted."""
+    stages: list[StageSettings] = Field(min_length=1)
+    algorithm: AlgorithmSettings = AlgorithmSettings()
+    model: ModelSettings
+    prompts: PromptSettings
+    controller: ControllerSettings = ControllerSettings()
+    generator: GeneratorSettings = GeneratorSettings()
+    verifier: VerifierSettings = VerifierSettings()
+    replay: ReplaySettings = ReplaySettings()
+    learner: LearnerSettings = LearnerSettings()
+
+    @property
+    def run_directory(self) -> Path:
+        """Folder in which everything of the run lies."""
+        return self.directory / self.name
+
+    @property
+    def planned_steps(self) -> int:
+        """Steps of the whole schedule at most."""
+        return sum(stage.max_steps for stage in self.stages)
+
+    @property
+    def longest_response(self) -> int:
+        """Largest response limit of all stages, in tokens."""
+        return max(stage.max_response_tokens for stage in self.stages)
+
+    def service(self, role: str) -> ServiceSettings:
+        """The section of a role."""
+        section = getattr(self, role)
+        assert isinstance(section, ServiceSettings), role
+        return section
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stages: the names {names} are not all different; rename one")
+        if self.generator.transport != self.learner.transport:
+            raise ValueError(
+                f"generator.transport = {self.generator.transport} but learner.transport = {self.learner.transport}; "
+                "both ends of a broadcast use the same"
+            )
+        if self.learner.transport == "nccl" and "cpu" in (self.learner.device, self.generator.device):
+            raise ValueError('learner.transport = "nccl" needs device = "cuda" on both ends; on CPU use "gloo"')
+        if self.algorithm.batch_groups * self.algorithm.responses < self.algorithm.minibatches:
+            raise ValueError(
+                f"algorithm.minibatches = {self.algorithm.minibatches} is more than the "
+                f"{self.algorithm.batch_groups * self.algorithm.responses} responses of a batch; lower it"
+            )
+        if not self.plaintext_beyond_loopback:
+            for role in ("controller", "generator", "verifier", "replay", "learner"):
+                host = self.service(role).listen.rsplit(":", 1)[0]
+                if host not in LOOPBACK:
+                    raise ValueError(
+                        f"{role}.listen = {self.service(role).listen} is beyond loopback in plain text; "
+                        "listen on 127.0.0.1, or set plaintext_beyond_loopback = true inside a trusted network"
+                    )
+        return self

@@ -1,0 +1,122 @@
+"""Settings of the five services, one model each."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from areal_mesh.runtime.settings.base import Seconds, Settings
+
+_ADDRESS = r"^[^\s:]+:\d{1,5}$"
+
+
+class ServiceSettings(Settings):
+    """What every service has."""
+
+    listen: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
+    """host:port to serve on; port 0 takes a free one, which registration makes known."""
+    advertise: str = Field(default="", pattern=r"^$|^[^\s:]+$")
+    """Host under which others reach the service; empty: the host of `listen`."""
+    cores: list[int] | None = None
+    """Cores the process is pinned to; left out, the scheduler decides."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the Prometheus endpoint; left out, there is none."""
+    drain_seconds: Seconds = 20.0
+    """Longest time for what is in flight at a drain."""
+
+    @field_validator("listen")
+    @classmethod
+    def _port_in_range(cls, value: str) -> str:
+        if int(value.rsplit(":", 1)[1]) > 65535:
+            raise ValueError("the port is over 65535")
+        return value
+
+
+class ControllerSettings(ServiceSettings):
+    """Membership, leases, publishing."""
+
+    listen: str = Field(default="127.0.0.1:7400", pattern=_ADDRESS)
+    heartbeat_seconds: Seconds = 1.0
+    lease_seconds: Seconds = 10.0
+    """A member silent for this long is lost; its leases are issued again."""
+    group_attempts: int = Field(default=3, gt=0)
+    """How often a group's generation may fail before the group ends as failed."""
+    prepare_seconds: Seconds = 30.0
+    transfer_seconds: Seconds = 60.0
+    publish_attempts: int = Field(default=3, gt=0)
+    checksums: Literal["always", "never"] = "always"
+    """Whether digests of learner and generators are compared after each publish."""
+
+
+class GeneratorSettings(ServiceSettings):
+    """vLLM and the rollout loop."""
+
+    device: Literal["cpu", "cuda"] = "cuda"
+    max_groups_in_flight: int = Field(default=64, gt=0)
+    """Leases held at once; the KV-cache use adapts it downwards."""
+    max_sequences: int = Field(default=256, gt=0)
+    """vLLM's max_num_seqs."""
+    kv_cache_gib: float = Field(default=2.0, gt=0)
+    """On CPU: memory for the KV cache."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    tensor_parallel_size: int = Field(default=1, gt=0)
+    data_parallel_size: int = Field(default=1, gt=0)
+    enforce_eager: bool = True
+    """Without torch.compile and CUDA graphs: starts sooner, and on CPU a small model runs no slower."""
+    transport: Literal["gloo", "nccl"] = "nccl"
+    verify_seconds: Seconds = 60.0
+    verify_attempts: int = Field(default=3, gt=0)
+    append_seconds: Seconds = 60.0
+
+
+class VerifierSettings(ServiceSettings):
+    """Grading."""
+
+    protocol: Literal["qwen", "strict_qwen"] = "qwen"
+    workers: int = Field(default=2, gt=0)
+    """Worker processes for algebra."""
+    answer_seconds: Seconds = 1.0
+    """Deadline of one answer in a worker."""
+    queue_items: int = Field(default=4096, gt=0)
+    cache_items: int = Field(default=65536, ge=0)
+    reward_terms: list[str] = []
+    """Further terms of the reward, by entry point name (group `areal_mesh.reward_terms`)."""
+
+
+class ReplaySettings(ServiceSettings):
+    """The durable log of rollouts."""
+
+    waiting_bytes: int = Field(default=1 << 30, gt=0)
+    """Most bytes of groups waiting to be drawn; beyond it generators wait."""
+    segment_bytes: int = Field(default=64 << 20, ge=1 << 20)
+
+
+class LearnerSettings(ServiceSettings):
+    """PPO updates, checkpoints, and the sending end of a publish."""
+
+    device: Literal["cpu", "cuda"] = "cuda"
+    transport: Literal["gloo", "nccl"] = "nccl"
+    ranks: int = Field(default=1, gt=0)
+    """Processes that share the model by FSDP2."""
+    threads: int | None = Field(default=None, gt=0)
+    """torch threads of a rank on CPU; left out, one for each core it is pinned to."""
+    learning_rate: float = Field(default=1e-5, gt=0, le=1)
+    warmup_share: float = Field(default=0.02, ge=0, le=1)
+    """Share of the stage's optimizer steps over which the learning rate rises."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    epsilon: float = Field(default=1e-5, gt=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    max_tokens_per_micro_batch: int = Field(default=16384, gt=0)
+    checkpoint_every: int = Field(default=10, gt=0)
+    """Steps between checkpoints."""
+    checkpoints_kept: int = Field(default=2, gt=0)
+    export_every: int = Field(default=0, ge=0)
+    """Steps between exports in Hugging Face format; 0 exports at the end alone."""
+    interface: str = "lo"
+    """Network interface of the broadcast (Gloo advertises loopback otherwise)."""
+    draw_seconds: Seconds = 30.0
+
+    initial_folder: Path | None = None
+    """Start weights other than `model.folder`."""

@@ -1,0 +1,138 @@
+r"""Finding the answer that a response states.
+
+Order: the last balanced `\boxed`; then the last "the answer is" or "final answer is"; then the last
+`<answer>` tag; then, where the caller asks for it, the last number. Time is linear in the response's length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from areal_mesh.verifier import limits
+
+_BOX = re.compile(r"\\f?boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])")
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+_STATED = re.compile(r"\b(?:final )?answer(?: is|:)[ \t]*:?", re.IGNORECASE)
+_TAG_OPEN = "<answer>"
+_TAG_CLOSE = "</answer>"
+_NUMBER = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})")
+_SENTENCE_END = re.compile(r"\.(?=\s|$)|\n")
+_BETWEEN_BOXES = re.compile(
+    r"(?:[\s$,;.]|\\[\])(,;]|\\q?quad(?![a-zA-Z])|\\text\s?\{|\}|\band\b|\bor\b|\*)*", re.IGNORECASE
+)
+_JOINS = re.compile(r"[,;]|\band\b|\bor\b", re.IGNORECASE)
+
+
+def extract_answer(response: str, *, last_number: bool = False) -> str | None:
+    """The answer as the response states it, stripped; None where it states none."""
+    for content, _, _ in _boxes_from_the_end(response):
+        return content.strip()
+    for find in (_after_statement, _inside_tag):
+        found = find(response)
+        if found:
+            return found
+    return _last_number(response) if last_number else None
+
+
+def joined_boxes(response: str) -> str | None:
+    r"""The answers of adjacent boxes as one list: `\boxed{1} and \boxed{2}` is `1, 2`.
+
+    Only boxes with nothing but a comma, "and", "or" or layout between them are joined, because a box elsewhere
+    is an intermediate result. None where the last box stands alone.
+    """
+    contents: list[str] = []
+    next_start = -1
+    for content, start, end in _boxes_from_the_end(response):
+        if contents:
+            between = response[end:next_start]
+            if len(between) > 60 or not _BETWEEN_BOXES.fullmatch(between) or not _JOINS.search(between):
+                break
+        contents.append(content.strip())
+        next_start = start
+        if len(contents) > limits.LIST_ITEMS:
+            return None
+    return ", ".join(reversed(contents)) if len(contents) > 1 else None
+
+
+def _boxes_from_the_end(response: str) -> Iterator[tuple[str, int, int]]:
+    """Balanced boxes as (content, start, end), the last first.
+
+    A box is searched for its end only up to the start of the box after it: where that one had no end, this one
+    cannot enclose it and be balanced. So no character is read twice.
+    """
+    stop = len(response)
+    unbalanced = 0
+    bound = len(response)
+    while unbalanced < limits.UNBALANCED_BOXES:
+        start = _last_box_start(response, bound)
+        if start < 0:
+            return
+        bound = start
+        match = _BOX.match(response, start)
+        if match is None:
+            continue
+        found = _box_content(response, match.end(), stop)
+        if found is None:
+            unbalanced += 1
+        else:
+            yield found[0], start, found[1]
+        stop = start
+
+
+def _last_box_start(response: str, bound: int) -> int:
+    return max(response.rfind(r"\boxed", 0, bound), response.rfind(r"\fbox", 0, bound))
+
+
+def _box_content(response: str, start: int, stop: int) -> tuple[str, int] | None:
+    while start < stop and response[start].isspace():
+        start += 1
+    if start >= stop:
+        return None
+    if response[start] != "{":
+        end = min(stop, start + 64)
+        bare = re.split(r"[$\n]", response[start:end], maxsplit=1)[0]
+        return (bare.rstrip(". "), start + len(bare)) if bare.strip() else None
+    depth = 0
+    # Twice the longest readable answer: what is longer is given up as unbalanced.
+    for match in _BRACES.finditer(response, start, min(stop, start + 2 * limits.ANSWER_CHARS)):
+        brace = match.group()
+        if brace == "{":
+            depth += 1
+        elif brace == "}":
+            depth -= 1
+            if depth == 0:
+                return response[start + 1 : match.start()], match.end()
+    return None
+
+
+def _after_statement(response: str) -> str | None:
+    tail = response[-4 * limits.ANSWER_CHARS :]
+    last = None
+    for last in _STATED.finditer(tail):
+        pass
+    if last is None:
+        return None
+    stated = tail[last.end() :].lstrip(" \t\n:*")
+    end = _SENTENCE_END.search(stated)
+    if end is not None:
+        stated = stated[: end.start()]
+    stated = stated.split("</answer>", 1)[0]
+    return stated.strip().strip("*").strip() or None
+
+
+def _inside_tag(response: str) -> str | None:
+    start = response.rfind(_TAG_OPEN)
+    if start < 0:
+        return None
+    start += len(_TAG_OPEN)
+    end = response.find(_TAG_CLOSE, start)
+    content = response[start:] if end < 0 else response[start:end]
+    return content.strip() or None
+
+
+def _last_number(response: str) -> str | None:
+    last = None
+    for last in _NUMBER.finditer(response[-4 * limits.ANSWER_CHARS :].replace(",", "")):
+        pass
+    return last.group() if last is not None else None

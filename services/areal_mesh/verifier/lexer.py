@@ -1,0 +1,296 @@
+r"""Answers as tokens: LaTeX and plain spelling become one spelling here.
+
+Layout disappears, synonyms (`\dfrac`, `\leq`, `*`) become one token, number literals take their thousands
+separators in, and the contents of `\text` become words. The time taken is linear in the answer's length.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from areal_mesh.verifier import limits
+from areal_mesh.verifier.nodes import Unparsed
+from areal_mesh.verifier.vocabulary import (
+    FONT_COMMANDS,
+    JOINING_WORDS,
+    LAYOUT,
+    LOOKALIKES,
+    NAMED_IN_PLAIN_TEXT,
+    SYNONYMS,
+    TEXT_COMMANDS,
+    UNIT_SYNONYMS,
+)
+
+Kind: TypeAlias = Literal["number", "letter", "word", "command", "symbol", "join", "digits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    kind: Kind
+    text: str
+    spaced: bool = False
+    """White space came before it."""
+
+
+_GROUP: Final = r"(?:,\\!\s*|\{,\}\s*|\\,|,\\,|~|\\ |,\\ |\s|\{\s*,\s*\}\s*)"
+_EXPLICIT_GROUPS: Final = re.compile(rf"[1-9]\d{{0,2}}(?:{_GROUP}\d{{3}})+(?![\d])(?:\.\d+)?")
+_COMMA_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?")
+_REPEATING: Final = re.compile(r"\d*\.\d*\\(?:overline|bar)\s*\{?(\d{1,12})\}?")
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\.\d+|\d+\.(?!\S)")
+_COMMAND: Final = re.compile(r"\\(?:[a-zA-Z]+|.)", re.DOTALL)
+_LETTERS: Final = re.compile(r"[a-zA-Z]+")
+_SPACE: Final = re.compile(r"\s+")
+_TEXT_PIECE: Final = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*|\d+(?:\.\d+)?|\s+|\\.|.", re.DOTALL)
+_BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}")
+_VOWEL: Final = re.compile(r"[aeiouy]")
+_DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
+
+
+def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
+    """Tokens of an answer.
+
+    Args:
+        comma_groups: read `1,234` outside brackets as one number instead of two.
+
+    Raises:
+        Unparsed: if the text exceeds a bound or holds a character that mathematics does not use.
+    """
+    if len(text) > limits.ANSWER_CHARS:
+        raise Unparsed("longer than the bound")
+    if not text.isascii():
+        text = text.translate(LOOKALIKES)
+    lexer = _Lexer(text, comma_groups)
+    lexer.run()
+    return lexer.tokens
+
+
+class _Lexer:
+    def __init__(self, text: str, comma_groups: bool) -> None:
+        self.text = text
+        self.position = 0
+        self.comma_groups = comma_groups
+        self.brackets = 0
+        self.spaced = False
+        self.tokens: list[Token] = []
+
+    def run(self) -> None:
+        text, end = self.text, len(self.text)
+        while self.position < end:
+            character = text[self.position]
+            if character.isspace():
+                self.position = _SPACE.match(text, self.position).end()  # type: ignore[union-attr]
+                self.spaced = True
+            elif character == "\\":
+                self._command()
+            elif character.isascii() and (character.isdigit() or character == "."):
+                self._number()
+            elif character.isascii() and character.isalpha():
+                self._letters()
+            else:
+                self._symbol(character)
+            if len(self.tokens) > limits.TOKENS:
+                raise Unparsed("more tokens than the bound")
+
+    def _add(self, kind: Kind, text: str) -> None:
+        self.tokens.append(Token(kind, text, self.spaced))
+        self.spaced = False
+
+    def _symbol(self, character: str) -> None:
+        self.position += 1
+        if character in _DROPPED_SYMBOLS:
+            if character == "'" and self.tokens and self.tokens[-1].kind == "letter":
+                self._add("symbol", "'")
+            self.spaced = True
+            return
+        if character not in "+-*/^_=<>()[]{}|,;:!%&?":
+            raise Unparsed(f"unknown character {character!r}")
+        if character in "([":
+            self.brackets += 1
+        elif character in ")]":
+            self.brackets -= 1
+        two = self.text[self.position - 1 : self.position + 1]
+        if two in ("<=", ">=", "!=", "**"):
+            self.position += 1
+            if two == "**":
+                self._add("symbol", "^")
+            else:
+                self._add("command", {"<=": r"\le", ">=": r"\ge", "!=": r"\ne"}[two])
+            return
+        self._add("symbol", character)
+
+    def _number(self) -> None:
+        text, start = self.text, self.position
+        repeating = _REPEATING.match(text, start)
+        if repeating:
+            self.position = repeating.end()
+            whole, _, rest = repeating.group().partition(".")
+            self._add("digits", f"{whole or 0}.{rest.split(chr(92))[0]}({repeating.group(1)})")
+            return
+        match = _EXPLICIT_GROUPS.match(text, start)
+        if match is None and self.comma_groups and self.brackets == 0:
+            match = _COMMA_GROUPS.match(text, start)
+        if match is not None:
+            digits = re.sub(r"[^\d.]", "", match.group())
+        else:
+            match = _NUMBER.match(text, start)
+            if match is None:
+                self.position += 1
+                if text[start] == "." and not text[self.position :].strip(" $})]\\"):
+                    return
+                raise Unparsed("stray point")
+            digits = match.group()
+        if len(digits) > limits.LITERAL_DIGITS:
+            raise Unparsed("number with more digits than the bound")
+        self.position = match.end()
+        self._add("number", digits)
+
+    def _letters(self) -> None:
+        match = _LETTERS.match(self.text, self.position)
+        assert match is not None  # the caller saw a letter
+        run = match.group()
+        self.position = match.end()
+        lowered = run.lower()
+        if lowered in JOINING_WORDS:
+            self._add("join", lowered)
+        elif lowered in ("infinity", "infty", "inf", "oo") and run != "OO":
+            self._add("command", r"\infty")
+        elif lowered == "pi":
+            self._add("command", r"\pi")
+        elif run in NAMED_IN_PLAIN_TEXT:
+            self._add("command", "\\" + run)
+        elif is_word(run) or (self._after_number() and singular(lowered) in UNIT_SYNONYMS and len(run) > 1):
+            self._add("word", run)
+        elif run.isupper() and len(run) > 1:
+            self._add("letter", run)
+        else:
+            for letter in run:
+                self._add("letter", letter)
+
+    def _after_number(self) -> bool:
+        return bool(self.tokens) and (self.tokens[-1].kind in ("number", "word") or self.tokens[-1].text in ")}")
+
+    def _command(self) -> None:
+        match = _COMMAND.match(self.text, self.position)
+        if match is None:
+            raise Unparsed("stray backslash")
+        command = match.group()
+        self.position = match.end()
+        command = SYNONYMS.get(command, command)
+        if command == r"\$":
+            self._add("command", r"\$")
+        elif command in LAYOUT:
+            self.spaced = True
+            if command in (r"\left", r"\right") and self.text[self.position : self.position + 1] == ".":
+                self.position += 1
+        elif command in TEXT_COMMANDS:
+            self._text_command(command)
+        elif command in FONT_COMMANDS:
+            self._font_command()
+        elif command in (r"\phantom", r"\hphantom", r"\vphantom"):
+            self._argument()
+        elif command == r"\mathbb":
+            self._add("command", {"R": r"\Reals"}.get(self._argument().strip(), r"\mathbb"))
+        elif command[1:].isalpha() or command in (r"\{", r"\}", r"\\"):
+            if command == r"\{":
+                self.brackets += 1
+            elif command == r"\}":
+                self.brackets -= 1
+            self._add("command", command)
+        elif command in ("%", "<", ">", "|", "*", "/", ":", "=", "(", ")", "[", "]", "^", "_"):
+            self._add("symbol", command)
+        elif command == r"\|":
+            self._add("symbol", "|")
+        else:
+            raise Unparsed(f"unknown command {command!r}")
+
+    def _argument(self) -> str:
+        """The braced argument at the position, or the next character."""
+        match = _SPACE.match(self.text, self.position)
+        start = match.end() if match else self.position
+        if self.text[start : start + 1] != "{":
+            self.position = start + 1
+            return self.text[start : start + 1]
+        depth = 0
+        for index in range(start, len(self.text)):
+            if self.text[index] == "{":
+                depth += 1
+            elif self.text[index] == "}":
+                depth -= 1
+                if depth == 0:
+                    self.position = index + 1
+                    return self.text[start + 1 : index]
+        raise Unparsed("argument without end")
+
+    def _text_command(self, command: str) -> None:
+        content = self._argument()
+        bare = content.strip().replace("~", " ").strip()
+        if command in (r"\mathrm", r"\operatorname") and (len(bare) == 1 or bare in NAMED_IN_PLAIN_TEXT):
+            self._add(*(("letter", bare) if len(bare) == 1 and bare.isalpha() else ("command", "\\" + bare)))
+        elif self.text[self.position : self.position + 1] == "_" and _BASED_DIGITS.fullmatch(bare):
+            self._add("digits", bare)
+        elif command == r"\operatorname" and bare.isalpha():
+            self._add("command", "\\" + bare)
+        else:
+            self._words(bare.replace("\\%", "%").replace("\\,", " ").replace("\\ ", " "))
+        self.spaced = True
+
+    def _words(self, content: str) -> None:
+        self.spaced = True
+        for match in _TEXT_PIECE.finditer(content):
+            piece = match.group()
+            if piece.isspace():
+                self.spaced = True
+            elif piece.lower() in JOINING_WORDS:
+                self._add("join", piece.lower())
+            elif piece[0].isascii() and piece[0].isalpha():
+                self._add("word", piece)
+            elif piece[0].isascii() and piece[0].isdigit():
+                self._add("number", piece)
+            elif piece in ".$":
+                self.spaced = True
+            elif piece in ",;:()-/+^=%":
+                self._add("symbol", piece)
+            else:
+                raise Unparsed(f"unknown text {piece!r}")
+
+    def _font_command(self) -> None:
+        # The content is mathematics in another font: read it in place.
+        content = self._argument()
+        if len(content) > limits.ANSWER_CHARS // 2:
+            raise Unparsed("argument longer than the bound")
+        self.text = "{" + content + "}" + self.text[self.position :]
+        self.position = 0
+        self.font_depth = getattr(self, "font_depth", 0) + 1
+        if self.font_depth > limits.NESTING:
+            raise Unparsed("nesting deeper than the bound")
+
+
+def singular(word: str) -> str:
+    """A unit's singular: `miles` to `mile`; `inches` has its own entry."""
+    if word in UNIT_SYNONYMS:
+        return word
+    return word[:-1] if word.endswith("s") else word
+
+
+def is_word(run: str) -> bool:
+    """Whether a run of letters outside LaTeX text is a word instead of a product of variables."""
+    if len(run) < 3 or not (run.islower() or run[1:].islower()):
+        return False
+    if singular(run.lower()) in UNIT_SYNONYMS:
+        return True
+    return len(run) > 3 and _VOWEL.search(run.lower()) is not None
+
+
+def canonical(tokens: list[Token]) -> str:
+    """One spelling for all that differ in layout alone."""
+    pieces: list[str] = []
+    previous: Kind | None = None
+    for token in tokens:
+        text = token.text.lower() if token.kind == "word" else token.text
+        if previous in ("number", "word", "digits") and token.kind in ("number", "word", "letter", "digits", "join"):
+            pieces.append(" ")
+        pieces.append(f" {text}" if token.kind == "join" else text)
+        previous = token.kind
+    return "".join(pieces)

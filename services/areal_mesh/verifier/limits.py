@@ -1,0 +1,28 @@
+"""Bounds on what is looked at, before any algebra.
+
+Everything a model writes is hostile until it has passed these. What exceeds a bound does not parse, and what
+does not parse is incorrect unless it equals the gold letter for letter.
+"""
+
+from typing import Final
+
+ANSWER_CHARS: Final = 2_000
+"""Longest extracted answer that is read (the longest gold of MATH has about 250 characters)."""
+TOKENS: Final = 800
+NESTING: Final = 40
+"""Deepest bracket nesting; also bounds the recursion of everything that walks an expression."""
+NODES: Final = 800
+LITERAL_DIGITS: Final = 400
+"""Digits of one number literal, well below Python's limit of 4,300 for decimal conversion."""
+INTEGER_BITS: Final = 16_384
+"""Largest integer that exact arithmetic may build: 2^4950 is a gold answer of MATH."""
+FACTORIAL: Final = 1_000
+"""Largest n whose n! is computed."""
+EXPAND_POWER: Final = 32
+"""Largest exponent to which a sum of terms is multiplied out."""
+EXPAND_TERMS: Final = 160
+"""Terms that a multiplied-out expression may have."""
+LIST_ITEMS: Final = 64
+"""Items of a list, set, tuple or matrix that is compared item by item."""
+UNBALANCED_BOXES: Final = 256
+"""Boxes without an end that are passed over in search of the last balanced one."""

@@ -1,0 +1,191 @@
+"""The bounded expression tree that answers are parsed into.
+
+Scalars are `Number`, `Symbol`, `Constant`, `Sum`, `Product`, `Quotient`, `Power`, `Call` and `PlusMinus`; the
+rest are the shapes an answer can have around them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    value: Fraction
+    decimals: int | None = None
+    """Digits written after the decimal point; None for a number that is exact as written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    name: Literal["pi", "e", "i", "infinity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    terms: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    factors: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    numerator: Node
+    denominator: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    base: Node
+    exponent: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of its arguments, `degree` and `percent` included."""
+
+    function: str
+    arguments: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlusMinus:
+    argument: Node
+    flipped: bool = False
+    r"""True for `\mp`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A quantity with the unit written after it, or a currency before it."""
+
+    value: Node
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bracketed:
+    """A tuple, point, vector or interval: which of them, only the question knows."""
+
+    left: Literal["(", "[", "<"]
+    items: tuple[Node, ...]
+    right: Literal[")", "]", ">"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Answers side by side, with commas or "and" or "or" between them: their order does not matter."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FiniteSet:
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetOperation:
+    operator: Literal["union", "intersection", "minus"]
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    rows: tuple[tuple[Node, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A chain such as `a < x <= b`: operators between sides."""
+
+    sides: tuple[Node, ...]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """`a : b : c`, which is a time of day where it is written like one."""
+
+    items: tuple[Node, ...]
+    clock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BasedNumber:
+    digits: str
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    text: str
+    """Lower case, single spaces, no punctuation at the ends."""
+
+
+Scalar: TypeAlias = Number | Symbol | Constant | Sum | Product | Quotient | Power | Call | PlusMinus
+Node: TypeAlias = (
+    Scalar
+    | Measured
+    | Bracketed
+    | Listing
+    | FiniteSet
+    | SetOperation
+    | Matrix
+    | Relation
+    | Ratio
+    | BasedNumber
+    | Words
+)
+
+SCALARS = (Number, Symbol, Constant, Sum, Product, Quotient, Power, Call, PlusMinus)
+
+
+class Unparsed(ValueError):
+    """The text is no expression within the bounds."""
+
+
+def negated(node: Node) -> Node:
+    if isinstance(node, Number):
+        return Number(-node.value, node.decimals)
+    return Product((Number(Fraction(-1)), node))
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The nodes directly inside a scalar."""
+    match node:
+        case Sum(parts) | Product(parts) | Call(_, parts):
+            return parts
+        case Quotient(first, second) | Power(first, second):
+            return (first, second)
+        case PlusMinus(argument, _):
+            return (argument,)
+        case _:
+            return ()
+
+
+def symbols(node: Node) -> frozenset[str]:
+    """Names of the free symbols in a scalar."""
+    if isinstance(node, Symbol):
+        return frozenset((node.name,))
+    found: frozenset[str] = frozenset()
+    for child in children(node):
+        found |= symbols(child)
+    return found
+
+
+def has_decimals(node: Node) -> bool:
+    if isinstance(node, Number):
+        return node.decimals is not None
+    return any(has_decimals(child) for child in children(node))

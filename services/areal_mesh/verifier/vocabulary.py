@@ -1,0 +1,104 @@
+"""Words and commands with a meaning in answers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LOOKALIKES: Final = str.maketrans(
+    {
+        "−": "-", "–": "-", "—": "-", "﹣": "-", "－": "-", "‐": "-", "‑": "-", "‒": "-",
+        "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2002": " ", "\u2003": " ", "\u2061": " ", "\ufeff": " ",
+        "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
+        "√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ",
+        "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ",
+        "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
+        "²": "^2 ", "³": "^3 ", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+        "⟨": r"\langle ", "⟩": r"\rangle ", "∠": r"\angle ", "△": r"\triangle ", "€": r"\$", "£": r"\$",
+        "⩽": r"\le ", "⩾": r"\ge ", "％": "%", "“": '"', "”": '"', "’": "'",
+    }
+)  # fmt: skip
+"""Characters that mathematics writes in several ways. Digits and letters that only look like ASCII are not here:
+an answer spelled with them is not the answer."""
+
+LAYOUT: Final = frozenset(
+    r"""\left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr \middle
+    \displaystyle \textstyle \scriptstyle \limits \nolimits \; \: \> \! \, \( \) \[ \] \quad \qquad \hspace
+    \enspace \thinspace \space \bf \rm \it \Large \large \hfill \nonumber \boldmath \mathstrut \strut \cr""".split()
+    + ["\\ ", "\\\n", "\\$"]
+)
+
+TEXT_COMMANDS: Final = frozenset(
+    r"\text \textbf \textit \textrm \textsf \texttt \textnormal \textup \textsc \mbox \hbox \emph \mathrm".split()
+    + [r"\operatorname", r"\mathsf", r"\mathtt", r"\textsl"]
+)
+
+FONT_COMMANDS: Final = frozenset(
+    r"\mathbf \boldsymbol \bm \mathit \mathnormal \mathcal \mathscr \mathfrak \boxed \fbox \underline \pmb".split()
+    + [r"\mathop", r"\mathord", r"\ensuremath"]
+)
+
+SYNONYMS: Final = {
+    r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\over": r"\over",
+    r"\leq": r"\le", r"\leqslant": r"\le", r"\geq": r"\ge", r"\geqslant": r"\ge", r"\lt": "<", r"\gt": ">",
+    r"\neq": r"\ne", r"\cdot": "*", r"\times": "*", r"\ast": "*", r"\div": "/", r"\colon": ":", r"\slash": "/",
+    r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\mid": "|",
+    r"\lbrack": "[", r"\rbrack": "]", r"\lparen": "(", r"\rparen": ")", r"\varnothing": r"\emptyset",
+    r"\simeq": r"\approx", r"\sim": r"\approx", r"\doteq": r"\approx", r"\%": "%", r"\degree": r"\circ",
+    r"\backslash": r"\setminus", r"\dbinom": r"\binom", r"\tbinom": r"\binom", r"\choose": r"\choose",
+    r"\varphi": r"\phi", r"\vartheta": r"\theta", r"\varepsilon": r"\epsilon", r"\land": r"\wedge",
+    r"\lor": r"\vee", r"\rightarrow": r"\to", r"\longrightarrow": r"\to", r"\infin": r"\infty", r"\coloneqq": "=",
+    r"\equiv": r"\equiv", r"\R": r"\Reals", r"\reals": r"\Reals", r"\lceil": r"\lceil", r"\sp": "^", r"\sb": "_",
+}  # fmt: skip
+
+FUNCTIONS: Final = frozenset(
+    """sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch
+    log ln lg exp det gcd lcm max min Re Im arg""".split()
+)
+
+NAMED_IN_PLAIN_TEXT: Final = frozenset("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp".split())
+
+GREEK: Final = frozenset(
+    r"""\alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \rho \sigma \tau
+    \upsilon \phi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega \ell \hbar""".split()
+)
+
+DECORATIONS: Final = frozenset(
+    r"\overline \vec \hat \bar \tilde \overrightarrow \overleftrightarrow \widehat \widetilde \dot \overarc".split()
+)
+
+RELATIONS: Final = {
+    "=": "=", "<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\approx": "~", r"\in": "in",
+    r"\to": "to", r"\equiv": "=",
+}  # fmt: skip
+
+JOINING_WORDS: Final = frozenset({"and", "or"})
+
+HEDGES: Final = frozenset(
+    """not no isn't wrong incorrect false maybe perhaps possibly unless except or and but versus vs either neither
+    more less least most than over under above below between undefined unknown plus minus times hundred thousand
+    million billion trillion dozen half double twice squared cubed negative remainder mod""".split()
+)
+"""Words that change what a quantity means: they are never taken for a unit."""
+
+OPENING_WORDS: Final = frozenset("approximately about roughly answer the is final exactly around".split())
+
+NUMBER_WORDS: Final = {
+    word: value
+    for value, word in enumerate(
+        """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+        seventeen eighteen nineteen twenty""".split()
+    )
+} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
+
+UNIT_SYNONYMS: Final = {
+    "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "kilometer": "km",
+    "kilometre": "km", "meter": "m", "metre": "m", "inches": "in", "inch": "in", "feet": "ft", "foot": "ft",
+    "yard": "yd", "mile": "mi", "gram": "g", "kilogram": "kg", "pound": "lb", "ounce": "oz", "liter": "l",
+    "litre": "l", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "day": "day", "week": "week",
+    "month": "month", "year": "year", "yr": "year", "dollar": "dollar", "usd": "dollar", "buck": "dollar",
+    "cent": "cent", "euro": "euro", "degree": "degree", "deg": "degree", "percent": "percent", "acre": "acre",
+    "gallon": "gallon", "mph": "mph", "kg": "kg", "cm": "cm", "mm": "mm", "km": "km", "ft": "ft", "lb": "lb",
+    "oz": "oz", "yd": "yd", "mg": "mg", "ml": "ml", "square": "square", "sq": "square", "cubic": "cubic",
+    "cu": "cubic", "unit": "unit", "per": "per", "radian": "radian", "rad": "radian", "kph": "kph", "pct": "percent",
+    "percentage": "percent",
+}  # fmt: skip

@@ -1,0 +1,6 @@
+"""Both ends of a publish: what is sent, over which group, and the proof that it arrived.
+
+A library of the learner and the generator, no service. The learner holds a `WeightSender`; the generator's engine
+worker holds the matching receiver (`vllm_engine`), which vLLM finds through the plugin entry point (`vllm_plugin`).
+`manifest` and `rendezvous` are plain values without torch. `docs/weights.md` describes the protocol.
+"""
