@@ -50,6 +50,11 @@ class ControllerServiceStub(object):
                 request_serializer=areal__mesh_dot_v1_dot_controller__pb2.DeregisterRequest.SerializeToString,
                 response_deserializer=areal__mesh_dot_v1_dot_controller__pb2.DeregisterResponse.FromString,
                 _registered_method=True)
+        self.FindMembers = channel.unary_unary(
+                '/areal_mesh.v1.ControllerService/FindMembers',
+                request_serializer=areal__mesh_dot_v1_dot_controller__pb2.FindMembersRequest.SerializeToString,
+                response_deserializer=areal__mesh_dot_v1_dot_controller__pb2.FindMembersResponse.FromString,
+                _registered_method=True)
         self.LeaseGroups = channel.unary_unary(
                 '/areal_mesh.v1.ControllerService/LeaseGroups',
                 request_serializer=areal__mesh_dot_v1_dot_controller__pb2.LeaseGroupsRequest.SerializeToString,
@@ -123,6 +128,13 @@ class ControllerServiceServicer(object):
 
     def Deregister(self, request, context):
         """Takes a draining member out; what it still held is issued again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindMembers(self, request, context):
+        """The members of a role and where they are reached. A restarted service has another address: ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +227,11 @@ def add_ControllerServiceServicer_to_server(servicer, server):
                     servicer.Deregister,
                     request_deserializer=areal__mesh_dot_v1_dot_controller__pb2.DeregisterRequest.FromString,
                     response_serializer=areal__mesh_dot_v1_dot_controller__pb2.DeregisterResponse.SerializeToString,
+            ),
+            'FindMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindMembers,
+                    request_deserializer=areal__mesh_dot_v1_dot_controller__pb2.FindMembersRequest.FromString,
+                    response_serializer=areal__mesh_dot_v1_dot_controller__pb2.FindMembersResponse.SerializeToString,
             ),
             'LeaseGroups': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaseGroups,
@@ -349,6 +366,33 @@ class ControllerService(object):
             '/areal_mesh.v1.ControllerService/Deregister',
             areal__mesh_dot_v1_dot_controller__pb2.DeregisterRequest.SerializeToString,
             areal__mesh_dot_v1_dot_controller__pb2.DeregisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/areal_mesh.v1.ControllerService/FindMembers',
+            areal__mesh_dot_v1_dot_controller__pb2.FindMembersRequest.SerializeToString,
+            areal__mesh_dot_v1_dot_controller__pb2.FindMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class ControllerServiceStub:
     """
     Deregister: _grpc.UnaryUnaryMultiCallable[_controller_pb2.DeregisterRequest, _controller_pb2.DeregisterResponse]
     """Takes a draining member out; what it still held is issued again."""
+    FindMembers: _grpc.UnaryUnaryMultiCallable[_controller_pb2.FindMembersRequest, _controller_pb2.FindMembersResponse]
+    """The members of a role and where they are reached. A restarted service has another address: ask again."""
     LeaseGroups: _grpc.UnaryUnaryMultiCallable[_controller_pb2.LeaseGroupsRequest, _controller_pb2.LeaseGroupsResponse]
     """Leases prompts as far as admission allows; waits up to `wait` for the first."""
     EndLease: _grpc.UnaryUnaryMultiCallable[_controller_pb2.EndLeaseRequest, _controller_pb2.EndLeaseResponse]
@@ -76,6 +78,8 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     """
     Deregister: _aio.UnaryUnaryMultiCallable[_controller_pb2.DeregisterRequest, _controller_pb2.DeregisterResponse]  # type: ignore[assignment]
     """Takes a draining member out; what it still held is issued again."""
+    FindMembers: _aio.UnaryUnaryMultiCallable[_controller_pb2.FindMembersRequest, _controller_pb2.FindMembersResponse]  # type: ignore[assignment]
+    """The members of a role and where they are reached. A restarted service has another address: ask again."""
     LeaseGroups: _aio.UnaryUnaryMultiCallable[_controller_pb2.LeaseGroupsRequest, _controller_pb2.LeaseGroupsResponse]  # type: ignore[assignment]
     """Leases prompts as far as admission allows; waits up to `wait` for the first."""
     EndLease: _aio.UnaryUnaryMultiCallable[_controller_pb2.EndLeaseRequest, _controller_pb2.EndLeaseResponse]  # type: ignore[assignment]
@@ -126,6 +130,14 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.DeregisterResponse, _abc.Awaitable[_controller_pb2.DeregisterResponse]]:
         """Takes a draining member out; what it still held is issued again."""
+
+    @_abc_1.abstractmethod
+    def FindMembers(
+        self,
+        request: _controller_pb2.FindMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.FindMembersResponse, _abc.Awaitable[_controller_pb2.FindMembersResponse]]:
+        """The members of a role and where they are reached. A restarted service has another address: ask again."""
 
     @_abc_1.abstractmethod
     def LeaseGroups(

@@ -133,8 +133,9 @@ class DurableLog:
                 durable.append((item, self._segments.write(item.kind, item.parts)))
             except LogFull as error:
                 item.done.set_exception(error)
-        self._segments.sync()
-        self._commits += 1
+        if durable:
+            self._segments.sync()
+            self._commits += 1
         for item, location in durable:
             item.done.set_result(location)
 

@@ -65,6 +65,7 @@ class SegmentStore:
             CorruptLog: a segment is missing, or damaged where a torn write cannot be the cause.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
+        _sync_directory(self._directory.parent)
         for leftover in self._directory.glob("*.new"):
             leftover.unlink()
         numbers = sorted(int(path.stem) for path in self._directory.glob("*.segment"))

@@ -44,3 +44,9 @@ def pin_to_cores(cores: list[int] | None) -> None:
             f"cores = {cores}: this machine offers {sorted(available)}; name some of these, or leave it out"
         )
     os.sched_setaffinity(0, wanted)
+
+
+def show_gpus(gpus: list[int] | None) -> None:
+    """Lets this process see `gpus` alone; None leaves all. Call before torch is imported."""
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in gpus)

@@ -44,6 +44,7 @@ _LETTERS: Final = re.compile(r"[a-zA-Z]+")
 _SPACE: Final = re.compile(r"\s+")
 _TEXT_PIECE: Final = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*|\d+(?:\.\d+)?|\s+|\\.|.", re.DOTALL)
 _BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}")
+_CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE)
 _VOWEL: Final = re.compile(r"[aeiouy]")
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
 
@@ -73,14 +74,14 @@ class _Lexer:
         self.comma_groups = comma_groups
         self.brackets = 0
         self.spaced = False
+        self.fonts = 0
         self.tokens: list[Token] = []
 
     def run(self) -> None:
-        text, end = self.text, len(self.text)
-        while self.position < end:
-            character = text[self.position]
+        while self.position < len(self.text):
+            character = self.text[self.position]
             if character.isspace():
-                self.position = _SPACE.match(text, self.position).end()  # type: ignore[union-attr]
+                self.position += 1
                 self.spaced = True
             elif character == "\\":
                 self._command()
@@ -147,6 +148,11 @@ class _Lexer:
         self._add("number", digits)
 
     def _letters(self) -> None:
+        clock = _CLOCK.match(self.text, self.position) if self._after_number() else None
+        if clock is not None and (len(clock.group()) > 2 or self.spaced):
+            self.position = clock.end()
+            self._add("word", clock.group(1).lower() + "m")
+            return
         match = _LETTERS.match(self.text, self.position)
         assert match is not None  # the caller saw a letter
         run = match.group()
@@ -262,8 +268,8 @@ class _Lexer:
             raise Unparsed("argument longer than the bound")
         self.text = "{" + content + "}" + self.text[self.position :]
         self.position = 0
-        self.font_depth = getattr(self, "font_depth", 0) + 1
-        if self.font_depth > limits.NESTING:
+        self.fonts += 1
+        if self.fonts > limits.NESTING:
             raise Unparsed("nesting deeper than the bound")
 
 

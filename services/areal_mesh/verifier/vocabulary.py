@@ -24,7 +24,7 @@ LAYOUT: Final = frozenset(
     r"""\left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr \middle
     \displaystyle \textstyle \scriptstyle \limits \nolimits \; \: \> \! \, \( \) \[ \] \quad \qquad \hspace
     \enspace \thinspace \space \bf \rm \it \Large \large \hfill \nonumber \boldmath \mathstrut \strut \cr""".split()
-    + ["\\ ", "\\\n", "\\$"]
+    + ["\\ ", "\\\n"]
 )
 
 TEXT_COMMANDS: Final = frozenset(

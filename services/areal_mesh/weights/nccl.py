@@ -26,7 +26,9 @@ class NcclTransport(Transport):
         try:
             from torch.distributed import ProcessGroupNCCL
         except ImportError as error:
-            raise TransferError("this build of torch has no NCCL; install the gpu extra or use transport gloo") from error
+            raise TransferError(
+                "this build of torch has no NCCL; install the gpu extra or use transport gloo"
+            ) from error
         if not torch.cuda.is_available():
             raise TransferError("transport nccl needs a CUDA device; use transport gloo on a CPU")
         self.device = torch.device("cuda", torch.cuda.current_device())

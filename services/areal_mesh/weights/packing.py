@@ -15,7 +15,9 @@ def torch_dtype(name: str) -> torch.dtype:
     return dtype
 
 
-def describe(version: int, named_tensors: Iterable[tuple[str, torch.Tensor]], dtype: str | None = None) -> WeightManifest:
+def describe(
+    version: int, named_tensors: Iterable[tuple[str, torch.Tensor]], dtype: str | None = None
+) -> WeightManifest:
     """The manifest of `named_tensors`, sent as `dtype` (torch's name) or, when None, as they are."""
     specs = (
         TensorSpec(name, dtype or str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
@@ -41,7 +43,9 @@ def pack(
             name, tensor = next(source, ("nothing", None))
             if name != spec.name or tensor is None or tuple(tensor.shape) != spec.shape:
                 found = "nothing" if tensor is None else f"{name!r} {tuple(tensor.shape)}"
-                raise ValueError(f"manifest of version {manifest.version} wants {spec.name!r} {spec.shape}, got {found}")
+                raise ValueError(
+                    f"manifest of version {manifest.version} wants {spec.name!r} {spec.shape}, got {found}"
+                )
             _copy_without_negative_zero(tensor.detach(), view)
         yield buffer
     extra = next(source, None)

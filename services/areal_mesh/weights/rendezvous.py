@@ -27,7 +27,9 @@ class Rendezvous:
                 f"rendezvous {self.group_id!r}: world_size is {self.world_size}, but a broadcast needs the learner and a worker"
             )
         if self.timeout_seconds <= 0:
-            raise ValueError(f"rendezvous {self.group_id!r}: timeout_seconds must be positive, not {self.timeout_seconds}")
+            raise ValueError(
+                f"rendezvous {self.group_id!r}: timeout_seconds must be positive, not {self.timeout_seconds}"
+            )
 
     def arrival_key(self, rank: int) -> str:
         """Key that member `rank` sets in the store once it has reached it."""

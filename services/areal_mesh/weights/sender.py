@@ -38,9 +38,7 @@ class WeightSender:
         """Start joining the group, in the background: `broadcast` waits for it. The store must be served already."""
         return cls(PendingTransport(select_transport(backend, interface), rendezvous, SENDER_RANK))
 
-    def broadcast(
-        self, manifest: WeightManifest, named_tensors: Iterable[tuple[str, torch.Tensor]]
-    ) -> TransferReport:
+    def broadcast(self, manifest: WeightManifest, named_tensors: Iterable[tuple[str, torch.Tensor]]) -> TransferReport:
         """Send every tensor of the manifest to all members, in buckets, one bucket in memory at a time.
 
         The manifest's fingerprint goes first; members that expect another manifest refuse it before any weight moves.

@@ -29,7 +29,7 @@ from typing import Literal
 
 MIN_STEPS = 2
 MAX_STEPS = 6
-MAX_TOTAL = 29
+MAX_TOTAL = 19
 """Bound of the running total; small, so that the facts (total, sign, digit) are learned within a minute."""
 OVERSHOOTS = (1, 2)
 SOURCE = "areal_mesh.learner.arithmetic"

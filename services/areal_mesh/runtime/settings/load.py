@@ -41,6 +41,8 @@ def preset_names() -> list[str]:
 def load_settings(source: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
     """Loads a preset by name, or a TOML or JSON file by path, with `section.key=value` overrides.
 
+    A file may name another with `extends = "preset"` and then gives only what differs.
+
     Raises:
         SettingsError: no such preset or file, a syntax error, an unknown key, a wrong type, a value out of range, or
             an impossible combination.
@@ -55,6 +57,21 @@ def load_settings(source: str | Path, overrides: Iterable[str] = ()) -> RunSetti
 
 
 def _read(source: str | Path) -> dict[str, Any]:
+    values = _read_one(source)
+    base = values.pop("extends", None)
+    return values if base is None else _merged(_read(base), values)
+
+
+def _merged(base: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` over `base`, section by section; a list replaces a list."""
+    merged = dict(base)
+    for key, value in values.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _read_one(source: str | Path) -> dict[str, Any]:
     path = Path(source)
     if path.suffix not in (".toml", ".json"):
         path = presets_folder() / f"{source}.toml"

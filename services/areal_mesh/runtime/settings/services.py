@@ -1,6 +1,5 @@
 """Settings of the five services, one model each."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -19,6 +18,8 @@ class ServiceSettings(Settings):
     """Host under which others reach the service; empty: the host of `listen`."""
     cores: list[int] | None = None
     """Cores the process is pinned to; left out, the scheduler decides."""
+    gpus: list[int] | None = None
+    """GPUs the process sees; left out, all."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of the Prometheus endpoint; left out, there is none."""
     drain_seconds: Seconds = 20.0
@@ -117,6 +118,3 @@ class LearnerSettings(ServiceSettings):
     interface: str = "lo"
     """Network interface of the broadcast (Gloo advertises loopback otherwise)."""
     draw_seconds: Seconds = 30.0
-
-    initial_folder: Path | None = None
-    """Start weights other than `model.folder`."""

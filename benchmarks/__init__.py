@@ -1,0 +1,1 @@
+"""Benchmarks: each prints one table, with the peer or the baseline beside us in the same alternating run."""

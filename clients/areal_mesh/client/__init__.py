@@ -1,0 +1,41 @@
+"""The Python client of a run: its status, once or as a stream, and the calls by which a person steers it.
+
+    async with MeshClient.connect("127.0.0.1:7400") as mesh:
+        print((await mesh.status()).reward)
+
+Typed throughout, and importable with the base install alone: nothing here knows torch.
+"""
+
+from areal_mesh.client.errors import (
+    ControllerTimeout,
+    ControllerUnreachable,
+    MeshClientError,
+    RequestRefused,
+    UnexpectedAnswer,
+)
+from areal_mesh.client.mesh import MeshClient
+from areal_mesh.client.status import (
+    GroupCounts,
+    ReplayStatus,
+    RunState,
+    RunStatus,
+    ServiceState,
+    ServiceStatus,
+    Stage,
+)
+
+__all__ = [
+    "ControllerTimeout",
+    "ControllerUnreachable",
+    "GroupCounts",
+    "MeshClient",
+    "MeshClientError",
+    "ReplayStatus",
+    "RequestRefused",
+    "RunState",
+    "RunStatus",
+    "ServiceState",
+    "ServiceStatus",
+    "Stage",
+    "UnexpectedAnswer",
+]

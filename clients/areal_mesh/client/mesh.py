@@ -1,0 +1,119 @@
+"""The client: one object a controller, typed calls, errors of one family."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf import duration_pb2
+
+from areal_mesh.client.errors import from_rpc_error
+from areal_mesh.client.status import RunStatus, Stage, run_status_of, stage_of
+from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.identity import Identity
+from areal_mesh.v1 import controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
+
+T = TypeVar("T")
+
+DEFAULT_ADDRESS = "127.0.0.1:7400"
+"""Where a controller listens unless the settings say otherwise."""
+# A stream is opened anew after this long, so that even a watch of days has a deadline.
+_WATCH_SECONDS = 3600.0
+
+
+class MeshClient:
+    """Speaks to the controller of one run. Made by `connect`; usable until its block is left.
+
+    Every call raises a `MeshClientError`: `ControllerUnreachable`, `ControllerTimeout`, `RequestRefused` or
+    `UnexpectedAnswer`. Calls that may be repeated are, for about a second, while a controller is restarted.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, address: str, timeout: float) -> None:
+        self.address = address
+        self._timeout = timeout
+        self._status: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
+        self._control: controller_pb2_grpc.ControllerServiceAsyncStub = controller_pb2_grpc.ControllerServiceStub(
+            channel
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, address: str = DEFAULT_ADDRESS, *, timeout: float = 5.0) -> AsyncIterator[Self]:
+        """Opens a client of the controller at `address` (host:port); connects on the first call.
+
+        `timeout` is the deadline of each call but `watch`, in seconds.
+        """
+        async with open_channel(address, Identity("client", "areal-mesh-client")) as channel:
+            yield cls(channel, address, timeout)
+
+    async def status(self) -> RunStatus:
+        """What the run does now."""
+        request = status_pb2.GetStatusRequest()
+        response = await self._answer("GetStatus", self._status.GetStatus(request, timeout=self._timeout))
+        return run_status_of(response.status)
+
+    async def watch(self, interval: float = 1.0) -> AsyncIterator[RunStatus]:
+        """The status now and after each change, at most one every `interval` seconds; ends when the run's server ends.
+
+        Raises:
+            ControllerUnreachable: the controller is not there, or went away. Whether to wait for it and watch again is
+                the caller's choice.
+        """
+        while True:
+            request = status_pb2.WatchStatusRequest(interval=_duration(interval))
+            stream = self._status.WatchStatus(request, timeout=_WATCH_SECONDS)
+            try:
+                async for response in stream:
+                    yield run_status_of(response.status)
+                return
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise from_rpc_error(error, self.address, "WatchStatus") from error
+            finally:
+                stream.cancel()
+
+    async def pause(self) -> None:
+        """Holds admission: nothing new is leased, and what runs goes on."""
+        await self._answer("Pause", self._control.Pause(controller_pb2.PauseRequest(), timeout=self._timeout))
+
+    async def resume(self) -> None:
+        """Ends a pause."""
+        await self._answer("Resume", self._control.Resume(controller_pb2.ResumeRequest(), timeout=self._timeout))
+
+    async def stop(self, reason: str = "") -> None:
+        """Ends the run after the step in progress; every service drains."""
+        request = controller_pb2.StopRequest(reason=reason)
+        await self._answer("Stop", self._control.Stop(request, timeout=self._timeout))
+
+    async def advance_stage(self, from_stage: int) -> Stage:
+        """Goes on to the stage after `from_stage` now, and returns it.
+
+        `from_stage` is the index of the stage that is to end, so that asking twice advances once.
+
+        Raises:
+            RequestRefused: it is the last stage, or the run is in another one.
+        """
+        request = controller_pb2.AdvanceStageRequest(from_stage=from_stage)
+        response = await self._answer("AdvanceStage", self._control.AdvanceStage(request, timeout=self._timeout))
+        return stage_of(response.stage)
+
+    async def config(self) -> dict[str, Any]:
+        """The resolved settings of the run, as `RunSettings` dumps them."""
+        request = controller_pb2.GetConfigRequest()
+        response = await self._answer("GetConfig", self._control.GetConfig(request, timeout=self._timeout))
+        settings: dict[str, Any] = json.loads(response.settings_json)
+        return settings
+
+    async def _answer(self, call: str, sent: Awaitable[T]) -> T:
+        try:
+            return await sent
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self.address, call) from error
+
+
+def _duration(seconds: float) -> duration_pb2.Duration:
+    duration = duration_pb2.Duration()
+    duration.FromNanoseconds(int(seconds * 1e9))
+    return duration

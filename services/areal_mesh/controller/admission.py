@@ -1,0 +1,54 @@
+"""Admission: when a group may start.
+
+The bound is AReaL's: a group may start iff
+
+    accepted + running < (max_staleness + version + 1) * batch_groups
+
+where `accepted` counts groups stored or trained, and stale, filtered and failed groups have given their place back.
+`version` is the policy version that generation serves, the last one published: a group that starts now starts with it.
+The learner's own version may be ahead by up to `sync_every - 1`; counting that one would admit groups that are too old
+by the time they are drawn.
+
+Invariants, each pinned by a test:
+
+- groups drawn in the order of their lease are never staler than `max_staleness`;
+- while a step is due, places for a whole batch exist once everything due is published (`publish_due`), so the
+  learner is never starved by admission itself;
+- no more groups are admitted than the rest of the schedule can train.
+"""
+
+from dataclasses import dataclass
+
+from areal_mesh.controller.records import GroupCounts
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """The knobs of asynchrony. `batch_groups`: groups a step; `max_staleness`: the bound; `sync_every`: pacing."""
+
+    batch_groups: int
+    max_staleness: int
+    sync_every: int = 1
+
+
+def free_places(pacing: Pacing, counts: GroupCounts, published_version: int, planned_steps: int) -> int:
+    """Groups that may start now.
+
+    Args:
+        published_version: version that generators serve; -1 before the first publish, and then nothing may start.
+        planned_steps: steps of the whole run at most.
+    """
+    if published_version < 0:
+        return 0
+    batches = min(pacing.max_staleness + published_version + 1, planned_steps)
+    return max(0, batches * pacing.batch_groups - counts.accepted - counts.running)
+
+
+def publish_due(pacing: Pacing, version: int, published_version: int) -> bool:
+    """Whether `version` has to be published: the pacing says so, or what generators hold is too old for the next step.
+
+    Without the second half a run with `sync_every` over `max_staleness + 1` would wait for ever.
+    """
+    if published_version < 0:
+        return True
+    return version - published_version >= min(pacing.sync_every, pacing.max_staleness + 1)

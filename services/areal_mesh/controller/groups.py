@@ -1,0 +1,265 @@
+"""Groups from lease to end: the open ones in memory, each change written to the ledger before it counts.
+
+Invariants:
+
+- every leased group ends once: trained, stale, filtered or failed. A group found in a committed batch is trained
+  whatever was thought of it, because the weights hold it;
+- a group keeps its id, sequence, prompt and stage over every lease;
+- leased = trained + stale + filtered + failed + open, in memory and in the ledger, after each call.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.ledger import Ledger
+from areal_mesh.controller.records import GroupCounts, GroupRow, GroupState
+from areal_mesh.runtime.errors import failed_precondition, not_found
+
+
+@dataclass(frozen=True)
+class StoredFigures:
+    """What a generator says of a stored group; `tokens` are response tokens of all its responses."""
+
+    oldest_version: int
+    tokens: int
+    reward: float
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a group starts with: the stage it keeps, and the policy version published at the time."""
+
+    stage: int
+    published_version: int
+    prompt_id_of: Callable[[int], str]
+
+
+class GroupBook:
+    """The groups of a run.
+
+    Args:
+        lease_seconds: a lease lapses unless it is renewed within this time.
+        attempts: how often a group may fail, or be lost with its generator, before it ends as failed.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock, lease_seconds: float, attempts: int) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+        self._attempts = attempts
+        self._open = {row.group_id: row for row in ledger.open_groups()}
+        self._counts = _by_state(ledger.group_counts())
+        self._next_sequence = ledger.next_sequence()
+        # Holders of before this life of the controller have one lease to come back.
+        lapse = clock.monotonic() + lease_seconds
+        self._lapses = {row.group_id: lapse for row in self._open.values() if row.holder}
+        self.generated_tokens = ledger.generated_tokens()
+
+    @property
+    def counts(self) -> GroupCounts:
+        """Groups by state."""
+        counts = self._counts
+        return GroupCounts(
+            running=counts[GroupState.LEASED],
+            stored=counts[GroupState.STORED],
+            trained=counts[GroupState.TRAINED],
+            stale=counts[GroupState.STALE],
+            filtered=counts[GroupState.FILTERED],
+            failed=counts[GroupState.FAILED],
+        )
+
+    def open_rows(self) -> list[GroupRow]:
+        """Open groups, by sequence."""
+        return sorted(self._open.values(), key=lambda row: row.sequence)
+
+    def waiting(self) -> int:
+        """Groups that wait to be issued again."""
+        return sum(row.state is GroupState.LEASED and not row.holder for row in self._open.values())
+
+    def held_by(self, holder: str) -> list[GroupRow]:
+        """Groups leased to a member, by sequence."""
+        return [row for row in self.open_rows() if row.state is GroupState.LEASED and row.holder == holder]
+
+    def issue(self, holder: str, most: int, places: int, beginning: Beginning) -> list[GroupRow]:
+        """Leases up to `most` groups: first those that wait to be issued again, then up to `places` new ones."""
+        now = self._clock.unix()
+        version = beginning.published_version
+        again = [row for row in self.open_rows() if row.state is GroupState.LEASED and not row.holder][:most]
+        rows = [replace(row, holder=holder, leased_at=now, lease_version=version) for row in again]
+        for _ in range(min(places, most - len(rows))):
+            sequence = self._next_sequence
+            self._next_sequence += 1
+            prompt_id = beginning.prompt_id_of(sequence)
+            rows.append(
+                GroupRow(
+                    group_id=f"g{sequence:08d}",
+                    sequence=sequence,
+                    prompt_id=prompt_id,
+                    stage=beginning.stage,
+                    state=GroupState.LEASED,
+                    holder=holder,
+                    leased_at=now,
+                    lease_version=version,
+                )
+            )
+        self._save(rows)
+        return rows
+
+    def renew(self, holder: str, group_ids: Iterable[str]) -> list[str]:
+        """Extends the leases a heartbeat names; returns those that are not this member's: it has to drop them."""
+        lapse = self._clock.monotonic() + self._lease_seconds
+        lost = []
+        for group_id in group_ids:
+            row = self._open.get(group_id)
+            if row is not None and row.state is GroupState.LEASED and row.holder == holder:
+                self._lapses[group_id] = lapse
+            elif row is None or row.state is GroupState.LEASED:
+                # A stored group may be named until the generator has reported its end: nothing to drop then.
+                lost.append(group_id)
+        return lost
+
+    def expire(self) -> list[GroupRow]:
+        """Frees leases that lapsed; returns the groups, now waiting or failed."""
+        now = self._clock.monotonic()
+        lapsed = [self._open[group_id] for group_id, lapse in self._lapses.items() if lapse < now]
+        return self._fail(lapsed, "lease expired")
+
+    def free(self, holder: str, reason: str) -> list[GroupRow]:
+        """Frees all leases of a member that is gone; returns the groups, now waiting or failed."""
+        return self._fail(self.held_by(holder), reason)
+
+    def give_back(self, holder: str, group_ids: Iterable[str] | None = None) -> None:
+        """Takes back leases that a draining member hands over (all of them for None), at no cost in attempts."""
+        wanted = None if group_ids is None else set(group_ids)
+        self._save(
+            replace(row, holder="", reason="handed back")
+            for row in self.held_by(holder)
+            if wanted is None or row.group_id in wanted
+        )
+
+    def store(self, group_id: str, figures: StoredFigures) -> None:
+        """A group is in the replay buffer, whoever brought it there. Again, or after its end, it only adds figures.
+
+        Raises:
+            MeshError: NOT_FOUND, no such group was ever leased.
+        """
+        row = self._row(group_id)
+        if row.state is not GroupState.LEASED and (row.tokens or row.stored_at is None):
+            return
+        self.generated_tokens += figures.tokens - row.tokens
+        described = replace(
+            row, oldest_version=figures.oldest_version, tokens=figures.tokens, reward=figures.reward, reason=""
+        )
+        if row.state is GroupState.LEASED:
+            described = replace(described, state=GroupState.STORED, holder="", stored_at=self._clock.unix())
+        self._save([described])
+
+    def found_stored(self, group_id: str, oldest_version: int) -> None:
+        """The replay buffer has a group whose lease is open: its generator ended before it could say so."""
+        row = self._open.get(group_id)
+        if row is not None and row.state is GroupState.LEASED:
+            stored = replace(row, state=GroupState.STORED, holder="", oldest_version=oldest_version)
+            self._save([replace(stored, stored_at=self._clock.unix(), reason="found in the replay buffer")])
+
+    def not_found_stored(self, group_ids: Iterable[str]) -> list[GroupRow]:
+        """The replay buffer lacks these: those thought stored are issued again, at no cost in attempts."""
+        rows = (self._open[group_id] for group_id in group_ids if group_id in self._open)
+        lost = [
+            replace(row, state=GroupState.LEASED, stored_at=None, reason="lost by the replay buffer")
+            for row in rows
+            if row.state is GroupState.STORED
+        ]
+        self._save(lost)
+        return lost
+
+    def filter(self, holder: str, group_id: str, reason: str) -> None:
+        """Ends a group as filtered, if the member still holds it."""
+        row = self._row(group_id)
+        if row.state is GroupState.LEASED and row.holder == holder:
+            self._save([replace(row, state=GroupState.FILTERED, holder="", reason=reason)])
+
+    def fail(self, holder: str, group_id: str, reason: str) -> None:
+        """Generation failed, if the member still holds the group: it waits to be issued again, or ends as failed."""
+        row = self._row(group_id)
+        if row.state is GroupState.LEASED and row.holder == holder:
+            self._fail([row], reason)
+
+    def drop_stale(self, group_ids: Iterable[str], reason: str) -> int:
+        """Ends open groups as stale; returns how many were open. Groups of no lease are passed over."""
+        rows = [self._open[group_id] for group_id in group_ids if group_id in self._open]
+        self._save(replace(row, state=GroupState.STALE, holder="", reason=reason) for row in rows)
+        return len(rows)
+
+    def trained_rows(self, group_ids: Sequence[str], step: int) -> list[GroupRow]:
+        """The groups of a batch as they are once it is committed; write them with the step, then `committed`.
+
+        Raises:
+            MeshError: NOT_FOUND, no such group was ever leased; FAILED_PRECONDITION, another step trained on it.
+        """
+        rows = [self._row(group_id) for group_id in group_ids]
+        for row in rows:
+            if row.state is GroupState.TRAINED:
+                raise failed_precondition(f"{row.group_id} was trained on in step {row.step}; no group is trained twice")
+        return [
+            replace(row, state=GroupState.TRAINED, holder="", step=step, stored_at=row.stored_at or self._clock.unix())
+            for row in rows
+        ]
+
+    def committed(self, rows: Sequence[GroupRow]) -> None:
+        """The ledger has these rows of a batch."""
+        ended_before = any(row.group_id not in self._open for row in rows)
+        for row in rows:
+            self._apply(row)
+        if ended_before:
+            self._counts = _by_state(self._ledger.group_counts())
+
+    def _row(self, group_id: str) -> GroupRow:
+        row = self._open.get(group_id) or self._ledger.group(group_id)
+        if row is None:
+            raise not_found(f"{group_id} was never leased in this run; is the replay buffer another run's?")
+        return row
+
+    def _fail(self, rows: Iterable[GroupRow], reason: str) -> list[GroupRow]:
+        failed = []
+        for row in rows:
+            attempt = row.attempt + 1
+            state = GroupState.FAILED if attempt >= self._attempts else GroupState.LEASED
+            failed.append(replace(row, state=state, holder="", attempt=attempt, reason=reason))
+        self._save(failed)
+        return failed
+
+    def _save(self, rows: Iterable[GroupRow]) -> None:
+        rows = list(rows)
+        if not rows:
+            return
+        self._ledger.put_groups(rows)
+        for row in rows:
+            self._apply(row)
+
+    def _apply(self, row: GroupRow) -> None:
+        before = self._open.get(row.group_id)
+        if before is None and not row.state.is_open:
+            return  # ended already: only its figures are new
+        if before is not None:
+            self._counts[before.state] -= 1
+        self._counts[row.state] += 1
+        if row.state.is_open:
+            self._open[row.group_id] = row
+        else:
+            del self._open[row.group_id]
+        if row.holder:
+            self._lapses[row.group_id] = self._clock.monotonic() + self._lease_seconds
+        else:
+            self._lapses.pop(row.group_id, None)
+
+
+def _by_state(counts: GroupCounts) -> dict[GroupState, int]:
+    return {
+        GroupState.LEASED: counts.running,
+        GroupState.STORED: counts.stored,
+        GroupState.TRAINED: counts.trained,
+        GroupState.STALE: counts.stale,
+        GroupState.FILTERED: counts.filtered,
+        GroupState.FAILED: counts.failed,
+    }

@@ -1,0 +1,181 @@
+"""Membership: who lives, since when, with which weights. Pure; time comes in as an argument (monotonic seconds).
+
+Invariants:
+
+- a service id has one life at a time: registering with another incarnation replaces the earlier life, whose leases
+  are free at once, and a replaced life never comes back;
+- a member silent for longer than the lease is LOST until it speaks again;
+- within a life the policy version never falls, so a heartbeat sent before a publish cannot undo it;
+- a generator whose digests were wrong is quarantined for the rest of its life.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from areal_mesh.runtime.errors import aborted, not_found
+from areal_mesh.v1 import common_pb2
+from areal_mesh.v1.common_pb2 import Role, ServiceState
+
+
+def holder_key(service_id: str, incarnation: str) -> str:
+    """Names one life of a service: what the ledger writes as a group's holder."""
+    return f"{service_id}/{incarnation}"
+
+
+@dataclass
+class Member:
+    """One life of a service. Times are monotonic seconds."""
+
+    service_id: str
+    incarnation: str
+    role: Role.ValueType
+    address: str
+    policy_version: int
+    transfer_ranks: int
+    seen_at: float
+    starts: int
+    state: ServiceState.ValueType = common_pb2.SERVICE_STATE_STARTING
+    quarantined: bool = False
+    rate: float = 0.0
+    rate_unit: str = ""
+    progress_at: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Names this life."""
+        return holder_key(self.service_id, self.incarnation)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has been silent for longer than its lease."""
+        return self.state == common_pb2.SERVICE_STATE_LOST
+
+
+@dataclass(frozen=True)
+class Introduction:
+    """What a service says when it registers."""
+
+    service_id: str
+    incarnation: str
+    role: Role.ValueType
+    address: str
+    policy_version: int
+    transfer_ranks: int
+
+
+class Roster:
+    """The members of the run.
+
+    Args:
+        lease_seconds: a member silent for this long is lost.
+        starts: lives of each service that the ledger has seen.
+    """
+
+    def __init__(self, lease_seconds: float, starts: Mapping[str, int] | None = None) -> None:
+        self._lease_seconds = lease_seconds
+        self._members: dict[str, Member] = {}
+        self._starts = dict(starts or {})
+        self._replaced: set[str] = set()
+
+    def register(self, introduction: Introduction, now: float, new_life: bool) -> Member | None:
+        """Takes a member in; returns the earlier life that it replaces, if there is one.
+
+        Args:
+            new_life: the ledger has not seen this incarnation before.
+
+        Raises:
+            MeshError: ABORTED, a newer life of the service has registered since.
+        """
+        key = holder_key(introduction.service_id, introduction.incarnation)
+        if key in self._replaced:
+            raise aborted(f"{introduction.service_id}: a newer process of this service has registered; this one may end")
+        if new_life:
+            self._starts[introduction.service_id] = self._starts.get(introduction.service_id, 0) + 1
+        earlier = self._members.get(introduction.service_id)
+        same_life = earlier is not None and earlier.incarnation == introduction.incarnation
+        version = introduction.policy_version
+        member = Member(
+            service_id=introduction.service_id,
+            incarnation=introduction.incarnation,
+            role=introduction.role,
+            address=introduction.address,
+            policy_version=max(version, earlier.policy_version) if same_life and earlier else version,
+            transfer_ranks=introduction.transfer_ranks,
+            seen_at=now,
+            starts=self._starts.get(introduction.service_id, 1),
+            quarantined=bool(same_life and earlier and earlier.quarantined),
+            progress_at=now,
+        )
+        self._members[introduction.service_id] = member
+        if earlier is None or same_life:
+            return None
+        self._replaced.add(earlier.key)
+        return earlier
+
+    def knows(self, service_id: str, incarnation: str) -> bool:
+        """Whether this life is a member, or was replaced: whether `speak` would say more than "not yet"."""
+        member = self._members.get(service_id)
+        return holder_key(service_id, incarnation) in self._replaced or (
+            member is not None and member.incarnation == incarnation
+        )
+
+    def speak(self, service_id: str, incarnation: str, now: float) -> Member:
+        """The member that calls; a call is a sign of life.
+
+        Raises:
+            MeshError: NOT_FOUND if it has to register (again), ABORTED if a newer life has replaced it.
+        """
+        if holder_key(service_id, incarnation) in self._replaced:
+            raise aborted(f"{service_id}: a newer process of this service has registered; this one may end")
+        member = self._members.get(service_id)
+        if member is None or member.incarnation != incarnation:
+            raise not_found(f"{service_id} is not a member; register first")
+        member.seen_at = now
+        if member.lost:
+            member.state = common_pb2.SERVICE_STATE_SERVING
+        return member
+
+    def holds(self, key: str, version: int) -> None:
+        """Notes that a life holds `version` now."""
+        member = self.find(key)
+        if member is not None:
+            member.policy_version = max(member.policy_version, version)
+
+    def find(self, key: str) -> Member | None:
+        """The member with this life's key; None if that life is over."""
+        return next((member for member in self._members.values() if member.key == key), None)
+
+    def remove(self, service_id: str, incarnation: str) -> Member | None:
+        """Takes a member out; None if that life is no member."""
+        member = self._members.get(service_id)
+        if member is None or member.incarnation != incarnation:
+            return None
+        return self._members.pop(service_id)
+
+    def expire(self, now: float) -> list[Member]:
+        """Marks members that were silent for too long as LOST; returns those that became so."""
+        lost = [
+            member
+            for member in self._members.values()
+            if not member.lost and now - member.seen_at > self._lease_seconds
+        ]
+        for member in lost:
+            member.state = common_pb2.SERVICE_STATE_LOST
+        return lost
+
+    def all(self) -> Iterable[Member]:
+        """Every member, the lost included, by role and name."""
+        return sorted(self._members.values(), key=lambda member: (member.role, member.service_id))
+
+    def live(self, role: Role.ValueType) -> list[Member]:
+        """Members of a role that are not lost, by name."""
+        return [member for member in self.all() if member.role == role and not member.lost]
+
+    def of_role(self, role: Role.ValueType) -> list[Member]:
+        """Members of a role, the lost included, in the order of their first registration."""
+        return [member for member in self._members.values() if member.role == role]
+
+    def only(self, role: Role.ValueType) -> Member | None:
+        """The live member of a role that has one place (learner, replay buffer): the one heard from last."""
+        return max(self.live(role), key=lambda member: member.seen_at, default=None)

@@ -1,0 +1,144 @@
+"""The prompt file: JSONL of problems, read by byte offset, in an order that a sequence number fixes.
+
+Sequence n names the same problem in every life of the run, so a restart continues where the ledger ends. Only the
+offsets are kept in memory, eight bytes a line; each epoch is a permutation computed from the seed, never stored.
+"""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_ROUNDS = 4
+
+
+class PromptFileError(ValueError):
+    """A prompt file that cannot be used: says the file, the line and what would do."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line of the prompt file; any of `gold_answers` is right."""
+
+    prompt_id: str
+    problem: str
+    gold_answers: tuple[str, ...]
+    source: str
+
+
+class PromptFile:
+    """The problems of a run by sequence number.
+
+    Args:
+        path: JSONL file, one object a line: `id`, `problem`, `answer` (a string, a number or a list of them), `source`.
+        seed: of the epochs' orders.
+        shuffle: each epoch in an order of its own; else the file's.
+        limit: use the first so many problems; 0 for all.
+
+    Raises:
+        PromptFileError: the file is missing or empty, or a line is bad.
+    """
+
+    def __init__(self, path: Path, seed: int, shuffle: bool = True, limit: int = 0) -> None:
+        self._path = path
+        self._seed = seed
+        self._shuffle = shuffle
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise PromptFileError(f"{path}: cannot be read: {error.strerror}; set prompts.file") from error
+        self._offsets = array("Q", self._index(limit))
+        if not self._offsets:
+            raise PromptFileError(f"{path}: has no problems; expected one JSON object a line")
+
+    def __len__(self) -> int:
+        """Problems in an epoch."""
+        return len(self._offsets)
+
+    def _index(self, limit: int) -> Iterator[int]:
+        offset = found = 0
+        for number, line in enumerate(self._file, start=1):
+            if line.strip():
+                parse_problem(line, f"{self._path}, line {number}")
+                yield offset
+                found += 1
+                if found == limit:
+                    return
+            offset += len(line)
+
+    def at(self, sequence: int) -> Problem:
+        """The problem of a sequence number, from 0."""
+        epoch, position = divmod(sequence, len(self._offsets))
+        if self._shuffle:
+            position = permuted(position, len(self._offsets), f"{self._seed}/{epoch}")
+        offset = self._offsets[position]
+        self._file.seek(offset)
+        return parse_problem(self._file.readline(), f"{self._path}, byte {offset}")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def parse_problem(line: bytes, where: str) -> Problem:
+    """One line of the file.
+
+    Raises:
+        PromptFileError: not a JSON object, or a field is missing or of a wrong type.
+    """
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise PromptFileError(f"{where}: is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise PromptFileError(f"{where}: is not a JSON object; expected id, problem, answer and source")
+    answer = value.get("answer")
+    answers = answer if isinstance(answer, list) else [answer]
+    if not answers or not all(_is_answer(item) for item in answers):
+        raise PromptFileError(f"{where}: answer: expected a string, a number, or a list of them, got {answer!r}")
+    return Problem(
+        prompt_id=_text(value, "id", where),
+        problem=_text(value, "problem", where),
+        gold_answers=tuple(str(item) for item in answers),
+        source=str(value.get("source", "")),
+    )
+
+
+def _is_answer(value: Any) -> bool:
+    return (isinstance(value, str) and bool(value.strip())) or (
+        isinstance(value, int | float) and not isinstance(value, bool)
+    )
+
+
+def _text(value: dict[str, Any], field: str, where: str) -> str:
+    text = value.get(field)
+    if not isinstance(text, str) or not text:
+        raise PromptFileError(f"{where}: {field}: expected a string that is not empty, got {text!r}")
+    return text
+
+
+def permuted(position: int, size: int, key: str) -> int:
+    """Image of `position` under a permutation of range(size) that `key` fixes, in constant memory.
+
+    A balanced Feistel network over the next even number of bits; values outside the range walk on until they are
+    inside (Black and Rogaway 2002, "Ciphers with arbitrary finite domains").
+    """
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    mask = (1 << half) - 1
+    while True:
+        left, right = position >> half, position & mask
+        for round_number in range(_ROUNDS):
+            digest = hashlib.blake2b(f"{key}/{round_number}/{right}".encode(), digest_size=8).digest()
+            left, right = right, left ^ (int.from_bytes(digest, "little") & mask)
+        position = left << half | right
+        if position < size:
+            return position
+
+
+def group_seed(run_seed: int, sequence: int) -> int:
+    """Sampling seed of a group: 62 bits, so that seed + i stays within what engines take."""
+    digest = hashlib.blake2b(f"{run_seed}/group/{sequence}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 2

@@ -1,0 +1,150 @@
+"""Publishing, the decisions: whom a version goes to, who is to blame when it fails, whether digests agree. Pure.
+
+A publish is a small state machine, carried out by `transfer`:
+
+    Prepare(version, manifest) -> Ready -> Transfer -> Commit(checksums)
+
+Each state has a deadline, and each is idempotent by version. Who fails is left out for a while that doubles with each
+failure, and the group is built anew without them; what they lack reaches them with a later publish.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+_FIRST_REST_SECONDS = 2.0  # a process that was restarted is back within a few of these
+_LONGEST_REST_SECONDS = 60.0
+
+
+class Cause(StrEnum):
+    """Why a member's part of a publish failed, the gravest first: its process is gone, it is silent, it said no."""
+
+    GONE = "gone"
+    SILENT = "silent"
+    REFUSED = "refused"
+    CHECKSUMS = "checksums"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A member's part that failed. `key` names its life; `state` is the one it failed in."""
+
+    key: str
+    state: str
+    cause: Cause
+    message: str
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A generator that could be published to: its life, the version it holds, the ranks it adds."""
+
+    key: str
+    version: int
+    ranks: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the run stands. `held` is the learner's version, None without a learner; `due` is admission's word."""
+
+    committed: int
+    published: int
+    held: int | None
+    due: bool
+
+
+def receivers(standing: Standing, generators: Sequence[Holding]) -> list[Holding]:
+    """Generators that the learner's version should go to now; empty if there is nothing to publish.
+
+    A publish is wanted if it is due or if a generator holds less than what was published; it then goes to everyone who
+    lacks the learner's version. A learner that is behind what was published (it came back from a checkpoint) publishes
+    nothing until it has caught up.
+    """
+    held = standing.held
+    if held is None or held < max(standing.published, 0):
+        return []
+    lacking = [generator for generator in generators if generator.version < min(held, standing.committed)]
+    newcomers = any(generator.version < standing.published for generator in lacking)
+    return lacking if standing.due or newcomers else []
+
+
+def witnessed(standing: Standing, generators: Iterable[Holding]) -> int | None:
+    """A committed version newer than the last recorded publish that a generator holds already; None if there is none.
+
+    A controller killed between a transfer and its record finds the publish done when the generators register again.
+    """
+    versions = [generator.version for generator in generators if generator.version <= standing.committed]
+    newest = max(versions, default=-1)
+    return newest if newest > standing.published else None
+
+
+def blamed(failures: Iterable[Failure]) -> set[str]:
+    """Keys of those to leave out: when one process dies its peers' collectives fail too, so the gravest cause counts."""
+    failures = list(failures)
+    for cause in Cause:
+        guilty = {failure.key for failure in failures if failure.cause is cause}
+        if guilty:
+            return guilty
+    return set()
+
+
+def ranks_of(generators: Sequence[Holding]) -> dict[str, int]:
+    """First rank of each generator; the learner has rank 0."""
+    ranks = {}
+    next_rank = 1
+    for generator in generators:
+        ranks[generator.key] = next_rank
+        next_rank += generator.ranks
+    return ranks
+
+
+def disagreement(expected: Mapping[str, str], workers: Sequence[Mapping[str, str]]) -> str | None:
+    """What differs between the learner's digests and those of a generator's workers, by tensor name; None if nothing.
+
+    The learner names the tensors of all workers (a shard has its tensor-parallel rank in its name). Each worker has to
+    agree in what it holds, and together they have to hold everything.
+    """
+    if not expected:
+        return "the learner sent no digests"
+    held: set[str] = set()
+    for rank, worker in enumerate(workers):
+        named = expected.keys() & worker.keys()
+        if not named:
+            return f"worker {rank} holds none of the {len(expected)} tensors"
+        wrong = sorted(name for name in named if worker[name] != expected[name])
+        if wrong:
+            name = wrong[0]
+            difference = f"{worker[name]} instead of {expected[name]}"
+            return f"worker {rank}: {len(wrong)} of {len(named)} tensors differ, first {name}: {difference}"
+        held |= named
+    missing = sorted(expected.keys() - held)
+    return f"no worker holds {len(missing)} of the tensors, first {missing[0]}" if missing else None
+
+
+class Rests:
+    """Who is left out until when. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._failures: dict[str, int] = {}
+        self._until: dict[str, float] = {}
+
+    def failed(self, key: str, now: float) -> float:
+        """Notes a failure; returns the seconds that this life is left out."""
+        self._failures[key] = self._failures.get(key, 0) + 1
+        seconds = min(_FIRST_REST_SECONDS * 2.0 ** (self._failures[key] - 1), _LONGEST_REST_SECONDS)
+        self._until[key] = now + seconds
+        return seconds
+
+    def succeeded(self, key: str) -> None:
+        """Forgets a life's failures."""
+        self._failures.pop(key, None)
+        self._until.pop(key, None)
+
+    def resting(self, key: str, now: float) -> bool:
+        """Whether a life is left out now."""
+        return self._until.get(key, now) > now
+
+    def next_return(self, now: float) -> float | None:
+        """Seconds until the first of those left out may be tried again; None if nobody is."""
+        return min((until - now for until in self._until.values() if until > now), default=None)

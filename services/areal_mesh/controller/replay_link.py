@@ -1,0 +1,100 @@
+"""Keeps the ledger and the replay buffer of one mind: evicts what is too old, and finds what the ledger is unsure of.
+
+A group may be stored although its generator died before saying so, or be dropped although nobody told: either would
+hold a place in admission for ever. So all open groups are compared when the replay buffer or the learner registers,
+and every lease time besides.
+
+A replay buffer that does not answer is no fault here: the next comparison finds the same, and drawing enforces the
+bound anyway.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import grpc
+import grpc.aio
+import structlog
+
+from areal_mesh.controller.records import GroupRow, GroupState
+from areal_mesh.controller.run import Run
+from areal_mesh.v1 import replay_pb2, replay_pb2_grpc
+
+_LOG = structlog.get_logger("replay_link")
+_CALL_SECONDS = 5.0
+
+
+class FoundGroup(Protocol):
+    """What the replay buffer says of a group it knows."""
+
+    @property
+    def group_id(self) -> str: ...
+    @property
+    def oldest_policy_version(self) -> int: ...
+    @property
+    def stale(self) -> bool: ...
+
+
+def reconcile(run: Run, asked: Iterable[GroupRow], found: Sequence[FoundGroup]) -> int:
+    """Takes over what the replay buffer knows of the groups asked for; returns how many changed.
+
+    Groups are judged by their state now and, where the replay buffer lacks them, also by the one when they were asked
+    for: a group stored meanwhile is not lost.
+    """
+    known = {group.group_id: group for group in found}
+    before = run.groups.counts
+    stale = [group.group_id for group in found if group.stale]
+    run.groups.drop_stale(stale, "dropped by the replay buffer")
+    for group in found:
+        if not group.stale:
+            run.groups.found_stored(group.group_id, group.oldest_policy_version)
+    missing = [row.group_id for row in asked if row.state is GroupState.STORED and row.group_id not in known]
+    lost = run.groups.not_found_stored(missing)
+    if lost:
+        _LOG.error("the replay buffer lost groups; they are issued again", groups=[row.group_id for row in lost])
+    after = run.groups.counts
+    return abs(after.running - before.running) + abs(after.stale - before.stale)
+
+
+class ReplayLink:
+    """The calls to the replay buffer; `stub` is None while none is registered."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.stub: replay_pb2_grpc.ReplayServiceAsyncStub | None = None
+        self.statistics = replay_pb2.GetReplayStatisticsResponse()
+
+    async def compare(self) -> int:
+        """Compares the open groups; returns how many changed."""
+        asked = self._run.groups.open_rows()
+        if self.stub is None or not asked:
+            return 0
+        request = replay_pb2.FindGroupsRequest(group_ids=[row.group_id for row in asked])
+        try:
+            response = await self.stub.FindGroups(request, timeout=_CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            _LOG.warning("groups could not be compared", code=error.code().name)
+            return 0
+        return reconcile(self._run, asked, response.groups)
+
+    async def evict_stale(self, version: int) -> int:
+        """Drops stored groups that are too old at `version`; returns how many."""
+        if self.stub is None:
+            return 0
+        bound = self._run.plan.pacing.max_staleness
+        request = replay_pb2.EvictStaleRequest(policy_version=version, max_staleness=bound)
+        try:
+            response = await self.stub.EvictStale(request, timeout=_CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            _LOG.warning("stale groups could not be evicted", code=error.code().name)
+            return 0
+        return self._run.groups.drop_stale(response.group_ids, f"older than {bound} at version {version}")
+
+    async def refresh_statistics(self) -> None:
+        """Asks for the buffer's depth, for status and metrics."""
+        if self.stub is None:
+            return
+        request = replay_pb2.GetReplayStatisticsRequest(policy_version=self._run.version)
+        try:
+            self.statistics = await self.stub.GetReplayStatistics(request, timeout=_CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            _LOG.warning("no statistics of the replay buffer", code=error.code().name)

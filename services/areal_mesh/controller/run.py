@@ -1,0 +1,289 @@
+"""The run: version, stage and state, and the only writer of the ledger. No I/O but the ledger, no task, no client.
+
+What a call decides is in the ledger when the call returns, so that a controller killed at any moment carries on.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from areal_mesh.controller.admission import Pacing, free_places, publish_due
+from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.groups import Beginning, GroupBook
+from areal_mesh.controller.ledger import Ledger, LedgerError
+from areal_mesh.controller.records import GroupRow, PublishRow, StageEntry, StepRow
+from areal_mesh.controller.schedule import (
+    Restarts,
+    StagePlan,
+    StepFigures,
+    planned_steps,
+    restarts_before,
+    stage_end,
+    stage_of_step,
+)
+from areal_mesh.runtime.errors import failed_precondition, invalid_argument
+
+RATE_STEPS = 5
+"""Steps over which tokens a second are measured."""
+
+
+class RunState(StrEnum):
+    """What a run does. STARTING until the start weights are published."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is to do."""
+
+    name: str
+    pacing: Pacing
+    stages: tuple[StagePlan, ...]
+    lease_seconds: float
+    group_attempts: int
+
+
+@dataclass(frozen=True)
+class StepOrder:
+    """A step for the learner: it makes policy version `step`."""
+
+    step: int
+    stage: int
+    restarts: Restarts
+
+
+class Run:
+    """The run as its ledger tells it.
+
+    Raises:
+        LedgerError: the ledger belongs to another run.
+    """
+
+    def __init__(self, plan: RunPlan, ledger: Ledger, clock: Clock) -> None:
+        _check_same_run(plan, ledger)
+        self.plan = plan
+        self.ledger = ledger
+        self._clock = clock
+        self.groups = GroupBook(ledger, clock, plan.lease_seconds, plan.group_attempts)
+        self.steps = ledger.steps()
+        self.published_version = ledger.published_version()
+        self.publishes = ledger.publishes()
+        if not ledger.stages():
+            ledger.enter_stage(StageEntry(0, 1, clock.unix(), "start of the run"))
+        self.stages = ledger.stages()
+        self._issued_step = int(ledger.read("issued_step") or 0)
+        self._paused = ledger.read("paused") is not None
+        self._stopping = ledger.read("stopping")
+        self._finished = ledger.read("finished") is not None
+        self.generated: deque[tuple[float, int]] = deque(maxlen=RATE_STEPS + 1)
+        self.life = ledger.begin_life(clock.unix())
+
+    @property
+    def version(self) -> int:
+        """Committed optimizer batches: the run's policy version."""
+        return self.steps[-1].step if self.steps else 0
+
+    @property
+    def stage(self) -> int:
+        """The stage in which groups are leased now."""
+        return self.stages[-1].stage
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step of the schedule is committed."""
+        return self._finished
+
+    @property
+    def stopping(self) -> bool:
+        """Whether someone asked the run to stop."""
+        return self._stopping is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing new starts: no group, no step."""
+        return self._finished or self.stopping
+
+    @property
+    def paused(self) -> bool:
+        """Whether admission is held."""
+        return self._paused
+
+    @property
+    def state(self) -> RunState:
+        """What the run does."""
+        if self._finished:
+            return RunState.FINISHED
+        if self.stopping:
+            return RunState.STOPPING
+        if self._paused:
+            return RunState.PAUSED
+        return RunState.STARTING if self.published_version < 0 else RunState.RUNNING
+
+    @property
+    def planned_steps(self) -> int:
+        """Steps of the whole run at most, as the stages passed so far leave it."""
+        return planned_steps(self.plan.stages, self.stage, self.stages[-1].first_step)
+
+    def admits(self) -> int:
+        """Groups that may be leased now: waiting ones and new ones."""
+        if self.over or self._paused or self.published_version < 0:
+            return 0
+        return self.groups.waiting() + self._free_places()
+
+    def _free_places(self) -> int:
+        return free_places(self.plan.pacing, self.groups.counts, self.published_version, self.planned_steps)
+
+    def lease(self, holder: str, most: int, prompt_id_of: Callable[[int], str]) -> list[GroupRow]:
+        """Leases up to `most` groups to a member, as far as admission allows."""
+        if self.admits() == 0:
+            return []
+        beginning = Beginning(self.stage, self.published_version, prompt_id_of)
+        return self.groups.issue(holder, most, self._free_places(), beginning)
+
+    def publish_due(self) -> bool:
+        """Whether the committed version has to be published."""
+        return publish_due(self.plan.pacing, self.version, self.published_version)
+
+    def next_step(self, learner_version: int) -> StepOrder | None:
+        """The step after the learner's version; None once the run needs no more of them.
+
+        A learner that came back with an older version goes through the committed steps again, which changes nothing
+        here: their batches are drawn again from the replay buffer.
+
+        Raises:
+            MeshError: FAILED_PRECONDITION, the learner is ahead of the ledger.
+        """
+        if learner_version > self.version:
+            raise failed_precondition(
+                f"the learner holds version {learner_version} but step {self.version + 1} was never committed; "
+                f"commit it, or start from a checkpoint of version {self.version} or older"
+            )
+        if self.stopping or (self._finished and learner_version >= self.version):
+            return None
+        step = learner_version + 1
+        if step > self._issued_step:
+            self.ledger.write("issued_step", str(step))
+            self._issued_step = step
+        return StepOrder(
+            step, stage_of_step(self.stages, step), restarts_before(self.plan.stages, self.stages, step)
+        )
+
+    def commit(
+        self, step: int, group_ids: Sequence[str], metrics: Mapping[str, float], staleness: Mapping[int, int]
+    ) -> bool:
+        """Commits a step: its groups end as trained, and a stage or the run may end with it.
+
+        Returns whether it was new; a step that was committed before changes nothing.
+
+        Raises:
+            MeshError: the step is not the next one, or its groups cannot be trained on.
+        """
+        if step <= self.version:
+            return False
+        if step != self.version + 1:
+            raise failed_precondition(f"step {step} cannot follow step {self.version}; commit {self.version + 1} first")
+        if not group_ids:
+            raise invalid_argument("group_ids", "name the groups of the batch")
+        rows = self.groups.trained_rows(group_ids, step)
+        row = StepRow(
+            step=step,
+            stage=stage_of_step(self.stages, step),
+            metrics=dict(metrics),
+            staleness=dict(staleness),
+            committed_at=self._clock.unix(),
+            tokens=int(metrics.get("response_tokens", sum(group.tokens for group in rows))),
+        )
+        entry, finished = self._what_follows(row)
+        self.ledger.commit_step(row, rows, entry, finished)
+        self.groups.committed(rows)
+        self.steps.append(row)
+        self.generated.append((row.committed_at, self.groups.generated_tokens))
+        self._finished = finished
+        if entry is not None:
+            self.stages.append(entry)
+        return True
+
+    def _what_follows(self, row: StepRow) -> tuple[StageEntry | None, bool]:
+        """The stage entered after a step, and whether the run is complete with it."""
+        plan = self.plan.stages[self.stage]
+        of_stage = [step for step in [*self.steps, row] if step.stage == self.stage]
+        reason = stage_end(plan, [_figures(step) for step in of_stage])
+        if reason is None:
+            return None, False
+        if self.stage == len(self.plan.stages) - 1:
+            return None, True
+        return StageEntry(self.stage + 1, row.step + 1, row.committed_at, reason), False
+
+    def advance_stage(self, from_stage: int) -> StageEntry:
+        """Goes on to the next stage by hand. A step that the learner has begun still belongs to the stage before.
+
+        Raises:
+            MeshError: FAILED_PRECONDITION in the last stage, or if `from_stage` has ended already.
+        """
+        if from_stage != self.stage:
+            raise failed_precondition(f"stage {from_stage} is not the current one; stage {self.stage} is")
+        if self._finished or self.stage == len(self.plan.stages) - 1:
+            raise failed_precondition(f"stage {self.stage} ({self.plan.stages[self.stage].name}) is the last one")
+        first_step = max(self.version, self._issued_step, self.stages[-1].first_step - 1) + 1
+        entry = StageEntry(self.stage + 1, first_step, self._clock.unix(), "by hand")
+        self.ledger.enter_stage(entry)
+        self.stages.append(entry)
+        return entry
+
+    def published(self, row: PublishRow) -> None:
+        """Generators hold a version."""
+        self.ledger.add_publish(row)
+        self.publishes.append(row)
+        self.published_version = max(self.published_version, row.policy_version)
+
+    def pause(self) -> None:
+        """Holds admission and steps, over restarts too."""
+        self.ledger.write("paused", "yes")
+        self._paused = True
+
+    def resume(self) -> None:
+        """Takes `pause` back."""
+        self.ledger.erase("paused")
+        self._paused = False
+
+    def stop(self, reason: str) -> None:
+        """Ends the run after the step in progress. The same run may be started again later and goes on."""
+        self.ledger.write("stopping", reason)
+        self._stopping = reason
+
+    def leave(self) -> None:
+        """The run's services have drained: a stop is done with, and the next start goes on."""
+        self.ledger.erase("stopping")
+
+    def remember_settings(self, settings_json: str) -> None:
+        """Writes the resolved settings of this life."""
+        self.ledger.write("settings", json.dumps(json.loads(settings_json)))
+
+
+def _figures(step: StepRow) -> StepFigures:
+    return StepFigures(step.metrics.get("reward", 0.0), step.metrics.get("truncated", 0.0))
+
+
+def _check_same_run(plan: RunPlan, ledger: Ledger) -> None:
+    """What the ledger was begun with has to hold for the whole run: admission counts in batches of one size."""
+    begun_with = ledger.read("batch_groups")
+    if begun_with is None:
+        ledger.write("batch_groups", str(plan.pacing.batch_groups))
+    elif int(begun_with) != plan.pacing.batch_groups:
+        raise LedgerError(
+            f"algorithm.batch_groups = {plan.pacing.batch_groups} but the run was begun with {begun_with}; "
+            "set it back, or give the run another name"
+        )
+    entered = ledger.stages()
+    if entered and entered[-1].stage >= len(plan.stages):
+        raise LedgerError(
+            f"stages: the run is in its stage {entered[-1].stage} but only {len(plan.stages)} are set; "
+            "set them back, or give the run another name"
+        )

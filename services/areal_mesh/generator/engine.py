@@ -1,0 +1,385 @@
+"""vLLM's `AsyncLLM` as the generator uses it: sample with exact log-probabilities, swap weights under way.
+
+One engine in one event loop. Requests in flight are frozen during a publish and continue on the new weights, over the
+KV-cache of the old ones; the engine stamps each token with the version that produced it. vLLM is imported when an
+engine starts, not before.
+"""
+
+import asyncio
+import functools
+import hashlib
+import os
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from areal_mesh.generator.engine_settings import EngineSettings
+from areal_mesh.weights.manifest import WeightManifest
+from areal_mesh.weights.rendezvous import Rendezvous
+
+T = TypeVar("T")
+
+EMPTY_DIGEST = hashlib.sha256().hexdigest()
+"""vLLM's digest of a parameter that a kernel's packed copy has replaced."""
+
+
+class EngineDied(RuntimeError):
+    """vLLM's engine process is gone. Only a new `Engine` helps."""
+
+
+class WeightUpdateFailed(RuntimeError):
+    """A publish did not complete."""
+
+    def __init__(self, version: int, intact: bool, cause: str) -> None:
+        self.intact = intact
+        """True: the former weights are whole and generation went on. False: they are part old, part new, and
+        generation stays frozen until a publish succeeds."""
+        state = "the former weights are kept" if intact else "the weights are torn; generation stays frozen"
+        super().__init__(f"weights of version {version} were not received, {state}: {cause}")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a group of responses is drawn."""
+
+    n: int = 1
+    """Responses to the one prompt."""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    """Response limit, end-of-sequence token included."""
+    seed: int | None = None
+    """Of this group alone. Costs a random generator a sequence: leave it None when nothing is to be repeated."""
+
+
+@dataclass(frozen=True)
+class VersionSpan:
+    """Output tokens [start, end) were produced by policy version `version`."""
+
+    version: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One response."""
+
+    token_ids: npt.NDArray[np.int32]
+    """Shape [T]; the end-of-sequence token included where there is one, because it is trained on."""
+    log_probs: npt.NDArray[np.float32]
+    """Shape [T]: log-probability of each token under the distribution it was drawn from (temperature, top_p)."""
+    version_spans: tuple[VersionSpan, ...]
+    """Cover [0, T) in order, stamped by the engine."""
+    finish_reason: str
+    """stop, length or abort, as the engine says."""
+
+
+@dataclass(frozen=True)
+class PublishReport:
+    """Seconds of one publish, by phase."""
+
+    pause_seconds: float
+    """Until no request was running."""
+    transfer_seconds: float
+    """First byte received to last weight loaded."""
+    resume_seconds: float
+    """Until requests were scheduled again."""
+    num_bytes: int
+    receive_seconds: float
+    """Of the transfer: waiting for bytes. The slowest worker's."""
+    load_seconds: float
+    """Of the transfer: laying the weights out. The slowest worker's."""
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """The engine at this moment."""
+
+    running_requests: int
+    waiting_requests: int
+    kv_cache_use: float
+    """Share of the KV-cache's blocks in use, 0 to 1; the fullest replica's."""
+    tokens_generated: int
+    """Since the start."""
+    policy_version: int
+    paused: bool
+
+
+class Engine:
+    """See the module. Built by `start`; every method raises EngineDied once the engine's process is gone."""
+
+    def __init__(self, llm: Any, settings: EngineSettings, version: int, recorder: Any) -> None:
+        self.settings = settings
+        self._llm = llm
+        self._version = version
+        self._recorder = recorder
+        self._end_token_ids = list(settings.end_token_ids())
+        self._rendezvous: Rendezvous | None = None
+        self._held = False
+        self._torn = False
+
+    @classmethod
+    async def start(cls, settings: EngineSettings, initial_version: int = 0) -> Self:
+        """Load the model folder's weights as version `initial_version`; tens of seconds, the event loop goes on.
+
+        Raises FileNotFoundError when the folder is no model's, and what vLLM raises when it cannot start.
+        """
+        settings.end_token_ids()
+        os.environ.update(settings.environment())
+        llm, recorder = await asyncio.to_thread(_build, settings)
+        engine = cls(llm, settings, initial_version, recorder)
+        try:
+            await engine._call(llm.update_weight_version(str(initial_version)))
+            # Starts vLLM's output handler in this event loop, and shows that the engine can generate.
+            await engine.generate([0], Sampling(max_tokens=1), "warm-up")
+        except BaseException:
+            engine.shutdown()
+            raise
+        return engine
+
+    @property
+    def policy_version(self) -> int:
+        """Version of the weights held. After a torn publish, the last whole one."""
+        return self._version
+
+    async def generate(
+        self, prompt_token_ids: Sequence[int], sampling: Sampling, request_id: str
+    ) -> tuple[Completion, ...]:
+        """Draw `sampling.n` responses, which share the prompt's KV-cache; returns when the last has ended.
+
+        Cancelling the caller aborts the request. Raises ValueError when the prompt leaves no room for a response.
+        """
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+
+        room = self.settings.max_model_len - len(prompt_token_ids)
+        if not prompt_token_ids or room < 1:
+            raise ValueError(
+                f"request {request_id}: a prompt of {len(prompt_token_ids)} tokens does not fit "
+                f"engine.max_model_len {self.settings.max_model_len} with a response"
+            )
+        params = SamplingParams(
+            n=sampling.n,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=min(sampling.max_tokens, room),
+            seed=sampling.seed,
+            stop_token_ids=self._end_token_ids,
+            logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        # Without the salt, a prompt's KV-cache of older weights would be taken for the new version's.
+        prompt = TokensPrompt(prompt_token_ids=list(prompt_token_ids), cache_salt=str(self._version))
+        final: Any = None
+        async for output in self._llm.generate(prompt, params, request_id):
+            final = output
+        return tuple(_completion(output) for output in sorted(final.outputs, key=lambda output: output.index))
+
+    async def prepare(self, rendezvous: Rendezvous, first_rank: int) -> None:
+        """Join a broadcast group, the workers taking ranks `first_rank` and following; generation goes on.
+
+        Returns when the workers have reached the group's store; they then meet the other members in the background.
+        A group joined before is left. Raises TransferError after the rendezvous' timeout.
+        """
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+        from areal_mesh.weights.store import wait_for_arrival
+
+        info = {
+            "host": rendezvous.host,
+            "port": rendezvous.port,
+            "group_id": rendezvous.group_id,
+            "world_size": rendezvous.world_size,
+            "timeout_seconds": rendezvous.timeout_seconds,
+            "first_rank": first_rank,
+            "transport": self.settings.transport,
+            "interface": self.settings.transport_interface,
+        }
+        await self._call(self._llm.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info)))
+        ranks = range(first_rank, first_rank + self.settings.world_size)
+        await asyncio.to_thread(wait_for_arrival, rendezvous, ranks)
+        self._rendezvous = rendezvous
+
+    async def transfer(self, manifest: WeightManifest) -> PublishReport:
+        """Freeze requests, receive the manifest's weights from the prepared group, continue on them.
+
+        Raises WeightUpdateFailed; its `intact` says whether generation went on with the former weights.
+        """
+        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+
+        if self._rendezvous is None:
+            raise WeightUpdateFailed(manifest.version, not self._torn, "no broadcast group was prepared")
+        tensors = [(spec.name, spec.dtype, list(spec.shape)) for spec in manifest.tensors]
+        request = WeightTransferUpdateRequest(update_info={"version": manifest.version, "tensors": tensors})
+        # Joining, the fingerprint and each bucket have the rendezvous' timeout for themselves.
+        deadline = self._rendezvous.timeout_seconds * (3 + len(manifest.buckets())) + self.settings.call_timeout_seconds
+        begin = time.monotonic()
+        await self._call(self._llm.pause_generation(mode="keep", clear_cache=False))
+        paused = time.monotonic()
+        try:
+            await self._call(self._llm.start_weight_update())
+            await self._call(self._llm.update_weights(request), deadline)
+            await self._call(self._llm.finish_weight_update(weight_version=str(manifest.version)))
+        except EngineDied:
+            raise
+        except Exception as error:
+            await self._after_failure()
+            raise WeightUpdateFailed(manifest.version, not self._torn, str(error)) from error
+        self._version, self._torn = manifest.version, False
+        loaded = time.monotonic()
+        await self._resume_unless_held()
+        return await self._report(paused - begin, loaded - paused, time.monotonic() - loaded)
+
+    async def checksums(self) -> list[dict[str, str]]:
+        """Digests of the weights that each worker computes with, keyed `tp<rank>:<vLLM's name>`.
+
+        vLLM's own digests; where a kernel holds a weight in a layout of its own, the digest of what was read back
+        from that kernel instead (`docs/weights.md`). To be compared with the learner's `engine_digests`.
+        """
+        own = await self._call(self._llm.compute_weight_checksums())
+        kernels = await self._call(self._llm.collective_rpc("kernel_weight_digests"))
+        return [_merge_digests(plain, kernel) for plain, kernel in zip(own, kernels, strict=True)]
+
+    async def pause(self) -> None:
+        """Freeze requests until `resume`; publishes meanwhile leave them frozen. Idempotent."""
+        self._held = True
+        await self._call(self._llm.pause_generation(mode="keep", clear_cache=False))
+
+    async def resume(self) -> None:
+        """Continue frozen requests, unless the weights are torn. Idempotent."""
+        self._held = False
+        await self._resume_unless_held()
+
+    def stats(self) -> EngineStats:
+        """Load of the engine, as of its last step."""
+        return self._recorder.stats(self._version, self._held or self._torn)
+
+    async def watch(self) -> None:
+        """Wait until the engine's process dies, then raise EngineDied. For the service's task group."""
+        await asyncio.wait([self._llm.output_handler])
+        raise EngineDied("vLLM's engine process ended; its own log says why")
+
+    def shutdown(self) -> None:
+        """End the engine's processes. Idempotent."""
+        self._llm.shutdown()
+
+    async def _after_failure(self) -> None:
+        states = await self._call(self._llm.collective_rpc("transfer_state"))
+        self._torn = any(state["torn"] for state in states)
+        self._rendezvous = None
+        await self._resume_unless_held()
+
+    async def _resume_unless_held(self) -> None:
+        if not self._held and not self._torn:
+            await self._call(self._llm.resume_generation())
+
+    async def _report(self, pause: float, transfer: float, resume: float) -> PublishReport:
+        states = await self._call(self._llm.collective_rpc("transfer_state"))
+        return PublishReport(
+            pause_seconds=pause,
+            transfer_seconds=transfer,
+            resume_seconds=resume,
+            num_bytes=max(state["num_bytes"] for state in states),
+            receive_seconds=max(state["receive_seconds"] for state in states),
+            load_seconds=max(state["load_seconds"] for state in states),
+        )
+
+    async def _call(self, call: Awaitable[T], deadline: float | None = None) -> T:
+        """Await a call into the engine's process, which never answers once it is dead."""
+        seconds = deadline or self.settings.call_timeout_seconds
+        handler: asyncio.Task[None] | None = self._llm.output_handler
+        try:
+            async with asyncio.timeout(seconds) as scope:
+                expire = functools.partial(_expire, scope)
+                if handler is not None:
+                    handler.add_done_callback(expire)
+                try:
+                    return await call
+                finally:
+                    if handler is not None:
+                        handler.remove_done_callback(expire)
+        except TimeoutError as error:
+            if self._llm.errored:
+                raise EngineDied("vLLM's engine process ended during a call; its own log says why") from error
+            raise TimeoutError(f"vLLM's engine did not answer a call in {seconds:g} s") from error
+
+
+def _expire(scope: asyncio.Timeout, handler: "asyncio.Task[None]") -> None:
+    """Ends the wait for an answer when vLLM's output handler, which would bring it, has ended."""
+    scope.reschedule(0)
+
+
+def _build(settings: EngineSettings) -> tuple[Any, Any]:
+    """Import vLLM and start its processes. Blocks for tens of seconds."""
+    from vllm.config import WeightTransferConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    arguments = AsyncEngineArgs(
+        **settings.engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=settings.weight_transfer())
+    )
+    recorder = _Recorder()
+    return AsyncLLM.from_engine_args(arguments, stat_loggers=[recorder.replica]), recorder
+
+
+class _Recorder:
+    """Keeps the latest figures of each data-parallel replica; vLLM makes one logger a replica."""
+
+    def __init__(self) -> None:
+        self._load: dict[int, tuple[int, int, float]] = {}
+        self._tokens = 0
+
+    def replica(self, vllm_config: Any, engine_index: int = 0) -> "_Recorder":
+        return self
+
+    def record(
+        self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
+    ) -> None:
+        if scheduler_stats is not None:
+            running, waiting = scheduler_stats.num_running_reqs, scheduler_stats.num_waiting_reqs
+            self._load[engine_idx] = (running, waiting, scheduler_stats.kv_cache_usage)
+        if iteration_stats is not None:
+            self._tokens += iteration_stats.num_generation_tokens
+
+    def log_engine_initialized(self) -> None:
+        """Part of vLLM's interface; there is nothing to say."""
+
+    def stats(self, version: int, paused: bool) -> EngineStats:
+        load = list(self._load.values())
+        return EngineStats(
+            running_requests=sum(running for running, _, _ in load),
+            waiting_requests=sum(waiting for _, waiting, _ in load),
+            kv_cache_use=max((use for _, _, use in load), default=0.0),
+            tokens_generated=self._tokens,
+            policy_version=version,
+            paused=paused,
+        )
+
+
+def _completion(output: Any) -> Completion:
+    spans = tuple(VersionSpan(int(span.version), span.start, span.end) for span in output.weight_versions or ())
+    return Completion(
+        token_ids=np.asarray(output.token_ids, dtype=np.int32),
+        log_probs=np.asarray(output.logprobs.logprobs, dtype=np.float32),
+        version_spans=spans,
+        finish_reason=str(output.finish_reason),
+    )
+
+
+def _merge_digests(plain: Mapping[str, str], kernels: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """One digest a parameter, keyed `tp<rank>:<name>`; holders of one parameter that differ give one that matches none."""
+    merged: dict[str, str] = {}
+    for key, own in plain.items():
+        *_, rank, name = key.split(":")
+        holders = set(kernels.get(name, ()))
+        if not holders or own != EMPTY_DIGEST:
+            holders.add(own)
+        merged[f"{rank}:{name}"] = "|".join(sorted(holders))
+    return merged

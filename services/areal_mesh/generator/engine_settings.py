@@ -1,0 +1,115 @@
+"""Settings of the engine, and their translation to vLLM's. Importable without torch or vLLM."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from areal_mesh.weights.vllm_plugin import BACKEND
+
+BLOCK_TOKENS_ON_CPU = 32
+"""KV-cache block. vLLM's CPU default of 128 is longer than a short prompt, so that a group would share no prefix."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """One engine. Sizes are per data-parallel replica."""
+
+    model_folder: Path
+    """A Hugging Face folder: config.json and safetensors."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    device: Literal["cpu", "cuda"] = "cpu"
+    max_model_len: int = 4096
+    """Tokens of prompt and response together."""
+    max_num_seqs: int = 128
+    """Sequences decoded at once; more wait."""
+    max_num_batched_tokens: int = 4096
+    """Tokens of one step, prefill included."""
+    kv_cache_gib: float = 1.0
+    """Memory of the KV-cache. On GPUs 0 leaves it to vLLM."""
+    cpu_threads: int = 1
+    """OpenMP threads of a worker on a CPU. Cores are those of the calling process: pin it before it starts."""
+    tensor_parallel_size: int = 1
+    data_parallel_size: int = 1
+    seed: int = 0
+    transport: Literal["gloo", "nccl"] = "gloo"
+    transport_interface: str | None = None
+    """Network interface of the weight transfer. None: the one on the route to the learner."""
+    gpu_memory_utilization: float = 0.9
+    cuda_graphs: bool = True
+    """On GPUs. CPUs always run eagerly: a compiled graph would keep the packed weights of the first version."""
+    call_timeout_seconds: float = 60.0
+    """Deadline of every call into the engine except generation and the transfer."""
+
+    def __post_init__(self) -> None:
+        if self.transport == "nccl" and self.device == "cpu":
+            raise ValueError("engine.transport is nccl, which needs engine.device cuda; use gloo on a CPU")
+        if self.device == "cpu" and self.kv_cache_gib <= 0:
+            raise ValueError(f"engine.kv_cache_gib is {self.kv_cache_gib}; on a CPU it must be above 0")
+
+    @property
+    def world_size(self) -> int:
+        """Workers, each a member of the broadcast group."""
+        return self.tensor_parallel_size * self.data_parallel_size
+
+    def environment(self) -> dict[str, str]:
+        """What vLLM reads from the environment; set before it is first imported."""
+        common = {
+            "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+            "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
+        }
+        if self.device == "cuda":
+            return common
+        # One worker runs inside the engine's own process: a process less to start, a message less a step.
+        within = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if self.tensor_parallel_size == 1 else {}
+        threads = {"OMP_NUM_THREADS": str(self.cpu_threads), "OMP_WAIT_POLICY": "passive"}
+        return common | within | threads
+
+    def engine_arguments(self) -> dict[str, Any]:
+        """Arguments of vLLM's `AsyncEngineArgs`, its config objects aside."""
+        arguments: dict[str, Any] = {
+            "model": str(self.model_folder),
+            "skip_tokenizer_init": True,
+            "dtype": self.dtype,
+            "max_model_len": self.max_model_len,
+            "max_num_seqs": self.max_num_seqs,
+            "max_num_batched_tokens": max(self.max_num_batched_tokens, self.max_num_seqs),
+            "tensor_parallel_size": self.tensor_parallel_size,
+            "data_parallel_size": self.data_parallel_size,
+            "seed": self.seed,
+            # The behaviour policy is what was sampled from: after temperature and top_p.
+            "logprobs_mode": "processed_logprobs",
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "enforce_eager": self.device == "cpu" or not self.cuda_graphs,
+            "worker_extension_cls": "areal_mesh.weights.vllm_worker.WeightProof",
+        }
+        if self.kv_cache_gib > 0:
+            arguments["kv_cache_memory_bytes"] = int(self.kv_cache_gib * 2**30)
+        if self.device == "cpu":
+            arguments["block_size"] = BLOCK_TOKENS_ON_CPU
+        else:
+            arguments["gpu_memory_utilization"] = self.gpu_memory_utilization
+        return arguments
+
+    def weight_transfer(self) -> str:
+        """The weight-transfer engine that vLLM is to use."""
+        return BACKEND
+
+    def end_token_ids(self) -> tuple[int, ...]:
+        """End-of-sequence tokens of the model folder (generation_config.json, else config.json).
+
+        Raises FileNotFoundError when the folder is no model's.
+        """
+        config_path = self.model_folder / "config.json"
+        if not config_path.is_file():
+            raise FileNotFoundError(
+                f"engine.model_folder {self.model_folder} holds no config.json; name a model's folder"
+            )
+        for path in (self.model_folder / "generation_config.json", config_path):
+            found = json.loads(path.read_text()).get("eos_token_id") if path.is_file() else None
+            if found is not None:
+                return tuple(found) if isinstance(found, list) else (int(found),)
+        return ()

@@ -1,0 +1,211 @@
+"""The receiving end of a publish as RPCs: prepare, receive, abort.
+
+One publish at a time. Each call is idempotent by version and group id: sent again, it answers as before and does
+nothing twice. A publish that tears the weights leaves the generator without weights until a later one succeeds. A
+transfer once begun runs to its end, whatever becomes of the call: a deadline that cut it off between freezing and
+resuming would leave generation frozen.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+
+from areal_mesh.generator.engine import PublishReport, WeightUpdateFailed
+from areal_mesh.generator.progress import GeneratingClock
+from areal_mesh.runtime.errors import MeshError, aborted, failed_precondition, invalid_argument, unavailable
+from areal_mesh.v1 import generator_pb2, generator_pb2_grpc, weights_pb2
+from areal_mesh.weights.manifest import TensorSpec, WeightManifest
+from areal_mesh.weights.rendezvous import Rendezvous
+
+_LOG = structlog.get_logger("publish")
+NO_VERSION = -1
+
+
+class WeightReceiver(Protocol):
+    """The part of the engine that receives weights."""
+
+    async def prepare(self, rendezvous: Rendezvous, first_rank: int) -> None:
+        """Joins a broadcast group."""
+
+    async def transfer(self, manifest: WeightManifest) -> PublishReport:
+        """Receives the manifest's weights. Raises WeightUpdateFailed."""
+
+    async def checksums(self) -> list[dict[str, str]]:
+        """Digests by worker, by tensor."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A publish that was announced."""
+
+    manifest: WeightManifest
+    group_id: str
+
+
+@dataclass
+class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
+    """Serves GeneratorService. Weights can come while `serve` holds."""
+
+    clock: GeneratingClock
+    weights_came: Callable[[], None]
+    """Called after each publish received."""
+    policy_version: int = NO_VERSION
+    """The version held, whole, as the learner published it; -1 for none."""
+    pause_seconds: float = 0.0
+    """In all: freezing, transfer and resuming of every publish."""
+    transfer_seconds: float = 0.0
+    received: int = 0
+    """Publishes received."""
+    _receiver: WeightReceiver | None = None
+    _tasks: asyncio.TaskGroup | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _prepared: _Prepared | None = None
+    _last: tuple[int, str, generator_pb2.ReceiveWeightsResponse] | None = None
+    """Version and group id of the last publish received, and what was answered."""
+
+    @asynccontextmanager
+    async def serve(self, receiver: WeightReceiver) -> AsyncIterator[None]:
+        """Lets weights come; ends when the transfer under way has. An engine that dies under one ends it by raising."""
+        async with asyncio.TaskGroup() as tasks:
+            self._receiver, self._tasks = receiver, tasks
+            try:
+                yield
+            finally:
+                self._receiver = self._tasks = None
+
+    async def PrepareWeights(
+        self, request: generator_pb2.PrepareWeightsRequest, context: Any
+    ) -> generator_pb2.PrepareWeightsResponse:
+        """Joins the broadcast group; generation goes on."""
+        manifest, rendezvous = decode_manifest(request.manifest), decode_group(request.group)
+        wanted = _Prepared(manifest, rendezvous.group_id)
+        async with self._lock:
+            if self._prepared == wanted or self._answer_of(manifest.version, rendezvous.group_id):
+                return generator_pb2.PrepareWeightsResponse()
+            self._prepared = None
+            receiver, _ = self._require_serving()
+            try:
+                await receiver.prepare(rendezvous, request.group.rank)
+            except (RuntimeError, TimeoutError) as error:
+                raise aborted(f"group {rendezvous.group_id} was not joined: {error}") from error
+            self._prepared = wanted
+        return generator_pb2.PrepareWeightsResponse()
+
+    async def ReceiveWeights(
+        self, request: generator_pb2.ReceiveWeightsRequest, context: Any
+    ) -> generator_pb2.ReceiveWeightsResponse:
+        """Freezes requests, receives the version, continues on it."""
+        _, tasks = self._require_serving()
+        result = await asyncio.shield(tasks.create_task(self._receive(request)))
+        if isinstance(result, MeshError):
+            raise result
+        return result
+
+    async def AbortWeights(
+        self, request: generator_pb2.AbortWeightsRequest, context: Any
+    ) -> generator_pb2.AbortWeightsResponse:
+        """Forgets a publish that was prepared. One under way ends by itself once the learner has left the group."""
+        if self._prepared is not None and self._prepared.manifest.version == request.policy_version:
+            _LOG.info("publish aborted", version=request.policy_version, reason=request.reason)
+            self._prepared = None
+        return generator_pb2.AbortWeightsResponse()
+
+    async def _receive(
+        self, request: generator_pb2.ReceiveWeightsRequest
+    ) -> generator_pb2.ReceiveWeightsResponse | MeshError:
+        """The answer, or the error to answer with: raised here, it would end the service."""
+        async with self._lock:
+            answer = self._answer_of(request.policy_version, request.group_id)
+            if answer is not None:
+                return answer
+            prepared, self._prepared = self._prepared, None
+            asked = (request.policy_version, request.group_id)
+            if prepared is None or (prepared.manifest.version, prepared.group_id) != asked:
+                self._prepared = prepared
+                return failed_precondition(
+                    f"version {asked[0]} in group {asked[1]!r} is not prepared; call PrepareWeights first"
+                )
+            receiver, _ = self._require_serving()
+            try:
+                report = await self._transfer(receiver, prepared.manifest)
+                digests = await receiver.checksums() if request.checksums else []
+            except (WeightUpdateFailed, TimeoutError) as error:
+                _LOG.error("publish failed", version=prepared.manifest.version, cause=str(error))
+                return aborted(str(error))
+            response = _response(report, digests)
+            self._last = (request.policy_version, request.group_id, response)
+            return response
+
+    async def _transfer(self, receiver: WeightReceiver, manifest: WeightManifest) -> PublishReport:
+        self.clock.freeze(True)
+        try:
+            report = await receiver.transfer(manifest)
+        except WeightUpdateFailed as error:
+            if not error.intact:
+                self.policy_version = NO_VERSION
+            raise
+        finally:
+            self.clock.freeze(False)
+        self.policy_version = manifest.version
+        self.received += 1
+        self.pause_seconds += report.pause_seconds + report.transfer_seconds + report.resume_seconds
+        self.transfer_seconds += report.transfer_seconds
+        self.weights_came()
+        return report
+
+    def _answer_of(self, version: int, group_id: str) -> generator_pb2.ReceiveWeightsResponse | None:
+        if self._last is None or self._last[:2] != (version, group_id):
+            return None
+        return self._last[2]
+
+    def _require_serving(self) -> tuple[WeightReceiver, asyncio.TaskGroup]:
+        if self._receiver is None or self._tasks is None:
+            raise unavailable("the engine is starting or stopping; it takes no weights")
+        return self._receiver, self._tasks
+
+
+def decode_manifest(message: weights_pb2.WeightManifest) -> WeightManifest:
+    """The manifest of a request. Raises INVALID_ARGUMENT naming the field."""
+    if message.policy_version < 0:
+        raise invalid_argument("manifest.policy_version", f"{message.policy_version} is no published version; from 0")
+    if not message.tensors:
+        raise invalid_argument("manifest.tensors", "no tensor is named; a publish carries at least one")
+    try:
+        tensors = tuple(TensorSpec(spec.name, spec.dtype, tuple(spec.shape)) for spec in message.tensors)
+        return WeightManifest(message.policy_version, tensors)
+    except ValueError as error:
+        raise invalid_argument("manifest.tensors", str(error)) from error
+
+
+def decode_group(message: weights_pb2.TransferGroup) -> Rendezvous:
+    """The broadcast group of a request. Raises INVALID_ARGUMENT naming the field."""
+    if not message.group_id:
+        raise invalid_argument("group.group_id", "is empty; every group has a name of its own")
+    if not 0 < message.rank < message.world_size:
+        raise invalid_argument("group.rank", f"{message.rank} is not from 1 to {message.world_size - 1}")
+    try:
+        seconds = message.timeout.ToNanoseconds() / 1e9
+        return Rendezvous(message.host, message.port, message.group_id, message.world_size, seconds)
+    except ValueError as error:
+        raise invalid_argument("group", str(error)) from error
+
+
+def _response(report: PublishReport, digests: Sequence[dict[str, str]]) -> generator_pb2.ReceiveWeightsResponse:
+    response = generator_pb2.ReceiveWeightsResponse(
+        checksums=[
+            generator_pb2.WorkerChecksums(
+                tensors=[
+                    weights_pb2.TensorChecksum(name=name, digest=digest) for name, digest in sorted(worker.items())
+                ]
+            )
+            for worker in digests
+        ]
+    )
+    response.pause.FromNanoseconds(int(report.pause_seconds * 1e9))
+    response.transfer.FromNanoseconds(int(report.transfer_seconds * 1e9))
+    response.resume.FromNanoseconds(int(report.resume_seconds * 1e9))
+    return response

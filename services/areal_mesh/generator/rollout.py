@@ -1,0 +1,159 @@
+"""The rollout loop: leases groups as room allows, works on each in a task of its own, and drains.
+
+Every group leased here ends here once: by its outcome; by RETURNED where it is not done when a drain's time is up; or
+by nothing at all where the lease was lost, for the group is then another's.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from areal_mesh.generator.leases import RETURNED, Outcome
+from areal_mesh.generator.pacing import Pacing
+from areal_mesh.runtime.membership import wait_until
+from areal_mesh.v1 import controller_pb2
+
+_LOG = structlog.get_logger("rollout")
+# The engine's load changes between the ends of groups as well.
+_LOOK_SECONDS = 1.0
+_STOP_SECONDS = 5.0
+
+
+class LeaseSource(Protocol):
+    """Where groups come from and where their ends go (`Leases`)."""
+
+    async def take(self, max_groups: int) -> controller_pb2.LeaseGroupsResponse:
+        """Leases up to `max_groups`."""
+
+    async def end(self, group_id: str, outcome: Outcome) -> None:
+        """Says how a group ended."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the loop asks of the engine."""
+
+    holds_weights: bool
+    """Weights that the learner published, whole."""
+    kv_cache_use: float
+    """0 to 1."""
+
+
+@dataclass(eq=False)
+class _Running:
+    """A group that is worked on."""
+
+    lease: controller_pb2.Lease
+    task: "asyncio.Task[None] | None" = None
+    outcome: Outcome | None = None
+    """Known once the work is done and only the controller has to hear of it."""
+
+
+@dataclass
+class RolloutLoop:
+    """See the module."""
+
+    leases: LeaseSource
+    complete: Callable[[controller_pb2.Lease], Awaitable[Outcome]]
+    """Works on one group; an exception from it ends the service."""
+    load: Callable[[], Load]
+    pacing: Pacing
+    drain_seconds: float
+    ends: dict[str, int] = field(default_factory=dict)
+    """Groups ended here, by the name of the end."""
+    _running: dict[str, _Running] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def group_ids(self) -> tuple[str, ...]:
+        """Groups in flight."""
+        return tuple(self._running)
+
+    def look_again(self) -> None:
+        """Something changed from which leasing may follow: weights came, a group ended."""
+        self._changed.set()
+
+    def lose(self, group_ids: Iterable[str]) -> None:
+        """Drops groups that are no longer leased to this member."""
+        for group_id in group_ids:
+            running = self._running.pop(group_id, None)
+            if running is not None and running.task is not None:
+                _LOG.info("lease lost", group=group_id)
+                running.task.cancel()
+                self._count("lost")
+        self.look_again()
+
+    async def run(self, draining: asyncio.Event) -> None:
+        """Works until `draining` is set and what was in flight has ended or been handed back."""
+        async with asyncio.TaskGroup() as tasks:
+            leasing = tasks.create_task(self._lease_for_ever(tasks))
+            await draining.wait()
+            leasing.cancel()
+            await self._drain()
+
+    async def _lease_for_ever(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            room = self._room()
+            if room == 0:
+                await self._next_change()
+                continue
+            response = await self.leases.take(room)
+            for lease in response.leases:
+                self._start(tasks, lease)
+            if not response.leases:
+                # A controller that issues nothing, now or ever, need not wait before it says so.
+                await self._next_change()
+
+    def _room(self) -> int:
+        load = self.load()
+        if not load.holds_weights:
+            return 0
+        self.pacing = self.pacing.observe(len(self._running), load.kv_cache_use)
+        return self.pacing.room(len(self._running))
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await wait_until(self._changed, _LOOK_SECONDS)
+
+    def _start(self, tasks: asyncio.TaskGroup, lease: controller_pb2.Lease) -> None:
+        if lease.group_id in self._running:
+            return
+        running = _Running(lease)
+        self._running[lease.group_id] = running
+        running.task = tasks.create_task(self._work(running))
+
+    async def _work(self, running: _Running) -> None:
+        running.outcome = await self.complete(running.lease)
+        await self._end(running, running.outcome)
+
+    async def _end(self, running: _Running, outcome: Outcome) -> None:
+        group_id = running.lease.group_id
+        try:
+            await self.leases.end(group_id, outcome)
+        finally:
+            # A lease that was lost meanwhile may be this member's again, as another task.
+            if self._running.get(group_id) is running:
+                del self._running[group_id]
+                self._count(controller_pb2.LeaseEnd.Name(outcome.end).removeprefix("LEASE_END_").lower())
+            self.look_again()
+
+    async def _drain(self) -> None:
+        _LOG.info("draining", groups=len(self._running))
+        tasks = [running.task for running in self._running.values() if running.task is not None]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=self.drain_seconds)
+        held = [running for running in self._running.values() if running.task in late]
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=_STOP_SECONDS)
+        async with asyncio.TaskGroup() as ends:
+            for running in held:
+                ends.create_task(self._end(running, running.outcome or RETURNED))
+
+    def _count(self, end: str) -> None:
+        self.ends[end] = self.ends.get(end, 0) + 1

@@ -1,0 +1,203 @@
+"""The generator service: puts engine, tokenizer, rollout loop and publishing together, and reports on them."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from areal_mesh.generator.engine import Engine, EngineStats
+from areal_mesh.generator.engine_settings import EngineSettings
+from areal_mesh.generator.group_work import GroupWork, Sampler
+from areal_mesh.generator.leases import Leases
+from areal_mesh.generator.pacing import Pacing
+from areal_mesh.generator.progress import GeneratingClock, TokenRate
+from areal_mesh.generator.prompts import PromptRenderer, Tokenizer, load_tokenizer
+from areal_mesh.generator.publishing import NO_VERSION, Publishing, WeightReceiver
+from areal_mesh.generator.rollout import Load, RolloutLoop
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.members import Members
+from areal_mesh.runtime.membership import HeartbeatReport
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.v1 import common_pb2, generator_pb2_grpc
+
+SERVICE = "areal_mesh.v1.GeneratorService"
+
+
+class GeneratorEngine(Sampler, WeightReceiver, Protocol):
+    """What the service asks of its engine (`Engine`)."""
+
+    def stats(self) -> EngineStats:
+        """Load, and tokens generated since the start."""
+
+    async def watch(self) -> None:
+        """Waits until the engine dies, then raises."""
+
+    def shutdown(self) -> None:
+        """Ends the engine's processes."""
+
+
+class Starter(Protocol):
+    """Starts what takes long, after the port is bound."""
+
+    async def engine(self, settings: RunSettings) -> GeneratorEngine:
+        """The engine, on the model folder's weights, as version -1. Raises StartupError."""
+
+    def tokenizer(self, settings: RunSettings) -> Tokenizer:
+        """The tokenizer; blocks for seconds. Raises StartupError."""
+
+
+class ModelFolderStarter:
+    """Starts both from the run's model folder."""
+
+    async def engine(self, settings: RunSettings) -> GeneratorEngine:
+        """vLLM. Raises StartupError where the folder is no model's."""
+        try:
+            return await Engine.start(engine_settings(settings), NO_VERSION)
+        except FileNotFoundError as error:
+            raise StartupError(f"model.folder = {settings.model.folder}: {error}") from error
+
+    def tokenizer(self, settings: RunSettings) -> Tokenizer:
+        """transformers' AutoTokenizer. Raises StartupError."""
+        return load_tokenizer(settings.model.folder)
+
+
+class GeneratorService:
+    """A `Service` of the runtime. Takes no lease until it holds weights that the learner published."""
+
+    def __init__(self, context: ServiceContext, starter: Starter) -> None:
+        self._context = context
+        self._starter = starter
+        self._section = context.settings.generator
+        self.transfer_ranks = self._section.tensor_parallel_size * self._section.data_parallel_size
+        self._engine: GeneratorEngine | None = None
+        self._members = Members(context.controller, context.identity)
+        self._tokenizer_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
+        self._clock = GeneratingClock()
+        self._rate = TokenRate()
+        self._loop: RolloutLoop | None = None
+        self._publishing = Publishing(self._clock, self._weights_came)
+
+    def attach(self, server: MeshServer) -> None:
+        """Adds GeneratorService."""
+        server.add(generator_pb2_grpc.add_GeneratorServiceServicer_to_server, self._publishing, SERVICE)
+
+    async def start(self) -> None:
+        """Loads tokenizer and engine. Raises StartupError where a second try is useless."""
+        settings = self._context.settings
+        if not (settings.model.folder / "config.json").is_file():
+            raise StartupError(f"model.folder = {settings.model.folder} holds no config.json; name a model's folder")
+        tokenizer = await asyncio.get_running_loop().run_in_executor(
+            self._tokenizer_thread, self._starter.tokenizer, settings
+        )
+        renderer = PromptRenderer(tokenizer, settings.prompts)
+        engine = await self._starter.engine(settings)
+        self._engine = engine
+        work = GroupWork(engine, renderer, self._members, self._section, self._tokenizer_thread, self._clock)
+        self._loop = RolloutLoop(
+            leases=Leases(self._members, self._context.identity),
+            complete=work.complete,
+            load=self._load,
+            pacing=Pacing.start(self._section.max_groups_in_flight),
+            drain_seconds=self._section.drain_seconds,
+        )
+
+    async def run(self, draining: asyncio.Event) -> None:
+        """Runs the rollout loop; ends by the engine's exception if it dies."""
+        engine, loop = self._started()
+        async with asyncio.TaskGroup() as tasks, self._publishing.serve(engine):
+            watch = tasks.create_task(engine.watch())
+            await loop.run(draining)
+            watch.cancel()
+
+    def report(self) -> HeartbeatReport:
+        """State, version, groups in flight, tokens a second, and the counters below."""
+        if self._engine is None or self._loop is None:
+            return HeartbeatReport(state=common_pb2.SERVICE_STATE_STARTING)
+        stats = self._engine.stats()
+        self._rate.read(stats.tokens_generated)
+        return HeartbeatReport(
+            state=self._state(),
+            policy_version=self._publishing.policy_version,
+            group_ids=self._loop.group_ids,
+            rate=self._rate.rate(),
+            rate_unit="tokens",
+            seconds_since_progress=self._rate.seconds_since_progress(),
+            metrics=self._metrics(stats, self._loop),
+        )
+
+    def lose_groups(self, group_ids: tuple[str, ...]) -> None:
+        """Drops them; their requests are aborted."""
+        if self._loop is not None:
+            self._loop.lose(group_ids)
+
+    async def close(self) -> None:
+        """Ends the engine and closes the channels."""
+        await self._members.close()
+        self._tokenizer_thread.shutdown(wait=False, cancel_futures=True)
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.shutdown)
+
+    def _state(self) -> common_pb2.ServiceState.ValueType:
+        if self._context.draining.is_set():
+            return common_pb2.SERVICE_STATE_DRAINING
+        if self._publishing.policy_version == NO_VERSION:
+            return common_pb2.SERVICE_STATE_PENDING_WEIGHTS
+        return common_pb2.SERVICE_STATE_SERVING
+
+    def _metrics(self, stats: EngineStats, loop: RolloutLoop) -> dict[str, float]:
+        ends = {f"groups_{end}": float(count) for end, count in loop.ends.items()}
+        return ends | {
+            "tokens_generated": float(stats.tokens_generated),
+            "generating_seconds": self._clock.seconds(),
+            "kv_cache_use": stats.kv_cache_use,
+            "groups_in_flight": float(len(loop.group_ids)),
+            "groups_limit": float(loop.pacing.limit),
+            "requests_running": float(stats.running_requests),
+            "requests_waiting": float(stats.waiting_requests),
+            "weight_updates": float(self._publishing.received),
+            "pause_seconds_total": self._publishing.pause_seconds,
+            "transfer_seconds_total": self._publishing.transfer_seconds,
+        }
+
+    def _load(self) -> Load:
+        engine, _ = self._started()
+        return Load(self._publishing.policy_version != NO_VERSION, engine.stats().kv_cache_use)
+
+    def _weights_came(self) -> None:
+        if self._loop is not None:
+            self._loop.look_again()
+
+    def _started(self) -> tuple[GeneratorEngine, RolloutLoop]:
+        assert self._engine is not None, "start() comes before run()"
+        assert self._loop is not None
+        return self._engine, self._loop
+
+
+def engine_settings(settings: RunSettings) -> EngineSettings:
+    """The engine's settings out of the run's: room for the longest prompt with the longest response of all stages."""
+    section = settings.generator
+    workers = section.tensor_parallel_size * section.data_parallel_size
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return EngineSettings(
+        model_folder=settings.model.folder,
+        dtype=settings.model.dtype,
+        device=section.device,
+        max_model_len=settings.prompts.max_prompt_tokens + settings.longest_response,
+        max_num_seqs=section.max_sequences,
+        # On GPUs the share of the device's memory decides.
+        kv_cache_gib=section.kv_cache_gib if section.device == "cpu" else 0.0,
+        cpu_threads=max(1, cores // workers),
+        tensor_parallel_size=section.tensor_parallel_size,
+        data_parallel_size=section.data_parallel_size,
+        seed=settings.seed,
+        transport=section.transport,
+        gpu_memory_utilization=section.gpu_memory_utilization,
+        cuda_graphs=not section.enforce_eager,
+    )
+
+
+def build(context: ServiceContext) -> GeneratorService:
+    """The generator of a run."""
+    return GeneratorService(context, ModelFolderStarter())

@@ -1,0 +1,43 @@
+"""Folders that are there whole or not at all, whatever kills the process."""
+
+import os
+import shutil
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync every file of a folder, and the folder."""
+    for path in folder.iterdir():
+        if path.is_file():
+            _sync(path)
+    _sync(folder)
+
+
+def replace_folder(aside: Path, target: Path) -> None:
+    """Make a folder written aside durable and give it its name, in place of one that has it.
+
+    A rename cannot replace a folder that is not empty: the old one steps aside first, and a crash in between leaves
+    neither under the name, but both beside it.
+    """
+    sync_folder(aside)
+    old = target.with_name(f".{target.name}.replaced")
+    remove_leftovers(old)
+    if target.exists():
+        target.rename(old)
+    aside.rename(target)
+    _sync(target.parent)
+    remove_leftovers(old)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove a folder that an interrupted write may have left."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,43 @@
+"""Figures of a step as they are committed: what its groups decide, and what the trainer measured."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from statistics import fmean
+
+from areal_mesh.learner.trainer_settings import StepResult
+from areal_mesh.runtime.groups import oldest_policy_version
+from areal_mesh.v1 import rollout_pb2
+
+
+def group_figures(groups: Sequence[rollout_pb2.Group], policy_version: int) -> dict[str, float]:
+    """Metrics by name over all responses of a batch drawn at `policy_version`.
+
+    `reward`, `correct` and `truncated` (shares), `response_length` (mean, tokens), `response_tokens`,
+    `staleness_mean` and `staleness_max` over groups.
+    """
+    responses = [response for group in groups for response in group.responses]
+    lengths = [response.length for response in responses]
+    ages = [policy_version - oldest_policy_version(group) for group in groups]
+    return {
+        "reward": fmean(response.verdict.reward for response in responses),
+        "correct": fmean(response.verdict.status == rollout_pb2.VERDICT_STATUS_CORRECT for response in responses),
+        "truncated": fmean(response.finish_reason == rollout_pb2.FINISH_REASON_LENGTH for response in responses),
+        "response_length": fmean(lengths),
+        "response_tokens": float(sum(lengths)),
+        "responses": float(len(responses)),
+        "staleness_mean": fmean(ages),
+        "staleness_max": float(max(ages)),
+    }
+
+
+def staleness_histogram(groups: Sequence[rollout_pb2.Group], policy_version: int) -> dict[int, int]:
+    """Groups of the batch by staleness: the drawing version less the oldest version in the group."""
+    return dict(Counter(policy_version - oldest_policy_version(group) for group in groups))
+
+
+def step_metrics(result: StepResult) -> dict[str, float]:
+    """The trainer's figures by metric name, its phases as `seconds_<phase>`; what was not measured is left out."""
+    named = {field.name: getattr(result, field.name) for field in fields(result) if field.name != "seconds"}
+    metrics = {name: float(value) for name, value in named.items() if value is not None}
+    return metrics | {f"seconds_{phase}": seconds for phase, seconds in result.seconds.items()}

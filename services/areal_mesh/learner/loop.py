@@ -1,0 +1,177 @@
+"""The learner's loop: ask for a step, draw its batch, update, commit, keep a checkpoint. It reads top to bottom."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import TypeVar
+
+import grpc.aio
+from google.protobuf import duration_pb2
+
+from areal_mesh.learner.checkpointing import Checkpoints
+from areal_mesh.learner.decoding import decode_batch, shuffle_rewards
+from areal_mesh.learner.figures import group_figures, staleness_histogram, step_metrics
+from areal_mesh.learner.publishing import PublishServicer
+from areal_mesh.learner.ranks import RankLeader
+from areal_mesh.learner.trainer_settings import StepResult
+from areal_mesh.runtime.members import Members, Patience
+from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.v1 import (
+    controller_pb2,
+    controller_pb2_grpc,
+    replay_pb2,
+    replay_pb2_grpc,
+    rollout_pb2,
+)
+
+_POLL = duration_pb2.Duration(seconds=2)
+_CALL = Patience(attempt_seconds=30.0)
+T = TypeVar("T")
+Controller = controller_pb2_grpc.ControllerServiceAsyncStub
+
+
+class TrainingLoop:
+    """Steps until the run is finished or the service drains. Owns no weights: `leader` does."""
+
+    def __init__(
+        self,
+        context: ServiceContext,
+        members: Members,
+        leader: RankLeader,
+        publisher: PublishServicer,
+        checkpoints: Checkpoints,
+        executor: Executor,
+    ) -> None:
+        self._context = context
+        self._members = members
+        self._leader = leader
+        self._publisher = publisher
+        self._checkpoints = checkpoints
+        self._executor = executor
+        self.last_progress = time.monotonic()
+        self.tokens_trained = 0
+        self.tokens_per_second = 0.0
+        self.mismatch_kl = 0.0
+
+    async def run(self, draining: asyncio.Event) -> None:
+        """Takes step after step; ends with a checkpoint and an export of the weights."""
+        complete = False
+        while not (complete or draining.is_set()):
+            order = await self._next_step()
+            complete = order.finished
+            if order.wait or order.finished:
+                continue
+            groups = await self._draw(order, draining)
+            if groups is None:
+                continue
+            commit = await self._update(order, groups)
+            response = await self._commit(commit)
+            await self._checkpoints.after_step(order.step, order.stage.name)
+            complete = response.finished
+        await self._checkpoints.finish(complete)
+
+    async def _next_step(self) -> controller_pb2.NextStepResponse:
+        identity = self._context.identity
+        request = controller_pb2.NextStepRequest(
+            service_id=identity.service_id,
+            incarnation=identity.incarnation,
+            policy_version=self._leader.policy_version,
+            wait=_POLL,
+        )
+        return await self._controller(lambda stub, seconds: stub.NextStep(request, timeout=seconds))
+
+    async def _draw(
+        self, order: controller_pb2.NextStepResponse, draining: asyncio.Event
+    ) -> list[rollout_pb2.Group] | None:
+        """The groups of the step's batch; None when draining began before there were enough."""
+        request = replay_pb2.DrawBatchRequest(
+            step=order.step,
+            batch_groups=order.batch_groups,
+            policy_version=self._leader.policy_version,
+            max_staleness=order.max_staleness,
+            wait=_POLL,
+        )
+        while not draining.is_set():
+            header, groups = await self._members.call(
+                "replay",
+                lambda channel, seconds: _read_batch(channel, request, seconds),
+                Patience(attempt_seconds=self._context.settings.learner.draw_seconds),
+            )
+            if header.stale_group_ids:
+                await self._report_stale(list(header.stale_group_ids))
+            if header.complete:
+                return groups
+        return None
+
+    async def _report_stale(self, group_ids: list[str]) -> None:
+        request = controller_pb2.ReportStaleRequest(
+            service_id=self._context.identity.service_id,
+            group_ids=group_ids,
+            policy_version=self._leader.policy_version,
+        )
+        await self._controller(lambda stub, seconds: stub.ReportStale(request, timeout=seconds))
+
+    async def _update(
+        self, order: controller_pb2.NextStepResponse, groups: list[rollout_pb2.Group]
+    ) -> controller_pb2.CommitStepRequest:
+        drawn_at = self._leader.policy_version
+        async with self._publisher.still:
+            started = time.time()
+            result = await self._in_torch(lambda: self._train(order, groups))
+            finished = time.time()
+        self.last_progress = time.monotonic()
+        self.tokens_trained += result.tokens_trained
+        self.tokens_per_second = result.tokens_trained / max(finished - started, 1e-9)
+        metrics = group_figures(groups, drawn_at) | step_metrics(result)
+        metrics |= {"update_started": started, "update_finished": finished}
+        identity = self._context.identity
+        return controller_pb2.CommitStepRequest(
+            service_id=identity.service_id,
+            incarnation=identity.incarnation,
+            step=order.step,
+            policy_version=self._leader.policy_version,
+            group_ids=[group.group_id for group in groups],
+            metrics=metrics,
+            staleness=staleness_histogram(groups, drawn_at),
+        )
+
+    def _train(self, order: controller_pb2.NextStepResponse, groups: list[rollout_pb2.Group]) -> StepResult:
+        if order.restart_optimizer or order.restart_reference:
+            self._leader.restart(optimizer=order.restart_optimizer, reference=order.restart_reference)
+        batch = decode_batch(groups)
+        if self._context.settings.algorithm.shuffle_rewards:
+            batch = replace(batch, rewards=shuffle_rewards(batch.rewards, seed=order.step))
+        return self._leader.step(batch)
+
+    async def _commit(self, request: controller_pb2.CommitStepRequest) -> controller_pb2.CommitStepResponse:
+        settings = self._context.settings.controller
+        publishing = settings.publish_attempts * (settings.prepare_seconds + settings.transfer_seconds)
+        patience = Patience(attempt_seconds=publishing + _CALL.attempt_seconds)
+        return await self._controller(lambda stub, seconds: stub.CommitStep(request, timeout=seconds), patience)
+
+    async def _controller(self, send: Callable[[Controller, float], Awaitable[T]], patience: Patience = _CALL) -> T:
+        def call(channel: grpc.aio.Channel, seconds: float) -> Awaitable[T]:
+            stub: Controller = controller_pb2_grpc.ControllerServiceStub(channel)
+            return send(stub, seconds)
+
+        return await self._members.call("controller", call, patience)
+
+    async def _in_torch(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+async def _read_batch(
+    channel: grpc.aio.Channel, request: replay_pb2.DrawBatchRequest, seconds: float
+) -> tuple[replay_pb2.DrawHeader, list[rollout_pb2.Group]]:
+    """The header of a draw, and its groups in the batch's order."""
+    stub: replay_pb2_grpc.ReplayServiceAsyncStub = replay_pb2_grpc.ReplayServiceStub(channel)
+    header = replay_pb2.DrawHeader()
+    groups: list[rollout_pb2.Group] = []
+    async for part in stub.DrawBatch(request, timeout=seconds):
+        if part.HasField("header"):
+            header = part.header
+        else:
+            groups.append(part.group)
+    return header, groups

@@ -1,0 +1,193 @@
+"""Ranks of the learner: rank 0 leads and serves the RPCs, the others repeat every collective that it begins.
+
+With one rank no process is started and nothing of `torch.distributed` is used.
+"""
+
+import enum
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from areal_mesh.learner.batch import TrainingBatch
+from areal_mesh.learner.checkpoint import CheckpointStore, Manifest
+from areal_mesh.learner.parallel import Parallel, initialise
+from areal_mesh.learner.trainer import Trainer
+from areal_mesh.learner.trainer_settings import StepResult, TrainerSettings, warmup_steps
+from areal_mesh.runtime.settings import RunSettings
+
+# Followers wait for the next command this long: longer than the slowest batch takes to be generated.
+_COMMAND_SECONDS = 7200.0
+
+
+class Command(enum.Enum):
+    """What the leader asks of all ranks."""
+
+    STEP = enum.auto()
+    RESTART = enum.auto()
+    GATHER = enum.auto()
+    CHECKPOINT = enum.auto()
+    EXPORT = enum.auto()
+    STOP = enum.auto()
+
+
+def trainer_settings(settings: RunSettings) -> TrainerSettings:
+    """The trainer's part of a run's settings."""
+    learner, algorithm = settings.learner, settings.algorithm
+    longest_stage = max(stage.max_steps for stage in settings.stages)
+    return TrainerSettings(
+        model_folder=settings.model.folder,
+        device=learner.device,
+        dtype=settings.model.dtype,
+        temperature=algorithm.temperature,
+        learning_rate=learner.learning_rate,
+        warmup_steps=warmup_steps(learner.warmup_share, longest_stage),
+        weight_decay=learner.weight_decay,
+        betas=(learner.beta1, learner.beta2),
+        adam_epsilon=learner.epsilon,
+        clip_grad=learner.gradient_clip,
+        minibatches=algorithm.minibatches,
+        eps_clip=algorithm.clip,
+        kl_coefficient=algorithm.kl_coefficient,
+        algorithm=algorithm.objective,
+        behaviour_weight_cap=algorithm.behaviour_weight_cap,
+        reward_clip=algorithm.reward_clip,
+        max_tokens_per_micro_batch=learner.max_tokens_per_micro_batch,
+        activation_checkpointing=learner.device == "cuda",
+        threads=_threads(settings) if learner.device == "cpu" else None,
+        seed=settings.seed,
+    )
+
+
+def _threads(settings: RunSettings) -> int:
+    if settings.learner.threads is not None:
+        return settings.learner.threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class RankLeader:
+    """Rank 0: each method is one command to all ranks. Called on one thread."""
+
+    def __init__(self, settings: RunSettings, parallel: Parallel, followers: list[subprocess.Popen[bytes]]) -> None:
+        self._followers = followers
+        self._parallel = parallel
+        self._trainer = Trainer(trainer_settings(settings), parallel)
+        self._store = _checkpoint_store(settings, self._trainer)
+        self.restored: Manifest | None = self._store.load_latest()
+        self.dtype = self._trainer.settings.compute_dtype
+        self.model_config: dict[str, Any] = json.loads((settings.model.folder / "config.json").read_text())
+
+    @property
+    def policy_version(self) -> int:
+        """Committed optimizer batches."""
+        return self._trainer.policy_version
+
+    def step(self, batch: TrainingBatch) -> StepResult:
+        """Learns from one batch on all ranks; commits a policy version."""
+        self._command(Command.STEP)
+        return self._trainer.step(self._parallel.broadcast_batch(batch))
+
+    def restart(self, optimizer: bool, reference: bool) -> None:
+        """See `Trainer.restart`."""
+        self._command(Command.RESTART, optimizer, reference)
+        self._trainer.restart(optimizer=optimizer, reference=reference)
+
+    def tensor_specs(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """Name, dtype and whole shape of each published tensor, in the order of `named_tensors`."""
+        return self._trainer.tensor_specs()
+
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights to publish, whole; exhaust it, for the other ranks gather along."""
+        self._command(Command.GATHER)
+        yield from self._trainer.named_tensors()
+
+    def save_checkpoint(self, step: int, stage: str) -> None:
+        """Begins a checkpoint; the previous one is durable when this returns."""
+        self._command(Command.CHECKPOINT, step, stage)
+        self._store.save(step, stage)
+
+    def export(self, folder: Path) -> None:
+        """Writes a Hugging Face folder."""
+        self._command(Command.EXPORT, str(folder))
+        self._trainer.save_hf(str(folder))
+
+    def wait_for_checkpoint(self) -> None:
+        """Until the last checkpoint is durable."""
+        self._store.wait()
+
+    def stop(self) -> None:
+        """Finishes writing and ends the other ranks."""
+        self._command(Command.STOP)
+        self._store.close()
+        for follower in self._followers:
+            follower.wait(timeout=30)
+        if self._followers:
+            dist.destroy_process_group()
+
+    def _command(self, command: Command, *arguments: Any) -> None:
+        if self._parallel.world_size > 1:
+            dist.broadcast_object_list([(command, arguments)], 0)
+
+
+def start_ranks(settings: RunSettings) -> RankLeader:
+    """Starts the other ranks, if any, and leads them. Raises RuntimeError when the group does not form."""
+    followers = []
+    if settings.learner.ranks > 1:
+        environment = _rendezvous(settings.learner.ranks)
+        config = settings.run_directory / "settings.json"
+        for rank in range(1, settings.learner.ranks):
+            command = [sys.executable, "-m", "areal_mesh.learner.follow", str(config)]
+            mine = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            followers.append(subprocess.Popen(command, env=os.environ | mine))
+        os.environ.update(environment | {"RANK": "0", "LOCAL_RANK": "0"})
+    parallel = initialise(settings.learner.device, timeout_seconds=_COMMAND_SECONDS)
+    return RankLeader(settings, parallel, followers)
+
+
+def _rendezvous(world_size: int) -> dict[str, str]:
+    """torchrun's environment for ranks on this host, on a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world_size)}
+
+
+def _checkpoint_store(settings: RunSettings, trainer: Trainer) -> CheckpointStore:
+    folder = settings.run_directory / "checkpoints"
+    return CheckpointStore(folder, settings.learner.checkpoints_kept, trainer)
+
+
+def follow(settings: RunSettings) -> None:
+    """Ranks other than 0: repeats what the leader commands until it says stop."""
+    parallel = initialise(settings.learner.device, timeout_seconds=_COMMAND_SECONDS)
+    trainer = Trainer(trainer_settings(settings), parallel)
+    store = _checkpoint_store(settings, trainer)
+    store.load_latest()
+    while True:
+        received: list[Any] = [None]
+        dist.broadcast_object_list(received, 0)
+        command, arguments = received[0]
+        match command:
+            case Command.STEP:
+                trainer.step(parallel.broadcast_batch(None))
+            case Command.RESTART:
+                trainer.restart(*arguments)
+            case Command.GATHER:
+                for _ in trainer.named_tensors():
+                    pass
+            case Command.CHECKPOINT:
+                store.save(*arguments)
+            case Command.EXPORT:
+                trainer.save_hf(*arguments)
+            case Command.STOP:
+                store.close()
+                dist.destroy_process_group()
+                return

@@ -1,0 +1,92 @@
+"""The learner as a service: the trainer on a thread of its own, the loop that feeds it, the publishing end."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from areal_mesh.learner.checkpointing import Checkpoints
+from areal_mesh.learner.loop import TrainingLoop
+from areal_mesh.learner.publishing import PublishServicer
+from areal_mesh.learner.ranks import RankLeader, start_ranks
+from areal_mesh.runtime.members import Members
+from areal_mesh.runtime.membership import HeartbeatReport
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.v1 import common_pb2, learner_pb2, learner_pb2_grpc
+
+_LOG = structlog.get_logger("learner")
+
+
+def build(context: ServiceContext) -> "LearnerService":
+    """The learner of a run."""
+    return LearnerService(context)
+
+
+class LearnerService:
+    """Thin: builds the parts, and says how they are."""
+
+    transfer_ranks = 0
+
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        # One thread: torch's thread pool and the order of updates and transfers hang on it.
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
+        self._members = Members(context.controller, context.identity)
+        self._leader: RankLeader | None = None
+        self._loop: TrainingLoop | None = None
+        self._publisher = PublishServicer(context.settings, self._started_leader, self._executor)
+
+    def _started_leader(self) -> RankLeader:
+        assert self._leader is not None, "the learner has not started"
+        return self._leader
+
+    def attach(self, server: MeshServer) -> None:
+        """Adds LearnerService."""
+        name = learner_pb2.DESCRIPTOR.services_by_name["LearnerService"].full_name
+        server.add(learner_pb2_grpc.add_LearnerServiceServicer_to_server, self._publisher, name)
+
+    async def start(self) -> None:
+        """Loads the policy, or the latest checkpoint of the run."""
+        loop = asyncio.get_running_loop()
+        settings = self._context.settings
+        self._leader = await loop.run_in_executor(self._executor, start_ranks, settings)
+        checkpoints = Checkpoints(settings, self._leader, self._members, self._executor)
+        _LOG.info("ready", policy_version=self._leader.policy_version, restored=self._leader.restored is not None)
+        self._loop = TrainingLoop(
+            self._context, self._members, self._leader, self._publisher, checkpoints, self._executor
+        )
+
+    async def run(self, draining: asyncio.Event) -> None:
+        """Trains until the run is finished or the service drains."""
+        assert self._loop is not None
+        await self._loop.run(draining)
+
+    def report(self) -> HeartbeatReport:
+        """Version, tokens trained a second, totals."""
+        if self._leader is None or self._loop is None:
+            return HeartbeatReport(state=common_pb2.SERVICE_STATE_STARTING)
+        draining = self._context.draining.is_set()
+        return HeartbeatReport(
+            state=common_pb2.SERVICE_STATE_DRAINING if draining else common_pb2.SERVICE_STATE_SERVING,
+            policy_version=self._leader.policy_version,
+            rate=self._loop.tokens_per_second,
+            rate_unit="tokens trained/s",
+            seconds_since_progress=time.monotonic() - self._loop.last_progress,
+            metrics={
+                "tokens_trained": float(self._loop.tokens_trained),
+                "bytes_published": float(self._publisher.sent_bytes),
+            },
+        )
+
+    def lose_groups(self, group_ids: tuple[str, ...]) -> None:
+        """A learner holds no leases."""
+
+    async def close(self) -> None:
+        """Ends the ranks, an open transfer, and the channels."""
+        self._publisher.close()
+        if self._leader is not None:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._leader.stop)
+        await self._members.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,154 @@
+"""The policy, its optimizer and its KL reference: steps, restarts, weights to publish and state to keep."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import torch
+from torch import Tensor
+
+from areal_mesh.learner.batch import TrainingBatch, validate
+from areal_mesh.learner.hf_export import save_hf
+from areal_mesh.learner.micro_batch import MicroBatchBuilder
+from areal_mesh.learner.model import PolicyModel, load_policy
+from areal_mesh.learner.optimizer import Optimizer
+from areal_mesh.learner.packing import plan_step
+from areal_mesh.learner.parallel import Parallel, assign, single, whole
+from areal_mesh.learner.passes import Minibatch, Part, estimate_advantages, measure_proximal, measure_reference
+from areal_mesh.learner.precision import MasterWeights
+from areal_mesh.learner.report import Measured, report
+from areal_mesh.learner.stopwatch import Stopwatch
+from areal_mesh.learner.trainer_settings import StepResult, TrainerSettings
+from areal_mesh.learner.training_pass import train_minibatch
+
+
+class Trainer:
+    """One rank's share of the learner. Every method is called on all ranks alike, by one thread of each."""
+
+    def __init__(self, settings: TrainerSettings, parallel: Parallel | None = None) -> None:
+        """Load the start policy. Raises FileNotFoundError or ValueError if it cannot serve (see `load_policy`)."""
+        self.settings = settings
+        self.parallel = parallel or single(settings.device)
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        torch.manual_seed(settings.seed)
+        self.policy_version = 0
+        """Committed optimizer batches."""
+        self.reference_version = 0
+        """Policy version the KL reference was copied at; 0 is the model folder."""
+        # Shards are the optimizer's weights and float32; FSDP casts them as it gathers them.
+        self._policy = self._load(settings.compute_dtype if self.parallel.mesh is None else torch.float32)
+        self._masters = MasterWeights(self._policy)
+        self.optimizer = Optimizer(self._masters.named, settings.adam)
+        self._reference: PolicyModel | None = None
+        if settings.kl_coefficient > 0:
+            self._reference = self._load(settings.compute_dtype)
+            self._reference.requires_grad_(False)
+
+    def step(self, batch: TrainingBatch) -> StepResult:
+        """Learn from one batch, the same on every rank, and commit a policy version.
+
+        Reference and proximal log-probabilities, advantages, then an AdamW update for each minibatch. Raises
+        InvalidBatchError, before anything has changed, if the batch does not fit.
+        """
+        settings, watch = self.settings, Stopwatch()
+        with watch.phase("prepare"):
+            validate(batch, self._policy.vocabulary_size, self.policy_version)
+            minibatches = self._prepare(batch)
+        parts = list(chain.from_iterable(minibatch.parts for minibatch in minibatches))
+        if self._reference is not None:
+            with watch.phase("reference"):
+                measure_reference(self._reference, parts)
+        if settings.algorithm == "decoupled_ppo":
+            # The first minibatch is trained on by the policy before the step: its training pass measures it too.
+            with watch.phase("proximal"):
+                measure_proximal(self._policy, [part for minibatch in minibatches[1:] for part in minibatch.parts])
+        with watch.phase("advantages"):
+            returns = estimate_advantages(parts, settings, self.parallel)
+        results = [
+            train_minibatch(self._policy, self._masters, self.optimizer, settings, self.parallel, minibatch, watch)
+            for minibatch in minibatches
+        ]
+        self.policy_version += 1
+        measured = Measured(batch, minibatches, results, returns, self.policy_version)
+        return report(measured, self.parallel, watch)
+
+    def restart(self, optimizer: bool, reference: bool) -> None:
+        """What a stage change asks for: forget Adam's moments and warm up again; take the policy as KL reference."""
+        if optimizer:
+            self.optimizer.restart()
+        if reference and self._reference is not None:
+            self._copy_policy_to_reference(self._reference)
+            self.reference_version = self.policy_version
+
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights to publish, by Hugging Face name, in the compute dtype; tied ones once.
+
+        On one rank they are the live weights: use them before the next step. Sharded weights are gathered one by one,
+        on every rank, so that all ranks must exhaust the iterator.
+        """
+        for name, parameter in self._policy.named_weights():
+            yield name, whole(parameter).to(self.settings.compute_dtype)
+
+    def tensor_specs(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """Name, dtype and whole shape of what `named_tensors` gives, in its order; nothing is gathered."""
+        dtype = self.settings.compute_dtype
+        return [(name, dtype, tuple(weight.shape)) for name, weight in self._policy.named_weights()]
+
+    def save_hf(self, folder: str) -> None:
+        """Write a Hugging Face folder that vLLM and transformers load: weights, config, tokenizer. Atomic."""
+        weights = {name: tensor.cpu() for name, tensor in self.named_tensors()}
+        if self.parallel.rank == 0:
+            save_hf(self._policy.causal_lm, weights, self.settings.model_folder, folder)
+        self.parallel.barrier()
+
+    def state_tensors(self, with_reference: bool) -> dict[str, Tensor]:
+        """The live tensors of a checkpoint: float32 weights, Adam's state, and the reference if asked for."""
+        tensors: dict[str, Tensor] = {f"policy.{name}": weight for name, weight in self._masters.named.items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
+        if with_reference and self._reference is not None:
+            tensors |= {f"reference.{name}": weight for name, weight in self._reference.named_weights()}
+        return {name: tensor.detach() for name, tensor in tensors.items()} | {"rng": torch.get_rng_state()}
+
+    @torch.no_grad()
+    def load_state(
+        self, tensors: dict[str, Tensor], policy_version: int, optimizer_updates: int, reference_version: int
+    ) -> None:
+        """Become the trainer that `state_tensors` was taken from, before any step of this one."""
+        live = self.state_tensors(with_reference=reference_version > 0)
+        for name, target in live.items():
+            assign(target, tensors[name])
+        torch.set_rng_state(tensors["rng"].cpu())
+        self._masters.write_back()
+        self.optimizer.updates = optimizer_updates
+        self.policy_version = policy_version
+        self.reference_version = reference_version
+
+    def _load(self, dtype: torch.dtype) -> PolicyModel:
+        settings = self.settings
+        policy = load_policy(settings.model_folder, dtype, settings.temperature, settings.activation_checkpointing)
+        self.parallel.shard(policy, settings.compute_dtype)
+        return policy
+
+    def _prepare(self, batch: TrainingBatch) -> list[Minibatch]:
+        settings, parallel = self.settings, self.parallel
+        plan = plan_step(
+            batch.sequence_lengths.tolist(),
+            settings.minibatches,
+            settings.max_tokens_per_micro_batch,
+            parallel.rank,
+            parallel.world_size,
+        )
+        builder = MicroBatchBuilder(batch, self.policy_version, parallel.device, settings.compute_dtype)
+        cut = [[Part(builder.build(indices)) for indices in micro_batches] for micro_batches in plan]
+        tokens = torch.tensor([sum(part.data.targets.numel() for part in parts) for parts in cut])
+        totals = parallel.sum(tokens.to(parallel.device)).tolist()
+        return [
+            Minibatch(parts, total, is_first=number == 0)
+            for number, (parts, total) in enumerate(zip(cut, totals, strict=True))
+        ]
+
+    @torch.no_grad()
+    def _copy_policy_to_reference(self, reference: PolicyModel) -> None:
+        policy = dict(self._policy.named_weights())
+        for name, weight in reference.named_weights():
+            weight.copy_(policy[name])

@@ -1,0 +1,296 @@
+"""The replay buffer: the ledger's decisions made durable, before anyone hears of them.
+
+State changes on the event loop alone; reading, writing and checking run in threads. A group counts once its record is
+durable. A decision counts at once for what is decided next, and is answered once its record is durable: records
+become durable in order, so the wait for the last decision covers all before it.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from areal_mesh.replay.events import Event, GroupSummary, RetiredGroup, Stored, encode, group_payload
+from areal_mesh.replay.log import DurableLog
+from areal_mesh.replay.segments import CorruptLog, Location, LogFull
+from areal_mesh.replay.state import BufferState
+from areal_mesh.runtime.errors import StartupError, failed_precondition, invalid_argument, resource_exhausted
+from areal_mesh.runtime.membership import wait_until
+
+# Deleted segments leave some 50 bytes a group behind: small segments keep a small run's directory small.
+_HISTORY_SEGMENT_BYTES = 1 << 20
+# Room comes with the learner's next draw: often enough to fill it at once, rarely enough to cost nothing.
+_FULL_RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The answer to a draw.
+
+    `group_ids`: the batch in order, None where there are not enough groups. `stale_group_ids`: all groups found too
+    old since the step's draw began, also those that an earlier answer named.
+    """
+
+    group_ids: tuple[str, ...] | None
+    stale_group_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the buffer holds; `staleness` counts waiting groups, `dropped` counts by reason.
+
+    Duplicates are counted since the process started, stale groups since the log began.
+    """
+
+    waiting_groups: int
+    waiting_bytes: int
+    consumed_groups: int
+    bytes_on_disk: int
+    bytes_limit: int
+    staleness: Counter[int]
+    dropped: dict[str, int]
+
+
+class ReplayBuffer:
+    """Groups in a durable log, bounded in waiting bytes."""
+
+    def __init__(self, directory: Path, waiting_bytes: int, segment_bytes: int) -> None:
+        """Opens the buffer in `directory` and recovers its state. Blocks.
+
+        Raises:
+            StartupError: another process holds the directory, or its log is damaged.
+        """
+        self._limit = waiting_bytes
+        self._state = BufferState()
+        self._storing: dict[str, asyncio.Future[Location]] = {}
+        self._storing_bytes = 0
+        self._refused_bytes = 0
+        self._duplicates = 0
+        self._stored = 0
+        self._draining = False
+        self._changed = asyncio.Event()
+        self._retiring = asyncio.Lock()
+        self._decided: asyncio.Future[Location] | None = None
+        self._failure: BaseException | None = None
+        self._failed = asyncio.Event()
+        self._lock = _lock_directory(directory)
+        state = self._state
+        try:
+            self._history = DurableLog(directory / "history", _HISTORY_SEGMENT_BYTES, 1, state.recover_history)
+            self._log = DurableLog(directory / "groups", segment_bytes, state.retired_segment + 1, state.recover_event)
+        except (CorruptLog, ValueError) as error:
+            raise StartupError(f"the replay log cannot be read: {error}") from error
+
+    async def append(self, group: GroupSummary, payload: bytes) -> bool:
+        """Stores a group that was checked, `payload` its bytes; returns once it is durable.
+
+        True: the id was stored before, and nothing was done.
+
+        Raises:
+            MeshError: RESOURCE_EXHAUSTED when the waiting bytes are full; INVALID_ARGUMENT for a group that could
+                never fit.
+            LogFull, LogBroken: the disk took no more.
+        """
+        storing = self._storing.get(group.group_id)
+        if storing is not None:
+            await asyncio.shield(storing)
+        if storing is not None or self._state.ledger.knows(group.group_id):
+            self._duplicates += 1
+            return True
+        self._check_room(group)
+        stored = asyncio.wrap_future(self._log.append(*encode(Stored(group), payload)))
+        self._storing[group.group_id] = stored
+        self._storing_bytes += group.size
+        # The state follows the disk even where the caller gives up: hence a callback, and a shield around the wait.
+        stored.add_done_callback(partial(self._end_storing, group))
+        await asyncio.shield(stored)
+        return False
+
+    async def draw(
+        self, step: int, batch_groups: int, policy_version: int, max_staleness: int, wait_seconds: float
+    ) -> Drawn:
+        """Chooses the batch of a step, waiting for enough groups; the same step gives the same batch again.
+
+        Comes back without a batch before the wait is over when groups were found too old just now, so that others can
+        be leased in their place, and when the service drains.
+
+        Raises:
+            StepReleased: the batch was released.
+            MeshError: FAILED_PRECONDITION when a batch does not fit in the waiting bytes.
+            LogFull, LogBroken: the disk took no more.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
+        ledger = self._state.ledger
+        while True:
+            changed = self._changed
+            decided = ledger.draw(step, batch_groups, policy_version, max_staleness)
+            self._decide(decided)
+            drawn = Drawn(ledger.batch(step), ledger.stale_of_step(step))
+            await self._settled()
+            if drawn.group_ids is not None or decided or self._draining:
+                return drawn
+            remaining = deadline - loop.time()
+            if remaining <= 0:
+                self._check_batch_fits(batch_groups)
+                return drawn
+            await wait_until(changed, remaining)
+
+    async def read(self, group_id: str) -> bytes:
+        """The serialised group of a batch that is not released.
+
+        Raises:
+            MeshError: FAILED_PRECONDITION where it was released meanwhile.
+            CorruptLog: the disk gives other bytes than were written.
+        """
+        location = self._state.location(group_id)
+        try:
+            if location is not None:
+                return group_payload(await asyncio.to_thread(self._log.read, location))
+        except FileNotFoundError:
+            if self._state.location(group_id) is not None:
+                raise
+        raise failed_precondition(f"group {group_id} was released while it was drawn")
+
+    async def evict(self, policy_version: int, max_staleness: int) -> tuple[str, ...]:
+        """Drops waiting groups that would be too old at a version; returns all dropped at that version or since."""
+        self._decide(self._state.ledger.evict(policy_version, max_staleness))
+        stale = self._state.ledger.stale_since(policy_version)
+        await self._settled()
+        return stale
+
+    async def release(self, step: int) -> None:
+        """Releases the batches of the steps up to `step`, and deletes the segments that hold nothing else."""
+        self._decide(self._state.ledger.release(step))
+        await self._settled()
+        async with self._retiring:
+            while (retired := self._state.retire()) is not None:
+                written = asyncio.wrap_future(self._history.append(*encode(retired)))
+                written.add_done_callback(self._note_failure)
+                await asyncio.shield(written)
+                self._state.forget(retired)
+                await asyncio.to_thread(self._log.delete_through, retired.segment)
+
+    def find(self, group_ids: Sequence[str]) -> list[RetiredGroup]:
+        """What is known of those of the groups that were ever stored."""
+        found = (self._state.ledger.describe(group_id) for group_id in group_ids)
+        return [group for group in found if group is not None]
+
+    def statistics(self, policy_version: int) -> Statistics:
+        """What the buffer holds, with staleness at a policy version."""
+        ledger = self._state.ledger
+        return Statistics(
+            waiting_groups=ledger.waiting_groups,
+            waiting_bytes=ledger.waiting_bytes,
+            consumed_groups=ledger.chosen_groups,
+            bytes_on_disk=self._log.bytes_on_disk + self._history.bytes_on_disk,
+            bytes_limit=self._limit,
+            staleness=ledger.staleness(policy_version),
+            dropped={"duplicate": self._duplicates, "stale": ledger.stale_groups},
+        )
+
+    @property
+    def stored(self) -> int:
+        """Groups stored since the process started."""
+        return self._stored
+
+    def drain(self) -> None:
+        """Lets draws that wait come back."""
+        self._draining = True
+        self._notify()
+
+    async def watch(self) -> None:
+        """Returns never; raises what broke the log, after which the process has to end."""
+        await self._failed.wait()
+        assert self._failure is not None
+        raise self._failure
+
+    def close(self) -> None:
+        """Makes what was appended durable and gives the directory back. Blocks."""
+        self._log.close()
+        self._history.close()
+        os.close(self._lock)
+
+    def _check_room(self, group: GroupSummary) -> None:
+        if group.size > self._limit:
+            raise invalid_argument(
+                "group", f"{group.size} bytes are more than replay.waiting_bytes = {self._limit}; raise that setting"
+            )
+        held = self._state.ledger.waiting_bytes + self._storing_bytes
+        if held + group.size > self._limit:
+            self._refused_bytes = group.size
+            raise resource_exhausted(
+                f"{held} bytes of groups wait to be drawn, and {group.size} more pass replay.waiting_bytes = "
+                f"{self._limit}; try again when the learner has drawn",
+                _FULL_RETRY_SECONDS,
+            )
+
+    def _check_batch_fits(self, batch_groups: int) -> None:
+        """A buffer that is full of too few groups would stay so: the learner waits for it, and it for the learner."""
+        ledger = self._state.ledger
+        if self._refused_bytes and ledger.waiting_bytes + self._refused_bytes > self._limit:
+            raise failed_precondition(
+                f"the {ledger.waiting_groups} waiting groups fill replay.waiting_bytes = {self._limit}, and a batch "
+                f"needs {batch_groups}; raise that setting"
+            )
+
+    def _decide(self, events: list[Event]) -> None:
+        for event in events:
+            decided = asyncio.wrap_future(self._log.append(*encode(event)))
+            self._state.decide(event)
+            decided.add_done_callback(partial(self._end_deciding, event))
+            self._decided = decided
+        if events:
+            self._refused_bytes = 0
+            self._notify()
+
+    async def _settled(self) -> None:
+        if self._decided is not None:
+            await asyncio.shield(self._decided)
+
+    def _end_storing(self, group: GroupSummary, stored: asyncio.Future[Location]) -> None:
+        del self._storing[group.group_id]
+        self._storing_bytes -= group.size
+        if stored.exception() is None:
+            self._stored += 1
+            self._state.store(group, stored.result())
+            self._notify()
+        self._note_failure(stored)
+
+    def _end_deciding(self, event: Event, decided: asyncio.Future[Location]) -> None:
+        error = decided.exception()
+        if error is None:
+            self._state.settle(event, decided.result())
+        else:
+            # The state is ahead of the log now, a full disk included: only opening the log again makes them one.
+            self._fail(error)
+
+    def _note_failure(self, written: asyncio.Future[Location]) -> None:
+        error = written.exception()
+        if error is not None and not isinstance(error, LogFull):
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._failed.set()
+        self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+def _lock_directory(directory: Path) -> int:
+    """Takes the directory for this process; it is given back when the process ends, however it ends."""
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StartupError(f"another process holds {directory}; stop it, or give this run another directory") from error
+    return descriptor

@@ -1,0 +1,192 @@
+"""Which groups a step gets, and which are too old: the buffer's state as a pure machine.
+
+Events in, decisions out: it owns no file and no clock. A decision is a list of events; the caller applies and records
+them, and applying the recorded events again gives the same state. What holds:
+
+- a group id is accepted once for ever, also after its group was trained on and released;
+- a group that was stored ends once, chosen for one step or dropped as stale, and never changes its end;
+- no group is chosen whose staleness, the learner's version minus the oldest version in it, is over the bound;
+- the batch of a step never changes once chosen, whatever version asks for it again.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from areal_mesh.replay.events import Chosen, Dropped, Event, GroupSummary, Released, RetiredGroup, Stored
+
+
+class StepReleased(Exception):
+    """The step's batch was released: a checkpoint covers it, and its groups may be gone."""
+
+
+class GroupLedger:
+    """State over the summaries of all groups ever stored."""
+
+    def __init__(self) -> None:
+        self._oldest: dict[str, int] = {}
+        self._waiting: dict[str, GroupSummary] = {}
+        self._waiting_bytes = 0
+        self._batches: dict[int, tuple[str, ...]] = {}
+        self._dropped_at: dict[str, int] = {}
+        self._stale_of_step: dict[int, list[str]] = {}
+        self._stale_of_version: dict[int, list[str]] = {}
+        self._released_step = 0
+
+    def knows(self, group_id: str) -> bool:
+        """Whether a group of this id was ever stored."""
+        return group_id in self._oldest
+
+    def batch(self, step: int) -> tuple[str, ...] | None:
+        """The groups chosen for a step, in order; None where none are chosen or they are released."""
+        return self._batches.get(step)
+
+    def stale_of_step(self, step: int) -> tuple[str, ...]:
+        """All groups found too old while the step was drawn, until the step is released."""
+        return tuple(self._stale_of_step.get(step, ()))
+
+    def stale_since(self, policy_version: int) -> tuple[str, ...]:
+        """All groups dropped as too old at this policy version or a later one."""
+        versions = sorted(version for version in self._stale_of_version if version >= policy_version)
+        return tuple(group_id for version in versions for group_id in self._stale_of_version[version])
+
+    def draw(self, step: int, batch_groups: int, policy_version: int, max_staleness: int) -> list[Event]:
+        """Decides what drawing a step does now: groups to drop, then the batch if enough are left, by arrival.
+
+        Nothing where the step's batch is chosen already.
+
+        Raises:
+            StepReleased: the batch of this step was released.
+        """
+        if step <= self._released_step:
+            raise StepReleased(f"the batch of step {step} was released; {self._released_step} is the last released")
+        if step in self._batches:
+            return []
+        stale = self._too_old(policy_version, max_staleness)
+        decided: list[Event] = [Dropped(stale, policy_version, step)] if stale else []
+        gone = set(stale)
+        fresh = [group_id for group_id in self._waiting if group_id not in gone]
+        if len(fresh) >= batch_groups:
+            decided.append(Chosen(step, tuple(fresh[:batch_groups])))
+        return decided
+
+    def evict(self, policy_version: int, max_staleness: int) -> list[Event]:
+        """Decides which waiting groups would be too old at a policy version."""
+        stale = self._too_old(policy_version, max_staleness)
+        return [Dropped(stale, policy_version, 0)] if stale else []
+
+    def release(self, step: int) -> list[Event]:
+        """Decides the release of the steps up to `step`; nothing where they are released already."""
+        return [Released(step)] if step > self._released_step else []
+
+    def apply(self, event: Event) -> tuple[str, ...]:
+        """Takes an event as having happened; returns the groups whose payloads nobody needs from now on.
+
+        Raises:
+            ValueError: it contradicts earlier events.
+        """
+        match event:
+            case Stored(group):
+                self._store(group)
+                return ()
+            case Chosen(step, group_ids):
+                return self._choose(step, group_ids)
+            case Dropped(group_ids, policy_version, step):
+                return self._drop(group_ids, policy_version, step)
+            case Released(step):
+                return self._release(step)
+
+    def restore(self, released_step: int, groups: Iterable[RetiredGroup]) -> None:
+        """Takes over what outlived deleted segments; comes before any event."""
+        self._released_step = max(self._released_step, released_step)
+        for group in groups:
+            if group.group_id in self._oldest:
+                continue
+            self._oldest[group.group_id] = group.oldest_policy_version
+            if group.dropped_version >= 0:
+                self._end_stale(group.group_id, group.dropped_version)
+
+    def describe(self, group_id: str) -> RetiredGroup | None:
+        """What is known of a group that was stored once, None for any other."""
+        oldest = self._oldest.get(group_id)
+        return None if oldest is None else RetiredGroup(group_id, oldest, self._dropped_at.get(group_id, -1))
+
+    def staleness(self, policy_version: int) -> Counter[int]:
+        """Number of waiting groups by staleness at a policy version."""
+        return Counter(policy_version - group.oldest_policy_version for group in self._waiting.values())
+
+    @property
+    def waiting_groups(self) -> int:
+        """Groups neither chosen nor dropped."""
+        return len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Their bytes."""
+        return self._waiting_bytes
+
+    @property
+    def chosen_groups(self) -> int:
+        """Groups of batches that are not released."""
+        return sum(map(len, self._batches.values()))
+
+    @property
+    def stale_groups(self) -> int:
+        """Groups ever dropped as too old."""
+        return len(self._dropped_at)
+
+    @property
+    def released_step(self) -> int:
+        """The last released step, 0 for none."""
+        return self._released_step
+
+    def _too_old(self, policy_version: int, max_staleness: int) -> tuple[str, ...]:
+        bound = policy_version - max_staleness
+        return tuple(group.group_id for group in self._waiting.values() if group.oldest_policy_version < bound)
+
+    def _store(self, group: GroupSummary) -> None:
+        if group.group_id in self._oldest:
+            raise ValueError(f"group {group.group_id} is stored twice")
+        self._oldest[group.group_id] = group.oldest_policy_version
+        self._waiting[group.group_id] = group
+        self._waiting_bytes += group.size
+
+    def _take(self, group_id: str) -> None:
+        group = self._waiting.pop(group_id, None)
+        if group is None:
+            raise ValueError(f"group {group_id} is not waiting, so it cannot be chosen or dropped")
+        self._waiting_bytes -= group.size
+
+    def _choose(self, step: int, group_ids: tuple[str, ...]) -> tuple[str, ...]:
+        if step <= self._released_step:
+            # Recorded before a release that is known already: the release outlived its segment, this record did too.
+            ended = tuple(group_id for group_id in group_ids if group_id in self._waiting)
+            for group_id in ended:
+                self._take(group_id)
+            return ended
+        if step in self._batches:
+            raise ValueError(f"the batch of step {step} is chosen twice")
+        for group_id in group_ids:
+            self._take(group_id)
+        self._batches[step] = group_ids
+        return ()
+
+    def _drop(self, group_ids: tuple[str, ...], policy_version: int, step: int) -> tuple[str, ...]:
+        # A group whose segment is deleted is known to have been dropped before the record of it is read again.
+        ended = tuple(group_id for group_id in group_ids if group_id not in self._dropped_at)
+        for group_id in ended:
+            self._take(group_id)
+            self._end_stale(group_id, policy_version)
+        if step > self._released_step:
+            self._stale_of_step.setdefault(step, []).extend(group_ids)
+        return ended
+
+    def _end_stale(self, group_id: str, policy_version: int) -> None:
+        self._dropped_at[group_id] = policy_version
+        self._stale_of_version.setdefault(policy_version, []).append(group_id)
+
+    def _release(self, step: int) -> tuple[str, ...]:
+        self._released_step = max(self._released_step, step)
+        for other in [other for other in self._stale_of_step if other <= step]:
+            del self._stale_of_step[other]
+        released = [other for other in self._batches if other <= step]
+        return tuple(group_id for other in released for group_id in self._batches.pop(other))

@@ -1,0 +1,272 @@
+"""Runs the processes of a mesh on one machine: starts, watches, restarts, drains and kills them.
+
+Each member is the leader of a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone and a dead
+member takes with it whatever it started. Invariants:
+- the end of a member is noticed at once, and its session is killed before the member is started again;
+- a member keeps its name over restarts;
+- when `run` returns or raises, no process of any member is left; neither is one when the supervisor is killed.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from areal_mesh.runtime.membership import wait_until
+from areal_mesh.runtime.orphans import OrphanGuard, kill_session
+from areal_mesh.runtime.restarts import RestartPolicy, Verdict, describe_exit
+
+_TAIL_BYTES = 16_384
+_CAUSE_LINES = 12
+
+
+@dataclass(frozen=True)
+class Member:
+    """A process to keep alive.
+
+    `drain_phase`: members of a lower phase are asked to drain, and waited for, before those of a higher one.
+    """
+
+    service_id: str
+    argv: tuple[str, ...]
+    log: Path
+    drain_phase: int = 0
+    drain_seconds: float = 20.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class MemberPhase(StrEnum):
+    """What a member's process does."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    DONE = "done"
+
+
+@dataclass
+class MemberState:
+    """A member as it is now: its process, if there is one, and how often it was started again."""
+
+    phase: MemberPhase = MemberPhase.WAITING
+    pid: int = 0
+    restarts: int = 0
+    last_exit: str = ""
+
+
+class MemberFailure(Exception):
+    """A member ended for good: `exit_code` as the process gave it (negative for a signal), `last_lines` of its log."""
+
+    def __init__(self, service_id: str, exit_code: int, last_lines: Sequence[str], log: Path) -> None:
+        self.service_id = service_id
+        self.exit_code = exit_code
+        self.last_lines = tuple(last_lines)
+        self.log = log
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        raise NotImplementedError
+
+
+class MemberCannotStart(MemberFailure):
+    """A member said that it cannot start; the message is its last line."""
+
+    def _text(self) -> str:
+        return self.last_lines[-1] if self.last_lines else f"{self.service_id} cannot start; see {self.log}"
+
+
+class MemberKeepsFailing(MemberFailure):
+    """A member ended more often than the policy allows."""
+
+    def _text(self) -> str:
+        lines = "\n  ".join(self.last_lines)
+        return f"{self.service_id} keeps failing ({describe_exit(self.exit_code)}); {self.log} ends:\n  {lines}"
+
+
+def _nothing_said(_: str) -> None:
+    return None
+
+
+def _run_goes_on() -> bool:
+    return True
+
+
+@dataclass
+class Supervisor:
+    """Keeps `members` alive until the `keeper` (the controller) ends with exit code 0, or `drain` is called.
+
+    `run_goes_on` tells whether the run still needs its members: one that ends with 0 while it does, with no drain
+    asked for, is started again. `say` gets one line for a person at each restart.
+    """
+
+    members: Sequence[Member]
+    keeper: str
+    policy: RestartPolicy = RestartPolicy()
+    run_goes_on: Callable[[], bool] = _run_goes_on
+    say: Callable[[str], None] = _nothing_said
+    linger_seconds: float = 30.0
+    """Time for the others to end once the keeper has, and for the keeper to end once another has."""
+    grace_seconds: float = 5.0
+    """Beyond a member's own drain_seconds, before it is killed."""
+
+    def __post_init__(self) -> None:
+        self.states = {member.service_id: MemberState() for member in self.members}
+        self._ended = {member.service_id: asyncio.Event() for member in self.members}
+        self._turn = asyncio.Event()
+        self._draining = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs the members to their end.
+
+        Raises:
+            MemberCannotStart: a member ended with exit code 78; all are killed.
+            MemberKeepsFailing: a member used up its restarts; all are killed.
+        """
+        try:
+            with OrphanGuard() as guard:
+                async with asyncio.TaskGroup() as tasks:
+                    for member in self.members:
+                        tasks.create_task(self._keep(member, guard))
+                    tasks.create_task(self._conclude())
+        except* MemberFailure as failures:
+            raise _first(failures) from None
+
+    def drain(self) -> None:
+        """Asks all members to drain, phase by phase, and kills those that overrun; `run` then returns."""
+        self._draining.set()
+        self._turn.set()
+
+    def kill(self) -> None:
+        """Kills all members at once."""
+        self.drain()
+        for state in self.states.values():
+            if state.pid:
+                kill_session(state.pid)
+
+    async def _keep(self, member: Member, guard: OrphanGuard) -> None:
+        state = self.states[member.service_id]
+        restarts: list[float] = []
+        while not self._draining.is_set():
+            offset = member.log.stat().st_size if member.log.exists() else 0
+            exit_code = await self._one_life(member, state, guard)
+            state.last_exit = describe_exit(exit_code)
+            if self._draining.is_set() or (exit_code == 0 and not await self._left_early(member)):
+                break
+            now = time.monotonic()
+            decision = self.policy.decide(exit_code or -signal.SIGTERM, restarts, now)
+            if decision.verdict is Verdict.CANNOT_START:
+                raise MemberCannotStart(member.service_id, exit_code, last_lines(member.log, offset), member.log)
+            if decision.verdict is Verdict.GIVE_UP:
+                raise MemberKeepsFailing(member.service_id, exit_code, last_lines(member.log, offset), member.log)
+            restarts.append(now)
+            state.phase = MemberPhase.RESTARTING
+            state.restarts += 1
+            self.say(f"{member.service_id} ended ({state.last_exit}); started again, restart {state.restarts}")
+            await wait_until(self._draining, decision.delay_seconds)
+        state.phase = MemberPhase.DONE
+        self._ended[member.service_id].set()
+        if member.service_id == self.keeper:
+            self._turn.set()
+
+    async def _one_life(self, member: Member, state: MemberState, guard: OrphanGuard) -> int:
+        process = _spawn(member)
+        guard.watch(process.pid)
+        state.pid, state.phase = process.pid, MemberPhase.RUNNING
+        try:
+            await _process_end(process.pid)
+        finally:
+            # Not reaped yet, so the number cannot be another's: what the member started dies with it.
+            kill_session(process.pid)
+            exit_code = process.wait()
+            state.pid = 0
+            guard.release(process.pid)
+        return exit_code
+
+    async def _left_early(self, member: Member) -> bool:
+        """Whether a member that ended with 0 did so although the run goes on: somebody drained it by hand."""
+        if member.service_id == self.keeper:
+            return False
+        if await wait_until(self._turn, self.linger_seconds):
+            return False
+        return self.run_goes_on()
+
+    async def _conclude(self) -> None:
+        """Waits for the keeper's end or a drain, then sees the others out."""
+        await self._turn.wait()
+        if not self._draining.is_set():
+            await self._all_ended(self.members, self.linger_seconds)
+        self._draining.set()
+        for phase in sorted({member.drain_phase for member in self.members}):
+            members = [member for member in self.members if member.drain_phase == phase]
+            self._signal(members, signal.SIGTERM)
+            patience = max(member.drain_seconds for member in members) + self.grace_seconds
+            if not await self._all_ended(members, patience):
+                late = [member.service_id for member in members if not self._ended[member.service_id].is_set()]
+                self.say(f"{', '.join(late)} did not drain within {patience:.0f} s; killed")
+                self._signal(members, signal.SIGKILL)
+
+    def _signal(self, members: Sequence[Member], number: signal.Signals) -> None:
+        for member in members:
+            pid = self.states[member.service_id].pid
+            if not pid:
+                continue
+            if number is signal.SIGKILL:
+                kill_session(pid)
+            else:
+                os.kill(pid, number)
+
+    async def _all_ended(self, members: Sequence[Member], seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                for member in members:
+                    await self._ended[member.service_id].wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def last_lines(log: Path, offset: int = 0, count: int = _CAUSE_LINES) -> list[str]:
+    """The last `count` lines of a log that are not empty, none from before byte `offset`."""
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(offset, size - _TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    return [line.rstrip() for line in lines if line.strip()][-count:]
+
+
+def _spawn(member: Member) -> subprocess.Popen[bytes]:
+    member.log.parent.mkdir(parents=True, exist_ok=True)
+    with member.log.open("ab") as log:
+        return subprocess.Popen(
+            member.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **member.environment},
+        )
+
+
+async def _process_end(pid: int) -> None:
+    """Waits until the child has ended; does not reap it."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    descriptor = os.pidfd_open(pid)
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _first(group: BaseExceptionGroup[MemberFailure]) -> MemberFailure:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

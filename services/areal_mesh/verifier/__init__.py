@@ -1,0 +1,10 @@
+"""The verifier: grades a response against reference answers, and never runs what a model wrote.
+
+`grading` holds the pure rules (`answer_matches`); `pool` keeps algebra in worker processes that cannot harm or
+hang their caller; `rewards` turns verdicts into rewards. docs/verifier.md describes the protocol.
+"""
+
+from areal_mesh.verifier.grading import answer_matches
+from areal_mesh.verifier.verdict import GradeRequest, Verdict
+
+__all__ = ["GradeRequest", "Verdict", "answer_matches"]

@@ -1,0 +1,158 @@
+"""The last and dearest rule: SymPy, on expressions built node by node from the bounded tree.
+
+Both scalars are evaluated to thirty digits, with SymPy's control of cancellation, at points where each symbol has a
+rational value. Agreement to that many digits at every point is taken for equality. No string is ever given to SymPy.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any, Final
+
+import sympy
+
+from areal_mesh.verifier import limits, numeric
+from areal_mesh.verifier.nodes import (
+    Call,
+    Constant,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    Symbol,
+    symbols,
+)
+from areal_mesh.verifier.scalars import Outcome
+from areal_mesh.verifier.shapes import count_nodes
+
+_DIGITS: Final = 30
+_WORKING_DIGITS: Final = 120
+"""Digits that SymPy may work with before a difference counts as zero."""
+_EQUAL: Final = sympy.Float(10) ** -(_DIGITS - 6)
+_SPECIAL_EXPONENT: Final = 4_096
+_CONSTANTS: Final = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}
+
+
+class _Unsupported(ArithmeticError):
+    """SymPy has no bounded way to evaluate this."""
+
+
+def decide(gold: Node, answer: Node) -> Outcome:
+    """Whether two scalars are equal; what SymPy cannot evaluate within the bounds is not."""
+    if count_nodes(gold) > limits.NODES or count_nodes(answer) > limits.NODES:
+        return Outcome(False, "symbolic")
+    names = symbols(gold) | symbols(answer)
+    measured = 0
+    for index in range(numeric.SAMPLES if names else 1):
+        try:
+            left, right = _value(gold, index), _value(answer, index)
+        except (_Unsupported, ArithmeticError, ValueError, TypeError, RecursionError):
+            continue
+        if index >= numeric.POSITIVE_SAMPLES and not (left.is_real and right.is_real):
+            continue
+        size = max(abs(left), abs(right))
+        if abs(left - right) > _EQUAL * size:
+            return Outcome(False, "symbolic")
+        measured += 1
+    return Outcome(measured >= (2 if names else 1), "symbolic")
+
+
+def _value(node: Node, index: int) -> Any:
+    """The value to thirty digits."""
+    value = _build(node, index).evalf(_DIGITS, maxn=_WORKING_DIGITS)
+    if not value.is_number or value.has(sympy.nan, sympy.zoo, sympy.oo):
+        raise _Unsupported("no finite value")
+    real, imaginary = value.as_real_imag()
+    if not (real.is_Float or real.is_Rational) or not (imaginary.is_Float or imaginary.is_Rational):
+        raise _Unsupported("no number")
+    if abs(imaginary) <= _EQUAL * abs(real):
+        return real
+    return real + sympy.I * imaginary
+
+
+def _rational(value: Fraction) -> Any:
+    return sympy.Rational(value.numerator, value.denominator)
+
+
+def _build(node: Node, index: int) -> Any:
+    """A SymPy expression with every symbol at its sample value."""
+    match node:
+        case Number(value, _):
+            return _rational(value)
+        case Symbol(name):
+            return _rational(Fraction(numeric.sample(name, index)).limit_denominator(997))
+        case Constant(name) if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        case Sum(terms):
+            return sympy.Add(*(_build(term, index) for term in terms))
+        case Product(factors):
+            return sympy.Mul(*(_build(factor, index) for factor in factors))
+        case Quotient(top, bottom):
+            divisor = _build(bottom, index)
+            if divisor.is_zero:
+                raise _Unsupported("division by zero")
+            return _build(top, index) / divisor
+        case Power(base, exponent):
+            return _power(_build(base, index), _build(exponent, index))
+        case Call(name, arguments):
+            return _call(name, [_build(argument, index) for argument in arguments])
+    raise _Unsupported(type(node).__name__)
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    size = exponent.evalf(15)
+    if not size.is_number or abs(size) > _SPECIAL_EXPONENT:
+        raise _Unsupported("exponent larger than the bound")
+    if base.is_Rational and exponent.is_Rational:
+        bits = max(abs(base.p), base.q).bit_length()
+        if bits * abs(float(size)) > limits.INTEGER_BITS:
+            raise _Unsupported("power larger than the bound")
+        if exponent.q != 1:
+            # Left unevaluated: SymPy would factor the base in search of perfect powers.
+            return sympy.Pow(base, exponent, evaluate=False)
+    return base**exponent
+
+
+def _call(name: str, arguments: list[Any]) -> Any:
+    first = arguments[0]
+    if name == "percent":
+        return first / 100
+    if name == "degree":
+        return first * sympy.pi / 180
+    if name == "root":
+        return _root(first, arguments[1])
+    if name == "log" and len(arguments) == 2:
+        return sympy.log(first) / sympy.log(arguments[1])
+    if name in ("factorial", "binomial") and any(abs(value.evalf(15)) > limits.FACTORIAL for value in arguments):
+        raise _Unsupported(f"{name} larger than the bound")
+    if name in ("gcd", "lcm") and not all(value.is_Integer for value in arguments):
+        raise _Unsupported(f"{name} of no integers")
+    function = _FUNCTIONS.get(name)
+    if function is None:
+        raise _Unsupported(name)
+    return function(*arguments)
+
+
+def _root(radicand: Any, degree: Any) -> Any:
+    if radicand.is_negative and degree.is_odd:
+        return -_power(-radicand, 1 / degree)
+    return _power(radicand, 1 / degree)
+
+
+def _generic(scale: int, shift: int) -> Any:
+    return lambda x: sympy.sin(sympy.Rational(scale, 100) * x + sympy.Rational(shift, 100)) + x * x / 7
+
+
+_FUNCTIONS: Final[dict[str, Any]] = {
+    "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
+    "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "arccot": lambda x: sympy.pi / 2 - sympy.atan(x),
+    "sinh": sympy.sinh, "cosh": sympy.cosh, "tanh": sympy.tanh, "coth": sympy.coth, "log": sympy.log,
+    "abs": sympy.Abs, "Re": sympy.re, "Im": sympy.im, "factorial": sympy.factorial, "binomial": sympy.binomial,
+    "floor": sympy.floor, "ceiling": sympy.ceiling, "max": sympy.Max, "min": sympy.Min,
+    "gcd": lambda *values: sympy.Integer(math.gcd(*map(int, values))),
+    "lcm": lambda *values: sympy.Integer(math.lcm(*map(int, values))),
+    "f": _generic(83, 31), "g": _generic(57, 77), "F": _generic(71, 13), "G": _generic(93, 49), "prime": _generic(37, 91),
+}  # fmt: skip

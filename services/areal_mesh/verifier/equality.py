@@ -1,0 +1,278 @@
+"""Whether two parsed answers say the same, whatever shape they have.
+
+Pure and bounded. A comparison that only algebra can settle goes to the `decide` given by the caller: in the
+service's own process that returns "undecided", in a worker it asks SymPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from areal_mesh.verifier.intervals import intervals_of, is_interval_set
+from areal_mesh.verifier.nodes import (
+    SCALARS,
+    BasedNumber,
+    Bracketed,
+    Call,
+    FiniteSet,
+    Listing,
+    Matrix,
+    Measured,
+    Node,
+    Number,
+    Product,
+    Quotient,
+    Ratio,
+    Relation,
+    SetOperation,
+    Symbol,
+    Words,
+)
+from areal_mesh.verifier.relations import compare_relations, value_of
+from areal_mesh.verifier.scalars import Outcome, compare_scalars
+from areal_mesh.verifier.shapes import expand_signs, vector_items
+
+Decide: TypeAlias = Callable[[Node, Node], Outcome]
+
+_DIFFERENT_SHAPES = Outcome(False, "shape")
+_LOOSE_UNITS = frozenset({"", "unit"})
+
+
+class Equality:
+    """Compares answers, asking `decide` where values alone cannot tell."""
+
+    def __init__(self, decide: Decide | None = None) -> None:
+        self._decide = decide
+
+    def compare(self, gold: Node, answer: Node) -> Outcome:
+        """Whether `answer` says what `gold` says."""
+        if gold == answer:
+            return Outcome(True, "identical")
+        gold, answer = expand_signs(gold), expand_signs(answer)
+        if isinstance(gold, Measured) or isinstance(answer, Measured):
+            return self._measured(gold, answer)
+        if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
+            collected = self._collections(gold, answer)
+            if collected is not None:
+                return collected
+        if isinstance(gold, Relation) or isinstance(answer, Relation):
+            return compare_relations(gold, answer, self.compare, self.scalars)
+        if isinstance(gold, SCALARS) and isinstance(answer, SCALARS):
+            return self._quantities(gold, answer)
+        return self._shapes(gold, answer)
+
+    def scalars(self, gold: Node, answer: Node) -> Outcome:
+        """As `compare`, for two scalars with nothing to strip."""
+        outcome = compare_scalars(gold, answer)
+        if outcome.equal is None and self._decide is not None:
+            return self._decide(gold, answer)
+        return outcome
+
+    def _measured(self, gold: Node, answer: Node) -> Outcome:
+        gold_unit = gold.unit if isinstance(gold, Measured) else ""
+        answer_unit = answer.unit if isinstance(answer, Measured) else ""
+        if not _units_agree(gold_unit, answer_unit):
+            return Outcome(False, "unit")
+        outcome = self.compare(
+            gold.value if isinstance(gold, Measured) else gold,
+            answer.value if isinstance(answer, Measured) else answer,
+        )
+        return Outcome(outcome.equal, "unit" if outcome.rule == "identical" else outcome.rule)
+
+    def _quantities(self, gold: Node, answer: Node) -> Outcome:
+        """Scalars, where a percent or degree sign may stand on one side alone."""
+        if isinstance(gold, Symbol) and isinstance(answer, Symbol) and len(gold.name) == len(answer.name) == 1:
+            same = gold.name == answer.name or (gold.name in "ABCDE" and gold.name == answer.name.upper())
+            return Outcome(same, "symbol")
+        bare_gold, bare_answer = _bare(gold), _bare(answer)
+        if bare_gold is gold and bare_answer is answer:
+            return self.scalars(gold, answer)
+        marked = "percent" if "percent" in (_mark(gold), _mark(answer)) else "degree"
+        if _mark(gold) and _mark(answer) and _mark(gold) != _mark(answer):
+            return Outcome(False, marked)
+        outcome = self.scalars(bare_gold, bare_answer)
+        if outcome.equal is not False or (_mark(gold) and _mark(answer)):
+            return Outcome(outcome.equal, marked)
+        return Outcome(self.scalars(gold, answer).equal, marked)
+
+    def _collections(self, gold: Node, answer: Node) -> Outcome | None:
+        """Listings and sets; None where neither side's items can be set against the other's."""
+        if isinstance(gold, SetOperation) or isinstance(answer, SetOperation):
+            return None
+        if isinstance(gold, Bracketed) or isinstance(answer, Bracketed):
+            brackets, other = (gold, answer) if isinstance(gold, Bracketed) else (answer, gold)
+            assert isinstance(brackets, Bracketed)
+            closed_pair = "[" in brackets.left + brackets.right or "]" in brackets.right
+            if not isinstance(other, Listing) or (closed_pair and len(brackets.items) == 2):
+                return _DIFFERENT_SHAPES
+            return self.sequences(_items(gold), _items(answer), "list")
+        if isinstance(gold, Relation) or isinstance(answer, Relation):
+            if not (isinstance(gold, Listing) or isinstance(answer, Listing)):
+                return None
+            if len(_items(gold)) != len(_items(answer)):
+                return None
+        if isinstance(gold, Matrix | Ratio) or isinstance(answer, Matrix | Ratio):
+            return _DIFFERENT_SHAPES
+        return self._unordered(gold, answer)
+
+    def _unordered(self, gold: Node, answer: Node) -> Outcome:
+        golds, answers = _items(gold), _items(answer)
+        as_set = isinstance(gold, FiniteSet) or isinstance(answer, FiniteSet)
+        rule = "set" if as_set else "list"
+        if _must_keep_order(golds, answers):
+            return self.sequences(golds, answers, rule)
+        if not as_set and len(golds) != len(answers):
+            return Outcome(False, rule)
+        undecided = False
+        waiting = list(answers)
+        for item in golds:
+            found = None
+            for index, candidate in enumerate(waiting):
+                equal = self.compare(item, candidate).equal
+                if equal:
+                    found = index
+                    break
+                if equal is None and found is None:
+                    found = index
+                    undecided = True
+            if found is None:
+                if as_set and any(self.compare(item, candidate).equal for candidate in answers):
+                    continue
+                return Outcome(False, rule)
+            waiting.pop(found)
+        if waiting and as_set:
+            # A set may name a member twice, in two spellings.
+            leftovers = all(any(self.compare(item, candidate).equal for item in golds) for candidate in waiting)
+            return Outcome(leftovers and not (undecided and not leftovers), rule)
+        return Outcome(None if undecided else not waiting, rule)
+
+    def sequences(self, golds: Sequence[Node], answers: Sequence[Node], rule: str) -> Outcome:
+        """Items in the same order."""
+        if len(golds) != len(answers):
+            return Outcome(False, rule)
+        undecided = False
+        for gold, answer in zip(golds, answers, strict=True):
+            equal = self.compare(gold, answer).equal
+            if equal is False:
+                return Outcome(False, rule)
+            undecided = undecided or equal is None
+        return Outcome(None if undecided else True, rule)
+
+    def _shapes(self, gold: Node, answer: Node) -> Outcome:
+        if is_interval_set(gold) or is_interval_set(answer):
+            return self._interval_sets(gold, answer)
+        if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
+            rule = "interval or point" if len(gold.items) == 2 else "tuple"
+            same = (gold.left, gold.right) == (answer.left, answer.right)
+            if not same and (len(gold.items) == 2 and "<" not in (gold.left, answer.left)):
+                return Outcome(False, rule)
+            return self.sequences(gold.items, answer.items, rule)
+        if isinstance(gold, Matrix) and isinstance(answer, Matrix):
+            if len(gold.rows) != len(answer.rows):
+                return Outcome(False, "matrix")
+            flat = [[cell for row in matrix.rows for cell in row] for matrix in (gold, answer)]
+            return self.sequences(flat[0], flat[1], "matrix")
+        golds, answers = vector_items(gold), vector_items(answer)
+        if golds is not None and answers is not None:
+            return self.sequences(golds, answers, "vector")
+        if isinstance(gold, Ratio) or isinstance(answer, Ratio):
+            return self._ratios(gold, answer)
+        if isinstance(gold, BasedNumber) or isinstance(answer, BasedNumber):
+            return _based(gold, answer)
+        if isinstance(gold, Words) or isinstance(answer, Words):
+            return _words(gold, answer)
+        return _DIFFERENT_SHAPES
+
+    def _interval_sets(self, gold: Node, answer: Node) -> Outcome:
+        first, second = intervals_of(gold), intervals_of(answer)
+        if first is None or second is None:
+            if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
+                if (gold.left, gold.right) != (answer.left, answer.right):
+                    return Outcome(False, "interval")
+                return self.sequences(gold.items, answer.items, "interval")
+            return Outcome(False, "interval")
+        if len(first) != len(second):
+            return Outcome(False, "interval")
+        undecided = False
+        for left, right in zip(first, second, strict=True):
+            if (left.low_closed, left.high_closed) != (right.low_closed, right.high_closed):
+                return Outcome(False, "interval")
+            ends = self.sequences((left.low, left.high), (right.low, right.high), "interval")
+            if ends.equal is False:
+                return ends
+            undecided = undecided or ends.equal is None
+        return Outcome(None if undecided else True, "interval")
+
+    def _ratios(self, gold: Node, answer: Node) -> Outcome:
+        if isinstance(gold, Ratio) and isinstance(answer, Ratio):
+            if len(gold.items) != len(answer.items):
+                return Outcome(False, "ratio")
+            if gold.clock and answer.clock:
+                return self.sequences(gold.items, answer.items, "time or ratio")
+            pairs = [
+                (Product((gold.items[index], answer.items[0])), Product((gold.items[0], answer.items[index])))
+                for index in range(1, len(gold.items))
+            ]
+            if not all(isinstance(item, SCALARS) for item in (*gold.items, *answer.items)):
+                return self.sequences(gold.items, answer.items, "ratio")
+            return self.sequences([left for left, _ in pairs], [right for _, right in pairs], "ratio")
+        ratio, other = (gold, answer) if isinstance(gold, Ratio) else (answer, gold)
+        assert isinstance(ratio, Ratio)
+        if not isinstance(other, SCALARS) or len(ratio.items) != 2 or ratio.clock:
+            return _DIFFERENT_SHAPES
+        return Outcome(self.scalars(Quotient(*ratio.items), other).equal, "ratio")
+
+
+def _items(node: Node) -> tuple[Node, ...]:
+    return node.items if isinstance(node, Listing | FiniteSet | Bracketed) else (node,)
+
+
+def _must_keep_order(golds: Sequence[Node], answers: Sequence[Node]) -> bool:
+    """Whether items mean different things by their place: values of several names, or words in a ranking."""
+    for items, others in ((golds, answers), (answers, golds)):
+        names = {str(value[0]) for value in map(value_of, items) if value is not None and value[0] is not None}
+        if len(names) > 1 and not any(isinstance(other, Relation) for other in others):
+            return True
+    return all(isinstance(item, Words) and len(item.text) > 1 for item in (*golds, *answers))
+
+
+def _units_agree(gold: str, answer: str) -> bool:
+    if gold == answer or not gold or not answer:
+        return True
+    if {gold.split()[-1], answer.split()[-1]} & _LOOSE_UNITS:
+        return True
+    # Only a clash of two units that are both known tells that one of them is wrong.
+    from areal_mesh.verifier.vocabulary import UNIT_SYNONYMS
+
+    known = frozenset(UNIT_SYNONYMS.values())
+    return not (all(part in known for part in gold.split()) and all(part in known for part in answer.split()))
+
+
+def _mark(node: Node) -> str:
+    return node.function if isinstance(node, Call) and node.function in ("percent", "degree") else ""
+
+
+def _bare(node: Node) -> Node:
+    return node.arguments[0] if isinstance(node, Call) and _mark(node) else node
+
+
+def _based(gold: Node, answer: Node) -> Outcome:
+    if isinstance(gold, BasedNumber) and isinstance(answer, BasedNumber):
+        return Outcome(gold == answer, "base")
+    based, other = (gold, answer) if isinstance(gold, BasedNumber) else (answer, gold)
+    assert isinstance(based, BasedNumber)
+    # The question says which base: digits without a subscript are the same digits.
+    same = isinstance(other, Number) and other.decimals is None and str(other.value) == based.digits
+    return Outcome(same, "base")
+
+
+def _words(gold: Node, answer: Node) -> Outcome:
+    texts = [_spelling(node) for node in (gold, answer)]
+    return Outcome(texts[0] is not None and texts[0] == texts[1], "words")
+
+
+def _spelling(node: Node) -> str | None:
+    if isinstance(node, Words):
+        return node.text
+    return node.name.lower() if isinstance(node, Symbol) else None

@@ -1,0 +1,206 @@
+"""Grading one response: extraction, then equality with each gold by rising cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final
+
+from areal_mesh.verifier import limits
+from areal_mesh.verifier.equality import Decide, Equality
+from areal_mesh.verifier.extraction import extract_answer, joined_boxes
+from areal_mesh.verifier.lexer import Token, canonical, tokenize
+from areal_mesh.verifier.nodes import FiniteSet, Listing, Node, Number, Unparsed
+from areal_mesh.verifier.parser import parse_tokens
+from areal_mesh.verifier.scalars import Outcome, compare_scalars
+from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_answers
+
+_PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z")
+_CHOICE: Final = re.compile(r"\(?\s*([A-Za-z])\s*(?:\)|[.:](?=\s|$))\s*(.*)\Z", re.DOTALL)
+_OTHER_CHOICE: Final = re.compile(r"\([A-Za-z]\)|(?:^|\s)[A-Z][.:)](?=\s|$)|\bor\b|\band\b")
+_TEXT_WRAPPER: Final = re.compile(r"\\(?:textbf|textrm|textnormal|text|mathrm|mathbf|mbox|rm|bf)(?![a-zA-Z])\s*|[{}$]|\\[ ,;:!]|~|\\q?quad")
+_COMMA_GROUP: Final = re.compile(r"\d,\d{3}(?!\d)")
+
+
+def answer_matches(
+    response: str,
+    gold: str | Sequence[str],
+    *,
+    protocol: Protocol = "qwen",
+    last_number: bool = False,
+) -> Verdict:
+    """Grade one response in this process, algebra included.
+
+    A service grades through `WorkerPool`, which keeps algebra on a model's text out of its process.
+
+    Args:
+        response: the model's whole response.
+        gold: the reference answer, or several of which any one may match.
+        protocol: `qwen`, or `strict_qwen` to reproduce that protocol's known mistakes too.
+        last_number: take the last number of a response that states no answer.
+
+    Raises:
+        ValueError: if there is no gold, or the protocol is unknown.
+    """
+    from areal_mesh.verifier.algebra import decide
+
+    request = GradeRequest(response, gold_answers(gold), protocol, last_number)
+    verdict = grade(request, decide)
+    if verdict is None:
+        raise AssertionError("algebra leaves nothing undecided")
+    return verdict
+
+
+def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
+    """Grade one response; None where only algebra can decide and `decide` is None.
+
+    Raises:
+        ValueError: if the protocol is unknown.
+    """
+    if request.protocol == "strict_qwen":
+        from areal_mesh.verifier import strict_qwen
+
+        return strict_qwen.grade(request, decide)
+    if request.protocol != "qwen":
+        raise ValueError(f"protocol is {request.protocol!r}: choose qwen or strict_qwen")
+    extracted = extract_answer(request.response, last_number=request.last_number)
+    if extracted is None:
+        return Verdict("incorrect", None, None, "no answer")
+    if not extracted:
+        return Verdict("incorrect", extracted, "", "empty answer")
+    return grade_extracted(extracted, joined_boxes(request.response), request.golds, decide)
+
+
+def grade_extracted(
+    extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None
+) -> Verdict | None:
+    """Grade an answer that is already extracted; `joined` is its reading as one of several adjacent boxes."""
+    answer = _Answer(extracted)
+    equality = Equality(decide)
+    worst = "no gold"
+    undecided = False
+    for gold in golds:
+        outcome = _match(_Answer(gold), answer, equality)
+        if outcome.equal is False and joined is not None:
+            outcome = _match_joined(gold, joined, outcome, equality)
+        if outcome.equal:
+            return Verdict("correct", extracted, answer.normalised, outcome.rule)
+        undecided = undecided or outcome.equal is None
+        worst = outcome.rule
+    return None if undecided else Verdict("incorrect", extracted, answer.normalised, worst)
+
+
+class _Answer:
+    """An answer in the forms that the rules need, each made when first asked for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text.strip().strip("$").strip()
+        self._tokens: list[Token] | None = None
+        self._problem: str | None = None
+        self._readings: list[Node] | None = None
+
+    def tokens(self) -> list[Token]:
+        if self._tokens is None:
+            try:
+                self._tokens = tokenize(self.text)
+            except Unparsed as problem:
+                self._problem = str(problem)
+                self._tokens = []
+        return self._tokens
+
+    @property
+    def normalised(self) -> str:
+        number = _plain_number(self.text)
+        if number is not None:
+            return str(number.value) if number.decimals is None else self.text
+        tokens = self.tokens()
+        return canonical(tokens) if tokens else self.text[: limits.ANSWER_CHARS]
+
+    @property
+    def problem(self) -> str | None:
+        """Why the answer does not parse; None where it does."""
+        self.readings()
+        return self._problem
+
+    def readings(self) -> list[Node]:
+        """Parsed readings: with commas as separators, and as thousands separators where they can be."""
+        if self._readings is None:
+            self._readings = []
+            if self.tokens():
+                self._read(list(self.tokens()))
+            if _COMMA_GROUP.search(self.text):
+                try:
+                    self._read(tokenize(self.text, comma_groups=True))
+                except Unparsed as problem:
+                    self._problem = str(problem)
+        return self._readings
+
+    def _read(self, tokens: list[Token]) -> None:
+        try:
+            node = parse_tokens(tokens)
+        except Unparsed as problem:
+            self._problem = str(problem)
+            return
+        assert self._readings is not None  # only `readings` calls this
+        if node not in self._readings:
+            self._readings.append(node)
+
+
+def _plain_number(text: str) -> Number | None:
+    match = _PLAIN_NUMBER.match(text)
+    if match is None or not text.isascii():
+        return None
+    sign, whole, decimals = match.groups()
+    value = Fraction(int(sign + whole + (decimals or "")), 10 ** len(decimals or ""))
+    return Number(value, None if decimals is None else len(decimals))
+
+
+def _match(gold: _Answer, answer: _Answer, equality: Equality) -> Outcome:
+    if gold.text == answer.text:
+        return Outcome(bool(gold.text), "text")
+    numbers = _plain_number(gold.text), _plain_number(answer.text)
+    if numbers[0] is not None and numbers[1] is not None:
+        return compare_scalars(numbers[0], numbers[1])
+    if len(answer.text) > limits.ANSWER_CHARS:
+        return Outcome(False, "too long")
+    if gold.tokens() and answer.tokens() and canonical(gold.tokens()) == canonical(answer.tokens()):
+        return Outcome(True, "text")
+    outcome = _match_readings(gold, answer, equality)
+    if outcome.equal is False and _is_choice(gold.text, answer.text):
+        return Outcome(True, "choice")
+    return outcome
+
+
+def _match_readings(gold: _Answer, answer: _Answer, equality: Equality) -> Outcome:
+    golds, answers = gold.readings(), answer.readings()
+    if not answers or not golds:
+        return Outcome(False, "unparsed")
+    last = Outcome(False, "unparsed")
+    for gold_reading in golds:
+        for answer_reading in answers:
+            outcome = equality.compare(gold_reading, answer_reading)
+            if outcome.equal:
+                return outcome
+            if outcome.equal is None or last.equal is False:
+                last = outcome
+    return last
+
+
+def _match_joined(gold: str, joined: str, outcome: Outcome, equality: Equality) -> Outcome:
+    """Adjacent boxes are one listing where the gold is a listing."""
+    reading = _Answer(gold).readings()
+    if not any(isinstance(node, Listing | FiniteSet) for node in reading):
+        return outcome
+    found = _match(_Answer(gold), _Answer(joined), equality)
+    return Outcome(True, "joined boxes") if found.equal else found
+
+
+def _is_choice(gold: str, answer: str) -> bool:
+    """Whether the gold is a choice's letter and the answer that letter with the choice's text."""
+    letter = _TEXT_WRAPPER.sub("", gold).strip().strip("().").strip()
+    if len(letter) != 1 or not ("A" <= letter <= "Z") or len(answer) > 300:
+        return False
+    plain = _TEXT_WRAPPER.sub(" ", answer).strip()
+    match = _CHOICE.match(plain)
+    return match is not None and match.group(1).upper() == letter and not _OTHER_CHOICE.search(match.group(2))

@@ -1,0 +1,253 @@
+"""Answers as trees: what stands around the mathematics.
+
+`parse` reads lists, relations, ratios, set operations, measured quantities and words; the scalars inside come
+from `expression`. Nothing is evaluated here.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from areal_mesh.verifier import limits
+from areal_mesh.verifier.expression import ExpressionParser
+from areal_mesh.verifier.lexer import Token, singular, tokenize
+from areal_mesh.verifier.nodes import (
+    SCALARS,
+    Bracketed,
+    Call,
+    FiniteSet,
+    Listing,
+    Measured,
+    Node,
+    Number,
+    Ratio,
+    Relation,
+    SetOperation,
+    Symbol,
+    Unparsed,
+    Words,
+)
+from areal_mesh.verifier.vocabulary import HEDGES, NUMBER_WORDS, OPENING_WORDS, RELATIONS, UNIT_SYNONYMS
+
+_SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
+_UNIT_SYMBOLS = frozenset({"-", "/", "."})
+_CLOCK_MARKS = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
+
+
+def parse(text: str) -> Node:
+    """The tree of an answer, read with commas between digits as separators.
+
+    Raises:
+        Unparsed: if it is no answer within the bounds.
+    """
+    return parse_tokens(tokenize(text))
+
+
+def parse_tokens(tokens: list[Token]) -> Node:
+    """As `parse`, from tokens."""
+    if not tokens:
+        raise Unparsed("empty")
+    words = _as_words(tokens)
+    if words is not None:
+        return words
+    reader = AnswerParser(_without_ends(tokens))
+    node = reader.listing(())
+    reader.expect_end()
+    return node
+
+
+def _without_ends(tokens: list[Token]) -> list[Token]:
+    """Without opening words ("approximately 5") and closing punctuation."""
+    start, end = 0, len(tokens)
+    while start < end - 1 and (
+        (tokens[start].kind == "word" and tokens[start].text.lower() in OPENING_WORDS)
+        or tokens[start].text in (":", r"\approx")
+    ):
+        start += 1
+    while end > start + 1 and tokens[end - 1].text in (",", ";", ":", "?", r"\\"):
+        end -= 1
+    return tokens[start:end]
+
+
+def _as_words(tokens: list[Token]) -> Node | None:
+    """Words, where the answer is nothing else: a name, a day, a date, a choice such as `neither`."""
+    if not any(token.kind == "word" for token in tokens):
+        return None
+    if any(token.kind not in ("word", "number") and token.text not in ("-", ":", "(", ")") for token in tokens):
+        return None
+    kinds = [token.kind for token in tokens]
+    first_word = kinds.index("word")
+    if "number" in kinds[:first_word]:
+        return None
+    text = " ".join(token.text.lower() for token in tokens if token.kind in ("word", "number"))
+    value = NUMBER_WORDS.get(text)
+    if value is not None:
+        return Number(Fraction(value))
+    if "number" in kinds and all(token.text.lower() in OPENING_WORDS for token in tokens if token.kind == "word"):
+        return None
+    return Words(text)
+
+
+class AnswerParser(ExpressionParser):
+    """Adds to scalars everything that an answer may put around them."""
+
+    def listing(self, closers: tuple[str, ...]) -> Node:
+        """Items up to a closer or the end; one item is returned as it is."""
+        items = [self.relation()]
+        while not self.at_end() and self.peek() not in closers:
+            if not self._separator():
+                raise Unparsed(f"unexpected {self.peek()!r}")
+            if self.at_end() or self.peek() in closers:
+                break
+            items.append(self.relation())
+            if len(items) > limits.LIST_ITEMS:
+                raise Unparsed("list longer than the bound")
+        return items[0] if len(items) == 1 else Listing(tuple(items))
+
+    def _separator(self) -> bool:
+        found = False
+        while not self.at_end() and (self.peek() in (",", ";") or self.kind() == "join" or self.peek() == r"\vee"):
+            self.advance()
+            found = True
+        return found
+
+    def relation(self) -> Node:
+        """A chain of relations, or its only side."""
+        with self.nested():
+            sides = [self._set_expression()]
+            operators: list[str] = []
+            while not self.at_end() and self.peek() in RELATIONS:
+                operators.append(RELATIONS[self.peek()])
+                self.advance()
+                sides.append(self._set_expression())
+            return Relation(tuple(sides), tuple(operators)) if operators else sides[0]
+
+    def _set_expression(self) -> Node:
+        left = self._ratio()
+        while not self.at_end() and self.peek() in _SET_OPERATORS:
+            operator = _SET_OPERATORS[self.peek()]
+            self.advance()
+            left = SetOperation(operator, left, self._ratio())  # type: ignore[arg-type]
+        return left
+
+    def _ratio(self) -> Node:
+        start = self.position
+        items = [self._measured()]
+        while not self.at_end() and self.peek() == ":":
+            self.advance()
+            items.append(self._measured())
+        if len(items) == 1:
+            return items[0]
+        mark = ""
+        last = items[-1]
+        if isinstance(last, Measured) and last.unit in _CLOCK_MARKS:
+            mark = _CLOCK_MARKS[last.unit]
+            items[-1] = last.value
+        digits = [token.text for token in self.tokens[start : self.position] if token.kind == "number"]
+        clock = len(digits) == len(items) and all(len(text) == 2 and text.isdigit() for text in digits[1:])
+        if mark == "pm" and isinstance(items[0], Number) and items[0].value < 12:
+            items[0] = Number(items[0].value + 12)
+        return Ratio((*items, Symbol("am")) if mark == "am" else tuple(items), clock)
+
+    def _measured(self) -> Node:
+        if self.kind() == "word":
+            return self._words()
+        currency = self._currency()
+        value = self.scalar()
+        unit = self._unit()
+        if self._currency() and not unit:
+            currency = True
+        if not isinstance(value, (*SCALARS, Bracketed, Listing)) and (unit or currency):
+            raise Unparsed("unit after what has none")
+        if unit == "degree" and isinstance(value, SCALARS):
+            return Call("degree", (value,))
+        if unit == "percent" and isinstance(value, SCALARS):
+            return Call("percent", (value,))
+        if currency and (not unit or unit == "dollar"):
+            return Measured(value, "dollar")
+        return Measured(value, unit) if unit else value
+
+    def _currency(self) -> bool:
+        if not self.at_end() and self.peek() == r"\$":
+            self.advance()
+            return True
+        return False
+
+    def _words(self) -> Node:
+        texts = []
+        while not self.at_end() and self.kind() in ("word", "number"):
+            texts.append(self.peek().lower())
+            self.advance()
+        value = NUMBER_WORDS.get(" ".join(texts))
+        return Words(" ".join(texts)) if value is None else Number(Fraction(value))
+
+    def _unit(self) -> str:
+        """The unit at the position, in canonical words; empty where there is none."""
+        parts: list[str] = []
+        while not self.at_end() and len(parts) < 12:
+            token = self.tokens[self.position]
+            word = token.text.lower()
+            if token.kind == "word":
+                if word in HEDGES:
+                    raise Unparsed(f"{word!r} is no unit")
+                parts.append(UNIT_SYNONYMS.get(singular(word), singular(word)))
+            elif parts and token.kind == "letter" and len(parts[-1]) == 1 and token.spaced:
+                parts.append(word)
+            elif parts and token.text == "^" and self._unit_power():
+                parts.append("^" + self.tokens[self.position - 1].text)
+                continue
+            elif parts and token.text in _UNIT_SYMBOLS and self._word_follows():
+                parts.append("per") if token.text == "/" else None
+            else:
+                break
+            self.advance()
+        return canonical_unit(parts)
+
+    def _unit_power(self) -> bool:
+        for offset, closing in ((1, 0), (2, 1)):
+            index = self.position + offset
+            if index + closing < len(self.tokens) and self.tokens[index].text in ("2", "3"):
+                self.position = index + 1 + closing
+                if closing:
+                    self.tokens[index + 1] = self.tokens[index]
+                return True
+        return False
+
+    def _word_follows(self) -> bool:
+        return self.position + 1 < len(self.tokens) and self.tokens[self.position + 1].kind == "word"
+
+    def bracket(self) -> Node:
+        """What brackets enclose: a group, a tuple or interval, a set."""
+        opening = self.peek()
+        self.advance()
+        closers = (r"\}",) if opening == r"\{" else (r"\rangle", ">") if opening == r"\langle" else (")", "]")
+        if opening == r"\{" and not self.at_end() and self.peek() == r"\}":
+            self.advance()
+            return FiniteSet(())
+        with self.nested():
+            inner = self.listing(closers)
+        if self.at_end() or self.peek() not in closers:
+            raise Unparsed("bracket without end")
+        closing = self.peek()
+        self.advance()
+        items = inner.items if isinstance(inner, Listing) else (inner,)
+        if opening == r"\{":
+            return FiniteSet(items)
+        if opening == r"\langle":
+            return Bracketed("<", items, ">")
+        if len(items) == 1:
+            if (opening, closing) not in (("(", ")"), ("[", "]")):
+                raise Unparsed("brackets that do not match")
+            return inner
+        return Bracketed(opening, items, closing)  # type: ignore[arg-type]
+
+
+def canonical_unit(parts: list[str]) -> str:
+    """`square cm`, `cm ^2` and `cm squared` are one unit."""
+    text = " ".join(parts)
+    for power, word in (("^2", "square"), ("^3", "cubic")):
+        if power in parts:
+            text = f"{word} " + " ".join(part for part in parts if part != power)
+    return text.strip()
+
+

@@ -1,0 +1,143 @@
+"""Whether two scalars are equal, by rising cost.
+
+Exact rationals; then decimals by their written precision; then values in double precision, which screen out what
+differs; then normal forms, which prove what is equal. What is left is undecided here: it needs algebra.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from areal_mesh.verifier import exact, numeric
+from areal_mesh.verifier.nodes import Constant, Node, Number, Product, Quotient, has_decimals, symbols
+
+RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
+"""Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a comparison found: `equal` is None where only algebra can decide."""
+
+    equal: bool | None
+    rule: str
+
+
+def compare_scalars(gold: Node, answer: Node) -> Outcome:
+    """Whether two scalars have the same value for all values of their symbols."""
+    if gold == answer:
+        return Outcome(True, "identical")
+    if isinstance(gold, Number) and isinstance(answer, Number) and gold.decimals is None and answer.decimals is None:
+        return Outcome(gold.value == answer.value, "rational")
+    sign = infinite_sign(gold)
+    if sign or infinite_sign(answer):
+        return Outcome(sign == infinite_sign(answer), "infinity")
+    decimals = has_decimals(gold) or has_decimals(answer)
+    left, right = exact.rational(gold), exact.rational(answer)
+    if left is not None and right is not None:
+        if not decimals or left == right:
+            return Outcome(left == right, "rational")
+        return Outcome(_decimals_agree(left, right, resolution(gold), resolution(answer)), "decimal")
+    return _screened(gold, answer, decimals)
+
+
+def infinite_sign(node: Node) -> int:
+    """+1 or -1 for an infinity with that sign, 0 for anything else."""
+    if isinstance(node, Constant):
+        return 1 if node.name == "infinity" else 0
+    if isinstance(node, Product) and len(node.factors) == 2 and node.factors[1] == Constant("infinity"):
+        first = node.factors[0]
+        return -1 if isinstance(first, Number) and first.value < 0 else 0
+    return 0
+
+
+def resolution(node: Node) -> Fraction | None:
+    """The last decimal place that a number is written to; None for one that is exact or has no such place."""
+    if isinstance(node, Number):
+        return None if node.decimals is None else Fraction(1, 10**node.decimals)
+    if isinstance(node, Quotient) and not has_decimals(node.denominator):
+        place, divisor = resolution(node.numerator), exact.rational(node.denominator)
+        return place / abs(divisor) if place and divisor else None
+    if isinstance(node, Product):
+        places = [place for place in map(resolution, node.factors) if place]
+        if len(places) != 1:
+            return None
+        scale = Fraction(1)
+        for factor in node.factors:
+            value = exact.rational(factor)
+            if resolution(factor) is None:
+                if not value or has_decimals(factor):
+                    return None
+                scale *= abs(value)
+        return places[0] * scale
+    return None
+
+
+def _decimals_agree(left: Fraction, right: Fraction, left_place: Fraction | None, right_place: Fraction | None) -> bool:
+    """Whether one number is the other, rounded or cut to the places it is written to, within the tolerance.
+
+    Two numbers written to the same place are two numbers, however close they are.
+    """
+    difference = abs(left - right)
+    if difference > RELATIVE_TOLERANCE * max(abs(left), abs(right)):
+        return False
+    if left_place is None and right_place is None:
+        return True
+    if left_place == right_place:
+        return False
+    if right_place is None or (left_place is not None and left_place > right_place):
+        left, right, right_place = right, left, left_place
+    assert right_place is not None  # the coarser of the two is on the right now
+    rounded = difference <= right_place / 2
+    cut = 0 <= abs(left) - abs(right) < right_place
+    return rounded or cut
+
+
+def _screened(gold: Node, answer: Node, decimals: bool) -> Outcome:
+    closeness = _values_close(gold, answer, decimals)
+    if closeness is False:
+        return Outcome(False, "decimal" if decimals else "numeric")
+    if decimals and closeness and not (symbols(gold) or symbols(answer)):
+        return Outcome(_decimal_of_irrational(gold, answer), "decimal")
+    try:
+        if exact.equal(gold, answer):
+            return Outcome(True, "normal form")
+    except exact.Inexact:
+        pass  # no normal form: algebra decides
+    if decimals and closeness:
+        return Outcome(True, "decimal")
+    return Outcome(None, "symbolic")
+
+
+def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
+    """Whether the values agree at every sample point; None where no point can tell."""
+    names = symbols(gold) | symbols(answer)
+    measured = 0
+    for index in range(numeric.SAMPLES if names else 1):
+        try:
+            left, right = numeric.evaluate(gold, index), numeric.evaluate(answer, index)
+        except numeric.Unmeasurable:
+            continue
+        if index >= numeric.POSITIVE_SAMPLES and (
+            abs(left.number.imag) > left.error or abs(right.number.imag) > right.error
+        ):
+            # Roots of what is negative here: their branches are a convention, not a difference.
+            continue
+        size = max(abs(left.number), abs(right.number))
+        allowed = 16 * (left.error + right.error) + 1e-290
+        if decimals:
+            allowed += float(RELATIVE_TOLERANCE) * size
+        if abs(left.number - right.number) > allowed:
+            return False
+        if 16 * (left.error + right.error) <= 1e-6 * size or size <= 1e-9:
+            measured += 1
+    return True if measured >= (2 if names else 1) else None
+
+
+def _decimal_of_irrational(gold: Node, answer: Node) -> bool:
+    left, right = numeric.evaluate(gold).number, numeric.evaluate(answer).number
+    if abs(left.imag) > 1e-9 * abs(left) or abs(right.imag) > 1e-9 * abs(right):
+        return True
+    return _decimals_agree(Fraction(left.real), Fraction(right.real), resolution(gold), resolution(answer))

@@ -1,0 +1,167 @@
+"""Our weight-transfer engine inside vLLM's worker: receives buckets and loads them layer by layer.
+
+vLLM calls, in this order: `init_transfer_engine` for each group; then for each publish `start_weight_update`,
+`update_weights`, `finish_weight_update`, while generation is paused. Layerwise reloading keeps the tensors that kernels
+and CUDA graphs hold, and lays weights out anew where the platform wants that (oneDNN on CPUs).
+"""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from vllm.distributed.weight_transfer.base import (
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+
+from areal_mesh.weights.manifest import TensorSpec, WeightManifest
+from areal_mesh.weights.packing import unpack
+from areal_mesh.weights.receiver import receive_buckets
+from areal_mesh.weights.rendezvous import Rendezvous
+from areal_mesh.weights.transport import PendingTransport, TransferError, select_transport
+from areal_mesh.weights.vllm_worker import packed_layers
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+    from vllm.config.weight_transfer import WeightTransferConfig
+
+
+@dataclass
+class BroadcastInitInfo(WeightTransferInitInfo):  # type: ignore[misc]
+    """One group to join, as plain values (it crosses two process boundaries)."""
+
+    host: str
+    port: int
+    group_id: str
+    world_size: int
+    timeout_seconds: float
+    first_rank: int
+    """Rank of the engine's first worker; the others follow in vLLM's order."""
+    transport: str
+    """gloo or nccl."""
+    interface: str | None = None
+
+
+@dataclass
+class BroadcastUpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc]
+    """The manifest of one publish, as plain values."""
+
+    version: int
+    tensors: list[tuple[str, str, list[int]]]
+    """Name, dtype, shape of each, in the order of the broadcast."""
+
+    def manifest(self) -> WeightManifest:
+        specs = (TensorSpec(name, dtype, tuple(shape)) for name, dtype, shape in self.tensors)
+        return WeightManifest(self.version, tuple(specs))
+
+
+@dataclass
+class TransferState:
+    """What the last publish did to this worker's model."""
+
+    torn: bool = False
+    """Weights are part old, part new: the model must not generate until a publish succeeds."""
+    num_bytes: int = 0
+    receive_seconds: float = 0.0
+    load_seconds: float = 0.0
+
+
+class BroadcastWeightTransferEngine(WeightTransferEngine[BroadcastInitInfo, BroadcastUpdateInfo]):  # type: ignore[misc]
+    """Receives a publish from a `WeightSender`. Joins groups in the background and as often as it is told to."""
+
+    init_info_cls = BroadcastInitInfo
+    update_info_cls = BroadcastUpdateInfo
+    supports_draft_weight_update = False
+
+    def __init__(
+        self,
+        config: "WeightTransferConfig",
+        vllm_config: "VllmConfig",
+        device: torch.device,
+        model: torch.nn.Module,
+    ) -> None:
+        super().__init__(config, vllm_config, device, model)
+        self.state = TransferState()
+        self._pending: PendingTransport | None = None
+
+    def init_transfer_engine(self, init_info: BroadcastInitInfo) -> None:
+        """Leave the present group, if any, and start joining the new one; returns at once, so generation goes on."""
+        self.shutdown()
+        rendezvous = Rendezvous(
+            init_info.host, init_info.port, init_info.group_id, init_info.world_size, init_info.timeout_seconds
+        )
+        parallel = self.parallel_config
+        rank = init_info.first_rank + parallel.data_parallel_index * parallel.world_size + parallel.rank
+        join = select_transport(init_info.transport, init_info.interface)
+        self._pending = PendingTransport(join, rendezvous, rank)
+
+    def start_weight_update(self) -> None:
+        """Nothing is touched before the first bytes have come: see `receive_weights`."""
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Receive and load a whole publish. (The base class would synchronise an accelerator that a CPU lacks.)"""
+        self.receive_weights(self.parse_update_info(update_info))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def receive_weights(self, update_info: BroadcastUpdateInfo) -> None:
+        """Receive every bucket and load it into the model.
+
+        Raises TransferError; `state.torn` then says whether any weight was replaced. The group is left in that case.
+        """
+        if self._pending is None:
+            raise TransferError("no broadcast group was joined; prepare one before a publish")
+        try:
+            self._receive(self._pending.wait(), update_info.manifest())
+        except BaseException:
+            self.shutdown()
+            raise
+
+    def finish_weight_update(self) -> None:
+        """Nothing is left to do: `receive_weights` finalises within its own error handling."""
+
+    def shutdown(self) -> None:
+        """Leave the group."""
+        if self._pending is not None:
+            self._pending.close()
+            self._pending = None
+
+    def _receive(self, transport: Any, manifest: WeightManifest) -> None:
+        started, loading, loaded = time.monotonic(), 0.0, set[str]()
+        wanted = {name for name, _ in self.model.named_parameters()}
+        reloading = False
+        try:
+            for bucket, buffer in receive_buckets(transport, manifest):
+                arrived = time.monotonic()
+                if not reloading:
+                    reloading = self.state.torn = True
+                    initialize_layerwise_reload(self.model)
+                tensors = ((spec.name, view.to(self.device)) for spec, view in unpack(bucket, buffer))
+                loaded |= self.model.load_weights(tensors)
+                loading += time.monotonic() - arrived
+        finally:
+            arrived = time.monotonic()
+            if reloading:
+                # Also after an error: it puts the unloaded layers' tensors back, so that a later publish can start.
+                finalize_layerwise_reload(self.model, self.model_config)
+                _repack_tied_layers(self.model)
+            loading += time.monotonic() - arrived
+        if missing := sorted(wanted - loaded):
+            raise TransferError(f"manifest of version {manifest.version} leaves weights of the engine unset: {missing}")
+        self.state = TransferState(False, manifest.num_bytes, time.monotonic() - started - loading, loading)
+
+
+def _repack_tied_layers(model: torch.nn.Module) -> None:
+    """Pack anew each kernel's copy of a weight that another layer loaded.
+
+    vLLM 0.32 leaves them out: a language-model head tied to the embeddings loads nothing itself, so on a CPU its packed
+    copy would stay that of the first version, and so would every logit.
+    """
+    loaded: set[str] = set()
+    for name, layer in packed_layers(model):
+        if name in loaded:
+            layer.quant_method.process_weights_after_loading(layer)
+        loaded.add(name)
