@@ -14,4 +14,5 @@ fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --require-hashes -r "$requirements/bootstrap.txt"
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes --no-deps "$@" -r "$requirements/cpu.txt"
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
+# The image installs the environment before the code is there.
+[ ! -f pyproject.toml ] || "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .

@@ -69,5 +69,5 @@ def test_packing_is_first_fit_decreasing() -> None:
 
 @pytest.mark.parametrize(("lengths", "minibatches", "room"), [([], 4, 10), ([3], 0, 10), ([3], 1, 0)])
 def test_nonsense_is_refused(lengths: list[int], minibatches: int, room: int) -> None:
-    with pytest.raises(ValueError, match="at least 1|no responses"):
+    with pytest.raises(ValueError, match=r"at least 1|no responses"):
         plan_step(lengths, minibatches, room)

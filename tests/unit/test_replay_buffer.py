@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -164,6 +165,27 @@ async def test_a_draw_comes_back_when_groups_turn_out_too_old(tmp_path: Path) ->
     again = open_buffer(tmp_path)
     assert await again.draw(3, 2, 2, 1, 0) == drawn
     again.close()
+
+
+async def test_a_batch_is_durable_before_anyone_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = open_buffer(tmp_path)
+    await store(buffer, "a", "b")
+    reached, opened = threading.Event(), threading.Event()
+
+    def held_sync(descriptor: int) -> None:
+        reached.set()
+        assert opened.wait(DEADLINE)
+
+    monkeypatch.setattr(os, "fdatasync", held_sync)
+    async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as tasks:
+        draws = [tasks.create_task(draw(buffer, 1, 2)) for _ in range(2)]
+        assert await asyncio.to_thread(reached.wait, DEADLINE)
+        statistics = buffer.statistics(0)
+        assert (statistics.waiting_groups, statistics.consumed_groups) == (0, 2)
+        assert not any(drawing.done() for drawing in draws)
+        opened.set()
+    assert [drawing.result() for drawing in draws] == [["a", "b"], ["a", "b"]]
+    buffer.close()
 
 
 async def test_a_draw_comes_back_when_the_service_drains(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and the controller: one family, each error naming the address and what would do."""
+"""What can go wrong between a client and the controller: one family, each naming the address and what would do."""
 
 import grpc
 import grpc.aio

@@ -15,7 +15,7 @@ class Clock:
 
 
 class Changes:
-    """Wakes whoever waits for the run's state to change. One event loop; `notify` may be called from any of its tasks."""
+    """Wakes whoever waits for the run's state to change; `notify` may be called from any task of the event loop."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

@@ -200,7 +200,9 @@ class GroupBook:
         rows = [self._row(group_id) for group_id in group_ids]
         for row in rows:
             if row.state is GroupState.TRAINED:
-                raise failed_precondition(f"{row.group_id} was trained on in step {row.step}; no group is trained twice")
+                raise failed_precondition(
+                    f"{row.group_id} was trained on in step {row.step}; no group is trained twice"
+                )
         return [
             replace(row, state=GroupState.TRAINED, holder="", step=step, stored_at=row.stored_at or self._clock.unix())
             for row in rows

@@ -136,7 +136,7 @@ class Ledger:
 
     def _groups(self, where: str, arguments: Sequence[Any] = ()) -> list[GroupRow]:
         rows = self._database.execute(f"SELECT {_GROUP_COLUMNS} FROM groups {where}", arguments)
-        return [GroupRow(*row[:4], GroupState(row[4]), *row[5:]) for row in rows]
+        return [_group_row(row) for row in rows]
 
     def group_counts(self) -> GroupCounts:
         """Groups by state."""
@@ -214,7 +214,7 @@ class Ledger:
             "SELECT policy_version, finished_at, pause, transfer, resume, bytes, members, checksums FROM publishes "
             "ORDER BY id"
         )
-        return [PublishRow(*row[:6], tuple(json.loads(row[6])), row[7]) for row in rows]
+        return [_publish_row(row) for row in rows]
 
     def published_version(self) -> int:
         """Newest version that generators were given; -1 before the first."""
@@ -239,6 +239,18 @@ def _group_values(row: GroupRow) -> tuple[Any, ...]:
         row.step,
         row.reason,
     )
+
+
+def _group_row(row: Sequence[Any]) -> GroupRow:
+    values = list(row)
+    values[4] = GroupState(row[4])
+    return GroupRow(*values)
+
+
+def _publish_row(row: Sequence[Any]) -> PublishRow:
+    values = list(row)
+    values[6] = tuple(json.loads(row[6]))
+    return PublishRow(*values)
 
 
 def _stage_values(entry: StageEntry) -> tuple[Any, ...]:

@@ -89,7 +89,9 @@ class Roster:
         """
         key = holder_key(introduction.service_id, introduction.incarnation)
         if key in self._replaced:
-            raise aborted(f"{introduction.service_id}: a newer process of this service has registered; this one may end")
+            raise aborted(
+                f"{introduction.service_id}: a newer process of this service has registered; this one may end"
+            )
         if new_life:
             self._starts[introduction.service_id] = self._starts.get(introduction.service_id, 0) + 1
         earlier = self._members.get(introduction.service_id)

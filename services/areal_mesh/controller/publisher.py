@@ -4,7 +4,6 @@ It holds nothing that leases need, so generation goes on. Whoever changes what i
 a lost member) notifies `Changes`; it then asks `publishing.receivers` again.
 """
 
-import asyncio
 from collections.abc import Callable
 
 import grpc.aio
@@ -62,17 +61,15 @@ class Publisher:
         self._rests.succeeded(learner)
         self._burst.pop(learner, None)
 
-    async def work(self, ending: asyncio.Event) -> None:
-        """Publishes until `ending` is set."""
-        while not ending.is_set():
+    async def work(self) -> None:
+        """Publishes until it is cancelled."""
+        while True:
             self._record_witnessed()
             targets = self._receivers()
             learner = self._learner()
             if not targets or learner is None:
                 wait = self._rests.next_return(self._clock.monotonic())
-                await self._changes.until(
-                    lambda: ending.is_set() or not self.settled, min(wait or _IDLE_SECONDS, _IDLE_SECONDS)
-                )
+                await self._changes.until(lambda: not self.settled, min(wait or _IDLE_SECONDS, _IDLE_SECONDS))
                 continue
             self._busy = True
             try:

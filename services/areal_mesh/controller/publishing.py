@@ -80,7 +80,7 @@ def witnessed(standing: Standing, generators: Iterable[Holding]) -> int | None:
 
 
 def blamed(failures: Iterable[Failure]) -> set[str]:
-    """Keys of those to leave out: when one process dies its peers' collectives fail too, so the gravest cause counts."""
+    """Keys of those to leave out. When a process dies its peers' collectives fail too, so the gravest cause counts."""
     failures = list(failures)
     for cause in Cause:
         guilty = {failure.key for failure in failures if failure.cause is cause}

@@ -3,7 +3,6 @@
 What a call decides is in the ledger when the call returns, so that a controller killed at any moment carries on.
 """
 
-import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +71,11 @@ class Run:
         self.ledger = ledger
         self._clock = clock
         self.groups = GroupBook(ledger, clock, plan.lease_seconds, plan.group_attempts)
-        self.steps = ledger.steps()
+        self.steps: list[StepRow] = []
+        self.staleness: dict[int, int] = {}
+        self.trained_tokens = 0
+        for row in ledger.steps():
+            self._count(row)
         self.published_version = ledger.published_version()
         self.publishes = ledger.publishes()
         if not ledger.stages():
@@ -85,6 +88,14 @@ class Run:
         self.generated: deque[tuple[float, int]] = deque(maxlen=RATE_STEPS + 1)
         self.life = ledger.begin_life(clock.unix())
 
+        self.started_at = ledger.lives()[0][0]
+
+    def _count(self, row: StepRow) -> None:
+        self.steps.append(row)
+        self.trained_tokens += row.tokens
+        for age, groups in row.staleness.items():
+            self.staleness[age] = self.staleness.get(age, 0) + groups
+
     @property
     def version(self) -> int:
         """Committed optimizer batches: the run's policy version."""
@@ -94,6 +105,11 @@ class Run:
     def stage(self) -> int:
         """The stage in which groups are leased now."""
         return self.stages[-1].stage
+
+    @property
+    def stage_steps(self) -> int:
+        """Steps committed in that stage."""
+        return sum(step.stage == self.stage for step in self.steps)
 
     @property
     def finished(self) -> bool:
@@ -171,9 +187,7 @@ class Run:
         if step > self._issued_step:
             self.ledger.write("issued_step", str(step))
             self._issued_step = step
-        return StepOrder(
-            step, stage_of_step(self.stages, step), restarts_before(self.plan.stages, self.stages, step)
-        )
+        return StepOrder(step, stage_of_step(self.stages, step), restarts_before(self.plan.stages, self.stages, step))
 
     def commit(
         self, step: int, group_ids: Sequence[str], metrics: Mapping[str, float], staleness: Mapping[int, int]
@@ -203,7 +217,7 @@ class Run:
         entry, finished = self._what_follows(row)
         self.ledger.commit_step(row, rows, entry, finished)
         self.groups.committed(rows)
-        self.steps.append(row)
+        self._count(row)
         self.generated.append((row.committed_at, self.groups.generated_tokens))
         self._finished = finished
         if entry is not None:
@@ -262,9 +276,9 @@ class Run:
         """The run's services have drained: a stop is done with, and the next start goes on."""
         self.ledger.erase("stopping")
 
-    def remember_settings(self, settings_json: str) -> None:
-        """Writes the resolved settings of this life."""
-        self.ledger.write("settings", json.dumps(json.loads(settings_json)))
+    def live_on(self) -> None:
+        """Notes that this life of the controller goes on."""
+        self.ledger.continue_life(self.life, self._clock.unix())
 
 
 def _figures(step: StepRow) -> StepFigures:

@@ -59,7 +59,9 @@ def stage_end(plan: StagePlan, figures: Sequence[StepFigures]) -> str | None:
         recent = fmean(figure.reward for figure in figures[-plan.window :])
         before = fmean(figure.reward for figure in figures[-2 * plan.window : -plan.window])
         if recent - before < plan.end_when_reward_gain_below:
-            return f"reward gain {recent - before:.3f} over {plan.window} steps is below {plan.end_when_reward_gain_below}"
+            return (
+                f"reward gain {recent - before:.3f} over {plan.window} steps is below {plan.end_when_reward_gain_below}"
+            )
     return None
 
 

@@ -7,24 +7,40 @@ engine starts, not before.
 
 import asyncio
 import functools
-import hashlib
 import os
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from areal_mesh.generator.engine_settings import EngineSettings
+from areal_mesh.generator.engine_settings import (
+    Completion,
+    EngineSettings,
+    EngineStats,
+    PublishReport,
+    Sampling,
+    VersionSpan,
+)
+from areal_mesh.weights.digests import merge_digests
+from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.rendezvous import Rendezvous
+from areal_mesh.weights.vllm_plugin import BACKEND
+
+__all__ = [
+    "Completion",
+    "Engine",
+    "EngineDied",
+    "EngineSettings",
+    "EngineStats",
+    "PublishReport",
+    "Sampling",
+    "VersionSpan",
+    "WeightUpdateFailed",
+]
 
 T = TypeVar("T")
-
-EMPTY_DIGEST = hashlib.sha256().hexdigest()
-"""vLLM's digest of a parameter that a kernel's packed copy has replaced."""
 
 
 class EngineDied(RuntimeError):
@@ -42,84 +58,17 @@ class WeightUpdateFailed(RuntimeError):
         super().__init__(f"weights of version {version} were not received, {state}: {cause}")
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How a group of responses is drawn."""
-
-    n: int = 1
-    """Responses to the one prompt."""
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 1024
-    """Response limit, end-of-sequence token included."""
-    seed: int | None = None
-    """Of this group alone. Costs a random generator a sequence: leave it None when nothing is to be repeated."""
-
-
-@dataclass(frozen=True)
-class VersionSpan:
-    """Output tokens [start, end) were produced by policy version `version`."""
-
-    version: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One response."""
-
-    token_ids: npt.NDArray[np.int32]
-    """Shape [T]; the end-of-sequence token included where there is one, because it is trained on."""
-    log_probs: npt.NDArray[np.float32]
-    """Shape [T]: log-probability of each token under the distribution it was drawn from (temperature, top_p)."""
-    version_spans: tuple[VersionSpan, ...]
-    """Cover [0, T) in order, stamped by the engine."""
-    finish_reason: str
-    """stop, length or abort, as the engine says."""
-
-
-@dataclass(frozen=True)
-class PublishReport:
-    """Seconds of one publish, by phase."""
-
-    pause_seconds: float
-    """Until no request was running."""
-    transfer_seconds: float
-    """First byte received to last weight loaded."""
-    resume_seconds: float
-    """Until requests were scheduled again."""
-    num_bytes: int
-    receive_seconds: float
-    """Of the transfer: waiting for bytes. The slowest worker's."""
-    load_seconds: float
-    """Of the transfer: laying the weights out. The slowest worker's."""
-
-
-@dataclass(frozen=True)
-class EngineStats:
-    """The engine at this moment."""
-
-    running_requests: int
-    waiting_requests: int
-    kv_cache_use: float
-    """Share of the KV-cache's blocks in use, 0 to 1; the fullest replica's."""
-    tokens_generated: int
-    """Since the start."""
-    policy_version: int
-    paused: bool
-
-
 class Engine:
     """See the module. Built by `start`; every method raises EngineDied once the engine's process is gone."""
 
-    def __init__(self, llm: Any, settings: EngineSettings, version: int, recorder: Any) -> None:
+    def __init__(self, llm: Any, settings: EngineSettings, version: int, recorder: "_Recorder") -> None:
         self.settings = settings
         self._llm = llm
         self._version = version
         self._recorder = recorder
         self._end_token_ids = list(settings.end_token_ids())
         self._rendezvous: Rendezvous | None = None
+        self._publishing = asyncio.Lock()
         self._held = False
         self._torn = False
 
@@ -156,6 +105,7 @@ class Engine:
         """
         from vllm import SamplingParams, TokensPrompt
         from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError
 
         room = self.settings.max_model_len - len(prompt_token_ids)
         if not prompt_token_ids or room < 1:
@@ -178,8 +128,11 @@ class Engine:
         # Without the salt, a prompt's KV-cache of older weights would be taken for the new version's.
         prompt = TokensPrompt(prompt_token_ids=list(prompt_token_ids), cache_salt=str(self._version))
         final: Any = None
-        async for output in self._llm.generate(prompt, params, request_id):
-            final = output
+        try:
+            async for output in self._llm.generate(prompt, params, request_id):
+                final = output
+        except EngineDeadError as error:
+            raise EngineDied("vLLM's engine process ended during generation; its own log says why") from error
         return tuple(_completion(output) for output in sorted(final.outputs, key=lambda output: output.index))
 
     async def prepare(self, rendezvous: Rendezvous, first_rank: int) -> None:
@@ -210,32 +163,40 @@ class Engine:
     async def transfer(self, manifest: WeightManifest) -> PublishReport:
         """Freeze requests, receive the manifest's weights from the prepared group, continue on them.
 
+        Cancelling the caller does not cancel it: half a publish would leave the engine frozen.
         Raises WeightUpdateFailed; its `intact` says whether generation went on with the former weights.
         """
+        return await asyncio.shield(self._transfer(manifest))
+
+    async def _transfer(self, manifest: WeightManifest) -> PublishReport:
+        async with self._publishing:
+            begin = time.monotonic()
+            await self._call(self._llm.pause_generation(mode="keep", clear_cache=False))
+            paused = time.monotonic()
+            try:
+                await self._receive(manifest)
+            except EngineDied:
+                raise
+            except Exception as error:
+                await self._after_failure()
+                raise WeightUpdateFailed(manifest.version, not self._torn, str(error)) from error
+            self._version, self._torn = manifest.version, False
+            loaded = time.monotonic()
+            await self._resume_unless_held()
+            return await self._report(paused - begin, loaded - paused, time.monotonic() - loaded)
+
+    async def _receive(self, manifest: WeightManifest) -> None:
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         if self._rendezvous is None:
-            raise WeightUpdateFailed(manifest.version, not self._torn, "no broadcast group was prepared")
+            raise TransferError("no broadcast group was prepared")
         tensors = [(spec.name, spec.dtype, list(spec.shape)) for spec in manifest.tensors]
         request = WeightTransferUpdateRequest(update_info={"version": manifest.version, "tensors": tensors})
-        # Joining, the fingerprint and each bucket have the rendezvous' timeout for themselves.
-        deadline = self._rendezvous.timeout_seconds * (3 + len(manifest.buckets())) + self.settings.call_timeout_seconds
-        begin = time.monotonic()
-        await self._call(self._llm.pause_generation(mode="keep", clear_cache=False))
-        paused = time.monotonic()
-        try:
-            await self._call(self._llm.start_weight_update())
-            await self._call(self._llm.update_weights(request), deadline)
-            await self._call(self._llm.finish_weight_update(weight_version=str(manifest.version)))
-        except EngineDied:
-            raise
-        except Exception as error:
-            await self._after_failure()
-            raise WeightUpdateFailed(manifest.version, not self._torn, str(error)) from error
-        self._version, self._torn = manifest.version, False
-        loaded = time.monotonic()
-        await self._resume_unless_held()
-        return await self._report(paused - begin, loaded - paused, time.monotonic() - loaded)
+        # Reaching the store, joining, the fingerprint and each bucket have the rendezvous' timeout for themselves.
+        seconds = self._rendezvous.timeout_seconds * (3 + len(manifest.buckets())) + self.settings.call_timeout_seconds
+        await self._call(self._llm.start_weight_update())
+        await self._call(self._llm.update_weights(request), seconds)
+        await self._call(self._llm.finish_weight_update(weight_version=str(manifest.version)))
 
     async def checksums(self) -> list[dict[str, str]]:
         """Digests of the weights that each worker computes with, keyed `tp<rank>:<vLLM's name>`.
@@ -245,7 +206,7 @@ class Engine:
         """
         own = await self._call(self._llm.compute_weight_checksums())
         kernels = await self._call(self._llm.collective_rpc("kernel_weight_digests"))
-        return [_merge_digests(plain, kernel) for plain, kernel in zip(own, kernels, strict=True)]
+        return [merge_digests(plain, kernel) for plain, kernel in zip(own, kernels, strict=True)]
 
     async def pause(self) -> None:
         """Freeze requests until `resume`; publishes meanwhile leave them frozen. Idempotent."""
@@ -316,14 +277,14 @@ def _expire(scope: asyncio.Timeout, handler: "asyncio.Task[None]") -> None:
     scope.reschedule(0)
 
 
-def _build(settings: EngineSettings) -> tuple[Any, Any]:
+def _build(settings: EngineSettings) -> tuple[Any, "_Recorder"]:
     """Import vLLM and start its processes. Blocks for tens of seconds."""
     from vllm.config import WeightTransferConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
     arguments = AsyncEngineArgs(
-        **settings.engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=settings.weight_transfer())
+        **settings.engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
     )
     recorder = _Recorder()
     return AsyncLLM.from_engine_args(arguments, stat_loggers=[recorder.replica]), recorder
@@ -371,15 +332,3 @@ def _completion(output: Any) -> Completion:
         version_spans=spans,
         finish_reason=str(output.finish_reason),
     )
-
-
-def _merge_digests(plain: Mapping[str, str], kernels: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """One digest a parameter, keyed `tp<rank>:<name>`; holders of one parameter that differ give one that matches none."""
-    merged: dict[str, str] = {}
-    for key, own in plain.items():
-        *_, rank, name = key.split(":")
-        holders = set(kernels.get(name, ()))
-        if not holders or own != EMPTY_DIGEST:
-            holders.add(own)
-        merged[f"{rank}:{name}"] = "|".join(sorted(holders))
-    return merged

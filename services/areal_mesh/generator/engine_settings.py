@@ -1,4 +1,4 @@
-"""Settings of the engine, and their translation to vLLM's. Importable without torch or vLLM."""
+"""What goes into the engine and what comes out of it, as plain values. Importable without torch or vLLM."""
 
 import json
 import os
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from areal_mesh.weights.vllm_plugin import BACKEND
+import numpy as np
+import numpy.typing as npt
 
 BLOCK_TOKENS_ON_CPU = 32
 """KV-cache block. vLLM's CPU default of 128 is longer than a short prompt, so that a group would share no prefix."""
@@ -94,10 +95,6 @@ class EngineSettings:
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization
         return arguments
 
-    def weight_transfer(self) -> str:
-        """The weight-transfer engine that vLLM is to use."""
-        return BACKEND
-
     def end_token_ids(self) -> tuple[int, ...]:
         """End-of-sequence tokens of the model folder (generation_config.json, else config.json).
 
@@ -113,3 +110,71 @@ class EngineSettings:
             if found is not None:
                 return tuple(found) if isinstance(found, list) else (int(found),)
         return ()
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a group of responses is drawn."""
+
+    n: int = 1
+    """Responses to the one prompt."""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    """Response limit, end-of-sequence token included."""
+    seed: int | None = None
+    """Of this group alone. Costs a random generator a sequence: leave it None when nothing is to be repeated."""
+
+
+@dataclass(frozen=True)
+class VersionSpan:
+    """Output tokens [start, end) were produced by policy version `version`."""
+
+    version: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One response."""
+
+    token_ids: npt.NDArray[np.int32]
+    """Shape [T]; the end-of-sequence token included where there is one, because it is trained on."""
+    log_probs: npt.NDArray[np.float32]
+    """Shape [T]: log-probability of each token under the distribution it was drawn from (temperature, top_p)."""
+    version_spans: tuple[VersionSpan, ...]
+    """Cover [0, T) in order, stamped by the engine."""
+    finish_reason: str
+    """stop, length or abort, as the engine says."""
+
+
+@dataclass(frozen=True)
+class PublishReport:
+    """Seconds of one publish, by phase."""
+
+    pause_seconds: float
+    """Until no request was running."""
+    transfer_seconds: float
+    """First byte received to last weight loaded."""
+    resume_seconds: float
+    """Until requests were scheduled again."""
+    num_bytes: int
+    receive_seconds: float
+    """Of the transfer: waiting for bytes. The slowest worker's."""
+    load_seconds: float
+    """Of the transfer: laying the weights out. The slowest worker's."""
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """The engine at this moment."""
+
+    running_requests: int
+    waiting_requests: int
+    kv_cache_use: float
+    """Share of the KV-cache's blocks in use, 0 to 1; the fullest replica's."""
+    tokens_generated: int
+    """Since the start."""
+    policy_version: int
+    paused: bool

@@ -101,9 +101,8 @@ class RolloutLoop:
                 await self._next_change()
                 continue
             response = await self.leases.take(room)
-            for lease in response.leases:
-                self._start(tasks, lease)
-            if not response.leases:
+            started = [self._start(tasks, lease) for lease in response.leases]
+            if not any(started):
                 # A controller that issues nothing, now or ever, need not wait before it says so.
                 await self._next_change()
 
@@ -118,12 +117,14 @@ class RolloutLoop:
         self._changed.clear()
         await wait_until(self._changed, _LOOK_SECONDS)
 
-    def _start(self, tasks: asyncio.TaskGroup, lease: controller_pb2.Lease) -> None:
+    def _start(self, tasks: asyncio.TaskGroup, lease: controller_pb2.Lease) -> bool:
+        """Begins work on a group; False where it is worked on already."""
         if lease.group_id in self._running:
-            return
+            return False
         running = _Running(lease)
         self._running[lease.group_id] = running
         running.task = tasks.create_task(self._work(running))
+        return True
 
     async def _work(self, running: _Running) -> None:
         running.outcome = await self.complete(running.lease)

@@ -9,6 +9,7 @@ whole manifest, or whose files have other sizes than it says, is ignored. Ranks 
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
@@ -28,6 +30,10 @@ _LOG = logging.getLogger(__name__)
 FORMAT = 1
 MANIFEST = "manifest.json"
 _PREFIX = "version-"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written or read; the message names its folder and, for each rank, the cause."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class CheckpointStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._stager = DefaultStager(StagingOptions(False, False, False, False))
         self._pending: Future[None] | None = None
+        # One process is what was asked for.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
 
     def save(self, step: int, stage: str) -> None:
         """Snapshot the trainer and write it in the background; training may go on at once.
@@ -104,8 +112,8 @@ class CheckpointStore:
     def load_latest(self) -> Manifest | None:
         """Bring the trainer, fresh from its settings, to the newest whole checkpoint; None if there is none.
 
-        Raises ValueError or torch's CheckpointException if the checkpoint is of another model or unreadable in spite of
-        its sizes: the folder named in the message then has to be moved away by hand.
+        Raises CheckpointError if it is of another model or unreadable in spite of its sizes: that folder has to be
+        moved away by hand, for going back further is not for a program to decide.
         """
         version = torch.tensor(self._latest() if self._parallel.rank == 0 else -1)
         if self._parallel.world_size > 1:
@@ -117,7 +125,10 @@ class CheckpointStore:
         trainer = self._trainer
         live = trainer.state_tensors(with_reference=manifest.reference_version > 0)
         tensors: dict[str, Tensor] = {name: torch.empty_like(tensor) for name, tensor in live.items()}
-        load(tensors, checkpoint_id=folder, process_group=self._group, no_dist=self._group is None)
+        try:
+            load(tensors, checkpoint_id=folder, process_group=self._group, no_dist=self._group is None)
+        except CheckpointException as error:
+            raise CheckpointError(f"cannot read checkpoint {folder}, move it away to go without: {error}") from error
         trainer.load_state(tensors, manifest.policy_version, manifest.optimizer_updates, manifest.reference_version)
         return manifest
 
@@ -133,7 +144,11 @@ class CheckpointStore:
         if self._parallel.rank == 0:
             # The other ranks write nothing before rank 0 has planned the write, so that this cannot hit their files.
             remove_leftovers(aside)
-        save(tensors, checkpoint_id=aside, process_group=self._group, no_dist=self._group is None)
+        try:
+            save(tensors, checkpoint_id=aside, process_group=self._group, no_dist=self._group is None)
+        except CheckpointException as error:
+            # torch's is a BaseException, which would end the service past every handler.
+            raise CheckpointError(f"cannot write checkpoint {target}: {error}") from error
         if self._parallel.rank == 0:
             _seal(aside, manifest)
             replace_folder(aside, target)

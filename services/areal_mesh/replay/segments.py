@@ -122,7 +122,8 @@ class SegmentStore:
 
     def delete_through(self, number: int) -> None:
         """Deletes sealed segments up to and including `number`."""
-        for sealed in [candidate for candidate in self._sealed if candidate <= number]:
+        # A copy: the writing thread may seal another meanwhile.
+        for sealed in [candidate for candidate in list(self._sealed) if candidate <= number]:
             self._path(sealed).unlink()
             del self._sealed[sealed]
         _sync_directory(self._directory)

@@ -45,7 +45,7 @@ def service_config() -> str:
     return json.dumps({"methodConfig": [{"name": names, "retryPolicy": retry}]})
 
 
-class _CallerInterceptor(grpc.aio.UnaryUnaryClientInterceptor, grpc.aio.UnaryStreamClientInterceptor):
+class _Caller:
     """Adds the caller's role and name to every call."""
 
     def __init__(self, identity: Identity) -> None:
@@ -57,9 +57,14 @@ class _CallerInterceptor(grpc.aio.UnaryUnaryClientInterceptor, grpc.aio.UnaryStr
             details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
         )
 
+
+# Two classes: a channel takes an interceptor for the first kind of call it fits, and for no other.
+class _UnaryCallerInterceptor(_Caller, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         return await continuation(self._details(details), request)
 
+
+class _StreamCallerInterceptor(_Caller, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         return await continuation(self._details(details), request)
 
@@ -83,4 +88,8 @@ def open_channel(target: str, identity: Identity, traffic: Literal["control", "b
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.primary_user_agent", f"areal-mesh-{traffic}"),
     ]
-    return grpc.aio.insecure_channel(target, options=options, interceptors=[_CallerInterceptor(identity)])
+    interceptors: list[grpc.aio.ClientInterceptor] = [
+        _UnaryCallerInterceptor(identity),
+        _StreamCallerInterceptor(identity),
+    ]
+    return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)

@@ -21,6 +21,8 @@ from areal_mesh.runtime.membership import wait_until
 from areal_mesh.runtime.orphans import OrphanGuard, kill_session
 from areal_mesh.runtime.restarts import RestartPolicy, Verdict, describe_exit
 
+# What an end with 0 counts as where the member was still needed.
+EXIT_LEFT_EARLY = -signal.SIGTERM.value
 _TAIL_BYTES = 16_384
 _CAUSE_LINES = 12
 
@@ -101,12 +103,12 @@ class Supervisor:
     """Keeps `members` alive until the `keeper` (the controller) ends with exit code 0, or `drain` is called.
 
     `run_goes_on` tells whether the run still needs its members: one that ends with 0 while it does, with no drain
-    asked for, is started again. `say` gets one line for a person at each restart.
+    asked for, was drained by hand and is started again. `say` gets one line for a person at each restart.
     """
 
     members: Sequence[Member]
     keeper: str
-    policy: RestartPolicy = RestartPolicy()
+    policy: RestartPolicy = field(default_factory=RestartPolicy)
     run_goes_on: Callable[[], bool] = _run_goes_on
     say: Callable[[str], None] = _nothing_said
     linger_seconds: float = 30.0
@@ -158,7 +160,7 @@ class Supervisor:
             if self._draining.is_set() or (exit_code == 0 and not await self._left_early(member)):
                 break
             now = time.monotonic()
-            decision = self.policy.decide(exit_code or -signal.SIGTERM, restarts, now)
+            decision = self.policy.decide(exit_code or EXIT_LEFT_EARLY, restarts, now)
             if decision.verdict is Verdict.CANNOT_START:
                 raise MemberCannotStart(member.service_id, exit_code, last_lines(member.log, offset), member.log)
             if decision.verdict is Verdict.GIVE_UP:
@@ -189,9 +191,7 @@ class Supervisor:
 
     async def _left_early(self, member: Member) -> bool:
         """Whether a member that ended with 0 did so although the run goes on: somebody drained it by hand."""
-        if member.service_id == self.keeper:
-            return False
-        if await wait_until(self._turn, self.linger_seconds):
+        if member.service_id != self.keeper and await wait_until(self._turn, self.linger_seconds):
             return False
         return self.run_goes_on()
 

@@ -44,7 +44,7 @@ class ModelLayout:
 def digest(tensor: torch.Tensor) -> str:
     """SHA-256 of the tensor's elements in row-major order, negative zero as zero (see `packing.pack`)."""
     positive = (tensor.detach().cpu() + 0.0).contiguous()
-    return hashlib.sha256(memoryview(positive.view(-1).view(torch.uint8).numpy())).hexdigest()
+    return hashlib.sha256(positive.view(-1).view(torch.uint8).numpy().data).hexdigest()
 
 
 def engine_digests(

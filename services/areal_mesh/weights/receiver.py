@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import torch
 
+from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.manifest import Bucket, WeightManifest
-from areal_mesh.weights.transport import TransferError, Transport
+from areal_mesh.weights.transport import Transport
 
 
 def receive_buckets(transport: Transport, manifest: WeightManifest) -> Iterator[tuple[Bucket, torch.Tensor]]:

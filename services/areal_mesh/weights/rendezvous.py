@@ -24,7 +24,7 @@ class Rendezvous:
             raise ValueError(f"rendezvous {self.group_id!r}: port {self.port} is not a TCP port")
         if self.world_size < 2:
             raise ValueError(
-                f"rendezvous {self.group_id!r}: world_size is {self.world_size}, but a broadcast needs the learner and a worker"
+                f"rendezvous {self.group_id!r}: world_size is {self.world_size}; the learner and a worker make 2"
             )
         if self.timeout_seconds <= 0:
             raise ValueError(

@@ -3,10 +3,11 @@
 import socket
 from datetime import timedelta
 
-from torch.distributed import DistNetworkError, DistStoreError, TCPStore
+from torch._C._distributed_c10d import TCPStore
+from torch.distributed import DistNetworkError, DistStoreError
 
+from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.rendezvous import Rendezvous
-from areal_mesh.weights.transport import TransferError
 
 _SERVER_TIMEOUT = timedelta(seconds=30)
 
@@ -49,8 +50,8 @@ def connect_store(rendezvous: Rendezvous) -> TCPStore:
         return TCPStore(rendezvous.host, rendezvous.port, is_master=False, timeout=timeout, wait_for_workers=False)
     except (DistNetworkError, DistStoreError, OSError) as error:
         raise TransferError(
-            f"group {rendezvous.group_id!r}: the learner's store at {rendezvous.host}:{rendezvous.port} was not reached "
-            f"in {rendezvous.timeout_seconds:g} s; check that the learner runs and the port is open"
+            f"group {rendezvous.group_id!r}: the learner's store at {rendezvous.host}:{rendezvous.port} was not "
+            f"reached in {rendezvous.timeout_seconds:g} s; check that the learner runs and the port is open"
         ) from error
 
 
@@ -62,5 +63,6 @@ def wait_for_arrival(rendezvous: Rendezvous, ranks: range) -> None:
         store.wait(keys, timedelta(seconds=rendezvous.timeout_seconds))
     except (DistNetworkError, DistStoreError) as error:
         raise TransferError(
-            f"group {rendezvous.group_id!r}: members {list(ranks)} did not all arrive in {rendezvous.timeout_seconds:g} s"
+            f"group {rendezvous.group_id!r}: members {list(ranks)} did not all arrive "
+            f"in {rendezvous.timeout_seconds:g} s"
         ) from error

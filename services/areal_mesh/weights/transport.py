@@ -9,14 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
+from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.rendezvous import Rendezvous
+
+__all__ = ["SENDER_RANK", "JoinTransport", "PendingTransport", "TransferError", "Transport", "select_transport"]
 
 SENDER_RANK = 0
 """The learner's rank in every group."""
-
-
-class TransferError(RuntimeError):
-    """A group could not be joined, or a broadcast did not complete: a peer is gone, slow, or sent something else."""
 
 
 class Transport(ABC):

@@ -17,11 +17,12 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
+from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.manifest import TensorSpec, WeightManifest
 from areal_mesh.weights.packing import unpack
 from areal_mesh.weights.receiver import receive_buckets
 from areal_mesh.weights.rendezvous import Rendezvous
-from areal_mesh.weights.transport import PendingTransport, TransferError, select_transport
+from areal_mesh.weights.transport import PendingTransport, select_transport
 from areal_mesh.weights.vllm_worker import packed_layers
 
 if TYPE_CHECKING:

@@ -40,6 +40,7 @@ class WeightProof:
 def packed_layers(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
     """Each layer whose kernel holds a packed copy of its weight, with the name vLLM's checksums give that weight."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
+    layer: Any
     for layer in model.modules():
         if hasattr(layer, "cpu_linear") and layer.weight.ndim <= 2:
             yield names[id(layer.weight)], layer

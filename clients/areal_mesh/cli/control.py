@@ -1,0 +1,55 @@
+"""The commands that ask a run's controller for something, each one call of the client."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.client import MeshClient, MeshClientError, Stage
+
+T = TypeVar("T")
+
+
+def ask(controller: str, call: Callable[[MeshClient], Awaitable[T]]) -> T:
+    """Runs one `call` on a client of `controller`.
+
+    Raises:
+        CommandFailed: in the client's words.
+    """
+
+    async def connected() -> T:
+        async with MeshClient.connect(controller) as mesh:
+            return await call(mesh)
+
+    try:
+        return asyncio.run(connected())
+    except MeshClientError as error:
+        raise CommandFailed(str(error)) from error
+
+
+def stop_run(controller: str, reason: str) -> None:
+    """Ends the run after the step in progress."""
+    ask(controller, lambda mesh: mesh.stop(reason))
+    print("stopping: the run ends after the step in progress")
+
+
+def pause_run(controller: str) -> None:
+    """Holds admission."""
+    ask(controller, lambda mesh: mesh.pause())
+    print("paused: nothing new is leased; `areal-mesh resume` goes on")
+
+
+def resume_run(controller: str) -> None:
+    """Ends a pause."""
+    ask(controller, lambda mesh: mesh.resume())
+    print("resumed")
+
+
+def next_stage(controller: str) -> None:
+    """Ends the stage that the run is in."""
+
+    async def advance(mesh: MeshClient) -> Stage:
+        return await mesh.advance_stage((await mesh.status()).stage.index)
+
+    stage = ask(controller, advance)
+    print(f"stage {stage.name}: responses of up to {stage.max_response_tokens} tokens")

@@ -1,0 +1,51 @@
+"""TensorBoard events of a run, from its `metrics.jsonl`: every number of a step as a scalar under its own name."""
+
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from areal_mesh.cli.metrics import MetricsTail, Row
+
+_FLUSH_SECONDS = 5
+_TIMES = ("committed_at", "time")
+
+
+class EventLog:
+    """Writes the events of a run anew and then as its metrics grow. Needs the package `tensorboard`, not torch."""
+
+    def __init__(self, metrics: Path, folder: Path) -> None:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        # Written anew: events of an earlier sitting would stand beside those of the same steps.
+        shutil.rmtree(folder, ignore_errors=True)
+        self._tail = MetricsTail(metrics)
+        self._writer: Any = EventFileWriter(str(folder), flush_secs=_FLUSH_SECONDS)
+
+    def catch_up(self) -> None:
+        """Writes the steps that are new since the last call."""
+        for row in self._tail.new_rows():
+            self._writer.add_event(_event(row))
+        self._writer.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.catch_up()
+        self._writer.close()
+
+
+def _event(row: Row) -> Any:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    scalars = [
+        Summary.Value(tag=name, simple_value=float(value))
+        for name, value in row.items()
+        if isinstance(value, int | float) and name not in ("step", *_TIMES)
+    ]
+    wall_time = next((float(row[name]) for name in _TIMES if name in row), 0.0)
+    return Event(step=int(row["step"]), wall_time=wall_time, summary=Summary(value=scalars))

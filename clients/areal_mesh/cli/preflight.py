@@ -1,0 +1,88 @@
+"""What a service checks before it imports anything heavy, so that one that cannot start says why within seconds."""
+
+import importlib.util
+import socket
+from contextlib import closing
+
+from areal_mesh.cli.config import gpu_present
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.settings import GeneratorSettings, LearnerSettings, RunSettings
+
+_EXTRAS = {
+    "generator": ("vllm", "areal-mesh[generator,cpu] or areal-mesh[generator,gpu]"),
+    "learner": ("torch", "areal-mesh[learner]"),
+    "verifier": ("sympy", "areal-mesh[verifier]"),
+}
+
+
+def check_role(settings: RunSettings, role: str) -> None:
+    """Checks what `role` needs of this machine.
+
+    Raises:
+        StartupError: its first fault, with what would do.
+    """
+    section = settings.service(role)
+    _check_installed(role)
+    _check_listen(f"{role}.listen", section.listen)
+    if section.metrics_port:
+        host = section.listen.rsplit(":", 1)[0]
+        _check_listen(f"{role}.metrics_port", f"{host}:{section.metrics_port}")
+    if role == "controller":
+        _check_prompts(settings)
+    if isinstance(section, GeneratorSettings | LearnerSettings):
+        _check_device(role, section.device)
+        _check_model(settings)
+
+
+def _check_installed(role: str) -> None:
+    if role in _EXTRAS:
+        package, extra = _EXTRAS[role]
+        if importlib.util.find_spec(package) is None:
+            raise StartupError(f"the {role} needs {package}, which is not installed; install {extra}")
+
+
+def _check_listen(key: str, address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if port == "0":
+        return
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise StartupError(f"{key} = {address}: no such host: {error.strerror}; name one of this machine") from error
+    family, kind, protocol, _, target = found[0]
+    with closing(socket.socket(family, kind, protocol)) as probe:
+        # As the server binds: a port in TIME_WAIT after a restart is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(target)
+            probe.listen(1)
+        except OSError as error:
+            raise StartupError(
+                f"{key} = {address}: {(error.strerror or str(error)).lower()}; choose another port with "
+                f"--set {key}=..., or stop what holds it"
+            ) from error
+
+
+def _check_prompts(settings: RunSettings) -> None:
+    file = settings.prompts.file
+    if not file.is_file():
+        how = "run `areal-mesh prepare`, or " if settings.model.recipe == "arithmetic" else ""
+        raise StartupError(f"prompts.file = {file}: no such file; {how}name a JSONL file with --set prompts.file=...")
+
+
+def _check_model(settings: RunSettings) -> None:
+    folder = settings.model.folder
+    if not (folder / "config.json").is_file():
+        how = "run `areal-mesh prepare`, or " if settings.model.recipe else ""
+        what = "holds no config.json" if folder.is_dir() else "no such folder"
+        raise StartupError(
+            f"model.folder = {folder}: {what}; {how}name a Hugging Face folder with --set model.folder=..."
+        )
+
+
+def _check_device(role: str, device: str) -> None:
+    if device == "cuda" and not gpu_present():
+        raise StartupError(
+            f'{role}.device = "cuda": this machine shows no GPU; '
+            f'use device = "cpu" with transport = "gloo", or a machine with one'
+        )

@@ -1,0 +1,70 @@
+"""Makes what a preset has a recipe for: the model's folder and the prompt file, in a process of its own.
+
+The recipes know themselves what is there already; here it is only known that a run was prepared before.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.runtime.orphans import OrphanGuard, kill_session
+from areal_mesh.runtime.restarts import describe_exit
+from areal_mesh.runtime.settings import RunSettings
+
+
+def recipe_command(settings: RunSettings) -> list[str]:
+    """The command that makes model and prompts; empty where the settings name no recipe."""
+    model, prompts = settings.model, settings.prompts
+    base = [sys.executable, "-m", f"areal_mesh.learner.{model.recipe}", "--model-folder", str(model.folder)]
+    if model.recipe == "arithmetic":
+        count = ["--prompt-count", str(prompts.count)] if prompts.count else []
+        return [*base, "--prompts", str(prompts.file), *count, "--seed", str(model.seed)]
+    return base if model.recipe else []
+
+
+def prepare_data(settings: RunSettings) -> None:
+    """Runs the recipe, if there is one; it shows its own progress.
+
+    Raises:
+        CommandFailed: the recipe failed.
+    """
+    command = recipe_command(settings)
+    if not command:
+        return
+    with OrphanGuard() as guard:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        guard.watch(process.pid)
+        try:
+            exit_code = process.wait()
+        finally:
+            if process.returncode is None:
+                kill_session(process.pid)
+                process.wait()
+            guard.release(process.pid)
+    if exit_code != 0:
+        raise CommandFailed(
+            f"model.recipe = {settings.model.recipe}: making {settings.model.folder} failed "
+            f"({describe_exit(exit_code)}); the cause is above"
+        )
+
+
+def prepare_run(settings: RunSettings, record: Path) -> float:
+    """As `prepare_data`, unless `record` says that it was done for this run; returns what it took, in seconds.
+
+    `record` (`setup.json` of the run directory) keeps the seconds over resumes.
+    """
+    wanted = recipe_command(settings)[1:]
+    if record.is_file():
+        done: dict[str, Any] = json.loads(record.read_text())
+        present = (settings.model.folder / "config.json").is_file() and settings.prompts.file.is_file()
+        if present and done.get("command") == wanted:
+            return float(done["seconds"])
+    began = time.monotonic()
+    prepare_data(settings)
+    seconds = time.monotonic() - began
+    record.write_text(json.dumps({"command": wanted, "seconds": seconds}, indent=2) + "\n")
+    return seconds

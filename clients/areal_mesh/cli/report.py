@@ -1,0 +1,68 @@
+"""What is left of a run for a person: the table, `plots/curves.png`, TensorBoard events."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.metrics import read_rows
+from areal_mesh.cli.resolving import resolved
+from areal_mesh.cli.run_directory import METRICS_FILE, SUMMARY_FILE
+from areal_mesh.cli.summary import read_summary, summary_table
+
+EVENTS_FOLDER = "tensorboard"
+CURVES = "plots/curves.png"
+
+
+def report_on(source: str) -> None:
+    """Prints the table of a run and writes its plots and events anew.
+
+    `source` is a run directory, or the preset or file whose run it is.
+
+    Raises:
+        CommandFailed: there is no summary.
+    """
+    folder = Path(source) if Path(source).is_dir() else resolved(source).run_directory
+    write_events(folder)
+    write_plots(folder)
+    if not print_table(folder):
+        raise CommandFailed(f"{folder}: no {SUMMARY_FILE} yet; it is written at the end of a run")
+
+
+def print_table(folder: Path) -> bool:
+    """Prints the table of the run in `folder`; False if it has no summary."""
+    summary = read_summary(folder / SUMMARY_FILE)
+    if summary is None:
+        return False
+    Console(soft_wrap=not sys.stdout.isatty()).print(summary_table(summary))
+    return True
+
+
+def write_plots(folder: Path) -> None:
+    """Draws the curves; without matplotlib says so and goes on, for the run itself needs none."""
+    rows = read_rows(folder / METRICS_FILE)
+    if not rows or not installed("matplotlib", f"{CURVES} is not drawn"):
+        return
+    from areal_mesh.cli.plots import plot_curves
+
+    plot_curves(rows, folder / CURVES)
+
+
+def write_events(folder: Path) -> None:
+    """Writes all TensorBoard events anew; without tensorboard says so and goes on."""
+    if not installed("tensorboard", "no TensorBoard events are written"):
+        return
+    from areal_mesh.cli.events import EventLog
+
+    with EventLog(folder / METRICS_FILE, folder / EVENTS_FOLDER):
+        pass
+
+
+def installed(package: str, consequence: str) -> bool:
+    """Whether an optional package is there; where it is not, says what follows."""
+    if importlib.util.find_spec(package) is not None:
+        return True
+    print(f"{package} is not installed: {consequence}; install areal-mesh[learner]", file=sys.stderr)
+    return False

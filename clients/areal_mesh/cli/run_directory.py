@@ -1,0 +1,99 @@
+"""The directory of a run as the launcher finds it: new, to be gone on with, or finished; held by one launcher at a time.
+
+Invariants:
+- settings of a run never change: `settings.json` is written once, and other settings are refused;
+- nothing is deleted but a directory that a launcher made.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.summary import read_summary
+from areal_mesh.runtime.settings import RunSettings
+
+SETTINGS_FILE = "settings.json"
+SUMMARY_FILE = "summary.json"
+METRICS_FILE = "metrics.jsonl"
+SETUP_FILE = "setup.json"
+
+
+@contextmanager
+def held(settings: RunSettings, fresh: bool) -> Iterator[Path]:
+    """Opens the run directory for these settings and holds it: made, or checked to be the same run's.
+
+    Raises:
+        CommandFailed: another launcher holds it, it is another run's, or it is no run's at all.
+    """
+    folder = settings.run_directory
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the directory, so that the lock outlives a deletion of what it guards.
+    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommandFailed(
+                f"{folder}: another launcher runs it; look with `areal-mesh status`, end it with `areal-mesh stop`, "
+                "or give this run a name of its own with --set name=..."
+            ) from error
+        if fresh:
+            _delete(folder)
+        _enter(folder, settings)
+        yield folder
+
+
+def _enter(folder: Path, settings: RunSettings) -> None:
+    wanted = settings.model_dump(mode="json")
+    file = folder / SETTINGS_FILE
+    if file.is_file():
+        differences = differing_keys(json.loads(file.read_text()), wanted)
+        if differences:
+            raise CommandFailed(
+                f"{folder} holds a run with other settings:\n"
+                + "\n".join(f"  {line}" for line in differences)
+                + "\ngo on with those, name this run otherwise (--set name=...), or delete that one with --fresh"
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise CommandFailed(
+            f"{folder} is not empty and holds no {SETTINGS_FILE}, so it is no run's; move it, or name this run "
+            "otherwise (--set name=...)"
+        )
+    folder.mkdir(exist_ok=True)
+    aside = folder / f".{SETTINGS_FILE}.new"
+    aside.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
+    os.replace(aside, file)
+
+
+def _delete(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
+        raise CommandFailed(f"{folder} holds no {SETTINGS_FILE}, so it is no run's, and --fresh leaves it; move it")
+    shutil.rmtree(folder)
+
+
+def finished_summary(folder: Path) -> dict[str, Any] | None:
+    """The summary of a run whose schedule is complete; None for any other."""
+    summary = read_summary(folder / SUMMARY_FILE)
+    return summary if summary is not None and summary.get("finished") else None
+
+
+def differing_keys(before: Any, now: Any, path: str = "") -> list[str]:
+    """Lines `key: before, now` for each key in which two settings differ, nested keys by their path."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = [*before, *(key for key in now if key not in before)]
+        inner = [differing_keys(before.get(key), now.get(key), f"{path}.{key}".lstrip(".")) for key in keys]
+        return [line for lines in inner for line in lines]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        inner = [
+            differing_keys(*pair, f"{path}.{position}") for position, pair in enumerate(zip(before, now, strict=True))
+        ]
+        return [line for lines in inner for line in lines]
+    return [] if before == now else [f"{path}: there {json.dumps(before)}, here {json.dumps(now)}"]

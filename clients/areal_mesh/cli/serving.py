@@ -1,0 +1,63 @@
+"""`areal-mesh serve`: checks, process set-up, then the role's service. The one place that knows every service."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from areal_mesh.cli.preflight import check_role
+from areal_mesh.runtime.environment import pin_to_cores
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.service import EXIT_CANNOT_START, Service, ServiceContext, run_service
+from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
+from areal_mesh.runtime.telemetry import configure_logging
+
+
+def serve_role(role: str, source: str, overrides: Sequence[str], service_id: str, controller: str) -> int:
+    """Runs one service to its end; returns the process's exit code, its cause being the last line on standard error."""
+    service_id = service_id or f"{role}-0"
+    try:
+        context = context_of(role, source, overrides, service_id, controller)
+    except StartupError as error:
+        print(f"areal-mesh {service_id}: cannot start: {error}", file=sys.stderr, flush=True)
+        return EXIT_CANNOT_START
+    return run_service(lambda: context, builder_of(role))
+
+
+def context_of(role: str, source: str, overrides: Sequence[str], service_id: str, controller: str) -> ServiceContext:
+    """Settings, checks, pinning and logs of a service process; imports nothing heavy.
+
+    Raises:
+        StartupError: the service cannot start; on one line.
+    """
+    try:
+        settings = load_settings(source, overrides)
+    except SettingsError as error:
+        raise StartupError(f"{source}: {'; '.join(error.faults)}") from error
+    check_role(settings, role)
+    _pin(settings, role)
+    configure_logging(service_id, settings.run_directory / "logs")
+    return ServiceContext(settings, Identity(role, service_id), controller or settings.controller.listen)
+
+
+def _pin(settings: RunSettings, role: str) -> None:
+    cores = settings.service(role).cores
+    try:
+        pin_to_cores(cores)
+    except ValueError as error:
+        raise StartupError(f"{role}.{error}") from error
+    if cores is not None:
+        # Thread pools size themselves by the machine's cores, not by those they are pinned to.
+        os.environ.setdefault("OMP_NUM_THREADS", str(len(cores)))
+
+
+def builder_of(role: str) -> Callable[[ServiceContext], Service]:
+    """The role's `build`, imported when it is called."""
+
+    def build(context: ServiceContext) -> Service:
+        module = importlib.import_module(f"areal_mesh.{role}.service")
+        return cast(Service, module.build(context))
+
+    return build

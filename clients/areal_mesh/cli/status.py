@@ -1,0 +1,83 @@
+"""`areal-mesh status`: the run at a glance, once or as it goes on, for a person or as JSON."""
+
+import asyncio
+import json
+import sys
+
+from areal_mesh.cli.control import ask
+from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.client import ControllerUnreachable, MeshClient, MeshClientError, RunStatus
+
+
+def show_status(controller: str, as_json: bool, watch: bool, interval: float) -> None:
+    """Prints the status of the run behind `controller`; with `watch`, until the run ends."""
+    if watch:
+        _watch(controller, as_json, interval)
+    elif as_json:
+        status = ask(controller, lambda mesh: mesh.status())
+        print(json.dumps(status.to_dict(), indent=2))
+    else:
+        _print_once(controller)
+
+
+def _print_once(controller: str) -> None:
+    from rich.console import Console
+
+    from areal_mesh.cli.view import run_view
+
+    status, steps = ask(controller, _status_and_stage_steps)
+    console = Console()
+    if not console.is_terminal:
+        # A pipe has no width; nothing is to be cut off at eighty columns.
+        console.width = 200
+    console.print(run_view(status, steps, {}))
+
+
+async def _status_and_stage_steps(mesh: MeshClient) -> tuple[RunStatus, list[int]]:
+    return await mesh.status(), await stage_steps(mesh)
+
+
+async def stage_steps(mesh: MeshClient) -> list[int]:
+    """Steps of each stage at most, by the run's settings."""
+    return [int(stage["max_steps"]) for stage in (await mesh.config())["stages"]]
+
+
+def _watch(controller: str, as_json: bool, interval: float) -> None:
+    seen: list[RunStatus] = []
+    try:
+        asyncio.run(_follow(controller, as_json, interval, seen))
+    except ControllerUnreachable as error:
+        # The controller leaves at the end of its run; one that was never there is a failure.
+        if not seen:
+            raise CommandFailed(str(error)) from error
+        print(f"the controller at {controller} is gone; last seen at step {seen[-1].step}", file=sys.stderr)
+    except MeshClientError as error:
+        raise CommandFailed(str(error)) from error
+
+
+async def _follow(controller: str, as_json: bool, interval: float, seen: list[RunStatus]) -> None:
+    async with MeshClient.connect(controller) as mesh:
+        if as_json or not sys.stdout.isatty():
+            async for status in mesh.watch(interval):
+                _print_plain(seen[-1] if seen else None, status, as_json)
+                seen[:] = [status]
+            return
+        from rich.live import Live
+
+        from areal_mesh.cli.view import run_view
+
+        steps = await stage_steps(mesh)
+        with Live(auto_refresh=False) as live:
+            async for status in mesh.watch(interval):
+                live.update(run_view(status, steps, {}), refresh=True)
+                seen[:] = [status]
+
+
+def _print_plain(before: RunStatus | None, status: RunStatus, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(status.to_dict()), flush=True)
+        return
+    from areal_mesh.cli.view import changes
+
+    for line in changes(before, status):
+        print(line, flush=True)

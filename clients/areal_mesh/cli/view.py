@@ -1,0 +1,158 @@
+"""What a person sees of a run: a panel of tables on a terminal, and one line a step elsewhere. Pure: values in."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from areal_mesh.client import RunStatus, ServiceState, ServiceStatus
+
+ProcessNotes = Mapping[str, str]
+"""What the launcher knows of a service's process, by service id."""
+
+_BAR_WIDTH = 40
+_STATE_STYLES = {
+    ServiceState.SERVING: "green",
+    ServiceState.STARTING: "yellow",
+    ServiceState.PENDING_WEIGHTS: "yellow",
+    ServiceState.DRAINING: "yellow",
+    ServiceState.STOPPED: "dim",
+    ServiceState.LOST: "bold red",
+    ServiceState.UNKNOWN: "dim",
+}
+
+
+def run_view(
+    status: RunStatus | None, stage_steps: Sequence[int], processes: ProcessNotes, news: str = ""
+) -> RenderableType:
+    """The live view. `stage_steps`: steps of each stage at most; `status` None while no controller answers."""
+    parts: list[RenderableType] = []
+    if status is None:
+        parts.append(Text("waiting for the controller", style="yellow"))
+    else:
+        parts += [_headline(status), _progress(status, stage_steps), _figures(status)]
+    parts.append(_services(status.services if status else (), processes))
+    if news:
+        parts.append(Text(news, style="dim"))
+    return Group(*parts)
+
+
+def _headline(status: RunStatus) -> Text:
+    stage = status.stage
+    return Text.assemble(
+        (status.run_name, "bold"),
+        f"  {status.state}  stage {stage.name} ({stage.index + 1} of {status.stages}, up to "
+        f"{stage.max_response_tokens} tokens)  step {status.step}  version {status.policy_version}"
+        f" (published {status.published_version})",
+    )
+
+
+def _progress(status: RunStatus, stage_steps: Sequence[int]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    in_stage = stage_steps[status.stage.index] if status.stage.index < len(stage_steps) else 0
+    for name, done, planned in (
+        ("run", status.step, status.planned_steps),
+        ("stage", status.stage_step, in_stage),
+    ):
+        if planned:
+            bar = ProgressBar(total=planned, completed=min(done, planned), width=_BAR_WIDTH)
+            grid.add_row(name, bar, f"{done}/{planned}")
+    return grid
+
+
+def _figures(status: RunStatus) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    replay, groups = status.replay, status.groups
+    grid.add_row(
+        f"reward {status.reward:+.2f}",
+        f"length {status.response_length:.1f}",
+        f"truncated {status.truncated:.0%}",
+        f"staleness {_histogram(status.staleness)}",
+        f"mismatch KL {status.mismatch_kl:.1e}",
+    )
+    grid.add_row(
+        f"generated {status.generated_tokens_per_second:,.0f} tok/s",
+        f"trained {status.trained_tokens_per_second:,.0f} tok/s",
+        f"replay {replay.waiting_groups} groups, {_bytes(replay.waiting_bytes)}",
+        f"updates {status.weight_updates}",
+        f"last pause {status.last_pause_seconds * 1e3:.0f} ms",
+    )
+    grid.add_row(
+        f"leased {groups.leased:,}",
+        f"trained {groups.trained:,}",
+        f"stale {groups.stale:,}, filtered {groups.filtered:,}",
+        f"failed {groups.failed:,}",
+        f"open {groups.open:,}",
+    )
+    return grid
+
+
+def _histogram(staleness: Mapping[int, int]) -> str:
+    return " ".join(f"{age}:{count}" for age, count in staleness.items()) or "-"
+
+
+def _bytes(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def _services(services: Sequence[ServiceStatus], processes: ProcessNotes) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    headings = ["service", "role", "address", "state", "version", "rate", "last progress", "starts"]
+    for heading in headings + (["process"] if processes else []):
+        table.add_column(heading, no_wrap=True)
+    seen = set()
+    for service in services:
+        seen.add(service.service_id)
+        table.add_row(*_service_cells(service), processes.get(service.service_id, ""))
+    for service_id, note in processes.items():
+        if service_id not in seen:
+            table.add_row(service_id, *[""] * (len(headings) - 1), note)
+    return table
+
+
+def _service_cells(service: ServiceStatus) -> list[RenderableType]:
+    return [
+        service.service_id,
+        service.role,
+        service.address,
+        Text(service.state.replace("_", " "), style=_STATE_STYLES[service.state]),
+        "-" if service.policy_version < 0 else str(service.policy_version),
+        f"{service.rate:,.1f} {service.rate_unit}/s" if service.rate_unit else "-",
+        f"{service.seconds_since_progress:.1f} s ago",
+        str(service.starts),
+    ]
+
+
+def step_line(status: RunStatus) -> str:
+    """The last step on one plain line."""
+    planned = f"/{status.planned_steps}" if status.planned_steps else ""
+    return (
+        f"step {status.step}{planned}  stage {status.stage.name} ({status.stage_step})"
+        f"  reward {status.reward:+.3f}  length {status.response_length:.1f}  truncated {status.truncated:.3f}"
+        f"  staleness {status.mean_staleness:.2f}  generated {status.generated_tokens_per_second:,.0f} tok/s"
+        f"  trained {status.trained_tokens_per_second:,.0f} tok/s  version {status.published_version}"
+    )
+
+
+def changes(before: RunStatus | None, now: RunStatus) -> list[str]:
+    """Plain lines for what changed between two statuses: services, state, stage, step."""
+    lines = []
+    known = {service.service_id: service.state for service in before.services} if before else {}
+    for service in now.services:
+        if known.get(service.service_id) != service.state:
+            lines.append(f"{service.service_id} {service.state.replace('_', ' ')} at {service.address}")
+    if before is None or before.state != now.state:
+        lines.append(f"run {now.run_name} {now.state}")
+    if before is None or before.stage.index != now.stage.index:
+        limit = now.stage.max_response_tokens
+        lines.append(f"stage {now.stage.name} ({now.stage.index + 1} of {now.stages}): up to {limit} tokens")
+    if now.step and (before is None or before.step != now.step):
+        lines.append(step_line(now))
+    return lines

@@ -1,0 +1,260 @@
+"""The controller as a service: builds the parts, keeps time, writes what people read, knows when the run is over."""
+
+import asyncio
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+import grpc.aio
+import structlog
+
+from areal_mesh.controller.admission import Pacing
+from areal_mesh.controller.clock import Changes, Clock
+from areal_mesh.controller.ledger import Ledger, LedgerError
+from areal_mesh.controller.membership import Member, Roster
+from areal_mesh.controller.parts import Parts
+from areal_mesh.controller.prompts import PromptFile, PromptFileError
+from areal_mesh.controller.publisher import Publisher
+from areal_mesh.controller.replay_link import ReplayLink
+from areal_mesh.controller.run import Run, RunPlan
+from areal_mesh.controller.schedule import StagePlan
+from areal_mesh.controller.servicer import ControllerServicer
+from areal_mesh.controller.sinks import MetricsFile, write_summary
+from areal_mesh.controller.status import StatusServicer
+from areal_mesh.controller.summary import RunFacts, summarise
+from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.membership import HeartbeatReport
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.service import Service, ServiceContext
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.v1 import common_pb2, controller_pb2_grpc, replay_pb2_grpc, status_pb2_grpc
+
+_LOG = structlog.get_logger("controller")
+_STATISTICS_SECONDS = 2.0
+
+
+def build(context: ServiceContext) -> Service:
+    """The controller of a run.
+
+    Raises:
+        StartupError: another controller works on the run, or its ledger or prompt file cannot be used.
+    """
+    return ControllerService(context)
+
+
+def run_plan(settings: RunSettings) -> RunPlan:
+    """What the settings ask a run to do."""
+    algorithm = settings.algorithm
+    return RunPlan(
+        name=settings.name,
+        pacing=Pacing(algorithm.batch_groups, algorithm.max_staleness, algorithm.sync_every),
+        stages=tuple(StagePlan(**stage.model_dump()) for stage in settings.stages),
+        lease_seconds=settings.controller.lease_seconds,
+        group_attempts=settings.controller.group_attempts,
+    )
+
+
+class ControllerService:
+    """One controller. Owns the run's lock, ledger and channels."""
+
+    transfer_ranks = 0
+
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._clock = Clock()
+        self._changes = Changes()
+        self._ending = asyncio.Event()
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._compare_now = False
+        self._lock = _lock_run(context.run_directory)
+        try:
+            self._prompts = PromptFile(
+                self._settings.prompts.file,
+                self._settings.seed,
+                self._settings.prompts.shuffle,
+                0 if self._settings.model.recipe == "arithmetic" else self._settings.prompts.count,
+            )
+            self._ledger = Ledger(context.run_directory / "ledger.db")
+            self._run = Run(run_plan(self._settings), self._ledger, self._clock)
+        except (PromptFileError, LedgerError) as error:
+            raise StartupError(str(error)) from error
+        self._parts = self._assemble()
+        self._metrics = MetricsFile(context.run_directory / "metrics.jsonl")
+
+    def _assemble(self) -> Parts:
+        run, section = self._run, self._settings.controller
+        roster = Roster(section.lease_seconds, self._ledger.member_starts())
+        replay = ReplayLink(run)
+        publisher = Publisher(run, roster, replay, self._changes, self._clock, section, self._channel_to)
+        return Parts(
+            settings=self._settings,
+            run=run,
+            roster=roster,
+            changes=self._changes,
+            clock=self._clock,
+            prompts=self._prompts,
+            replay=replay,
+            publisher=publisher,
+            joined=self._joined,
+        )
+
+    def attach(self, server: MeshServer) -> None:
+        """Adds ControllerService and StatusService."""
+        server.add(
+            controller_pb2_grpc.add_ControllerServiceServicer_to_server,
+            ControllerServicer(self._parts),
+            "areal_mesh.v1.ControllerService",
+        )
+        server.add(
+            status_pb2_grpc.add_StatusServiceServicer_to_server,
+            StatusServicer(self._parts, self._ending),
+            "areal_mesh.v1.StatusService",
+        )
+
+    async def start(self) -> None:
+        """Says where the run stands; everything was opened when it was built."""
+        run = self._run
+        _LOG.info("run", state=run.state.value, step=run.version, stage=run.stage, published=run.published_version)
+
+    async def run(self, draining: asyncio.Event) -> None:
+        """Works until the run is over and its members have left, or until `draining` is set."""
+        async with asyncio.TaskGroup() as tasks:
+            work = [self._parts.publisher.work(), self._keep_time(), self._keep_replay(), self._write_metrics()]
+            working = [tasks.create_task(part) for part in work]
+            await self._until_over(draining)
+            self._ending.set()
+            self._changes.notify()
+            for task in working:
+                # A publish in progress ends at its members by itself; nobody is left who could take its weights.
+                task.cancel()
+        self._finish()
+
+    def report(self) -> HeartbeatReport:
+        """The controller sends no heartbeats."""
+        return HeartbeatReport(policy_version=self._run.version)
+
+    def lose_groups(self, group_ids: tuple[str, ...]) -> None:
+        """The controller holds no leases."""
+
+    async def close(self) -> None:
+        """Closes channels and files."""
+        for channel in self._channels.values():
+            await channel.close()
+        self._metrics.close()
+        self._prompts.close()
+        self._ledger.close()
+        self._lock.close()
+
+    def _channel_to(self, address: str) -> grpc.aio.Channel:
+        if address not in self._channels:
+            self._channels[address] = open_channel(address, self._context.identity)
+        return self._channels[address]
+
+    def _joined(self, member: Member) -> None:
+        """The replay buffer's address may be new; it and the learner are reasons to compare groups."""
+        if member.role == common_pb2.ROLE_REPLAY:
+            self._parts.replay.stub = replay_pb2_grpc.ReplayServiceStub(self._channel_to(member.address))
+        self._compare_now |= member.role in (common_pb2.ROLE_REPLAY, common_pb2.ROLE_LEARNER)
+
+    async def _keep_time(self) -> None:
+        """Finds members and leases that lapsed, and notes that the controller lives."""
+        seconds = self._settings.controller.heartbeat_seconds / 2
+        while not await self._changes.until(self._ending.is_set, seconds):
+            self._run.live_on()
+            lost = self._parts.roster.expire(self._clock.monotonic())
+            for member in lost:
+                _LOG.warning("lost: no heartbeat within its lease", member=member.service_id)
+                self._run.groups.free(member.key, "its generator was lost")
+            lapsed = self._run.groups.expire()
+            if lapsed:
+                _LOG.warning("leases lapsed", groups=len(lapsed))
+            if lost or lapsed:
+                self._changes.notify()
+
+    async def _keep_replay(self) -> None:
+        """Compares groups when asked to and every lease time besides; keeps the statistics fresh."""
+        compared = self._clock.monotonic()
+        while not self._ending.is_set():
+            await self._changes.until(lambda: self._ending.is_set() or self._compare_now, _STATISTICS_SECONDS)
+            now = self._clock.monotonic()
+            if self._compare_now or now - compared > self._settings.controller.lease_seconds:
+                self._compare_now, compared = False, now
+                if await self._parts.replay.compare():
+                    self._changes.notify()
+            await self._parts.replay.refresh_statistics()
+            self._changes.note()
+
+    async def _write_metrics(self) -> None:
+        """Writes a step's line once its publish is through, at the latest when the next step is committed."""
+        run, publisher = self._run, self._parts.publisher
+
+        def complete() -> int:
+            return run.version if publisher.settled else run.version - 1
+
+        while not self._ending.is_set():
+            await self._changes.until(lambda: self._ending.is_set() or complete() > self._metrics.written, 5.0)
+            self._metrics.catch_up(run, complete(), self._parts.replay.statistics)
+
+    async def _until_over(self, draining: asyncio.Event) -> None:
+        """Until `draining` is set, or the run is over and its members have left or had their time to."""
+        began = needed = self._clock.monotonic()
+        seconds = self._settings.controller.heartbeat_seconds / 2
+        while not draining.is_set():
+            await self._changes.until(draining.is_set, seconds)
+            now = self._clock.monotonic()
+            members = list(self._parts.roster.all())
+            # The learner writes its last checkpoint and export at the end: it has all the time that it lives.
+            if not self._run.over or self._parts.roster.live(common_pb2.ROLE_LEARNER):
+                needed = now
+            waited = now - needed
+            if self._run.over and not members and now - began > self._settings.controller.lease_seconds:
+                return
+            if waited > self._settings.controller.drain_seconds:
+                _LOG.warning("members did not leave in time", members=[member.service_id for member in members])
+                return
+
+    def _finish(self) -> None:
+        self._run.leave()
+        self._run.live_on()
+        self._metrics.catch_up(self._run, self._run.version, self._parts.replay.statistics)
+        write_summary(self._context.run_directory / "summary.json", summarise(self._facts()))
+
+    def _facts(self) -> RunFacts:
+        run = self._run
+        return RunFacts(
+            name=run.plan.name,
+            config=self._settings.model_dump(mode="json"),
+            plans=run.plan.stages,
+            lives=self._ledger.lives(),
+            stages=run.stages,
+            steps=run.steps,
+            publishes=run.publishes,
+            counts=run.groups.counts,
+            generating=self._ledger.generation_intervals(),
+            generated_tokens=run.groups.generated_tokens,
+            finished=run.finished,
+            starts=self._ledger.member_starts(),
+        )
+
+
+def _lock_run(directory: Path) -> IO[str]:
+    """Takes the run for this process; the system gives it back when the process ends, however it does."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "controller.lock"
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise StartupError(
+            f"{path}: another controller (process {holder}) works on this run; stop it, or give the run another name"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file

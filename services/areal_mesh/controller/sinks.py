@@ -1,0 +1,92 @@
+"""What the controller writes for people: `metrics.jsonl`, one line a step, and `summary.json`. Both follow the ledger.
+
+A line that a killed controller did not write, or wrote in part, is written by its next life.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from areal_mesh.controller.records import StepRow
+from areal_mesh.controller.run import Run
+from areal_mesh.v1 import replay_pb2
+
+
+def step_line(run: Run, step: StepRow, replay: replay_pb2.GetReplayStatisticsResponse) -> dict[str, Any]:
+    """A step as its line in `metrics.jsonl` says it; the publish's seconds are there if its version was published."""
+    publish = next((row for row in reversed(run.publishes) if row.policy_version == step.policy_version), None)
+    counts = run.groups.counts
+    line: dict[str, Any] = {
+        **step.metrics,
+        "step": step.step,
+        "stage": step.stage,
+        "stage_name": run.plan.stages[step.stage].name,
+        "max_response_tokens": run.plan.stages[step.stage].max_response_tokens,
+        "policy_version": step.policy_version,
+        "committed_at": step.committed_at,
+        "tokens_trained": step.tokens,
+        "staleness": {str(age): count for age, count in step.staleness.items()},
+        "replay_waiting_groups": replay.waiting_groups,
+        "replay_waiting_bytes": replay.waiting_bytes,
+        "groups_leased": counts.leased,
+        "groups_open": counts.open,
+        "groups_stale": counts.stale,
+        "groups_filtered": counts.filtered,
+        "groups_failed": counts.failed,
+        "tokens_generated": run.groups.generated_tokens,
+    }
+    if publish is not None:
+        line |= {
+            "pause_seconds": publish.pause,
+            "transfer_seconds": publish.transfer,
+            "resume_seconds": publish.resume,
+            "publish_bytes": publish.bytes,
+        }
+    return line
+
+
+class MetricsFile:
+    """`metrics.jsonl`; `written` is the last step in it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b")
+        self.written = self._recover()
+
+    def _recover(self) -> int:
+        """Cuts a line that was written in part; returns the last step."""
+        self._file.seek(0)
+        whole = last = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            last = int(json.loads(line)["step"])
+        self._file.truncate(whole)
+        return last
+
+    def catch_up(self, run: Run, upto: int, replay: replay_pb2.GetReplayStatisticsResponse) -> None:
+        """Writes the lines of steps up to `upto` that are not there yet."""
+        for step in run.steps:
+            if self.written < step.step <= upto:
+                line = json.dumps(step_line(run, step, replay))
+                self._file.write(line.encode() + b"\n")
+                self._file.flush()
+                self.written = step.step
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    """Writes `summary.json` whole or not at all."""
+    aside = path.with_suffix(".json.new")
+    with aside.open("w") as file:
+        json.dump(summary, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)

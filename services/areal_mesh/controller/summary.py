@@ -1,0 +1,167 @@
+"""The summary of a run, from what its ledger holds. Pure: rows in, a JSON object out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from areal_mesh.controller.records import GroupCounts, PublishRow, StageEntry, StepRow
+from areal_mesh.controller.schedule import StagePlan
+
+Interval = tuple[float, float]
+"""Start and end, unix seconds."""
+
+_ENDS = 5
+"""Steps whose mean is a stage's first or last figure."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a summary is made from."""
+
+    name: str
+    config: Mapping[str, Any]
+    plans: Sequence[StagePlan]
+    lives: Sequence[Interval]
+    stages: Sequence[StageEntry]
+    steps: Sequence[StepRow]
+    publishes: Sequence[PublishRow]
+    counts: GroupCounts
+    generating: Sequence[Interval]
+    generated_tokens: int
+    finished: bool
+    starts: Mapping[str, int]
+    """Lives of each service."""
+
+
+def summarise(facts: RunFacts) -> dict[str, Any]:
+    """The run at a glance. Seconds, tokens, groups; curves have one value a step."""
+    steps = facts.steps
+    return {
+        "run": facts.name,
+        "finished": facts.finished,
+        "wall_seconds": total(facts.lives),
+        "setup_seconds": _setup_seconds(facts),
+        "steps": len(steps),
+        "policy_version": steps[-1].policy_version if steps else 0,
+        "tokens_generated": facts.generated_tokens,
+        "tokens_trained": sum(step.tokens for step in steps),
+        "overlap_seconds": overlap(facts.generating, _updating(steps)),
+        "generating_seconds": total(union(facts.generating)),
+        "updating_seconds": total(union(_updating(steps))),
+        "weight_updates": len(facts.publishes),
+        "versions_published": len({publish.policy_version for publish in facts.publishes}),
+        "checksums": _checksums(facts.publishes),
+        "pause_seconds": sum(publish.pause for publish in facts.publishes),
+        "transfer_seconds": sum(publish.transfer for publish in facts.publishes),
+        "resume_seconds": sum(publish.resume for publish in facts.publishes),
+        "staleness": _staleness(steps),
+        "mismatch_kl": _mean_of(steps, "mismatch_kl"),
+        "groups": {
+            "trained": facts.counts.trained,
+            "stale": facts.counts.stale,
+            "filtered": facts.counts.filtered,
+            "failed": facts.counts.failed,
+            "open": facts.counts.open,
+            "leased": facts.counts.leased,
+        },
+        "reward_curve": [step.metrics.get("reward") for step in steps],
+        "length_curve": [step.metrics.get("response_length") for step in steps],
+        "stages": [_stage(plan, index, facts) for index, plan in enumerate(facts.plans)],
+        "service_starts": dict(facts.starts),
+        "config": dict(facts.config),
+    }
+
+
+def _stage(plan: StagePlan, index: int, facts: RunFacts) -> dict[str, Any]:
+    steps = [step for step in facts.steps if step.stage == index]
+    entered = next((entry for entry in facts.stages if entry.stage == index), None)
+    return {
+        "name": plan.name,
+        "max_response_tokens": plan.max_response_tokens,
+        "steps": len(steps),
+        "first_step": None if entered is None else entered.first_step,
+        "entered_because": None if entered is None else entered.reason,
+        "reward": _ends_of(steps, "reward"),
+        "response_length": _ends_of(steps, "response_length"),
+        "truncated": _ends_of(steps, "truncated"),
+    }
+
+
+def _ends_of(steps: Sequence[StepRow], metric: str) -> dict[str, float | None]:
+    return {"first": _mean_of(steps[:_ENDS], metric), "last": _mean_of(steps[-_ENDS:], metric)}
+
+
+def _mean_of(steps: Iterable[StepRow], metric: str) -> float | None:
+    """Mean over the steps that have the metric."""
+    values = [step.metrics[metric] for step in steps if metric in step.metrics]
+    return fmean(values) if values else None
+
+
+def _staleness(steps: Iterable[StepRow]) -> dict[str, float]:
+    """Over trained groups, at the version of their draw."""
+    histogram = staleness_histogram(steps)
+    groups = sum(histogram.values())
+    mean = sum(age * count for age, count in histogram.items()) / groups if groups else 0.0
+    return {"mean": mean, "max": max(histogram, default=0)}
+
+
+def staleness_histogram(steps: Iterable[StepRow]) -> dict[int, int]:
+    """Trained groups by staleness, over all steps."""
+    histogram: dict[int, int] = {}
+    for step in steps:
+        for age, count in step.staleness.items():
+            histogram[age] = histogram.get(age, 0) + count
+    return dict(sorted(histogram.items()))
+
+
+def _checksums(publishes: Iterable[PublishRow]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for publish in publishes:
+        counts[publish.checksums] = counts.get(publish.checksums, 0) + 1
+    return counts
+
+
+def _setup_seconds(facts: RunFacts) -> float:
+    """Time in which the controller lived before generators held the start weights."""
+    ready = facts.publishes[0].finished_at if facts.publishes else float("inf")
+    return total([(start, min(end, ready)) for start, end in facts.lives if start < ready])
+
+
+def _updating(steps: Iterable[StepRow]) -> list[Interval]:
+    """When the learner updated, as its `update_started` and `update_finished` metrics say."""
+    return [
+        (step.metrics["update_started"], step.metrics["update_finished"])
+        for step in steps
+        if "update_started" in step.metrics and "update_finished" in step.metrics
+    ]
+
+
+def union(intervals: Iterable[Interval]) -> list[Interval]:
+    """The same time as intervals that do not overlap, in order; empty ones are left out."""
+    merged: list[Interval] = []
+    for start, end in sorted(interval for interval in intervals if interval[0] < interval[1]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def total(intervals: Iterable[Interval]) -> float:
+    """Sum of lengths, seconds."""
+    return sum(end - start for start, end in intervals)
+
+
+def overlap(first: Iterable[Interval], second: Iterable[Interval]) -> float:
+    """Seconds that lie in both."""
+    left, right = union(first), union(second)
+    seconds = 0.0
+    i = j = 0
+    while i < len(left) and j < len(right):
+        seconds += max(0.0, min(left[i][1], right[j][1]) - max(left[i][0], right[j][0]))
+        if left[i][1] < right[j][1]:
+            i += 1
+        else:
+            j += 1
+    return seconds

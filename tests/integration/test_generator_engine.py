@@ -1,0 +1,271 @@
+"""The real engine on a CPU: sampling, publishes under way, failures. One engine serves the file, in its order."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from areal_mesh.generator.engine import Completion, Engine, EngineDied, EngineSettings, Sampling, WeightUpdateFailed
+from areal_mesh.weights.checksums import ModelLayout, engine_digests
+from areal_mesh.weights.manifest import WeightManifest
+from areal_mesh.weights.packing import describe
+from areal_mesh.weights.sender import WeightSender
+from areal_mesh.weights.store import StoreHost
+
+pytest.importorskip("vllm", reason="needs vLLM: install the generator and cpu extras")
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+slow = pytest.mark.slow
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+
+PROMPT = list(range(5, 25))
+END = 2
+CONFIG = Qwen2Config(
+    vocab_size=48,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    # Tied, because that is what vLLM's own reloading gets wrong on CPUs.
+    tie_word_embeddings=True,
+    eos_token_id=END,
+)
+LAYOUT = ModelLayout(num_key_value_heads=2, tie_word_embeddings=True)
+
+
+class Learner:
+    """The other side of a publish: a transformers model whose weights move a little each version."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = Qwen2ForCausalLM(CONFIG).float().eval()
+        self.store = StoreHost("127.0.0.1")
+        self.version = 0
+        self.groups = 0
+        self.perturb(0.3)
+
+    @torch.no_grad()
+    def perturb(self, scale: float) -> None:
+        for parameter in self.model.parameters():
+            parameter.add_(scale * parameter.std().nan_to_num(0.1) * torch.randn_like(parameter))
+
+    def step(self) -> WeightManifest:
+        self.perturb(0.3)
+        self.version += 1
+        return describe(self.version, self.model.named_parameters())
+
+    def digests(self) -> dict[str, str]:
+        return engine_digests(self.model.named_parameters(), LAYOUT, torch.float32)
+
+    async def open(self, engine: Engine, timeout: float = 10.0) -> WeightSender:
+        self.groups += 1
+        rendezvous = self.store.rendezvous(f"group-{self.groups}", 2, timeout)
+        sender = WeightSender.open(rendezvous)
+        await engine.prepare(rendezvous, first_rank=1)
+        return sender
+
+    async def publish(self, engine: Engine) -> None:
+        manifest = self.step()
+        sender = await self.open(engine)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(sender.broadcast, manifest, self.model.named_parameters()))
+            report = await engine.transfer(manifest)
+        sender.close()
+        assert report.num_bytes == manifest.num_bytes
+        assert min(report.pause_seconds, report.transfer_seconds, report.resume_seconds) > 0
+
+    @torch.no_grad()
+    def log_probs(self, completion: Completion, temperature: float) -> np.ndarray:
+        """Of each response token, by transformers, logits divided by the temperature."""
+        tokens = torch.tensor([[*PROMPT, *completion.token_ids.tolist()]])
+        logits = self.model(tokens).logits[0, len(PROMPT) - 1 : -1] / temperature
+        return logits.log_softmax(-1).gather(1, tokens[0, len(PROMPT) :, None])[:, 0].numpy()
+
+
+@pytest.fixture(scope="module")
+def learner() -> Iterator[Learner]:
+    learner = Learner()
+    yield learner
+    learner.store.close()
+
+
+@pytest.fixture(scope="module")
+def settings(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> EngineSettings:
+    folder = tmp_path_factory.mktemp("model")
+    learner.model.save_pretrained(folder)
+    return EngineSettings(folder, dtype="float32", max_model_len=512, max_num_seqs=64, kv_cache_gib=0.1)
+
+
+async def _start(settings: EngineSettings) -> AsyncIterator[Engine]:
+    engine = await Engine.start(settings)
+    yield engine
+    engine.shutdown()
+
+
+import pytest_asyncio  # noqa: E402
+
+engine = pytest_asyncio.fixture(_start, scope="module", loop_scope="module", name="engine")
+
+
+def _mismatch_kl(learner: Learner, completions: tuple[Completion, ...], temperature: float) -> float:
+    """Mean of r - log r - 1 over the tokens, r = exp(learner's - engine's log-probability)."""
+    differences = [learner.log_probs(done, temperature) - done.log_probs for done in completions]
+    log_ratio = np.concatenate(differences).astype(np.float64)
+    return float(np.mean(np.exp(log_ratio) - log_ratio - 1))
+
+
+async def test_a_folder_without_a_model_is_refused_before_vllm_is_imported(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    with pytest.raises(FileNotFoundError, match="holds no config.json"):
+        await Engine.start(EngineSettings(tmp_path))
+    assert time.monotonic() - begin < 2
+
+
+async def test_impossible_settings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="transport is nccl, which needs engine.device cuda"):
+        EngineSettings(tmp_path, transport="nccl")
+
+
+@slow
+async def test_a_group_is_answered_in_full(engine: Engine) -> None:
+    completions = await engine.generate(PROMPT, Sampling(n=8, max_tokens=40), "group")
+    assert len(completions) == 8
+    assert len({done.token_ids.tobytes() for done in completions}) > 1
+    for done in completions:
+        length = len(done.token_ids)
+        assert done.token_ids.dtype == np.int32
+        assert done.log_probs.dtype == np.float32
+        assert done.log_probs.shape == (length,)
+        assert [(span.version, span.start, span.end) for span in done.version_spans] == [(0, 0, length)]
+        assert done.finish_reason in ("stop", "length")
+        # The end-of-sequence token is trained on, so it is there with its log-probability, and nowhere but at the end.
+        assert (done.token_ids[-1] == END) == (done.finish_reason == "stop")
+        assert END not in done.token_ids[:-1]
+        assert done.finish_reason == "stop" or length == 40
+
+
+@slow
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+async def test_log_probabilities_are_those_sampled_from(engine: Engine, learner: Learner, temperature: float) -> None:
+    request = f"mismatch-{temperature}"
+    completions = await engine.generate(PROMPT, Sampling(n=32, temperature=temperature, max_tokens=60), request)
+    assert _mismatch_kl(learner, completions, temperature) < 1e-6
+    # The check can fail: log-probabilities before the temperature are far off.
+    if temperature != 1.0:
+        assert _mismatch_kl(learner, completions, 1.0) > 0.01
+
+
+@slow
+async def test_the_engine_holds_the_folders_weights(engine: Engine, learner: Learner) -> None:
+    assert await engine.checksums() == [learner.digests()]
+
+
+@slow
+async def test_requests_in_flight_continue_on_the_published_weights(engine: Engine, learner: Learner) -> None:
+    started = engine.stats().tokens_generated
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(engine.generate(PROMPT, Sampling(n=64, max_tokens=480), "in-flight"))
+        while engine.stats().tokens_generated < started + 64 * 4:
+            await asyncio.sleep(0)
+        await learner.publish(engine)
+    assert engine.policy_version == learner.version == 1
+    spanning = 0
+    for done in running.result():
+        spans = done.version_spans
+        assert spans[0].start == 0
+        assert spans[-1].end == len(done.token_ids)
+        assert all(before.end == after.start for before, after in zip(spans, spans[1:], strict=False))
+        assert [span.version for span in spans] in ([0], [0, 1])
+        spanning += len(spans) == 2
+    assert spanning > 0
+
+
+@slow
+async def test_kernels_compute_with_what_was_published(engine: Engine, learner: Learner) -> None:
+    await learner.publish(engine)
+    assert await engine.checksums() == [learner.digests()]
+    fresh = await engine.generate(PROMPT, Sampling(n=32, max_tokens=60), "fresh")
+    assert {span.version for done in fresh for span in done.version_spans} == {learner.version}
+    assert _mismatch_kl(learner, fresh, 1.0) < 1e-6
+    # Both proofs can fail: the learner's next weights have other digests and other log-probabilities.
+    held = await engine.checksums()
+    learner.perturb(0.3)
+    assert not set(held[0].values()) & set(learner.digests().values())
+    assert _mismatch_kl(learner, fresh, 1.0) > 0.001
+    await learner.publish(engine)
+
+
+@slow
+async def test_a_publish_that_never_comes_leaves_the_weights_whole(engine: Engine, learner: Learner) -> None:
+    before = await engine.checksums()
+    manifest = learner.step()
+    sender = await learner.open(engine, timeout=1.0)
+    with pytest.raises(WeightUpdateFailed, match="the former weights are kept") as failure:
+        await engine.transfer(manifest)
+    sender.close()
+    assert failure.value.intact
+    assert engine.policy_version == manifest.version - 1
+    assert await engine.checksums() == before
+    (done,) = await engine.generate(PROMPT, Sampling(max_tokens=5), "goes-on")
+    assert done.version_spans[-1].version == manifest.version - 1
+
+
+@slow
+async def test_a_torn_publish_freezes_generation_until_the_next_one(engine: Engine, learner: Learner) -> None:
+    manifest = learner.step()
+    parameters = [(name, tensor) for name, tensor in learner.model.named_parameters() if name != "model.norm.weight"]
+    lacking = describe(manifest.version, parameters)
+    sender = await learner.open(engine)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(sender.broadcast, lacking, parameters))
+        with pytest.raises(WeightUpdateFailed, match=r"torn.*\['model.norm.weight'\]") as failure:
+            await engine.transfer(lacking)
+    sender.close()
+    assert not failure.value.intact
+    assert engine.stats().paused
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(engine.generate(PROMPT, Sampling(max_tokens=5), "waits"))
+        await learner.publish(engine)
+    assert {span.version for span in waiting.result()[0].version_spans} == {learner.version}
+    assert await engine.checksums() == [learner.digests()]
+
+
+@slow
+async def test_a_pause_by_hand_outlasts_a_publish(engine: Engine, learner: Learner) -> None:
+    await engine.pause()
+    async with asyncio.TaskGroup() as group:
+        frozen = group.create_task(engine.generate(PROMPT, Sampling(max_tokens=5), "frozen"))
+        await learner.publish(engine)
+        assert engine.stats().paused
+        assert not frozen.done()
+        await engine.resume()
+    assert frozen.result()[0].version_spans[0].version == learner.version
+
+
+@slow
+async def test_a_prompt_without_room_for_a_response_is_refused(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="does not fit engine.max_model_len 512"):
+        await engine.generate([5] * 512, Sampling(), "too-long")
+
+
+@slow
+async def test_a_dead_engine_process_is_an_error_at_once(engine: Engine) -> None:
+    (core,) = psutil.Process().children()
+    with pytest.RaisesGroup(EngineDied, EngineDied):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(engine.generate(PROMPT, Sampling(n=64, max_tokens=480), "dies"))
+            group.create_task(engine.watch())
+            os.kill(core.pid, signal.SIGKILL)
+            begin = time.monotonic()
+    assert time.monotonic() - begin < 10
+    with pytest.raises(EngineDied):
+        await engine.checksums()

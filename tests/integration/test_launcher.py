@@ -1,0 +1,204 @@
+"""The supervisor over real processes: simulated members, small commands that end as a service might."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from areal_mesh.runtime.orphans import OrphanGuard
+from areal_mesh.runtime.restarts import RestartPolicy
+from areal_mesh.runtime.supervision import Member, MemberCannotStart, MemberKeepsFailing, MemberPhase, Supervisor
+
+PATIENCE_SECONDS = 20.0
+SERVE = (
+    "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('up', flush=True); signal.pause()"
+)
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)\nwhile True: signal.pause()"
+)
+WITH_CHILD = (
+    "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'],"
+    " process_group=0); print(child.pid, flush=True); import signal; signal.pause()"
+)
+
+
+def simulated_member(folder: Path, name: str, script: str, drain_phase: int = 0, drain_seconds: float = 10) -> Member:
+    """A member that runs a few lines of Python in place of a service."""
+    return Member(name, (sys.executable, "-c", script), folder / f"{name}.log", drain_phase, drain_seconds)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Waits until `holds()`; fails after the patience."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not holds():  # noqa: ASYNC110 other processes and their logs raise no event here
+            await asyncio.sleep(0.01)
+
+
+def python(script: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", script, *arguments], start_new_session=True)
+
+
+def says(member: Member, text: str) -> Callable[[], bool]:
+    return lambda: member.log.exists() and text in member.log.read_text()
+
+
+async def test_a_member_killed_outright_is_started_again_under_its_name_at_once(tmp_path: Path) -> None:
+    controller = simulated_member(tmp_path, "controller", SERVE, drain_phase=1)
+    worker = simulated_member(tmp_path, "worker-0", SERVE)
+    said: list[str] = []
+    supervisor = Supervisor([controller, worker], keeper="controller", say=said.append)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(supervisor.run())
+        await until(says(worker, "up"))
+        first = supervisor.states["worker-0"].pid
+        killed_at = time.monotonic()
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: supervisor.states["worker-0"].pid not in (0, first))
+        assert time.monotonic() - killed_at < 1.0
+        await until(lambda: worker.log.read_text().count("up") == 2)
+        supervisor.drain()
+        await running
+    assert said == ["worker-0 ended (killed by SIGKILL); started again, restart 1"]
+    assert supervisor.states["worker-0"].phase is MemberPhase.DONE
+
+
+async def test_what_a_dead_member_started_dies_with_it(tmp_path: Path) -> None:
+    controller = simulated_member(tmp_path, "controller", SERVE, drain_phase=1)
+    generator = simulated_member(tmp_path, "generator-0", WITH_CHILD)
+    supervisor = Supervisor([controller, generator], keeper="controller")
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(supervisor.run())
+        await until(lambda: generator.log.exists() and generator.log.read_text().endswith("\n"))
+        child = int(generator.log.read_text())
+        assert psutil.pid_exists(child)
+        os.kill(supervisor.states["generator-0"].pid, signal.SIGKILL)
+        await until(lambda: not alive(child))
+        supervisor.drain()
+        await running
+
+
+async def test_a_member_that_cannot_start_ends_all_and_its_last_line_is_repeated(tmp_path: Path) -> None:
+    controller = simulated_member(tmp_path, "controller", SERVE)
+    faulty = simulated_member(
+        tmp_path, "learner-0", "import sys; print('learner-0: cannot start: no model'); sys.exit(78)"
+    )
+    supervisor = Supervisor([controller, faulty], keeper="controller")
+    with pytest.raises(MemberCannotStart, match=r"^learner-0: cannot start: no model$"):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await supervisor.run()
+    assert supervisor.states["learner-0"].restarts == 0
+    assert not [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_a_member_that_keeps_failing_is_given_up_with_its_last_lines(tmp_path: Path) -> None:
+    controller = simulated_member(tmp_path, "controller", SERVE)
+    faulty = simulated_member(tmp_path, "replay-0", "raise SystemExit('the disk is full')")
+    policy = RestartPolicy(most_restarts=2, first_backoff_seconds=0.01)
+    supervisor = Supervisor([controller, faulty], keeper="controller", policy=policy)
+    with pytest.raises(MemberKeepsFailing, match="the disk is full") as failure:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await supervisor.run()
+    assert failure.value.exit_code == 1
+    assert supervisor.states["replay-0"].restarts == 2
+
+
+async def test_a_member_drained_by_hand_while_the_run_goes_on_comes_back(tmp_path: Path) -> None:
+    controller = simulated_member(tmp_path, "controller", SERVE, drain_phase=1)
+    worker = simulated_member(tmp_path, "worker-0", SERVE)
+    supervisor = Supervisor([controller, worker], keeper="controller", linger_seconds=0.05)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(supervisor.run())
+        await until(says(worker, "up"))
+        os.kill(supervisor.states["worker-0"].pid, signal.SIGTERM)
+        await until(lambda: worker.log.read_text().count("up") == 2)
+        supervisor.drain()
+        await running
+
+
+async def test_the_run_ends_when_the_keeper_and_then_the_others_have_ended(tmp_path: Path) -> None:
+    controller = simulated_member(tmp_path, "controller", "print('done')", drain_phase=1)
+    worker = simulated_member(tmp_path, "worker-0", "print('done')")
+    supervisor = Supervisor([controller, worker], keeper="controller", run_goes_on=lambda: False)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await supervisor.run()
+    assert {state.phase for state in supervisor.states.values()} == {MemberPhase.DONE}
+
+
+async def test_a_drain_goes_phase_by_phase_and_kills_what_overruns(tmp_path: Path) -> None:
+    order = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print(time.monotonic()), sys.exit(0)));"
+    )
+    controller = simulated_member(tmp_path, "controller", f"{order} print('up', flush=True); signal.pause()", 1)
+    stubborn = simulated_member(tmp_path, "worker-0", STUBBORN, drain_seconds=0.2)
+    supervisor = Supervisor([controller, stubborn], keeper="controller", grace_seconds=0.1)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(supervisor.run())
+        await until(says(controller, "up"))
+        await until(says(stubborn, "up"))
+        asked_at = time.monotonic()
+        supervisor.drain()
+        await running
+    controller_ended = float(controller.log.read_text().split()[-1])
+    assert controller_ended - asked_at >= 0.3
+    assert supervisor.states["worker-0"].last_exit == "killed by SIGKILL"
+    assert supervisor.states["controller"].last_exit == "exit code 0"
+
+
+async def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
+    stubborn = simulated_member(tmp_path, "controller", STUBBORN, drain_seconds=60)
+    supervisor = Supervisor([stubborn], keeper="controller")
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(supervisor.run())
+        await until(says(stubborn, "up"))
+        supervisor.drain()
+        supervisor.kill()
+        await running
+
+
+LAUNCHER = """
+import asyncio, sys
+from pathlib import Path
+from areal_mesh.runtime.supervision import Member, Supervisor
+member = Member("generator-0", (sys.executable, "-c", sys.argv[1]), Path(sys.argv[2]))
+asyncio.run(Supervisor([member], keeper="generator-0").run())
+"""
+
+
+async def test_a_killed_launcher_leaves_no_orphan(tmp_path: Path) -> None:
+    log = tmp_path / "generator-0.log"
+    launcher = python(LAUNCHER, WITH_CHILD, str(log))
+    try:
+        await until(lambda: log.exists() and log.read_text().endswith("\n"))
+        family = psutil.Process(launcher.pid).children(recursive=True)
+        assert int(log.read_text()) in {process.pid for process in family}
+    finally:
+        launcher.kill()
+        launcher.wait(PATIENCE_SECONDS)
+    await until(lambda: not any(alive(process.pid) for process in family))
+
+
+async def test_a_killed_watcher_is_replaced_and_still_ends_what_is_registered() -> None:
+    orphan = python("import signal; signal.pause()")
+    guard = OrphanGuard()
+    guard.watch(orphan.pid)
+    watcher = next(child for child in psutil.Process().children() if "orphans.py" in " ".join(child.cmdline()))
+    watcher.kill()
+    await until(lambda: not alive(watcher.pid))
+    guard.release(0)
+    guard.close()
+    assert orphan.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists and is more than a zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

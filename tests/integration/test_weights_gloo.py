@@ -1,0 +1,183 @@
+"""Publishes over real Gloo groups, members in threads and in processes."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+import torch
+
+from areal_mesh.weights.errors import TransferError
+from areal_mesh.weights.gloo import GlooTransport
+from areal_mesh.weights.manifest import WeightManifest
+from areal_mesh.weights.packing import describe, unpack
+from areal_mesh.weights.receiver import receive_buckets
+from areal_mesh.weights.rendezvous import Rendezvous
+from areal_mesh.weights.sender import WeightSender
+from areal_mesh.weights.store import StoreHost, wait_for_arrival
+
+TIMEOUT = 3.0
+SLACK = 5.0
+"""Seconds that a busy machine may add to a timeout."""
+
+
+@pytest.fixture
+def store() -> Iterator[StoreHost]:
+    host = StoreHost("127.0.0.1")
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(max_workers=8) as executor:
+        yield executor
+
+
+@pytest.fixture
+def tensors() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "wide": torch.randn(300, 40, generator=generator),
+        "half": torch.randn(1000, generator=generator).to(torch.bfloat16),
+        "scalar": torch.tensor([2.5]),
+    }
+
+
+def _receive(rendezvous: Rendezvous, rank: int, manifest: WeightManifest) -> dict[str, torch.Tensor]:
+    transport = GlooTransport(rendezvous, rank)
+    received: dict[str, torch.Tensor] = {}
+    for bucket, buffer in receive_buckets(transport, manifest):
+        received |= {spec.name: view for spec, view in unpack(bucket, buffer)}
+    transport.close()
+    return received
+
+
+def _broadcast_twice(sender: WeightSender, manifest: WeightManifest, tensors: dict[str, torch.Tensor]) -> None:
+    """The first may still fit into the socket of a member that is gone."""
+    sender.broadcast(manifest, tensors.items())
+    sender.broadcast(manifest, tensors.items())
+
+
+def _assert_received(future: "Future[dict[str, torch.Tensor]]", tensors: dict[str, torch.Tensor]) -> None:
+    received = future.result(timeout=30)
+    assert list(received) == list(tensors)
+    assert all(torch.equal(received[name], tensor) for name, tensor in tensors.items())
+
+
+def test_every_member_receives_what_was_sent(
+    store: StoreHost, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
+) -> None:
+    rendezvous = store.rendezvous("all", 4, TIMEOUT)
+    manifest = describe(7, tensors.items())
+    members = [threads.submit(_receive, rendezvous, rank, manifest) for rank in (1, 2, 3)]
+    sender = WeightSender.open(rendezvous)
+    report = sender.broadcast(manifest, tensors.items())
+    assert report.num_bytes == manifest.num_bytes
+    for member in members:
+        _assert_received(member, tensors)
+    sender.close()
+
+
+def test_a_member_that_expects_another_manifest_refuses_it(
+    store: StoreHost, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
+) -> None:
+    rendezvous = store.rendezvous("other", 2, TIMEOUT)
+    member = threads.submit(_receive, rendezvous, 1, describe(8, tensors.items()))
+    sender = WeightSender.open(rendezvous)
+    with pytest.raises(TransferError):
+        _broadcast_twice(sender, describe(7, tensors.items()), tensors)
+    with pytest.raises(TransferError, match="another manifest"):
+        member.result(timeout=30)
+    sender.close()
+
+
+def test_a_member_that_never_joins_is_an_error_within_the_timeout(
+    store: StoreHost, tensors: dict[str, torch.Tensor]
+) -> None:
+    sender = WeightSender.open(store.rendezvous("missing", 2, 1.0))
+    begin = time.monotonic()
+    with pytest.raises(TransferError, match="joining group 'missing' of 2"):
+        sender.broadcast(describe(1, tensors.items()), tensors.items())
+    assert time.monotonic() - begin < 1.0 + SLACK
+    sender.close()
+
+
+def test_a_killed_member_is_an_error_and_the_group_is_built_anew_without_it(
+    store: StoreHost, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
+) -> None:
+    manifest = describe(1, tensors.items())
+    first = store.rendezvous("with-victim", 3, 20.0)
+    program = (
+        "from areal_mesh.weights.gloo import GlooTransport; from areal_mesh.weights.rendezvous import Rendezvous;"
+        f"transport = GlooTransport(Rendezvous('127.0.0.1', {store.port}, 'with-victim', 3, 20.0), 2);"
+        "print('joined', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as victim:
+        survivor = threads.submit(_receive, first, 1, manifest)
+        sender = WeightSender.open(first)
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == "joined\n"
+        victim.kill()
+        victim.wait(timeout=10)
+    begin = time.monotonic()
+    with pytest.raises(TransferError, match="broadcasting to group 'with-victim' of 3"):
+        _broadcast_twice(sender, manifest, tensors)
+    sender.close()
+    # It may have had its bytes from the sender before the group broke; what counts is that it does not hang.
+    survivor.exception(timeout=20.0 + SLACK)
+    assert time.monotonic() - begin < 20.0 + SLACK
+
+    second = store.rendezvous("without-victim", 2, TIMEOUT)
+    again = threads.submit(_receive, second, 1, manifest)
+    sender = WeightSender.open(second)
+    sender.broadcast(manifest, tensors.items())
+    _assert_received(again, tensors)
+    sender.close()
+
+
+def test_a_sender_that_leaves_is_an_error_for_those_who_wait(
+    store: StoreHost, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
+) -> None:
+    rendezvous = store.rendezvous("deserted", 2, TIMEOUT)
+    member = threads.submit(_receive, rendezvous, 1, describe(1, tensors.items()))
+    GlooTransport(rendezvous, 0).close()
+    with pytest.raises(TransferError, match="receiving from group 'deserted'"):
+        member.result(timeout=TIMEOUT + SLACK)
+
+
+def test_a_transport_that_was_closed_says_so(store: StoreHost, threads: ThreadPoolExecutor) -> None:
+    rendezvous = store.rendezvous("closed", 2, TIMEOUT)
+    other = threads.submit(GlooTransport, rendezvous, 1)
+    transport = GlooTransport(rendezvous, 0)
+    transport.close()
+    with pytest.raises(TransferError, match="this member has left it"):
+        transport.broadcast(torch.zeros(1, dtype=torch.uint8))
+    other.result(timeout=30).close()
+
+
+def test_arrival_is_seen_before_the_group_is_complete(store: StoreHost, threads: ThreadPoolExecutor) -> None:
+    rendezvous = store.rendezvous("arrival", 3, 1.0)
+    joining = threads.submit(GlooTransport, rendezvous, 1)
+    wait_for_arrival(rendezvous, range(1, 2))
+    with pytest.raises(TransferError, match=r"members \[2\] did not all arrive in 1 s"):
+        wait_for_arrival(rendezvous, range(2, 3))
+    with pytest.raises(TransferError, match="joining group 'arrival'"):
+        joining.result(timeout=30)
+
+
+def test_a_store_that_is_not_there_is_named(tensors: dict[str, torch.Tensor]) -> None:
+    gone = StoreHost("127.0.0.1")
+    rendezvous = gone.rendezvous("gone", 2, 1.0)
+    gone.close()
+    with pytest.raises(TransferError, match=rf"store at 127.0.0.1:{gone.port} was not reached in 1 s"):
+        WeightSender.open(rendezvous).broadcast(describe(1, tensors.items()), tensors.items())
+
+
+def test_a_store_cannot_take_a_port_that_is_taken(store: StoreHost) -> None:
+    with pytest.raises(OSError, match="in use"):
+        StoreHost("127.0.0.1", store.port)

@@ -1,0 +1,47 @@
+"""A tiny random model and synthetic rollouts for the learner's tests."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+
+from areal_mesh.learner.batch import TrainingBatch
+
+VOCABULARY = 32
+
+
+def write_model(folder: Path, architecture: str = "qwen2", tied: bool = True) -> Path:
+    """A random two-layer model with grouped-query attention, as a Hugging Face folder."""
+    config_class: Any = {"qwen2": Qwen2Config, "llama": LlamaConfig}[architecture]
+    config = config_class(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=tied,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(7)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def make_batch(seed: int, sequences: int = 12, version: int = 0) -> TrainingBatch:
+    """Random rollouts; log-probabilities near those of a random policy, half of the tokens one version old."""
+    generator = torch.Generator().manual_seed(seed)
+    prompts = torch.randint(1, 6, (sequences,), generator=generator)
+    responses = torch.randint(1, 24, (sequences,), generator=generator)
+    tokens = int(responses.sum())
+    return TrainingBatch(
+        token_ids=torch.randint(0, VOCABULARY, (int((prompts + responses).sum()),), generator=generator),
+        sequence_lengths=prompts + responses,
+        prompt_lengths=prompts,
+        behaviour_log_probs=-3.4 + 0.3 * torch.rand(tokens, generator=generator),
+        token_versions=(version - torch.randint(0, 2, (tokens,), generator=generator)).clamp(min=0),
+        rewards=torch.where(torch.rand(sequences, generator=generator) < 0.4, 5.0, -5.0).double(),
+        group_index=torch.arange(sequences) // 4,
+    )

@@ -1,0 +1,348 @@
+"""The whole loop on a virtual clock: generators, learner, replay buffer and controller, any of them killed at any time.
+
+What holds throughout: leased = trained + stale + filtered + failed + open, in memory and in the ledger; no batch is
+staler than the bound; no group is trained twice. And once the killing ends, the run finishes: no deadlock.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from areal_mesh.controller.admission import Pacing
+from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.groups import StoredFigures
+from areal_mesh.controller.ledger import Ledger
+from areal_mesh.controller.publishing import Holding, Standing, receivers, witnessed
+from areal_mesh.controller.records import GroupState, PublishRow
+from areal_mesh.controller.replay_link import reconcile
+from areal_mesh.controller.run import Run, RunPlan
+from areal_mesh.controller.schedule import StagePlan
+
+LEASE_SECONDS = 10.0
+
+
+@dataclass
+class Time:
+    now: float = 1000.0
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, lambda: self.now)
+
+
+@dataclass
+class StoredGroup:
+    group_id: str
+    oldest_policy_version: int
+    stale: bool = False
+
+
+@dataclass
+class Replay:
+    """Durable: batches by step, groups waiting, and what was dropped as stale."""
+
+    waiting: dict[str, int] = field(default_factory=dict)
+    batches: dict[int, list[str]] = field(default_factory=dict)
+    stale: dict[str, int] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+
+    def append(self, group_id: str, version: int) -> None:
+        if group_id not in self.seen:
+            self.seen.add(group_id)
+            self.waiting[group_id] = version
+
+    def evict(self, version: int, bound: int) -> list[str]:
+        old = [group_id for group_id, oldest in self.waiting.items() if version - oldest > bound]
+        for group_id in old:
+            self.stale[group_id] = self.waiting.pop(group_id)
+        return old
+
+    def draw(self, step: int, size: int, version: int, bound: int) -> tuple[list[str] | None, list[str]]:
+        if step in self.batches:
+            return self.batches[step], []
+        old = self.evict(version, bound)
+        if len(self.waiting) < size:
+            return None, old
+        batch = sorted(self.waiting)[:size]
+        assert all(version - self.waiting.pop(group_id) <= bound for group_id in batch)
+        self.batches[step] = batch
+        return batch, old
+
+    def find(self, group_ids: list[str]) -> list[StoredGroup]:
+        drawn = {group_id for batch in self.batches.values() for group_id in batch}
+        found = [StoredGroup(g, self.waiting.get(g, 0)) for g in group_ids if g in self.waiting or g in drawn]
+        return found + [StoredGroup(g, self.stale[g], True) for g in group_ids if g in self.stale]
+
+
+@dataclass
+class Generator:
+    life: int = 0
+    version: int = -1
+    alive: bool = True
+    held: dict[str, int] = field(default_factory=dict)
+    """Group id to the version it began with."""
+
+    @property
+    def key(self) -> str:
+        return f"generator/{self.life}"
+
+
+class Mesh(RuleBasedStateMachine):
+    """Rules are what happens to the mesh; `_turn` is the fair scheduler that follows the chaos."""
+
+    @initialize(
+        bound=st.integers(0, 3),
+        batch=st.integers(1, 3),
+        sync_every=st.integers(1, 4),
+        steps=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+        generators=st.integers(1, 2),
+    )
+    def begin(self, bound: int, batch: int, sync_every: int, steps: list[int], generators: int) -> None:
+        self.folder = TemporaryDirectory()
+        self.time = Time()
+        stages = tuple(StagePlan(f"stage {index}", 8 * (index + 1), count) for index, count in enumerate(steps))
+        self.plan = RunPlan("simulated", Pacing(batch, bound, sync_every), stages, LEASE_SECONDS, 3)
+        self.total_steps = sum(steps)
+        self.replay = Replay()
+        self.generators = [Generator(life=100 * index) for index in range(generators)]
+        self.learner_version: int | None = 0
+        self.checkpoint = 0
+        self.in_hand: tuple[int, list[str]] | None = None
+        self.published_anything = False
+        self._open()
+
+    def _open(self) -> None:
+        self.run = Run(self.plan, Ledger(Path(self.folder.name) / "ledger.db"), self.time.clock())
+
+    def teardown(self) -> None:
+        if not hasattr(self, "run"):
+            return
+        self._finish()
+        self.run.ledger.close()
+        self.folder.cleanup()
+
+    # --- what happens --------------------------------------------------------------------------------------------
+
+    @rule(which=st.integers(0, 1), most=st.integers(1, 5))
+    def lease(self, which: int, most: int) -> None:
+        generator = self._generator(which)
+        if generator.alive and generator.version >= self.run.published_version:
+            for row in self.run.lease(generator.key, most, str):
+                generator.held[row.group_id] = generator.version
+
+    @rule(which=st.integers(0, 1), told=st.booleans(), died=st.booleans())
+    def finish_a_group(self, which: int, told: bool, died: bool) -> None:
+        """Stores the oldest group; the controller may not hear of it, and the generator may die right after."""
+        generator = self._generator(which)
+        if not generator.held:
+            return
+        group_id = min(generator.held)
+        oldest = generator.held.pop(group_id)
+        self.replay.append(group_id, oldest)
+        if told:
+            self.run.groups.store(group_id, StoredFigures(oldest, 5, 1.0))
+        if died:
+            self._kill(generator)
+
+    @rule(which=st.integers(0, 1), end=st.sampled_from(["filtered", "failed", "returned"]))
+    def end_otherwise(self, which: int, end: str) -> None:
+        generator = self._generator(which)
+        if not generator.held:
+            return
+        group_id = max(generator.held)
+        del generator.held[group_id]
+        if end == "filtered":
+            self.run.groups.filter(generator.key, group_id, "verdict stays an error")
+        elif end == "failed":
+            self.run.groups.fail(generator.key, group_id, "engine")
+        else:
+            self.run.groups.give_back(generator.key, [group_id])
+
+    @rule(which=st.integers(0, 1))
+    def kill_generator(self, which: int) -> None:
+        self._kill(self._generator(which))
+
+    @rule(which=st.integers(0, 1))
+    def restart_generator(self, which: int) -> None:
+        generator = self._generator(which)
+        if not generator.alive:
+            self.run.groups.free(generator.key, "restarted")
+            generator.life += 1
+            generator.alive, generator.version = True, -1
+
+    @rule(reported=st.booleans())
+    def draw(self, reported: bool) -> None:
+        self._draw(reported)
+
+    @rule(heard=st.booleans())
+    def commit(self, heard: bool) -> None:
+        """The learner updates; it may die before the controller hears of it."""
+        self._commit(heard)
+
+    @rule()
+    def keep_checkpoint(self) -> None:
+        if self.learner_version is not None:
+            self.checkpoint = min(self.learner_version, self.run.version)
+
+    @rule()
+    def kill_learner(self) -> None:
+        self.learner_version, self.in_hand = None, None
+
+    @rule()
+    def restart_learner(self) -> None:
+        if self.learner_version is None:
+            self.learner_version = self.checkpoint
+            reconcile(self.run, self.run.groups.open_rows(), self.replay.find(self._open_ids()))
+
+    @rule(reached=st.sets(st.integers(0, 1)), recorded=st.booleans(), evicted=st.booleans())
+    def publish(self, reached: set[int], recorded: bool, evicted: bool) -> None:
+        self._publish(reached, recorded, evicted)
+
+    @rule()
+    def kill_controller(self) -> None:
+        self.run.ledger.close()
+        self._open()
+
+    @rule(seconds=st.sampled_from([1.0, 11.0]))
+    def pass_time(self, seconds: float) -> None:
+        self._pass_time(seconds)
+
+    @precondition(lambda self: self.run.stage + 1 < len(self.plan.stages) and not self.run.finished)
+    @rule()
+    def advance_stage(self) -> None:
+        self.run.advance_stage(self.run.stage)
+
+    # --- what holds ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def every_group_is_counted_once(self) -> None:
+        if not hasattr(self, "run"):
+            return
+        counts = self.run.groups.counts
+        assert counts == self.run.ledger.group_counts()
+        assert counts.leased == self.run.ledger.next_sequence()
+        assert counts.trained == self.run.version * self.plan.pacing.batch_groups
+        assert self.run.version <= self.run.planned_steps
+
+    # --- the parts of a turn -------------------------------------------------------------------------------------
+
+    def _generator(self, which: int) -> Generator:
+        return self.generators[which % len(self.generators)]
+
+    def _kill(self, generator: Generator) -> None:
+        generator.alive = False
+        generator.held.clear()
+
+    def _open_ids(self) -> list[str]:
+        return [row.group_id for row in self.run.groups.open_rows()]
+
+    def _pass_time(self, seconds: float) -> None:
+        """Heartbeats of the living renew their leases; those of the dead lapse."""
+        self.time.now += seconds
+        for generator in self.generators:
+            if generator.alive:
+                for group_id in self.run.groups.renew(generator.key, list(generator.held)):
+                    del generator.held[group_id]
+        self.run.groups.expire()
+
+    def _draw(self, reported: bool) -> None:
+        if self.learner_version is None or self.in_hand is not None:
+            return
+        order = self.run.next_step(self.learner_version)
+        if order is None:
+            return
+        pacing = self.plan.pacing
+        batch, stale = self.replay.draw(order.step, pacing.batch_groups, self.learner_version, pacing.max_staleness)
+        if reported:
+            self.run.groups.drop_stale(stale, "drawn too late")
+        if batch is not None:
+            self.in_hand = (order.step, batch)
+
+    def _commit(self, heard: bool) -> None:
+        if self.in_hand is None:
+            return
+        step, batch = self.in_hand
+        self.in_hand = None
+        if not heard:
+            self.learner_version = None
+            return
+        new = step > self.run.version
+        assert self.run.commit(step, batch, {"reward": 1.0}, {0: len(batch)}) is new
+        self.learner_version = step
+
+    def _publish(self, reached: set[int], recorded: bool, evicted: bool) -> None:
+        standing = Standing(
+            self.run.version, self.run.published_version, self.learner_version, self.run.publish_due()
+        )
+        living = {generator.key: generator for generator in self.generators if generator.alive}
+        holdings = [Holding(key, generator.version, 1) for key, generator in living.items()]
+        targets = receivers(standing, holdings)
+        if not targets:
+            version = witnessed(standing, holdings)
+            if version is not None:
+                self._record(version)
+            return
+        assert self.learner_version is not None
+        if evicted:
+            old = self.replay.evict(self.learner_version, self.plan.pacing.max_staleness)
+            self.run.groups.drop_stale(old, "evicted")
+        got = [target for index, target in enumerate(targets) if index in reached]
+        for target in got:
+            living[target.key].version = self.learner_version
+        if got and recorded:
+            self._record(self.learner_version)
+
+    def _record(self, version: int) -> None:
+        self.run.published(PublishRow(version, self.time.now, 0.0, 0.0, 0.0, 1, ("generator",), "agreed"))
+
+    def _turn(self) -> None:
+        """Everyone does their part once, and nobody dies."""
+        self.restart_learner()
+        for which in range(len(self.generators)):
+            self.restart_generator(which)
+        self._publish({0, 1}, recorded=True, evicted=True)
+        self._publish({0, 1}, recorded=True, evicted=True)
+        for which in range(len(self.generators)):
+            self.lease(which, 8)
+            while self._generator(which).held:
+                self.finish_a_group(which, told=True, died=False)
+        reconcile(self.run, self.run.groups.open_rows(), self.replay.find(self._open_ids()))
+        self._draw(reported=True)
+        self._commit(heard=True)
+        self._pass_time(1.0)
+
+    def _finish(self) -> None:
+        turns = 0
+        while not self.run.finished or self.learner_version != self.run.version:
+            self._turn()
+            self.every_group_is_counted_once()
+            turns += 1
+            counts = self.run.groups.counts
+            assert turns < 60 + 20 * self.total_steps, (
+                f"stuck at version {self.run.version}, published {self.run.published_version}, {counts}"
+            )
+        steps = self.run.ledger.steps()
+        assert [step.step for step in steps] == list(range(1, self.run.version + 1))
+        trained = [row for row in _all_rows(self.run) if row.state is GroupState.TRAINED]
+        assert len({row.group_id for row in trained}) == self.run.version * self.plan.pacing.batch_groups
+        assert [row.sequence for row in _all_rows(self.run)] == list(range(self.run.groups.counts.leased))
+
+
+def _all_rows(run: Run) -> Iterator[object]:
+    for sequence in range(run.ledger.next_sequence()):
+        row = run.ledger.group(f"g{sequence:08d}")
+        assert row is not None
+        yield row
+
+
+TestMesh = Mesh.TestCase
+TestMesh.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)

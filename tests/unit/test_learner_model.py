@@ -1,0 +1,147 @@
+"""Packed forward passes and chunked log-probabilities against the plain way of computing them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from learner_support import VOCABULARY, make_batch, write_model
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from areal_mesh.learner.attention import build_layout
+from areal_mesh.learner.batch import TrainingBatch
+from areal_mesh.learner.logprobs import token_log_probs
+from areal_mesh.learner.micro_batch import MicroBatchBuilder
+from areal_mesh.learner.model import PolicyModel, load_policy
+
+CPU = torch.device("cpu")
+
+
+def plain_log_probs(model: Any, batch: TrainingBatch, temperature: float) -> Tensor:
+    """One sequence at a time through the library's own attention and a whole softmax."""
+    found, start = [], 0
+    for length, prompt in zip(batch.sequence_lengths.tolist(), batch.prompt_lengths.tolist(), strict=True):
+        tokens = batch.token_ids[start : start + length]
+        logits = model(tokens[None]).logits[0].float() / temperature
+        every = logits.log_softmax(-1)[:-1].gather(1, tokens[1:, None])[:, 0]
+        found.append(every[prompt - 1 :])
+        start += length
+    return torch.cat(found)
+
+
+def gradients(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: weight.grad for name, weight in module.named_parameters() if weight.grad is not None}
+
+
+@pytest.mark.parametrize(("architecture", "tied"), [("qwen2", True), ("qwen2", False), ("llama", True)])
+def test_a_packed_pass_equals_one_pass_a_sequence(tmp_path: Path, architecture: str, tied: bool) -> None:
+    folder = write_model(tmp_path, architecture, tied)
+    batch = make_batch(1)
+    plain = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+    expected = plain_log_probs(plain, batch, 0.6)
+    policy = load_policy(folder, torch.float32, 0.6, activation_checkpointing=False)
+    data = MicroBatchBuilder(batch, 0, CPU, torch.float32).build(range(len(batch)))
+    assert data.token_ids.numel() == batch.token_ids.numel(), "packed rows hold no padding"
+    log_probs = policy(data)
+    torch.testing.assert_close(log_probs, expected, rtol=1e-4, atol=1e-5)
+    seed = torch.randn(expected.numel(), generator=torch.Generator().manual_seed(0))
+    (log_probs * seed).sum().backward()
+    (expected * seed).sum().backward()
+    torch.testing.assert_close(gradients(policy.causal_lm), gradients(plain), rtol=1e-3, atol=1e-4)
+
+
+def test_recomputing_activations_changes_no_gradient(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    data = MicroBatchBuilder(make_batch(2), 0, CPU, torch.float32).build(range(12))
+    found = []
+    for recompute in (False, True):
+        policy = load_policy(folder, torch.float32, 1.0, activation_checkpointing=recompute)
+        policy(data).sum().backward()
+        found.append(gradients(policy))
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_the_order_of_responses_in_a_micro_batch_does_not_matter(tmp_path: Path) -> None:
+    policy = load_policy(write_model(tmp_path), torch.float32, 1.0, activation_checkpointing=False)
+    batch = make_batch(3, sequences=5)
+    builder = MicroBatchBuilder(batch, 0, CPU, torch.float32)
+    together = torch.split(policy(builder.build([4, 2, 0, 3, 1])), batch.response_lengths[[4, 2, 0, 3, 1]].tolist())
+    for position, index in enumerate([4, 2, 0, 3, 1]):
+        torch.testing.assert_close(together[position], policy(builder.build([index])), rtol=1e-4, atol=1e-5)
+
+
+def test_an_empty_micro_batch_gives_no_log_probs_but_joins_the_backward_pass(tmp_path: Path) -> None:
+    policy = load_policy(write_model(tmp_path), torch.float32, 1.0, activation_checkpointing=False)
+    log_probs = policy(MicroBatchBuilder(make_batch(0), 0, CPU, torch.float32).build([]))
+    assert log_probs.shape == (0,)
+    log_probs.sum().backward()
+    assert all(not gradient.any() for gradient in gradients(policy).values())
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=20))
+@settings(deadline=None, max_examples=50)
+def test_a_layout_places_every_token_once_and_pads_little(lengths: list[int]) -> None:
+    layout = build_layout(lengths, CPU, torch.float32).rectangles
+    assert layout is not None
+    tokens = torch.arange(sum(lengths))
+    assert torch.equal(tokens[layout.pad_index][layout.unpad_index], tokens)
+    assert layout.unpad_index.unique().numel() == sum(lengths)
+    assert sum(count * width for count, width in layout.shapes) <= 1.3 * sum(lengths)
+    assert sum(count for count, _ in layout.shapes) == len(lengths)
+
+
+@given(st.integers(0, 40), st.integers(1, 45), st.sampled_from([0.6, 1.0]))
+@settings(deadline=None, max_examples=30)
+def test_chunked_log_probs_and_gradients_equal_the_whole_softmax(tokens: int, chunk: int, temperature: float) -> None:
+    generator = torch.Generator().manual_seed(tokens)
+    hidden = torch.randn(tokens, 8, generator=generator)
+    targets = torch.randint(0, VOCABULARY, (tokens,), generator=generator)
+    seed = torch.randn(tokens, generator=generator)
+    weight = torch.randn(VOCABULARY, 8, generator=generator)
+    found = []
+    for whole in (False, True):
+        leaves = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+
+        def head(rows: Tensor, matrix: Tensor = leaves[1]) -> Tensor:
+            return rows @ matrix.T
+
+        if whole:
+            log_probs = (head(leaves[0]) / temperature).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+        else:
+            log_probs = token_log_probs(leaves[0], head, targets, temperature, VOCABULARY, chunk * VOCABULARY)
+        (log_probs * seed).sum().backward()
+        found.append((log_probs.detach(), leaves[0].grad, leaves[1].grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_gradient", [True, False])
+def test_the_logits_of_a_long_response_never_exist_whole(with_gradient: bool) -> None:
+    seen: list[int] = []
+    weight = torch.randn(VOCABULARY, 4, requires_grad=True)
+
+    def head(rows: Tensor) -> Tensor:
+        seen.append(rows.shape[0])
+        return rows @ weight.T
+
+    hidden = torch.randn(100, 4, requires_grad=True)
+    with torch.set_grad_enabled(with_gradient):
+        log_probs = token_log_probs(hidden, head, torch.zeros(100, dtype=torch.int64), 1.0, VOCABULARY, 10 * VOCABULARY)
+    assert seen == [10] * 10
+    if with_gradient:
+        log_probs.sum().backward()  # type: ignore[no-untyped-call]
+        assert seen == [10] * 20, "the backward pass computes each chunk again"
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"config\.json.*model_folder"):
+        load_policy(tmp_path, torch.float32, 1.0, activation_checkpointing=False)
+
+
+def test_a_tied_head_is_published_once(tmp_path: Path) -> None:
+    policy: PolicyModel = load_policy(write_model(tmp_path), torch.float32, 1.0, activation_checkpointing=False)
+    names = [name for name, _ in policy.named_weights()]
+    assert "model.embed_tokens.weight" in names
+    assert "lm_head.weight" not in names
