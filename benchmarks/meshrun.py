@@ -23,7 +23,7 @@ class MeshRun:
     def tokens_trained_per_second(self, skip: int) -> float:
         """Response tokens trained a second of wall clock, from the commit of step `skip` to that of the last."""
         trained = sum(step["tokens_trained"] for step in self.steps[skip:])
-        return float(trained / (self.steps[-1]["time"] - self.steps[skip - 1]["time"]))
+        return float(trained / (self.steps[-1]["committed_at"] - self.steps[skip - 1]["committed_at"]))
 
 
 def run_mesh(

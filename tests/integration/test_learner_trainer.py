@@ -1,23 +1,25 @@
 """The learner on two ranks, real processes over Gloo with FSDP2, against the learner on one."""
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 from transformers import AutoModelForCausalLM, Qwen2Config
 
 from areal_mesh.learner.batch import TrainingBatch
-from areal_mesh.learner.checkpoint import CheckpointStore
+from areal_mesh.learner.checkpoint import CheckpointStore, Manifest
 from areal_mesh.learner.parallel import from_process_group
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.learner.trainer_settings import TrainerSettings
 
 RANKS = 2
+# Three processes import torch and transformers; on a loaded machine that alone can take two minutes.
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def make_batch(seed: int, sequences: int = 9) -> TrainingBatch:
         sequence_lengths=prompts + responses,
         prompt_lengths=prompts,
         behaviour_log_probs=-3.4 + 0.3 * torch.rand(tokens, generator=generator),
-        token_versions=torch.zeros(tokens, dtype=torch.int64),
+        token_versions=torch.full((tokens,), seed),
         rewards=torch.where(torch.rand(sequences, generator=generator) < 0.4, 5.0, -5.0).double(),
         group_index=torch.arange(sequences) // 3,
     )
@@ -74,7 +76,8 @@ def run_script(trainer: Trainer, store: CheckpointStore, brings_batch: bool) -> 
     results = []
     for seed in range(2):
         batch = trainer.parallel.broadcast_batch(make_batch(seed) if brings_batch else None)
-        results.append(asdict(replace(trainer.step(batch), seconds={})))
+        found = asdict(trainer.step(batch))
+        results.append({key: value for key, value in found.items() if key not in ("seconds", "micro_batches")})
         if seed == 0:
             trainer.restart(optimizer=False, reference=True)
             store.save(step=1, stage="8k")
@@ -83,62 +86,83 @@ def run_script(trainer: Trainer, store: CheckpointStore, brings_batch: bool) -> 
     return {"results": results, "weights": weights}
 
 
-def rank_main(rank: int, rendezvous: str, settings: TrainerSettings, output: str) -> None:
+def rank_main(rank: int, rendezvous: str, runs: dict[str, TrainerSettings], output: str) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=RANKS)
     try:
-        trainer = Trainer(settings, from_process_group("cpu"))
-        store = CheckpointStore(Path(output) / "checkpoints", 2, trainer)
-        found = run_script(trainer, store, brings_batch=rank == 0)
-        trainer.save_hf(os.path.join(output, "export"))
-        torch.save(found, os.path.join(output, f"rank{rank}.pt"))
+        for name, settings in runs.items():
+            trainer = Trainer(settings, from_process_group("cpu"))
+            store = CheckpointStore(Path(output) / name / "checkpoints", 2, trainer)
+            found = run_script(trainer, store, brings_batch=rank == 0)
+            trainer.save_hf(os.path.join(output, name, "export"))
+            torch.save(found, os.path.join(output, name, f"rank{rank}.pt"))
     finally:
         dist.destroy_process_group()
 
 
-def on_two_ranks(settings: TrainerSettings, tmp_path: Path) -> list[dict[str, Any]]:
-    mp.spawn(rank_main, (str(tmp_path / "rendezvous"), settings, str(tmp_path)), nprocs=RANKS)
-    return [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(RANKS)]
+@pytest.fixture(scope="module")
+def runs(folder: Path) -> dict[str, TrainerSettings]:
+    return {
+        "ppo": settings_for(folder, "ppo"),
+        "decoupled_ppo": settings_for(folder, "decoupled_ppo"),
+        "bfloat16": settings_for(folder, "decoupled_ppo", "bfloat16"),
+    }
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "decoupled_ppo"])
-def test_two_ranks_take_the_steps_that_one_rank_takes(folder: Path, tmp_path: Path, algorithm: str) -> None:
-    settings = settings_for(folder, algorithm)
-    single = Trainer(settings)
-    alone = run_script(single, CheckpointStore(tmp_path / "alone", 2, single), brings_batch=True)
-    ranks = on_two_ranks(settings, tmp_path)
-    assert ranks[0]["results"] == ranks[1]["results"]
-    for weights in (ranks[0]["weights"], ranks[1]["weights"]):
-        torch.testing.assert_close(weights, alone["weights"], rtol=0, atol=1e-5)
-    for together, one in zip(ranks[0]["results"], alone["results"], strict=True):
-        assert {**together, "micro_batches": 0} == pytest.approx({**one, "micro_batches": 0}, rel=1e-4, abs=1e-5)
-    assert_export_and_checkpoint(settings, tmp_path, ranks[0], alone)
+@pytest.fixture(scope="module")
+def output(runs: dict[str, TrainerSettings], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes left, one folder a run: they go through all runs, because their imports cost the most."""
+    target = tmp_path_factory.mktemp("ranks")
+    spawn(rank_main, (str(target / "rendezvous"), runs, str(target)), nprocs=RANKS)  # type: ignore[no-untyped-call]
+    return target
 
 
-def assert_export_and_checkpoint(
-    settings: TrainerSettings, tmp_path: Path, ranks: dict[str, Any], alone: dict[str, Any]
-) -> None:
-    """The export holds the ranks' weights, and one rank goes on from their checkpoint as if it had been its own."""
-    exported = dict(AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype="auto").named_parameters())
-    assert all(torch.equal(exported[name], weight) for name, weight in ranks["weights"].items())
+def left_by(output: Path, run: str, rank: int) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(output / run / f"rank{rank}.pt", weights_only=True)
+    return found
+
+
+def resume(settings: TrainerSettings, checkpoints: Path) -> tuple[Trainer, Manifest]:
     resumed = Trainer(settings)
-    store = CheckpointStore(tmp_path / "checkpoints", 2, resumed)
+    store = CheckpointStore(checkpoints, 2, resumed)
     manifest = store.load_latest()
     store.close()
     assert manifest is not None
+    return resumed, manifest
+
+
+@pytest.mark.parametrize("run", ["ppo", "decoupled_ppo"])
+def test_two_ranks_take_the_steps_that_one_rank_takes(
+    runs: dict[str, TrainerSettings], output: Path, tmp_path: Path, run: str
+) -> None:
+    single = Trainer(runs[run])
+    alone = run_script(single, CheckpointStore(tmp_path, 2, single), brings_batch=True)
+    ranks = [left_by(output, run, rank) for rank in range(RANKS)]
+    assert ranks[0]["results"] == ranks[1]["results"]
+    for rank in ranks:
+        torch.testing.assert_close(rank["weights"], alone["weights"], rtol=0, atol=1e-5)
+    for together, one in zip(ranks[0]["results"], alone["results"], strict=True):
+        assert together == pytest.approx(one, rel=1e-4, abs=1e-5)
+    resumed, manifest = resume(runs[run], output / run / "checkpoints")
     assert (manifest.policy_version, manifest.world_size, manifest.reference_version) == (1, RANKS, 1)
     resumed.step(make_batch(1))
     torch.testing.assert_close(dict(resumed.named_tensors()), alone["weights"], rtol=0, atol=1e-5)
 
 
-def test_sharded_ranks_compute_in_bfloat16_and_keep_float32_weights(folder: Path, tmp_path: Path) -> None:
-    found = on_two_ranks(settings_for(folder, "decoupled_ppo", "bfloat16"), tmp_path)
-    assert {weight.dtype for weight in found[0]["weights"].values()} == {torch.bfloat16}
-    resumed = Trainer(settings_for(folder, "decoupled_ppo", "bfloat16"))
-    store = CheckpointStore(tmp_path / "checkpoints", 2, resumed)
-    assert store.load_latest() is not None
-    store.close()
-    before = {name: tensor.float() for name, tensor in resumed.named_tensors()}
-    masters = {name: tensor for name, tensor in resumed.state_tensors(False).items() if name.startswith("policy.")}
-    assert {tensor.dtype for tensor in masters.values()} == {torch.float32}
-    assert any(not torch.equal(masters[f"policy.{name}"], rounded) for name, rounded in before.items())
+def test_sharded_weights_are_exported_whole(output: Path) -> None:
+    loaded = AutoModelForCausalLM.from_pretrained(output / "ppo" / "export", dtype="auto")
+    exported = dict(loaded.named_parameters())
+    weights = left_by(output, "ppo", 1)["weights"]
+    assert exported.keys() == weights.keys()
+    assert all(torch.equal(exported[name], weight) for name, weight in weights.items())
+
+
+def test_sharded_ranks_compute_in_bfloat16_and_keep_float32_weights(
+    runs: dict[str, TrainerSettings], output: Path
+) -> None:
+    weights = left_by(output, "bfloat16", 0)["weights"]
+    assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
+    resumed, _ = resume(runs["bfloat16"], output / "bfloat16" / "checkpoints")
+    masters = resumed.state_tensors(with_reference=False)
+    moved = [name for name, rounded in resumed.named_tensors() if (masters[f"policy.{name}"] != rounded.float()).any()]
+    assert moved, "the checkpoint holds more digits than bfloat16 has"

@@ -18,7 +18,7 @@ from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.groups import StoredFigures
 from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.publishing import Holding, Standing, receivers, witnessed
-from areal_mesh.controller.records import GroupState, PublishRow
+from areal_mesh.controller.records import GroupRow, GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run, RunPlan
 from areal_mesh.controller.schedule import StagePlan
@@ -92,7 +92,7 @@ class Generator:
 
 
 class Mesh(RuleBasedStateMachine):
-    """Rules are what happens to the mesh; `_turn` is the fair scheduler that follows the chaos."""
+    """Rules are what happens to the mesh; `_turn` is the fair scheduler that follows."""
 
     @initialize(
         bound=st.integers(0, 3),
@@ -112,15 +112,12 @@ class Mesh(RuleBasedStateMachine):
         self.learner_version: int | None = 0
         self.checkpoint = 0
         self.in_hand: tuple[int, list[str]] | None = None
-        self.published_anything = False
         self._open()
 
     def _open(self) -> None:
         self.run = Run(self.plan, Ledger(Path(self.folder.name) / "ledger.db"), self.time.clock())
 
     def teardown(self) -> None:
-        if not hasattr(self, "run"):
-            return
         self._finish()
         self.run.ledger.close()
         self.folder.cleanup()
@@ -134,13 +131,13 @@ class Mesh(RuleBasedStateMachine):
             for row in self.run.lease(generator.key, most, str):
                 generator.held[row.group_id] = generator.version
 
-    @rule(which=st.integers(0, 1), told=st.booleans(), died=st.booleans())
-    def finish_a_group(self, which: int, told: bool, died: bool) -> None:
-        """Stores the oldest group; the controller may not hear of it, and the generator may die right after."""
+    @rule(which=st.integers(0, 1), newest=st.booleans(), told=st.booleans(), died=st.booleans())
+    def finish_a_group(self, which: int, newest: bool, told: bool, died: bool) -> None:
+        """Stores a group, in any order; the controller may not hear of it, and the generator may die right after."""
         generator = self._generator(which)
         if not generator.held:
             return
-        group_id = min(generator.held)
+        group_id = max(generator.held) if newest else min(generator.held)
         oldest = generator.held.pop(group_id)
         self.replay.append(group_id, oldest)
         if told:
@@ -173,6 +170,17 @@ class Mesh(RuleBasedStateMachine):
             self.run.groups.free(generator.key, "restarted")
             generator.life += 1
             generator.alive, generator.version = True, -1
+
+    @rule(stale=st.booleans())
+    def lose_in_replay(self, stale: bool) -> None:
+        """The replay buffer drops a waiting group without anyone hearing of it: as too old, or by a damaged disk."""
+        if not self.replay.waiting:
+            return
+        group_id, oldest = self.replay.waiting.popitem()
+        if stale:
+            self.replay.stale[group_id] = oldest
+        else:
+            self.replay.seen.remove(group_id)
 
     @rule(reported=st.booleans())
     def draw(self, reported: bool) -> None:
@@ -220,8 +228,6 @@ class Mesh(RuleBasedStateMachine):
 
     @invariant()
     def every_group_is_counted_once(self) -> None:
-        if not hasattr(self, "run"):
-            return
         counts = self.run.groups.counts
         assert counts == self.run.ledger.group_counts()
         assert counts.leased == self.run.ledger.next_sequence()
@@ -275,9 +281,7 @@ class Mesh(RuleBasedStateMachine):
         self.learner_version = step
 
     def _publish(self, reached: set[int], recorded: bool, evicted: bool) -> None:
-        standing = Standing(
-            self.run.version, self.run.published_version, self.learner_version, self.run.publish_due()
-        )
+        standing = Standing(self.run.version, self.run.published_version, self.learner_version, self.run.publish_due())
         living = {generator.key: generator for generator in self.generators if generator.alive}
         holdings = [Holding(key, generator.version, 1) for key, generator in living.items()]
         targets = receivers(standing, holdings)
@@ -309,7 +313,7 @@ class Mesh(RuleBasedStateMachine):
         for which in range(len(self.generators)):
             self.lease(which, 8)
             while self._generator(which).held:
-                self.finish_a_group(which, told=True, died=False)
+                self.finish_a_group(which, newest=False, told=True, died=False)
         reconcile(self.run, self.run.groups.open_rows(), self.replay.find(self._open_ids()))
         self._draw(reported=True)
         self._commit(heard=True)
@@ -332,7 +336,7 @@ class Mesh(RuleBasedStateMachine):
         assert [row.sequence for row in _all_rows(self.run)] == list(range(self.run.groups.counts.leased))
 
 
-def _all_rows(run: Run) -> Iterator[object]:
+def _all_rows(run: Run) -> Iterator[GroupRow]:
     for sequence in range(run.ledger.next_sequence()):
         row = run.ledger.group(f"g{sequence:08d}")
         assert row is not None

@@ -1,6 +1,7 @@
 """PPO and decoupled PPO against their formulas in plain Python, and against each other."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -57,10 +58,11 @@ def test_decoupled_ppo_weights_every_token_and_masks_those_over_the_cap(
 def test_without_staleness_both_algorithms_give_the_same_numbers(rows: list[tuple[float, ...]]) -> None:
     now, old, _, advantages = columns(rows)  # type: ignore[arg-type]
     gradients, losses = [], []
-    for call in (
+    algorithms: tuple[Callable[[Tensor], tuple[Tensor, LossStatistics]], ...] = (
         lambda leaf: ppo_loss(leaf, old, advantages, 7),
         lambda leaf: decoupled_ppo_loss(leaf, old, old, advantages, 7),
-    ):
+    )
+    for call in algorithms:
         leaf = now.clone().requires_grad_()
         loss, statistics = call(leaf)
         loss.backward()  # type: ignore[no-untyped-call]

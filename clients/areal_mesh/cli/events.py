@@ -12,21 +12,24 @@ _TIMES = ("committed_at", "time")
 
 
 class EventLog:
-    """Writes the events of a run anew and then as its metrics grow. Needs the package `tensorboard`, not torch."""
+    """Writes the events of a run anew and then as its metrics grow. Needs the package `tensorboard`, not torch.
+
+    Nothing is touched before the first step, so that a run that cannot start says so without waiting for an import.
+    """
 
     def __init__(self, metrics: Path, folder: Path) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        # Written anew: events of an earlier sitting would stand beside those of the same steps.
-        shutil.rmtree(folder, ignore_errors=True)
         self._tail = MetricsTail(metrics)
-        self._writer: Any = EventFileWriter(str(folder), flush_secs=_FLUSH_SECONDS)
+        self._folder = folder
+        self._writer: Any = None
 
     def catch_up(self) -> None:
         """Writes the steps that are new since the last call."""
         for row in self._tail.new_rows():
+            if self._writer is None:
+                self._writer = _new_writer(self._folder)
             self._writer.add_event(_event(row))
-        self._writer.flush()
+        if self._writer is not None:
+            self._writer.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -35,7 +38,16 @@ class EventLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.catch_up()
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _new_writer(folder: Path) -> Any:
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    # Written anew: events of an earlier sitting would stand beside those of the same steps.
+    shutil.rmtree(folder, ignore_errors=True)
+    return EventFileWriter(str(folder), flush_secs=_FLUSH_SECONDS)
 
 
 def _event(row: Row) -> Any:

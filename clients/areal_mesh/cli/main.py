@@ -1,175 +1,209 @@
-"""The commands and their options; what each does lies in a module of its own."""
+"""The commands and their options; what each does lies in a module of its own, imported when it is called.
 
+Parsed with argparse, so that `status` answers within a second on a machine whose cores are all at work: a parser that
+brings a validation library along would take as long to import as all the rest.
+"""
+
+import argparse
+import os
 import sys
-from enum import StrEnum
-from typing import Annotated
-
-import typer
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from areal_mesh.cli.failures import CommandFailed
 
-app = typer.Typer(
-    help="Asynchronous reinforcement learning for reasoning language models as a mesh of gRPC services.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-stage_app = typer.Typer(help="The schedule of context stages.", no_args_is_help=True)
-config_app = typer.Typer(help="Settings: show them resolved, check them.", no_args_is_help=True)
-app.add_typer(stage_app, name="stage")
-app.add_typer(config_app, name="config")
+ROLES = ("controller", "generator", "verifier", "replay", "learner")
+DEFAULT_CONTROLLER = "127.0.0.1:7400"
+CONTROLLER_VARIABLE = "AREAL_MESH_CONTROLLER"
+
+SubCommands = Any  # argparse gives the type no public name
+Command = Callable[[argparse.Namespace], int | None]
+_EXIT_INTERRUPTED = 130
 
 
-class ServedRole(StrEnum):
-    """A service that `serve` can run."""
-
-    CONTROLLER = "controller"
-    GENERATOR = "generator"
-    VERIFIER = "verifier"
-    REPLAY = "replay"
-    LEARNER = "learner"
-
-
-Controller = Annotated[
-    str, typer.Option("--controller", envvar="AREAL_MESH_CONTROLLER", help="host:port of the run's controller.")
-]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting on top: learner.learning_rate=1e-6.")
-]
-Source = Annotated[str, typer.Argument(metavar="PRESET|FILE", help="Name of a preset, or path of a TOML or JSON file.")]
-_ADDRESS = "127.0.0.1:7400"
-
-
-@app.command()
-def up(
-    source: Source,
-    overrides: Overrides = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Delete the run directory first.")] = False,
-) -> None:
-    """Run a mesh on this machine to its end; started again, it goes on with the same run."""
+def _up(options: argparse.Namespace) -> int:
     from areal_mesh.cli.launcher import launch
 
-    raise typer.Exit(launch(source, overrides or [], fresh))
+    return launch(options.source, options.overrides, options.fresh)
 
 
-@app.command()
-def prepare(source: Source, overrides: Overrides = None) -> None:
-    """Make the model and the prompts of a preset, where it has a recipe for them."""
+def _prepare(options: argparse.Namespace) -> None:
     from areal_mesh.cli.preparing import prepare_data
     from areal_mesh.cli.resolving import resolved
 
-    prepare_data(resolved(source, overrides or []))
+    prepare_data(resolved(options.source, options.overrides))
 
 
-@app.command()
-def serve(
-    role: ServedRole,
-    config: Annotated[str, typer.Option(metavar="PRESET|FILE", help="Settings of the run.")],
-    service_id: Annotated[str, typer.Option(help="Name in the mesh, kept over restarts; default ROLE-0.")] = "",
-    controller: Annotated[
-        str,
-        typer.Option(
-            envvar="AREAL_MESH_CONTROLLER", help="host:port of the controller; default: where the settings say."
-        ),
-    ] = "",
-    overrides: Overrides = None,
-) -> None:
-    """Run one service until its run is over, or until SIGTERM drains it."""
+def _serve(options: argparse.Namespace) -> int:
     from areal_mesh.cli.serving import serve_role
 
-    raise typer.Exit(serve_role(role.value, config, overrides or [], service_id, controller))
+    return serve_role(options.role, options.config, options.overrides, options.service_id, options.controller)
 
 
-@app.command()
-def status(
-    controller: Controller = _ADDRESS,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object (a line each with --watch).")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until the run ends.")] = False,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two views.")] = 1.0,
-) -> None:
-    """What a run does now."""
+def _status(options: argparse.Namespace) -> None:
     from areal_mesh.cli.status import show_status
 
-    show_status(controller, as_json, watch, interval)
+    show_status(options.controller, options.as_json, options.watch, options.interval)
 
 
-@app.command()
-def stop(
-    controller: Controller = _ADDRESS,
-    reason: Annotated[str, typer.Option(help="Kept with the run.")] = "areal-mesh stop",
-) -> None:
-    """End a run after the step in progress; every service drains."""
+def _stop(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import stop_run
 
-    stop_run(controller, reason)
+    stop_run(options.controller, options.reason)
 
 
-@app.command()
-def pause(controller: Controller = _ADDRESS) -> None:
-    """Lease nothing new; what runs goes on."""
+def _pause(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import pause_run
 
-    pause_run(controller)
+    pause_run(options.controller)
 
 
-@app.command()
-def resume(controller: Controller = _ADDRESS) -> None:
-    """End a pause."""
+def _resume(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import resume_run
 
-    resume_run(controller)
+    resume_run(options.controller)
 
 
-@stage_app.command("next")
-def stage_next(controller: Controller = _ADDRESS) -> None:
-    """Go on to the next context stage now."""
+def _stage_next(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import next_stage
 
-    next_stage(controller)
+    next_stage(options.controller)
 
 
-@config_app.command("show")
-def config_show(
-    source: Annotated[str, typer.Argument(metavar="[PRESET|FILE]", help="Left out: ask the controller.")] = "",
-    controller: Controller = _ADDRESS,
-    overrides: Overrides = None,
-) -> None:
-    """Print resolved settings as JSON: those of a preset or file, or of the run behind a controller."""
+def _config_show(options: argparse.Namespace) -> None:
     from areal_mesh.cli.config import show
 
-    show(source, controller, overrides or [])
+    show(options.source, options.controller, options.overrides)
 
 
-@config_app.command("check")
-def config_check(
-    sources: Annotated[list[str], typer.Argument(metavar="PRESET|FILE...")], overrides: Overrides = None
-) -> None:
-    """Resolve settings, check them, and say what of them this machine cannot run."""
+def _config_check(options: argparse.Namespace) -> None:
     from areal_mesh.cli.config import check
 
-    check(sources, overrides or [])
+    check(options.sources, options.overrides)
 
 
-@app.command()
-def report(
-    source: Annotated[str, typer.Argument(metavar="PRESET|FILE|RUN_DIRECTORY", help="Whose run to report on.")],
-) -> None:
-    """Print the table of a run from its directory, and write its plots and TensorBoard events anew."""
+def _report(options: argparse.Namespace) -> None:
     from areal_mesh.cli.report import report_on
 
-    report_on(source)
+    report_on(options.source)
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command; each sub-command's namespace has its function as `run`."""
+    parser = argparse.ArgumentParser(
+        prog="areal-mesh",
+        description="Asynchronous reinforcement learning for reasoning language models as a mesh of gRPC services.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_running(commands)
+    _add_steering(commands)
+    _add_settings(commands)
+    return parser
+
+
+def _add(commands: SubCommands, name: str, run: Command, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_running(commands: SubCommands) -> None:
+    up = _add(
+        commands, "up", _up, "Run a mesh on this machine to its end; started again, it goes on with the same run."
+    )
+    _source(up)
+    up.add_argument("--fresh", action="store_true", help="delete the run directory first")
+    _source(
+        _add(commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them.")
+    )
+    serve = _add(commands, "serve", _serve, "Run one service until its run is over, or until SIGTERM drains it.")
+    serve.add_argument("role", choices=ROLES)
+    serve.add_argument("--config", required=True, metavar="PRESET|FILE", help="settings of the run")
+    serve.add_argument("--service-id", default="", metavar="ID", help="name in the mesh, kept over restarts (ROLE-0)")
+    serve.add_argument(
+        "--controller",
+        default=os.environ.get(CONTROLLER_VARIABLE, ""),
+        metavar="ADDR",
+        help=f"host:port of the controller (${CONTROLLER_VARIABLE}, else where the settings say)",
+    )
+    _overrides(serve)
+    report = _add(commands, "report", _report, "Print the table of a run; write its plots and TensorBoard events anew.")
+    report.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
+
+
+def _add_steering(commands: SubCommands) -> None:
+    status = _add(commands, "status", _status, "What a run does now.")
+    _controller(status)
+    status.add_argument("--json", action="store_true", dest="as_json", help="one JSON object; one a line with --watch")
+    status.add_argument("--watch", action="store_true", help="go on showing it until the run ends")
+    status.add_argument("--interval", type=_interval, default=1.0, metavar="SECONDS", help="between two views (1)")
+    stop = _add(commands, "stop", _stop, "End a run after the step in progress; every service drains.")
+    _controller(stop)
+    stop.add_argument("--reason", default="areal-mesh stop", help="kept with the run")
+    _controller(_add(commands, "pause", _pause, "Lease nothing new; what runs goes on."))
+    _controller(_add(commands, "resume", _resume, "End a pause."))
+    stage = commands.add_parser("stage", help="The schedule of context stages.").add_subparsers(required=True)
+    _controller(_add(stage, "next", _stage_next, "Go on to the next context stage now."))
+
+
+def _add_settings(commands: SubCommands) -> None:
+    config = commands.add_parser("config", help="Settings: show them resolved, check them.").add_subparsers(
+        required=True
+    )
+    show = _add(config, "show", _config_show, "Print resolved settings as JSON: of a preset or file, or of a run.")
+    show.add_argument("source", nargs="?", default="", metavar="PRESET|FILE", help="left out: ask the controller")
+    _controller(show)
+    _overrides(show)
+    check = _add(config, "check", _config_check, "Resolve settings, check them, say what this machine cannot run.")
+    check.add_argument("sources", nargs="+", metavar="PRESET|FILE")
+    _overrides(check)
+
+
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="PRESET|FILE", help="name of a preset, or path of a TOML or JSON file")
+    _overrides(parser)
+
+
+def _overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="a setting on top, such as learner.learning_rate=1e-6; may be repeated",
+    )
+
+
+def _controller(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--controller",
+        default=os.environ.get(CONTROLLER_VARIABLE, DEFAULT_CONTROLLER),
+        metavar="ADDR",
+        help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else {DEFAULT_CONTROLLER})",
+    )
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if seconds < 0.1:
+        raise argparse.ArgumentTypeError("at least 0.1 seconds")
+    return seconds
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `areal-mesh` command."""
     from areal_mesh.runtime.environment import prepare_process
 
+    options = build_parser().parse_args(arguments)
     prepare_process()
     try:
-        app()
+        sys.exit(options.run(options) or 0)
     except CommandFailed as failure:
         print(f"areal-mesh: {failure}", file=sys.stderr, flush=True)
         sys.exit(failure.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; nothing may be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(_EXIT_INTERRUPTED)

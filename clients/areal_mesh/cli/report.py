@@ -2,10 +2,12 @@
 
 import importlib.util
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
 
+from areal_mesh.cli.events import EventLog
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.metrics import read_rows
 from areal_mesh.cli.resolving import resolved
@@ -25,8 +27,8 @@ def report_on(source: str) -> None:
         CommandFailed: there is no summary.
     """
     folder = Path(source) if Path(source).is_dir() else resolved(source).run_directory
-    write_events(folder)
-    write_plots(folder)
+    with open_events(folder):
+        write_plots(folder)
     if not print_table(folder):
         raise CommandFailed(f"{folder}: no {SUMMARY_FILE} yet; it is written at the end of a run")
 
@@ -50,14 +52,11 @@ def write_plots(folder: Path) -> None:
     plot_curves(rows, folder / CURVES)
 
 
-def write_events(folder: Path) -> None:
-    """Writes all TensorBoard events anew; without tensorboard says so and goes on."""
+def open_events(folder: Path) -> AbstractContextManager[EventLog | None]:
+    """The run's TensorBoard events, written anew; None without tensorboard, which is said."""
     if not installed("tensorboard", "no TensorBoard events are written"):
-        return
-    from areal_mesh.cli.events import EventLog
-
-    with EventLog(folder / METRICS_FILE, folder / EVENTS_FOLDER):
-        pass
+        return nullcontext()
+    return EventLog(folder / METRICS_FILE, folder / EVENTS_FOLDER)
 
 
 def installed(package: str, consequence: str) -> bool:

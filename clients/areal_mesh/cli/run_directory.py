@@ -1,4 +1,4 @@
-"""The directory of a run as the launcher finds it: new, to be gone on with, or finished; held by one launcher at a time.
+"""The directory of a run as its launcher finds it: new, to be gone on with, or finished; held by one at a time.
 
 Invariants:
 - settings of a run never change: `settings.json` is written once, and other settings are refused;

@@ -49,6 +49,7 @@ class GroupBook:
         self._lease_seconds = lease_seconds
         self._attempts = attempts
         self._open = {row.group_id: row for row in ledger.open_groups()}
+        self._waiting = {group_id for group_id, row in self._open.items() if _waits(row)}
         self._counts = _by_state(ledger.group_counts())
         self._next_sequence = ledger.next_sequence()
         # Holders of before this life of the controller have one lease to come back.
@@ -75,7 +76,7 @@ class GroupBook:
 
     def waiting(self) -> int:
         """Groups that wait to be issued again."""
-        return sum(row.state is GroupState.LEASED and not row.holder for row in self._open.values())
+        return len(self._waiting)
 
     def held_by(self, holder: str) -> list[GroupRow]:
         """Groups leased to a member, by sequence."""
@@ -85,7 +86,8 @@ class GroupBook:
         """Leases up to `most` groups: first those that wait to be issued again, then up to `places` new ones."""
         now = self._clock.unix()
         version = beginning.published_version
-        again = [row for row in self.open_rows() if row.state is GroupState.LEASED and not row.holder][:most]
+        # Ids are in the order of their sequence.
+        again = [self._open[group_id] for group_id in sorted(self._waiting)[:most]]
         rows = [replace(row, holder=holder, leased_at=now, lease_version=version) for row in again]
         for _ in range(min(places, most - len(rows))):
             sequence = self._next_sequence
@@ -145,7 +147,7 @@ class GroupBook:
             MeshError: NOT_FOUND, no such group was ever leased.
         """
         row = self._row(group_id)
-        if row.state is not GroupState.LEASED and (row.tokens or row.stored_at is None):
+        if row.state is not GroupState.LEASED and row.tokens:
             return
         self.generated_tokens += figures.tokens - row.tokens
         described = replace(
@@ -160,7 +162,7 @@ class GroupBook:
         row = self._open.get(group_id)
         if row is not None and row.state is GroupState.LEASED:
             stored = replace(row, state=GroupState.STORED, holder="", oldest_version=oldest_version)
-            self._save([replace(stored, stored_at=self._clock.unix(), reason="found in the replay buffer")])
+            self._save([replace(stored, reason="found in the replay buffer")])
 
     def not_found_stored(self, group_ids: Iterable[str]) -> list[GroupRow]:
         """The replay buffer lacks these: those thought stored are issued again, at no cost in attempts."""
@@ -203,10 +205,7 @@ class GroupBook:
                 raise failed_precondition(
                     f"{row.group_id} was trained on in step {row.step}; no group is trained twice"
                 )
-        return [
-            replace(row, state=GroupState.TRAINED, holder="", step=step, stored_at=row.stored_at or self._clock.unix())
-            for row in rows
-        ]
+        return [replace(row, state=GroupState.TRAINED, holder="", step=step) for row in rows]
 
     def committed(self, rows: Sequence[GroupRow]) -> None:
         """The ledger has these rows of a batch."""
@@ -250,10 +249,18 @@ class GroupBook:
             self._open[row.group_id] = row
         else:
             del self._open[row.group_id]
+        if _waits(row):
+            self._waiting.add(row.group_id)
+        else:
+            self._waiting.discard(row.group_id)
         if row.holder:
             self._lapses[row.group_id] = self._clock.monotonic() + self._lease_seconds
         else:
             self._lapses.pop(row.group_id, None)
+
+
+def _waits(row: GroupRow) -> bool:
+    return row.state is GroupState.LEASED and not row.holder
 
 
 def _by_state(counts: GroupCounts) -> dict[GroupState, int]:

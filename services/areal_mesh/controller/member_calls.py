@@ -59,7 +59,7 @@ class MemberCalls(Calls):
         news = (member.state, member.policy_version)
         if request.state not in (common_pb2.SERVICE_STATE_UNSPECIFIED, common_pb2.SERVICE_STATE_LOST):
             member.state = request.state
-        self._roster.holds(member.key, request.policy_version)
+        self._roster.reports(member, request.policy_version)
         member.rate, member.rate_unit = request.rate, request.rate_unit
         member.progress_at = now - request.seconds_since_progress
         member.metrics = dict(request.metrics)

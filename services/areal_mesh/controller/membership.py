@@ -5,7 +5,8 @@ Invariants:
 - a service id has one life at a time: registering with another incarnation replaces the earlier life, whose leases
   are free at once, and a replaced life never comes back;
 - a member silent for longer than the lease is LOST until it speaks again;
-- within a life the policy version never falls, so a heartbeat sent before a publish cannot undo it;
+- a heartbeat sent before a publish cannot undo it: within a life the policy version never falls, save that a
+  generator whose weights a failed publish tore says twice in a row that it has none;
 - a generator whose digests were wrong is quarantined for the rest of its life.
 """
 
@@ -36,6 +37,8 @@ class Member:
     starts: int
     state: ServiceState.ValueType = common_pb2.SERVICE_STATE_STARTING
     quarantined: bool = False
+    says_none: int = 0
+    """Heartbeats in a row that say it has no weights."""
     rate: float = 0.0
     rate_unit: str = ""
     progress_at: float = 0.0
@@ -77,6 +80,8 @@ class Roster:
         self._members: dict[str, Member] = {}
         self._starts = dict(starts or {})
         self._replaced: set[str] = set()
+        self.met = False
+        """Whether anybody has registered."""
 
     def register(self, introduction: Introduction, now: float, new_life: bool) -> Member | None:
         """Takes a member in; returns the earlier life that it replaces, if there is one.
@@ -110,6 +115,7 @@ class Roster:
             progress_at=now,
         )
         self._members[introduction.service_id] = member
+        self.met = True
         if earlier is None or same_life:
             return None
         self._replaced.add(earlier.key)
@@ -142,6 +148,14 @@ class Roster:
         """Notes that a life holds `version` now."""
         member = self.find(key)
         if member is not None:
+            member.policy_version = max(member.policy_version, version)
+
+    def reports(self, member: Member, version: int) -> None:
+        """Takes in the version that a heartbeat states; -1 for none."""
+        member.says_none = member.says_none + 1 if version < 0 else 0
+        if member.says_none >= 2:
+            member.policy_version = -1
+        else:
             member.policy_version = max(member.policy_version, version)
 
     def find(self, key: str) -> Member | None:

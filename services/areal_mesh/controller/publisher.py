@@ -53,8 +53,28 @@ class Publisher:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is being published, and nothing can be now: published, not due, or nobody to publish to."""
-        return not self._busy and not self._receivers() and self._witnessed() is None
+        """Whether nothing is being published, and nothing will be soon: published, not due, or nobody to publish to."""
+        return not self._has_work() and not self._busy and not self.awaits_generator
+
+    @property
+    def awaits_generator(self) -> bool:
+        """Whether a version is due while every generator that lacks it is away, one of them since a short while only.
+
+        A killed generator comes back within the time of a publish; waiting for it keeps every version published.
+        """
+        learner = self._learner()
+        if learner is None or self._run.stopping or not self._run.publish_due() or self._receivers():
+            return False
+        patience = self._settings.prepare_seconds + self._settings.transfer_seconds
+        return any(
+            not member.quarantined
+            and member.policy_version < learner.policy_version
+            and self._clock.monotonic() - member.seen_at < patience
+            for member in self._roster.of_role(common_pb2.ROLE_GENERATOR)
+        )
+
+    def _has_work(self) -> bool:
+        return bool(self._receivers()) or self._witnessed() is not None
 
     def weights_stand_still(self, learner: str) -> None:
         """The learner has committed and waits: a failure before, such as weights that were moving, counts no more."""
@@ -69,7 +89,7 @@ class Publisher:
             learner = self._learner()
             if not targets or learner is None:
                 wait = self._rests.next_return(self._clock.monotonic())
-                await self._changes.until(lambda: not self.settled, min(wait or _IDLE_SECONDS, _IDLE_SECONDS))
+                await self._changes.until(self._has_work, min(wait or _IDLE_SECONDS, _IDLE_SECONDS))
                 continue
             self._busy = True
             try:

@@ -38,6 +38,7 @@ class GroupRow:
     """How often it was issued before and came to nothing; hand-backs do not count."""
     leased_at: float = 0.0
     stored_at: float | None = None
+    """When its generator said that it is stored; None where nobody said so."""
     lease_version: int = -1
     """Published policy version when the lease was issued."""
     oldest_version: int | None = None

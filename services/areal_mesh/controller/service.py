@@ -162,8 +162,12 @@ class ControllerService:
     async def _keep_time(self) -> None:
         """Finds members and leases that lapsed, and notes that the controller lives."""
         seconds = self._settings.controller.heartbeat_seconds / 2
+        awaited = False
         while not await self._changes.until(self._ending.is_set, seconds):
             self._run.live_on()
+            if awaited != self._parts.publisher.awaits_generator:
+                awaited = not awaited
+                self._changes.notify()
             lost = self._parts.roster.expire(self._clock.monotonic())
             for member in lost:
                 _LOG.warning("lost: no heartbeat within its lease", member=member.service_id)
@@ -210,7 +214,9 @@ class ControllerService:
             if not self._run.over or self._parts.roster.live(common_pb2.ROLE_LEARNER):
                 needed = now
             waited = now - needed
-            if self._run.over and not members and now - began > self._settings.controller.lease_seconds:
+            # Services of a run that was over before this life began may be on their way still.
+            came = self._parts.roster.met or now - began > self._settings.controller.lease_seconds
+            if self._run.over and not members and came:
                 return
             if waited > self._settings.controller.drain_seconds:
                 _LOG.warning("members did not leave in time", members=[member.service_id for member in members])

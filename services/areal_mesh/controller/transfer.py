@@ -29,8 +29,8 @@ class Ends:
     """The two sides of a publish: the learner, and generators by the key of their life."""
 
     learner_key: str
-    learner: learner_pb2_grpc.LearnerServiceAsyncStub
-    generators: Mapping[str, generator_pb2_grpc.GeneratorServiceAsyncStub]
+    learner: "learner_pb2_grpc.LearnerServiceAsyncStub"
+    generators: Mapping[str, "generator_pb2_grpc.GeneratorServiceAsyncStub"]
 
 
 @dataclass(frozen=True)

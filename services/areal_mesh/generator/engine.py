@@ -6,14 +6,14 @@ engine starts, not before.
 """
 
 import asyncio
-import functools
-import os
+import itertools
 import time
-from collections.abc import Awaitable, Sequence
-from typing import Any, Self, TypeVar
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 
+from areal_mesh.generator.engine_process import EngineDied, EngineProcess
 from areal_mesh.generator.engine_settings import (
     Completion,
     EngineSettings,
@@ -26,7 +26,6 @@ from areal_mesh.weights.digests import merge_digests
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.rendezvous import Rendezvous
-from areal_mesh.weights.vllm_plugin import BACKEND
 
 __all__ = [
     "Completion",
@@ -39,12 +38,6 @@ __all__ = [
     "VersionSpan",
     "WeightUpdateFailed",
 ]
-
-T = TypeVar("T")
-
-
-class EngineDied(RuntimeError):
-    """vLLM's engine process is gone. Only a new `Engine` helps."""
 
 
 class WeightUpdateFailed(RuntimeError):
@@ -61,11 +54,10 @@ class WeightUpdateFailed(RuntimeError):
 class Engine:
     """See the module. Built by `start`; every method raises EngineDied once the engine's process is gone."""
 
-    def __init__(self, llm: Any, settings: EngineSettings, version: int, recorder: "_Recorder") -> None:
+    def __init__(self, vllm: EngineProcess, settings: EngineSettings, version: int) -> None:
         self.settings = settings
-        self._llm = llm
+        self._vllm = vllm
         self._version = version
-        self._recorder = recorder
         self._end_token_ids = list(settings.end_token_ids())
         self._rendezvous: Rendezvous | None = None
         self._publishing = asyncio.Lock()
@@ -79,11 +71,9 @@ class Engine:
         Raises FileNotFoundError when the folder is no model's, and what vLLM raises when it cannot start.
         """
         settings.end_token_ids()
-        os.environ.update(settings.environment())
-        llm, recorder = await asyncio.to_thread(_build, settings)
-        engine = cls(llm, settings, initial_version, recorder)
+        engine = cls(await EngineProcess.start(settings), settings, initial_version)
         try:
-            await engine._call(llm.update_weight_version(str(initial_version)))
+            await engine._vllm.call(engine._vllm.client.update_weight_version(str(initial_version)))
             # Starts vLLM's output handler in this event loop, and shows that the engine can generate.
             await engine.generate([0], Sampling(max_tokens=1), "warm-up")
         except BaseException:
@@ -129,7 +119,7 @@ class Engine:
         prompt = TokensPrompt(prompt_token_ids=list(prompt_token_ids), cache_salt=str(self._version))
         final: Any = None
         try:
-            async for output in self._llm.generate(prompt, params, request_id):
+            async for output in self._vllm.client.generate(prompt, params, request_id):
                 final = output
         except EngineDeadError as error:
             raise EngineDied("vLLM's engine process ended during generation; its own log says why") from error
@@ -155,7 +145,7 @@ class Engine:
             "transport": self.settings.transport,
             "interface": self.settings.transport_interface,
         }
-        await self._call(self._llm.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info)))
+        await self._vllm.call(self._vllm.client.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info)))
         ranks = range(first_rank, first_rank + self.settings.world_size)
         await asyncio.to_thread(wait_for_arrival, rendezvous, ranks)
         self._rendezvous = rendezvous
@@ -171,7 +161,7 @@ class Engine:
     async def _transfer(self, manifest: WeightManifest) -> PublishReport:
         async with self._publishing:
             begin = time.monotonic()
-            await self._call(self._llm.pause_generation(mode="keep", clear_cache=False))
+            await self._vllm.call(self._vllm.client.pause_generation(mode="keep", clear_cache=False))
             paused = time.monotonic()
             try:
                 await self._receive(manifest)
@@ -194,9 +184,9 @@ class Engine:
         request = WeightTransferUpdateRequest(update_info={"version": manifest.version, "tensors": tensors})
         # Reaching the store, joining, the fingerprint and each bucket have the rendezvous' timeout for themselves.
         seconds = self._rendezvous.timeout_seconds * (3 + len(manifest.buckets())) + self.settings.call_timeout_seconds
-        await self._call(self._llm.start_weight_update())
-        await self._call(self._llm.update_weights(request), seconds)
-        await self._call(self._llm.finish_weight_update(weight_version=str(manifest.version)))
+        await self._vllm.call(self._vllm.client.start_weight_update())
+        await self._vllm.call(self._vllm.client.update_weights(request), seconds)
+        await self._vllm.call(self._vllm.client.finish_weight_update(weight_version=str(manifest.version)))
 
     async def checksums(self) -> list[dict[str, str]]:
         """Digests of the weights that each worker computes with, keyed `tp<rank>:<vLLM's name>`.
@@ -204,14 +194,15 @@ class Engine:
         vLLM's own digests; where a kernel holds a weight in a layout of its own, the digest of what was read back
         from that kernel instead (`docs/weights.md`). To be compared with the learner's `engine_digests`.
         """
-        own = await self._call(self._llm.compute_weight_checksums())
-        kernels = await self._call(self._llm.collective_rpc("kernel_weight_digests"))
-        return [merge_digests(plain, kernel) for plain, kernel in zip(own, kernels, strict=True)]
+        own = await self._vllm.call(self._vllm.client.compute_weight_checksums())
+        kernels = await self._vllm.call(self._vllm.client.collective_rpc("kernel_weight_digests"))
+        # Of several replicas only the first answers a named call; they are on GPUs, where the answer is empty.
+        return [merge_digests(plain, kernel) for plain, kernel in zip(own, itertools.cycle(kernels), strict=False)]
 
     async def pause(self) -> None:
         """Freeze requests until `resume`; publishes meanwhile leave them frozen. Idempotent."""
         self._held = True
-        await self._call(self._llm.pause_generation(mode="keep", clear_cache=False))
+        await self._vllm.call(self._vllm.client.pause_generation(mode="keep", clear_cache=False))
 
     async def resume(self) -> None:
         """Continue frozen requests, unless the weights are torn. Idempotent."""
@@ -220,29 +211,29 @@ class Engine:
 
     def stats(self) -> EngineStats:
         """Load of the engine, as of its last step."""
-        return self._recorder.stats(self._version, self._held or self._torn)
+        return self._vllm.stats(self._version, self._held or self._torn)
 
     async def watch(self) -> None:
         """Wait until the engine's process dies, then raise EngineDied. For the service's task group."""
-        await asyncio.wait([self._llm.output_handler])
-        raise EngineDied("vLLM's engine process ended; its own log says why")
+        await self._vllm.watch()
 
     def shutdown(self) -> None:
-        """End the engine's processes. Idempotent."""
-        self._llm.shutdown()
+        """End the engine's processes; blocks for seconds. Idempotent."""
+        self._vllm.shutdown()
 
     async def _after_failure(self) -> None:
-        states = await self._call(self._llm.collective_rpc("transfer_state"))
-        self._torn = any(state["torn"] for state in states)
+        states = await self._vllm.call(self._vllm.client.collective_rpc("transfer_state"))
+        # Of several replicas only the first answers: the others may be torn.
+        self._torn = any(state["torn"] for state in states) or self.settings.data_parallel_size > 1
         self._rendezvous = None
         await self._resume_unless_held()
 
     async def _resume_unless_held(self) -> None:
         if not self._held and not self._torn:
-            await self._call(self._llm.resume_generation())
+            await self._vllm.call(self._vllm.client.resume_generation())
 
     async def _report(self, pause: float, transfer: float, resume: float) -> PublishReport:
-        states = await self._call(self._llm.collective_rpc("transfer_state"))
+        states = await self._vllm.call(self._vllm.client.collective_rpc("transfer_state"))
         return PublishReport(
             pause_seconds=pause,
             transfer_seconds=transfer,
@@ -250,77 +241,6 @@ class Engine:
             num_bytes=max(state["num_bytes"] for state in states),
             receive_seconds=max(state["receive_seconds"] for state in states),
             load_seconds=max(state["load_seconds"] for state in states),
-        )
-
-    async def _call(self, call: Awaitable[T], deadline: float | None = None) -> T:
-        """Await a call into the engine's process, which never answers once it is dead."""
-        seconds = deadline or self.settings.call_timeout_seconds
-        handler: asyncio.Task[None] | None = self._llm.output_handler
-        try:
-            async with asyncio.timeout(seconds) as scope:
-                expire = functools.partial(_expire, scope)
-                if handler is not None:
-                    handler.add_done_callback(expire)
-                try:
-                    return await call
-                finally:
-                    if handler is not None:
-                        handler.remove_done_callback(expire)
-        except TimeoutError as error:
-            if self._llm.errored:
-                raise EngineDied("vLLM's engine process ended during a call; its own log says why") from error
-            raise TimeoutError(f"vLLM's engine did not answer a call in {seconds:g} s") from error
-
-
-def _expire(scope: asyncio.Timeout, handler: "asyncio.Task[None]") -> None:
-    """Ends the wait for an answer when vLLM's output handler, which would bring it, has ended."""
-    scope.reschedule(0)
-
-
-def _build(settings: EngineSettings) -> tuple[Any, "_Recorder"]:
-    """Import vLLM and start its processes. Blocks for tens of seconds."""
-    from vllm.config import WeightTransferConfig
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    arguments = AsyncEngineArgs(
-        **settings.engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
-    )
-    recorder = _Recorder()
-    return AsyncLLM.from_engine_args(arguments, stat_loggers=[recorder.replica]), recorder
-
-
-class _Recorder:
-    """Keeps the latest figures of each data-parallel replica; vLLM makes one logger a replica."""
-
-    def __init__(self) -> None:
-        self._load: dict[int, tuple[int, int, float]] = {}
-        self._tokens = 0
-
-    def replica(self, vllm_config: Any, engine_index: int = 0) -> "_Recorder":
-        return self
-
-    def record(
-        self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
-    ) -> None:
-        if scheduler_stats is not None:
-            running, waiting = scheduler_stats.num_running_reqs, scheduler_stats.num_waiting_reqs
-            self._load[engine_idx] = (running, waiting, scheduler_stats.kv_cache_usage)
-        if iteration_stats is not None:
-            self._tokens += iteration_stats.num_generation_tokens
-
-    def log_engine_initialized(self) -> None:
-        """Part of vLLM's interface; there is nothing to say."""
-
-    def stats(self, version: int, paused: bool) -> EngineStats:
-        load = list(self._load.values())
-        return EngineStats(
-            running_requests=sum(running for running, _, _ in load),
-            waiting_requests=sum(waiting for _, waiting, _ in load),
-            kv_cache_use=max((use for _, _, use in load), default=0.0),
-            tokens_generated=self._tokens,
-            policy_version=version,
-            paused=paused,
         )
 
 

@@ -46,6 +46,10 @@ class EngineSettings:
     def __post_init__(self) -> None:
         if self.transport == "nccl" and self.device == "cpu":
             raise ValueError("engine.transport is nccl, which needs engine.device cuda; use gloo on a CPU")
+        if self.device == "cpu" and self.data_parallel_size > 1:
+            raise ValueError(
+                f"engine.data_parallel_size is {self.data_parallel_size}; on CPUs start more generators instead"
+            )
         if self.device == "cpu" and self.kv_cache_gib <= 0:
             raise ValueError(f"engine.kv_cache_gib is {self.kv_cache_gib}; on a CPU it must be above 0")
 

@@ -5,6 +5,7 @@ by nothing at all where the lease was lost, for the group is then another's.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -96,15 +97,17 @@ class RolloutLoop:
 
     async def _lease_for_ever(self, tasks: asyncio.TaskGroup) -> None:
         while True:
+            self._changed.clear()
             room = self._room()
             if room == 0:
-                await self._next_change()
+                await wait_until(self._changed, _LOOK_SECONDS)
                 continue
+            asked = time.monotonic()
             response = await self.leases.take(room)
             started = [self._start(tasks, lease) for lease in response.leases]
-            if not any(started):
+            if not any(started) and time.monotonic() - asked < _LOOK_SECONDS:
                 # A controller that issues nothing, now or ever, need not wait before it says so.
-                await self._next_change()
+                await wait_until(self._changed, _LOOK_SECONDS)
 
     def _room(self) -> int:
         load = self.load()
@@ -112,10 +115,6 @@ class RolloutLoop:
             return 0
         self.pacing = self.pacing.observe(len(self._running), load.kv_cache_use)
         return self.pacing.room(len(self._running))
-
-    async def _next_change(self) -> None:
-        self._changed.clear()
-        await wait_until(self._changed, _LOOK_SECONDS)
 
     def _start(self, tasks: asyncio.TaskGroup, lease: controller_pb2.Lease) -> bool:
         """Begins work on a group; False where it is worked on already."""

@@ -10,13 +10,14 @@ from areal_mesh.generator.engine_settings import EngineSettings
 from areal_mesh.generator.group_work import GroupWork, Sampler
 from areal_mesh.generator.leases import Leases
 from areal_mesh.generator.pacing import Pacing
-from areal_mesh.generator.progress import GeneratingClock, TokenRate
+from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.prompts import PromptRenderer, Tokenizer, load_tokenizer
 from areal_mesh.generator.publishing import NO_VERSION, Publishing, WeightReceiver
 from areal_mesh.generator.rollout import Load, RolloutLoop
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.members import Members
 from areal_mesh.runtime.membership import HeartbeatReport
+from areal_mesh.runtime.rates import CounterRate
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
@@ -75,7 +76,7 @@ class GeneratorService:
         self._members = Members(context.controller, context.identity)
         self._tokenizer_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
         self._clock = GeneratingClock()
-        self._rate = TokenRate()
+        self._rate = CounterRate()
         self._loop: RolloutLoop | None = None
         self._publishing = Publishing(self._clock, self._weights_came)
 

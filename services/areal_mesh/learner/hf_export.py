@@ -16,7 +16,8 @@ _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", "
 def save_hf(causal_lm: nn.Module, weights: Mapping[str, Tensor], model_folder: Path, folder: str) -> None:
     """Write `weights` with the model's config, and the tokenizer and templates of `model_folder`, to `folder`.
 
-    Written aside and renamed: the folder is whole or, after a crash, the previous one. An existing folder is replaced.
+    Written aside and renamed, so that what stands under the name is whole; see `durable.replace_folder` for an
+    existing folder.
     """
     target = Path(folder)
     aside = target.with_name(f".{target.name}.partial")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc.aio
 from google.protobuf import duration_pb2
@@ -29,7 +29,8 @@ from areal_mesh.v1 import (
 _POLL = duration_pb2.Duration(seconds=2)
 _CALL = Patience(attempt_seconds=30.0)
 T = TypeVar("T")
-Controller = controller_pb2_grpc.ControllerServiceAsyncStub
+if TYPE_CHECKING:  # the stubs know the asynchronous class, the generated module does not
+    Controller = controller_pb2_grpc.ControllerServiceAsyncStub
 
 
 class TrainingLoop:
@@ -151,7 +152,7 @@ class TrainingLoop:
         patience = Patience(attempt_seconds=publishing + _CALL.attempt_seconds)
         return await self._controller(lambda stub, seconds: stub.CommitStep(request, timeout=seconds), patience)
 
-    async def _controller(self, send: Callable[[Controller, float], Awaitable[T]], patience: Patience = _CALL) -> T:
+    async def _controller(self, send: "Callable[[Controller, float], Awaitable[T]]", patience: Patience = _CALL) -> T:
         def call(channel: grpc.aio.Channel, seconds: float) -> Awaitable[T]:
             stub: Controller = controller_pb2_grpc.ControllerServiceStub(channel)
             return send(stub, seconds)

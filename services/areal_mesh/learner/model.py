@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from areal_mesh.learner import attention
 from areal_mesh.learner.logprobs import token_log_probs
@@ -59,6 +60,8 @@ def load_policy(folder: Path, dtype: torch.dtype, temperature: float, activation
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"no config.json in {folder}: model_folder must be a Hugging Face model folder")
     attention.register()
+    # Bars belong on a terminal, not in a service's log.
+    disable_progress_bar()
     causal_lm = AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, attn_implementation=attention.IMPLEMENTATION, local_files_only=True
     )

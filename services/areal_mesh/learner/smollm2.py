@@ -7,6 +7,7 @@ Llama config, so that transformers and vLLM load it like any other model.
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,7 +88,12 @@ def _forget_quantization(model: Any) -> None:
 
 def main(model_folder: Annotated[Path, typer.Option(help="Hugging Face folder to write.")]) -> None:
     """Write SmolLM2-135M-Instruct as a Hugging Face folder; what is there already is left as it is."""
-    print(f"SmolLM2-135M-Instruct: {model_folder} ({'written' if convert(model_folder) else 'already there'})")
+    try:
+        written = convert(model_folder)
+    except (FileNotFoundError, FileExistsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    print(f"SmolLM2-135M-Instruct: {model_folder} ({'written' if written else 'already there'})")
 
 
 if __name__ == "__main__":

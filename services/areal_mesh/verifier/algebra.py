@@ -1,6 +1,6 @@
 """The last and dearest rule: SymPy, on expressions built node by node from the bounded tree.
 
-Both scalars are evaluated to thirty digits, with SymPy's control of cancellation, at points where each symbol has a
+Both scalars are evaluated to fifty digits, with SymPy's control of cancellation, at points where each symbol has a
 rational value. Agreement to that many digits at every point is taken for equality. No string is ever given to SymPy.
 """
 
@@ -28,11 +28,12 @@ from areal_mesh.verifier.nodes import (
 from areal_mesh.verifier.scalars import Outcome
 from areal_mesh.verifier.shapes import count_nodes
 
-_DIGITS: Final = 30
-_WORKING_DIGITS: Final = 120
+_DIGITS: Final = 50
+_WORKING_DIGITS: Final = 200
 """Digits that SymPy may work with before a difference counts as zero."""
 _EQUAL: Final = sympy.Float(10) ** -(_DIGITS - 6)
 _SPECIAL_EXPONENT: Final = 4_096
+_LARGEST_ROUNDED: Final = 10**15
 _CONSTANTS: Final = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}
 
 
@@ -61,7 +62,7 @@ def decide(gold: Node, answer: Node) -> Outcome:
 
 
 def _value(node: Node, index: int) -> Any:
-    """The value to thirty digits."""
+    """The value to fifty digits."""
     value = _build(node, index).evalf(_DIGITS, maxn=_WORKING_DIGITS)
     if not value.is_number or value.has(sympy.nan, sympy.zoo, sympy.oo):
         raise _Unsupported("no finite value")
@@ -128,6 +129,8 @@ def _call(name: str, arguments: list[Any]) -> Any:
         return sympy.log(first) / sympy.log(arguments[1])
     if name in ("factorial", "binomial") and any(abs(value.evalf(15)) > limits.FACTORIAL for value in arguments):
         raise _Unsupported(f"{name} larger than the bound")
+    if name in ("floor", "ceiling") and not abs(first.evalf(15)) < _LARGEST_ROUNDED:
+        raise _Unsupported(f"{name} of more than the bound")
     if name in ("gcd", "lcm") and not all(value.is_Integer for value in arguments):
         raise _Unsupported(f"{name} of no integers")
     function = _FUNCTIONS.get(name)
@@ -154,5 +157,6 @@ _FUNCTIONS: Final[dict[str, Any]] = {
     "floor": sympy.floor, "ceiling": sympy.ceiling, "max": sympy.Max, "min": sympy.Min,
     "gcd": lambda *values: sympy.Integer(math.gcd(*map(int, values))),
     "lcm": lambda *values: sympy.Integer(math.lcm(*map(int, values))),
-    "f": _generic(83, 31), "g": _generic(57, 77), "F": _generic(71, 13), "G": _generic(93, 49), "prime": _generic(37, 91),
+    "f": _generic(83, 31), "g": _generic(57, 77), "F": _generic(71, 13), "G": _generic(93, 49),
+    "prime": _generic(37, 91),
 }  # fmt: skip

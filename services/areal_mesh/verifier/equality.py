@@ -31,11 +31,13 @@ from areal_mesh.verifier.nodes import (
 )
 from areal_mesh.verifier.relations import compare_relations, value_of
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
-from areal_mesh.verifier.shapes import expand_signs, vector_items
+from areal_mesh.verifier.shapes import expand_signs, interval_of, vector_items
+from areal_mesh.verifier.vocabulary import UNIT_SYNONYMS
 
 Decide: TypeAlias = Callable[[Node, Node], Outcome]
 
 _DIFFERENT_SHAPES = Outcome(False, "shape")
+_KNOWN_UNITS = frozenset(UNIT_SYNONYMS.values())
 _LOOSE_UNITS = frozenset({"", "unit"})
 
 
@@ -53,9 +55,11 @@ class Equality:
         if isinstance(gold, Measured) or isinstance(answer, Measured):
             return self._measured(gold, answer)
         if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
-            collected = self._collections(gold, answer)
-            if collected is not None:
-                return collected
+            gold, answer = _united(gold), _united(answer)
+            if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
+                collected = self._collections(gold, answer)
+                if collected is not None:
+                    return collected
         if isinstance(gold, Relation) or isinstance(answer, Relation):
             return compare_relations(gold, answer, self.compare, self.scalars)
         if isinstance(gold, SCALARS) and isinstance(answer, SCALARS):
@@ -118,7 +122,8 @@ class Equality:
 
     def _unordered(self, gold: Node, answer: Node) -> Outcome:
         golds, answers = _items(gold), _items(answer)
-        as_set = isinstance(gold, FiniteSet) or isinstance(answer, FiniteSet)
+        points = all(isinstance(item, Bracketed) for item in (*golds, *answers))
+        as_set = points or isinstance(gold, FiniteSet) or isinstance(answer, FiniteSet)
         rule = "set" if as_set else "list"
         if _must_keep_order(golds, answers):
             return self.sequences(golds, answers, rule)
@@ -224,6 +229,20 @@ class Equality:
         return Outcome(self.scalars(Quotient(*ratio.items), other).equal, "ratio")
 
 
+def _united(node: Node) -> Node:
+    """`x < -1 or x > 4` as the union of two half-lines; any other node as it is."""
+    if not isinstance(node, Listing) or not all(isinstance(item, Relation) for item in node.items):
+        return node
+    parts = [interval_of(item) for item in node.items if isinstance(item, Relation)]
+    found = [part for part in parts if part is not None]
+    if len(found) < len(node.items) or len({str(name) for name, _ in found}) > 1:
+        return node
+    united = found[0][1]
+    for _, part in found[1:]:
+        united = SetOperation("union", united, part)
+    return united
+
+
 def _items(node: Node) -> tuple[Node, ...]:
     return node.items if isinstance(node, Listing | FiniteSet | Bracketed) else (node,)
 
@@ -243,10 +262,7 @@ def _units_agree(gold: str, answer: str) -> bool:
     if {gold.split()[-1], answer.split()[-1]} & _LOOSE_UNITS:
         return True
     # Only a clash of two units that are both known tells that one of them is wrong.
-    from areal_mesh.verifier.vocabulary import UNIT_SYNONYMS
-
-    known = frozenset(UNIT_SYNONYMS.values())
-    return not (all(part in known for part in gold.split()) and all(part in known for part in answer.split()))
+    return not all(part in _KNOWN_UNITS for part in (*gold.split(), *answer.split()))
 
 
 def _mark(node: Node) -> str:

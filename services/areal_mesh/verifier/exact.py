@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.nodes import Call, Constant, Node, Number, Power, Product, Quotient, Sum, Symbol
+from areal_mesh.verifier.rationals import Inexact, bounded, integer_power, prime_factors, rational_value
 
 Base: TypeAlias = int | str
 Monomial: TypeAlias = tuple[tuple[Base, Fraction], ...]
@@ -21,21 +22,7 @@ Polynomial: TypeAlias = dict[Monomial, Fraction]
 Form: TypeAlias = tuple[Polynomial, Polynomial]
 
 _ONE: Final[Polynomial] = {(): Fraction(1)}
-_TRIAL_PRIMES: Final = tuple(
-    number for number in range(2, 1000) if all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
-)
 
-
-class Inexact(ArithmeticError):
-    """The scalar has no normal form within the bounds."""
-
-
-def rational(node: Node) -> Fraction | None:
-    """The value of a scalar that is rational by arithmetic alone; None where it is not, or exceeds a bound."""
-    try:
-        return _rational(node)
-    except (Inexact, ZeroDivisionError):
-        return None
 
 
 def equal(left: Node, right: Node) -> bool:
@@ -79,79 +66,8 @@ def form(node: Node) -> Form:
         raise Inexact("division by zero") from error
 
 
-def _bounded(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() + value.denominator.bit_length() > limits.INTEGER_BITS:
-        raise Inexact("integer larger than the bound")
-    return value
-
-
-def _integer_power(value: Fraction, exponent: int) -> Fraction:
-    bits = max(value.numerator.bit_length(), value.denominator.bit_length())
-    if bits > 1 and bits * abs(exponent) > limits.INTEGER_BITS:
-        raise Inexact("power larger than the bound")
-    return value**exponent
-
-
-def _rational(node: Node) -> Fraction | None:
-    if isinstance(node, Number):
-        return node.value
-    if isinstance(node, Sum):
-        total = Fraction(0)
-        for term in node.terms:
-            value = _rational(term)
-            if value is None:
-                return None
-            total = _bounded(total + value)
-        return total
-    if isinstance(node, Product):
-        product = Fraction(1)
-        for factor in node.factors:
-            value = _rational(factor)
-            if value is None:
-                return None
-            product = _bounded(product * value)
-        return product
-    if isinstance(node, Quotient):
-        top, bottom = _rational(node.numerator), _rational(node.denominator)
-        return None if top is None or bottom is None else _bounded(top / bottom)
-    if isinstance(node, Power):
-        base, exponent = _rational(node.base), _rational(node.exponent)
-        if base is None or exponent is None or exponent.denominator != 1:
-            return None
-        return _integer_power(base, exponent.numerator)
-    if isinstance(node, Call):
-        return _rational_call(node)
-    return None
-
-
-def _rational_call(node: Call) -> Fraction | None:
-    values = [_rational(argument) for argument in node.arguments]
-    if any(value is None for value in values):
-        return None
-    arguments = [value for value in values if value is not None]
-    name, first = node.function, arguments[0]
-    if name == "percent":
-        return first / 100
-    if name == "abs":
-        return abs(first)
-    if name in ("floor", "ceiling"):
-        return Fraction(math.floor(first) if name == "floor" else math.ceil(first))
-    if name in ("max", "min"):
-        return max(arguments) if name == "max" else min(arguments)
-    if any(value.denominator != 1 for value in arguments):
-        return None
-    integers = [value.numerator for value in arguments]
-    if name == "factorial" and 0 <= integers[0] <= limits.FACTORIAL:
-        return _bounded(Fraction(math.factorial(integers[0])))
-    if name == "binomial" and len(integers) == 2 and 0 <= min(integers) and max(integers) <= limits.FACTORIAL:
-        return _bounded(Fraction(math.comb(*integers)))
-    if name in ("gcd", "lcm"):
-        return _bounded(Fraction(math.gcd(*integers) if name == "gcd" else math.lcm(*integers)))
-    return None
-
-
 def _form(node: Node) -> Form:
-    value = _rational(node)
+    value = rational_value(node)
     if value is not None:
         return {(): value} if value else {}, _ONE
     if isinstance(node, Symbol):
@@ -206,7 +122,7 @@ def _add(left: Form, right: Form) -> Form:
 def _sum(left: Polynomial, right: Polynomial) -> Polynomial:
     total = dict(left)
     for monomial, coefficient in right.items():
-        value = _bounded(total.get(monomial, Fraction(0)) + coefficient)
+        value = bounded(total.get(monomial, Fraction(0)) + coefficient)
         if value:
             total[monomial] = value
         else:
@@ -227,7 +143,7 @@ def _multiply(left: Polynomial, right: Polynomial) -> Polynomial:
     for monomial, coefficient in left.items():
         for other, factor in right.items():
             merged, carried = _merge(monomial, other)
-            value = total.get(merged, Fraction(0)) + _bounded(coefficient * factor * carried)
+            value = total.get(merged, Fraction(0)) + bounded(coefficient * factor * carried)
             if value:
                 total[merged] = value
             else:
@@ -255,7 +171,7 @@ def _normalised(exponents: dict[Base, Fraction]) -> tuple[Monomial, Fraction]:
     for base, exponent in exponents.items():
         if isinstance(base, int):
             whole = math.floor(exponent)
-            carried = _bounded(carried * _integer_power(Fraction(base), whole))
+            carried = bounded(carried * integer_power(Fraction(base), whole))
             exponent -= whole
         elif base == "\0i":
             if exponent.denominator != 1:
@@ -274,11 +190,11 @@ def _monomial_power(monomial: Monomial, coefficient: Fraction, exponent: Fractio
     beforehand where the exponent is negative."""
     exponents = {base: power * exponent for base, power in monomial}
     merged, carried = _normalised(exponents)
-    return {merged: _bounded(carried * coefficient)}
+    return {merged: bounded(carried * coefficient)}
 
 
 def _power(node: Power) -> Form:
-    exponent = _rational(node.exponent)
+    exponent = rational_value(node.exponent)
     if exponent is None:
         return _symbolic_power(node)
     top, bottom = _form(node.base)
@@ -312,22 +228,6 @@ def _factored(value: Fraction, exponent: Fraction) -> dict[Base, Fraction]:
     return result
 
 
-def prime_factors(number: int) -> dict[int, int]:
-    """Factors with their multiplicities: those below 1,000 are primes, what is left is not taken further apart."""
-    factors: dict[int, int] = {}
-    for prime in _TRIAL_PRIMES:
-        if prime * prime > number:
-            break
-        while number % prime == 0:
-            number //= prime
-            factors[prime] = factors.get(prime, 0) + 1
-    if number > 1:
-        root = math.isqrt(number)
-        base, count = (root, 2) if root * root == number else (number, 1)
-        factors[base] = factors.get(base, 0) + count
-    return factors
-
-
 def _repeated(top: Polynomial, bottom: Polynomial, exponent: int) -> Form:
     if exponent < 0:
         top, bottom = bottom, top
@@ -342,7 +242,7 @@ def _polynomial_power(polynomial: Polynomial, exponent: int) -> Polynomial:
         return polynomial if exponent else _ONE
     if len(polynomial) == 1:
         ((monomial, coefficient),) = polynomial.items()
-        return _monomial_power(monomial, _integer_power(coefficient, exponent), Fraction(exponent))
+        return _monomial_power(monomial, integer_power(coefficient, exponent), Fraction(exponent))
     if exponent > limits.EXPAND_POWER:
         raise Inexact("power of a sum larger than the bound")
     result = _ONE
@@ -380,10 +280,10 @@ def _call(node: Call) -> Form:
     if name == "degree":
         return _form(Quotient(Product((node.arguments[0], Constant("pi"))), Number(Fraction(180))))
     if name == "root":
-        degree = _rational(node.arguments[1])
+        degree = rational_value(node.arguments[1])
         if degree is None or degree.denominator != 1 or degree <= 0:
             raise Inexact("root of no whole degree")
-        radicand = _rational(node.arguments[0])
+        radicand = rational_value(node.arguments[0])
         if radicand is not None and radicand < 0 and degree.numerator % 2:
             positive = _power(Power(Number(-radicand), Number(1 / degree)))
             return {key: -value for key, value in positive[0].items()}, positive[1]
@@ -397,7 +297,7 @@ def _call(node: Call) -> Form:
 
 def _logarithm(node: Call) -> Form:
     """log of a positive rational as a sum over its factors."""
-    value = _rational(node.arguments[0])
+    value = rational_value(node.arguments[0])
     if value is not None and value > 0:
         polynomial: Polynomial = {}
         for base, count in _factored(value, Fraction(1)).items():

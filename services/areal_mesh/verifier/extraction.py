@@ -19,7 +19,8 @@ _TAG_CLOSE = "</answer>"
 _NUMBER = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})")
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|\n")
 _BETWEEN_BOXES = re.compile(
-    r"(?:[\s$,;.]|\\[\])(,;]|\\q?quad(?![a-zA-Z])|\\text\s?\{|\}|\band\b|\bor\b|\*)*", re.IGNORECASE
+    r"(?:[\s$,;.*}]|\\[\])(,;]|\\q?quad(?![a-zA-Z])|\\text\s?\{|\band\b|\bor\b|[a-z](?:_\{?\d\}?)?\s*=)*",
+    re.IGNORECASE,
 )
 _JOINS = re.compile(r"[,;]|\band\b|\bor\b", re.IGNORECASE)
 
@@ -61,11 +62,12 @@ def _boxes_from_the_end(response: str) -> Iterator[tuple[str, int, int]]:
     A box is searched for its end only up to the start of the box after it: where that one had no end, this one
     cannot enclose it and be balanced. So no character is read twice.
     """
-    stop = len(response)
+    stop = bound = len(response)
     unbalanced = 0
-    bound = len(response)
-    while unbalanced < limits.UNBALANCED_BOXES:
-        start = _last_box_start(response, bound)
+    # Looked for once: a search for what is not there reads everything before the bound.
+    commands = [command for command in (r"\boxed", r"\fbox") if command in response]
+    while commands and unbalanced < limits.UNBALANCED_BOXES:
+        start = max(response.rfind(command, 0, bound) for command in commands)
         if start < 0:
             return
         bound = start
@@ -78,10 +80,6 @@ def _boxes_from_the_end(response: str) -> Iterator[tuple[str, int, int]]:
         else:
             yield found[0], start, found[1]
         stop = start
-
-
-def _last_box_start(response: str, bound: int) -> int:
-    return max(response.rfind(r"\boxed", 0, bound), response.rfind(r"\fbox", 0, bound))
 
 
 def _box_content(response: str, start: int, stop: int) -> tuple[str, int] | None:
@@ -108,12 +106,10 @@ def _box_content(response: str, start: int, stop: int) -> tuple[str, int] | None
 
 def _after_statement(response: str) -> str | None:
     tail = response[-4 * limits.ANSWER_CHARS :]
-    last = None
-    for last in _STATED.finditer(tail):
-        pass
-    if last is None:
+    found = list(_STATED.finditer(tail))
+    if not found:
         return None
-    stated = tail[last.end() :].lstrip(" \t\n:*")
+    stated = tail[found[-1].end() :].lstrip(" \t\n:*")
     end = _SENTENCE_END.search(stated)
     if end is not None:
         stated = stated[: end.start()]
@@ -132,7 +128,5 @@ def _inside_tag(response: str) -> str | None:
 
 
 def _last_number(response: str) -> str | None:
-    last = None
-    for last in _NUMBER.finditer(response[-4 * limits.ANSWER_CHARS :].replace(",", "")):
-        pass
-    return last.group() if last is not None else None
+    numbers = _NUMBER.findall(response[-4 * limits.ANSWER_CHARS :].replace(",", ""))
+    return numbers[-1] if numbers else None

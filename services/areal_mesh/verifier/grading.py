@@ -19,7 +19,9 @@ from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_an
 _PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z")
 _CHOICE: Final = re.compile(r"\(?\s*([A-Za-z])\s*(?:\)|[.:](?=\s|$))\s*(.*)\Z", re.DOTALL)
 _OTHER_CHOICE: Final = re.compile(r"\([A-Za-z]\)|(?:^|\s)[A-Z][.:)](?=\s|$)|\bor\b|\band\b")
-_TEXT_WRAPPER: Final = re.compile(r"\\(?:textbf|textrm|textnormal|text|mathrm|mathbf|mbox|rm|bf)(?![a-zA-Z])\s*|[{}$]|\\[ ,;:!]|~|\\q?quad")
+_TEXT_WRAPPER: Final = re.compile(
+    r"\\(?:textbf|textrm|textnormal|text|mathrm|mathbf|mbox|rm|bf)(?![a-zA-Z])\s*|[{}$]|\\[ ,;:!]|~|\\q?quad"
+)
 _COMMA_GROUP: Final = re.compile(r"\d,\d{3}(?!\d)")
 
 
@@ -72,9 +74,7 @@ def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
     return grade_extracted(extracted, joined_boxes(request.response), request.golds, decide)
 
 
-def grade_extracted(
-    extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None
-) -> Verdict | None:
+def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None) -> Verdict | None:
     """Grade an answer that is already extracted; `joined` is its reading as one of several adjacent boxes."""
     answer = _Answer(extracted)
     equality = Equality(decide)

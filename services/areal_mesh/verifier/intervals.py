@@ -24,8 +24,8 @@ class Interval:
 def is_interval_set(node: Node) -> bool:
     """Whether a node can only be read as a set of reals."""
     match node:
-        case SetOperation(_, left, right):
-            return is_interval_set(left) or is_interval_set(right) or isinstance(left, FiniteSet)
+        case SetOperation():
+            return True
         case Bracketed(left, items, right):
             if len(items) != 2 or "<" in (left, right):
                 return False
@@ -85,9 +85,7 @@ def _merged(intervals: list[Interval]) -> list[Interval]:
         if result and _touches(result[-1], interval):
             last = result[-1]
             longer = interval if (interval.end, interval.high_closed) > (last.end, last.high_closed) else last
-            result[-1] = Interval(
-                last.low, longer.high, last.low_closed, longer.high_closed, last.start, longer.end
-            )
+            result[-1] = Interval(last.low, longer.high, last.low_closed, longer.high_closed, last.start, longer.end)
         else:
             result.append(interval)
     return result
@@ -124,7 +122,5 @@ def _intersection(first: list[Interval], second: list[Interval]) -> list[Interva
             high = min((left, right), key=lambda item: (item.end, item.high_closed))
             closed = low.low_closed and high.high_closed
             if low.start < high.end or (low.start == high.end and closed):
-                result.append(
-                    Interval(low.low, high.high, low.low_closed, high.high_closed, low.start, high.end)
-                )
+                result.append(Interval(low.low, high.high, low.low_closed, high.high_closed, low.start, high.end))
     return sorted(result, key=lambda item: item.start)

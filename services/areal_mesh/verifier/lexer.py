@@ -18,6 +18,7 @@ from areal_mesh.verifier.vocabulary import (
     LAYOUT,
     LOOKALIKES,
     NAMED_IN_PLAIN_TEXT,
+    NUMBER_WORDS,
     SYNONYMS,
     TEXT_COMMANDS,
     UNIT_SYNONYMS,
@@ -183,6 +184,10 @@ class _Lexer:
             raise Unparsed("stray backslash")
         command = match.group()
         self.position = match.end()
+        if command.startswith(r"\quad") and len(command) > 5:
+            # `\quadx` is no command: a blank was lost after `\quad`.
+            self.position = match.start() + 5
+            command = r"\quad"
         command = SYNONYMS.get(command, command)
         if command == r"\$":
             self._add("command", r"\$")
@@ -284,7 +289,7 @@ def is_word(run: str) -> bool:
     """Whether a run of letters outside LaTeX text is a word instead of a product of variables."""
     if len(run) < 3 or not (run.islower() or run[1:].islower()):
         return False
-    if singular(run.lower()) in UNIT_SYNONYMS:
+    if singular(run.lower()) in UNIT_SYNONYMS or run.lower() in NUMBER_WORDS:
         return True
     return len(run) > 3 and _VOWEL.search(run.lower()) is not None
 

@@ -136,17 +136,7 @@ class Words:
 
 Scalar: TypeAlias = Number | Symbol | Constant | Sum | Product | Quotient | Power | Call | PlusMinus
 Node: TypeAlias = (
-    Scalar
-    | Measured
-    | Bracketed
-    | Listing
-    | FiniteSet
-    | SetOperation
-    | Matrix
-    | Relation
-    | Ratio
-    | BasedNumber
-    | Words
+    Scalar | Measured | Bracketed | Listing | FiniteSet | SetOperation | Matrix | Relation | Ratio | BasedNumber | Words
 )
 
 SCALARS = (Number, Symbol, Constant, Sum, Product, Quotient, Power, Call, PlusMinus)

@@ -205,7 +205,7 @@ def _integer_function(name: str, arguments: list[Value]) -> Value:
     if name in ("max", "min"):
         return Value(complex(max(reals) if name == "max" else min(reals)), error)
     if name in ("floor", "ceiling"):
-        if len(reals) != 1 or abs(reals[0] - round(reals[0])) <= 8 * error + 1e-12 and not reals[0].is_integer():
+        if len(reals) != 1 or (abs(reals[0] - round(reals[0])) <= 8 * error + 1e-12 and not reals[0].is_integer()):
             raise Unmeasurable("too near an integer")
         return Value(complex(math.floor(reals[0]) if name == "floor" else math.ceil(reals[0])), 0.0)
     if name in ("gcd", "lcm"):

@@ -70,22 +70,28 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
 
 
 def _as_words(tokens: list[Token]) -> Node | None:
-    """Words, where the answer is nothing else: a name, a day, a date, a choice such as `neither`."""
-    if not any(token.kind == "word" for token in tokens):
-        return None
-    if any(token.kind not in ("word", "number") and token.text not in ("-", ":", "(", ")") for token in tokens):
-        return None
+    """Words, where the answer is nothing else: a name, a day, a date, a sentence."""
     kinds = [token.kind for token in tokens]
-    first_word = kinds.index("word")
-    if "number" in kinds[:first_word]:
+    if "word" not in kinds or kinds[0] == "number":
         return None
-    text = " ".join(token.text.lower() for token in tokens if token.kind in ("word", "number"))
-    value = NUMBER_WORDS.get(text)
-    if value is not None:
-        return Number(Fraction(value))
-    if "number" in kinds and all(token.text.lower() in OPENING_WORDS for token in tokens if token.kind == "word"):
+    if any(
+        token.kind not in ("word", "number", "letter") and token.text not in ("-", ":", "(", ")") for token in tokens
+    ):
         return None
-    return Words(text)
+    if all(kind != "number" for kind in kinds) or "letter" not in kinds:
+        pieces: list[str] = []
+        for token in tokens:
+            if token.kind == "letter" and not token.spaced and pieces:
+                pieces[-1] += token.text.lower()
+            elif token.kind in ("word", "number", "letter"):
+                pieces.append(token.text.lower())
+        text = " ".join(pieces)
+        if text in NUMBER_WORDS:
+            return Number(Fraction(NUMBER_WORDS[text]))
+        if "number" in kinds and all(piece in OPENING_WORDS or piece[0].isdigit() for piece in pieces):
+            return None
+        return Words(text)
+    return None
 
 
 class AnswerParser(ExpressionParser):
@@ -249,5 +255,3 @@ def canonical_unit(parts: list[str]) -> str:
         if power in parts:
             text = f"{word} " + " ".join(part for part in parts if part != power)
     return text.strip()
-
-

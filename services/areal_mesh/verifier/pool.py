@@ -222,13 +222,20 @@ class WorkerPool:
     async def _turn(self) -> AsyncIterator[None]:
         """A turn among the answers that are quick; given up early by one that is slow, so that others go on."""
         await self._turns.acquire()
-        late = asyncio.get_running_loop().call_later(_QUICK_SECONDS, self._turns.release)
+        held = True
+
+        def give_up() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._turns.release()
+
+        late = asyncio.get_running_loop().call_later(_QUICK_SECONDS, give_up)
         try:
             yield
         finally:
-            if not late.cancelled() and late.when() > asyncio.get_running_loop().time():
-                late.cancel()
-                self._turns.release()
+            late.cancel()
+            give_up()
 
     def _request(self, key: Key) -> dict[str, object]:
         self._next_id += 1

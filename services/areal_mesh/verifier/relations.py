@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from typing import TypeAlias
 
 from areal_mesh.verifier import exact, numeric
@@ -19,6 +20,7 @@ from areal_mesh.verifier.nodes import (
     negated,
     symbols,
 )
+from areal_mesh.verifier.rationals import Inexact
 from areal_mesh.verifier.scalars import Outcome
 from areal_mesh.verifier.shapes import interval_of, is_name
 
@@ -109,7 +111,7 @@ def _same_name(left: Node, right: Node) -> bool:
 def _consistent(node: Relation, compare: Compare) -> bool:
     """Whether the numbers that a chain equates are equal: `4 = 5` is a forgery, not the answer 5."""
     values = [(side, index) for index, side in enumerate(node.sides) if _is_scalar(side) and not symbols(side)]
-    for (left, at), (right, to) in zip(values, values[1:], strict=False):
+    for (left, at), (right, to) in pairwise(values):
         between = set(node.operators[at:to])
         if between == {"="} and not compare(left, right).equal:
             return False
@@ -146,7 +148,7 @@ def _scaled(first: Node, second: Node, factor: Fraction, scalars: Compare) -> Ou
     try:
         if exact.proportional(first, second) is not None:
             return Outcome(True, "equation")
-    except exact.Inexact:
+    except Inexact:
         pass  # no normal form: values and algebra decide
     return scalars(first, Product((Number(factor), second)))
 

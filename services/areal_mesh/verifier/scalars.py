@@ -12,6 +12,7 @@ from typing import Final
 
 from areal_mesh.verifier import exact, numeric
 from areal_mesh.verifier.nodes import Constant, Node, Number, Product, Quotient, has_decimals, symbols
+from areal_mesh.verifier.rationals import Inexact, rational
 
 RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
 """Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
@@ -35,7 +36,7 @@ def compare_scalars(gold: Node, answer: Node) -> Outcome:
     if sign or infinite_sign(answer):
         return Outcome(sign == infinite_sign(answer), "infinity")
     decimals = has_decimals(gold) or has_decimals(answer)
-    left, right = exact.rational(gold), exact.rational(answer)
+    left, right = rational(gold), rational(answer)
     if left is not None and right is not None:
         if not decimals or left == right:
             return Outcome(left == right, "rational")
@@ -58,7 +59,7 @@ def resolution(node: Node) -> Fraction | None:
     if isinstance(node, Number):
         return None if node.decimals is None else Fraction(1, 10**node.decimals)
     if isinstance(node, Quotient) and not has_decimals(node.denominator):
-        place, divisor = resolution(node.numerator), exact.rational(node.denominator)
+        place, divisor = resolution(node.numerator), rational(node.denominator)
         return place / abs(divisor) if place and divisor else None
     if isinstance(node, Product):
         places = [place for place in map(resolution, node.factors) if place]
@@ -66,7 +67,7 @@ def resolution(node: Node) -> Fraction | None:
             return None
         scale = Fraction(1)
         for factor in node.factors:
-            value = exact.rational(factor)
+            value = rational(factor)
             if resolution(factor) is None:
                 if not value or has_decimals(factor):
                     return None
@@ -104,7 +105,7 @@ def _screened(gold: Node, answer: Node, decimals: bool) -> Outcome:
     try:
         if exact.equal(gold, answer):
             return Outcome(True, "normal form")
-    except exact.Inexact:
+    except Inexact:
         pass  # no normal form: algebra decides
     if decimals and closeness:
         return Outcome(True, "decimal")

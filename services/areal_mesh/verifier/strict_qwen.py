@@ -67,7 +67,9 @@ def _matches(answer: str, gold: str, decide: Decide | None, depth: int = 0) -> t
         return True, "choice"
     first, second = _as_float(answer), _as_float(gold)
     if first is not None and second is not None:
-        return any(math.isclose(item, first, rel_tol=_TOLERANCE) for item in (second / 100, second, second * 100)), "float"
+        return any(
+            math.isclose(item, first, rel_tol=_TOLERANCE) for item in (second / 100, second, second * 100)
+        ), "float"
     if not answer or depth > _DEPTH:
         return False, "depth"
     if _without_brackets(answer, gold):

@@ -19,16 +19,15 @@ _SLASH: Final = re.compile(r"(-?\d+)/(-?\d+)\Z")
 _ZEROS: Final = re.compile(r"(\d+)\.0*(?=[^\d]|\Z)")
 
 # The words that the protocol deletes wherever they stand alone.
-_UNITS: Final = """
+_UNIT_WORDS: Final = """
 acre am amp apple are area bc by cc cent centimeter cm coin cube cubic cucm day deg degree dm dollar dozen east
 euro excess feet foot ft gain gal gallon gm gram hectare hour hr inch inches increase kg kilogram km kmh kmph lb
 less liter litre loss mark men meter metre mile min minute minw mm monkey month more mp mph msqaure mt mtr
 nochange noon number ohm ounce p.m per percent pie pm point pound prime profit profitofrs pure ratio rd rise
 rounds rs rupee sec second soldier sq sqinch sqm square st th tile toy unit way west woman women yard year yr
-""".split()
-_UNIT: Final = re.compile(
-    r"(^|\W)(?:" + "|".join(sorted((re.escape(word) + "s?" for word in _UNITS), key=len, reverse=True)) + r")($|\W)"
-)
+"""
+_UNIT_PATTERNS: Final = sorted((re.escape(word) + "s?" for word in _UNIT_WORDS.split()), key=len, reverse=True)
+_UNIT: Final = re.compile(rf"(^|\W)(?:{'|'.join(_UNIT_PATTERNS)})($|\W)")
 
 _REMOVED: Final = (
     r"\left", r"\right", r"\!", "^{\\circ}", r"^\circ", r"\$", "$", r"\(", r"\)",

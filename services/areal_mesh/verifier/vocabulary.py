@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 LOOKALIKES: Final = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "﹣": "-", "－": "-", "‐": "-", "‑": "-", "‒": "-",
@@ -20,22 +25,23 @@ LOOKALIKES: Final = str.maketrans(
 """Characters that mathematics writes in several ways. Digits and letters that only look like ASCII are not here:
 an answer spelled with them is not the answer."""
 
-LAYOUT: Final = frozenset(
-    r"""\left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr \middle
-    \displaystyle \textstyle \scriptstyle \limits \nolimits \; \: \> \! \, \( \) \[ \] \quad \qquad \hspace
-    \enspace \thinspace \space \bf \rm \it \Large \large \hfill \nonumber \boldmath \mathstrut \strut \cr""".split()
-    + ["\\ ", "\\\n"]
-)
+LAYOUT: Final = _words(r"""
+    \left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr \middle
+    \displaystyle \textstyle \scriptstyle \limits \nolimits \; \: \> \! \, \( \) \[ \] \quad \qquad
+    \hspace \enspace \thinspace \space \bf \rm \it \Large \large \hfill \nonumber \boldmath \mathstrut
+    \strut \cr
+    """) | {
+    "\\ ",
+    "\\\n",
+}
 
-TEXT_COMMANDS: Final = frozenset(
-    r"\text \textbf \textit \textrm \textsf \texttt \textnormal \textup \textsc \mbox \hbox \emph \mathrm".split()
-    + [r"\operatorname", r"\mathsf", r"\mathtt", r"\textsl"]
-)
+TEXT_COMMANDS: Final = _words(r"""
+    \text \textbf \textit \textrm \textsf \texttt \textnormal \textup \textsc \mbox \hbox \emph \mathrm
+    """) | {r"\operatorname", r"\mathsf", r"\mathtt", r"\textsl"}
 
-FONT_COMMANDS: Final = frozenset(
-    r"\mathbf \boldsymbol \bm \mathit \mathnormal \mathcal \mathscr \mathfrak \boxed \fbox \underline \pmb".split()
-    + [r"\mathop", r"\mathord", r"\ensuremath"]
-)
+FONT_COMMANDS: Final = _words(r"""
+    \mathbf \boldsymbol \bm \mathit \mathnormal \mathcal \mathscr \mathfrak \boxed \fbox \underline \pmb
+    """) | {r"\mathop", r"\mathord", r"\ensuremath"}
 
 SYNONYMS: Final = {
     r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\over": r"\over",
@@ -50,21 +56,23 @@ SYNONYMS: Final = {
     r"\equiv": r"\equiv", r"\R": r"\Reals", r"\reals": r"\Reals", r"\lceil": r"\lceil", r"\sp": "^", r"\sb": "_",
 }  # fmt: skip
 
-FUNCTIONS: Final = frozenset(
-    """sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch
-    log ln lg exp det gcd lcm max min Re Im arg""".split()
-)
+FUNCTIONS: Final = _words("""
+    sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch log ln lg exp det
+    gcd lcm max min Re Im arg
+    """)
 
-NAMED_IN_PLAIN_TEXT: Final = frozenset("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp".split())
+NAMED_IN_PLAIN_TEXT: Final = _words("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp")
 
-GREEK: Final = frozenset(
-    r"""\alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \rho \sigma \tau
-    \upsilon \phi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega \ell \hbar""".split()
-)
+GREEK: Final = _words(r"""
+    \alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \rho \sigma
+    \tau \upsilon \phi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega
+    \ell \hbar
+    """)
 
-DECORATIONS: Final = frozenset(
-    r"\overline \vec \hat \bar \tilde \overrightarrow \overleftrightarrow \widehat \widetilde \dot \overarc".split()
-)
+DECORATIONS: Final = _words(r"""
+    \overline \vec \hat \bar \tilde \overrightarrow \overleftrightarrow \widehat \widetilde \dot
+    \overarc
+    """)
 
 RELATIONS: Final = {
     "=": "=", "<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\approx": "~", r"\in": "in",
@@ -73,22 +81,29 @@ RELATIONS: Final = {
 
 JOINING_WORDS: Final = frozenset({"and", "or"})
 
-HEDGES: Final = frozenset(
-    """not no isn't wrong incorrect false maybe perhaps possibly unless except or and but versus vs either neither
-    more less least most than over under above below between undefined unknown plus minus times hundred thousand
-    million billion trillion dozen half double twice squared cubed negative remainder mod""".split()
-)
+HEDGES: Final = _words("""
+    not no isn't wrong incorrect false maybe perhaps possibly unless except or and but versus vs either
+    neither more less least most than over under above below between undefined unknown plus minus times
+    hundred thousand million billion trillion dozen half double twice squared cubed negative remainder
+    mod
+    """)
 """Words that change what a quantity means: they are never taken for a unit."""
 
-OPENING_WORDS: Final = frozenset("approximately about roughly answer the is final exactly around".split())
+OPENING_WORDS: Final = _words("approximately about roughly answer the is final exactly around")
 
-NUMBER_WORDS: Final = {
-    word: value
-    for value, word in enumerate(
-        """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-        seventeen eighteen nineteen twenty""".split()
-    )
-} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
+_COUNTED: Final = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+fifteen sixteen seventeen eighteen nineteen twenty"""
+
+NUMBER_WORDS: Final = {word: value for value, word in enumerate(_COUNTED.split())} | {
+    "thirty": 30,
+    "forty": 40,
+    "fifty": 50,
+    "sixty": 60,
+    "seventy": 70,
+    "eighty": 80,
+    "ninety": 90,
+    "hundred": 100,
+}
 
 UNIT_SYNONYMS: Final = {
     "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "kilometer": "km",

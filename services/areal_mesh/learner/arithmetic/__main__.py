@@ -1,5 +1,6 @@
 """``python -m areal_mesh.learner.arithmetic``: make the trial's model folder and its prompt file."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +28,12 @@ def main(
     written = write_prompts(prompts, prompt_count, prompt_seed(seed))
     console.print(f"prompts: {prompts} ({prompt_count}, {'written' if written else 'already there'})", soft_wrap=True)
     began = time.monotonic()
-    made = _make_with_bar(console, model_folder, seed) if console.is_terminal else _make_plainly(model_folder, seed)
+    make = _make_with_bar if console.is_terminal else _make_plainly
+    try:
+        made = make(console, model_folder, seed)
+    except FileExistsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
     how = f"made in {time.monotonic() - began:.0f} s" if made else "already there"
     console.print(f"model: {model_folder} ({how})", soft_wrap=True)
 
@@ -50,10 +56,11 @@ def _make_with_bar(console: Console, folder: Path, seed: int) -> bool:
         return make_model(folder, seed, on_progress=show)
 
 
-def _make_plainly(folder: Path, seed: int) -> bool:
+def _make_plainly(console: Console, folder: Path, seed: int) -> bool:
     def show(progress: Progress) -> None:
         if progress.step % PLAIN_LINE_STEPS == 0 or progress.step == progress.steps:
-            print(f"warm start: step {progress.step} of {progress.steps}, loss {progress.loss:.3f}", flush=True)
+            line = f"warm start: step {progress.step} of {progress.steps}, loss {progress.loss:.3f}"
+            console.print(line, soft_wrap=True, highlight=False)
 
     return make_model(folder, seed, on_progress=show)
 

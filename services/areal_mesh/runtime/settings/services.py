@@ -80,8 +80,9 @@ class VerifierSettings(ServiceSettings):
     """Deadline of one answer in a worker."""
     queue_items: int = Field(default=4096, gt=0)
     cache_items: int = Field(default=65536, ge=0)
-    reward_terms: list[str] = []
-    """Further terms of the reward, by entry point name (group `areal_mesh.reward_terms`)."""
+    reward_terms: dict[str, dict[str, int | float | bool | str]] = {}
+    """Further terms of the reward, by entry point name (group `areal_mesh.reward_terms`), each with its options:
+    `[verifier.reward_terms.length_penalty]`, then one option a line."""
 
 
 class ReplaySettings(ServiceSettings):

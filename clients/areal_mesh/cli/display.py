@@ -1,0 +1,92 @@
+"""How the launcher shows a run while it goes on: redrawn on a terminal, a line for each event elsewhere."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol, Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from areal_mesh.cli.view import ProcessNotes, changes, run_view
+from areal_mesh.client import RunStatus
+
+_NEWS_LINES = 5
+_FRAMES_PER_SECOND = 4
+
+
+class Display(Protocol):
+    """What the launcher shows things on."""
+
+    def show(self, status: RunStatus | None) -> None:
+        """The run as it is now; None while its controller is away."""
+
+    def say(self, text: str) -> None:
+        """One line of news."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class PlainDisplay:
+    """Lines, for output that is no terminal: one a step, and one for each change of a service."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._before: RunStatus | None = None
+
+    def show(self, status: RunStatus | None) -> None:
+        """Prints what changed since the last status."""
+        if status is None:
+            return
+        for line in changes(self._before, status):
+            self.say(line)
+        self._before = status
+
+    def say(self, text: str) -> None:
+        """Prints the line."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class LiveDisplay:
+    """A view that is redrawn in place, with the last few lines of news under it."""
+
+    def __init__(self, console: Console, stage_steps: Sequence[int], processes: Callable[[], ProcessNotes]) -> None:
+        self._status: RunStatus | None = None
+        self._news: deque[str] = deque(maxlen=_NEWS_LINES)
+        self._stage_steps = stage_steps
+        self._processes = processes
+        self._live = Live(console=console, refresh_per_second=_FRAMES_PER_SECOND, get_renderable=self._render)
+
+    def _render(self) -> RenderableType:
+        return run_view(self._status, self._stage_steps, self._processes(), "\n".join(self._news))
+
+    def show(self, status: RunStatus | None) -> None:
+        """Shows the status from the next frame on; keeps the last one while the controller is away."""
+        if status is not None:
+            self._status = status
+
+    def say(self, text: str) -> None:
+        """Adds the line to the news."""
+        self._news.append(text)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.__exit__(None, None, None)
+
+
+def display_for(console: Console, stage_steps: Sequence[int], processes: Callable[[], ProcessNotes]) -> Display:
+    """The display that suits the console."""
+    if console.is_terminal:
+        return LiveDisplay(console, stage_steps, processes)
+    return PlainDisplay(console)

@@ -1,0 +1,139 @@
+"""`areal-mesh up`: one run on this machine, from its settings to its table.
+
+Started again with the same settings it goes on with the same run; the first interrupt drains, the second kills.
+"""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from areal_mesh.cli.display import Display, display_for
+from areal_mesh.cli.events import EventLog
+from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.members import KEEPER, controller_address, members_of
+from areal_mesh.cli.preparing import prepare_run
+from areal_mesh.cli.report import CURVES, EVENTS_FOLDER, open_events, print_table, write_plots
+from areal_mesh.cli.resolving import resolved
+from areal_mesh.cli.run_directory import METRICS_FILE, SETUP_FILE, finished_summary, held
+from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
+from areal_mesh.runtime.membership import wait_until
+from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.supervision import MemberCannotStart, MemberFailure, MemberPhase, Supervisor
+
+_WATCH_SECONDS = 0.5
+_RETRY_SECONDS = 0.3
+_ENDING = (RunState.STOPPING, RunState.FINISHED)
+
+
+def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
+    """Runs a mesh to its end, or goes on with one; returns the exit code.
+
+    Raises:
+        CommandFailed: the run cannot begin, or a service ended it.
+    """
+    settings = resolved(source, overrides)
+    address = controller_address(settings)
+    with held(settings, fresh) as folder:
+        if finished_summary(folder) is not None:
+            print_table(folder)
+            print(f"{folder}: this run is finished; --fresh runs it anew")
+            return 0
+        seconds = prepare_run(settings, folder / SETUP_FILE)
+        print(f"run {settings.name} in {folder}; prepared in {seconds:.0f} s; controller at {address}", flush=True)
+        launcher = Launcher(settings, folder, address, Console())
+        asyncio.run(launcher.run())
+        return launcher.conclude()
+
+
+class Launcher:
+    """One sitting of a run: its supervisor, what it shows, and how it ended."""
+
+    def __init__(self, settings: RunSettings, folder: Path, address: str, console: Console) -> None:
+        self._folder = folder
+        self._address = address
+        self._latest: RunStatus | None = None
+        self._interrupt: signal.Signals | None = None
+        self._supervisor = Supervisor(members_of(settings, folder), KEEPER, run_goes_on=self._goes_on, say=self._say)
+        stage_steps = [stage.max_steps for stage in settings.stages]
+        self._display: Display = display_for(console, stage_steps, self._processes)
+
+    async def run(self) -> None:
+        """Runs the services to their end.
+
+        Raises:
+            CommandFailed: a service cannot start, or keeps failing.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupted, number)
+        failure: MemberFailure | None = None
+        with open_events(self._folder) as events, self._display:
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(self._watch(events))
+                try:
+                    await self._supervisor.run()
+                except MemberFailure as error:
+                    failure = error
+                watching.cancel()
+        if failure is not None:
+            code = EXIT_CANNOT_START if isinstance(failure, MemberCannotStart) else 1
+            raise CommandFailed(str(failure), code)
+
+    def conclude(self) -> int:
+        """Writes the plots, prints the table, and says how the sitting ended; returns the exit code."""
+        write_plots(self._folder)
+        if self._interrupt is not None and finished_summary(self._folder) is None:
+            print(f"drained; the same command goes on with the run in {self._folder}", flush=True)
+            return 128 + self._interrupt
+        if not print_table(self._folder):
+            raise CommandFailed(f"{self._folder}: the controller ended without a summary; see its log there")
+        print(f"{self._folder}: summary.json, {METRICS_FILE}, {EVENTS_FOLDER}/, {CURVES}", flush=True)
+        return 0
+
+    def _interrupted(self, number: signal.Signals) -> None:
+        if self._interrupt is None:
+            self._interrupt = number
+            self._say("draining; interrupt again to kill at once")
+            self._supervisor.drain()
+        else:
+            self._supervisor.kill()
+
+    def _goes_on(self) -> bool:
+        """Whether the run, as last seen, still needs its services."""
+        ending = self._latest is not None and self._latest.state in _ENDING
+        return not ending and finished_summary(self._folder) is None
+
+    def _say(self, text: str) -> None:
+        self._display.say(text)
+
+    async def _watch(self, events: EventLog | None) -> None:
+        """Follows the controller over its restarts."""
+        never = asyncio.Event()
+        async with MeshClient.connect(self._address) as mesh:
+            while not await wait_until(never, _RETRY_SECONDS):
+                try:
+                    async for status in mesh.watch(_WATCH_SECONDS):
+                        self._seen(status, events)
+                except MeshClientError:
+                    # Not up yet, or being restarted; a view never ends the run.
+                    self._display.show(None)
+
+    def _seen(self, status: RunStatus, events: EventLog | None) -> None:
+        news = self._latest is None or self._latest.step != status.step
+        self._latest = status
+        self._display.show(status)
+        if news and events is not None:
+            events.catch_up()
+
+    def _processes(self) -> dict[str, str]:
+        return {name: self._process_note(name) for name in self._supervisor.states}
+
+    def _process_note(self, name: str) -> str:
+        state = self._supervisor.states[name]
+        restarts = f", {state.restarts} restarts" if state.restarts else ""
+        what = f"process {state.pid}" if state.phase is MemberPhase.RUNNING else state.phase.value
+        return f"{what}{restarts}"

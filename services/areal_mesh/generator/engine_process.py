@@ -1,0 +1,136 @@
+"""vLLM's client and the processes behind it: start them, call them with a deadline, notice their death, end them."""
+
+import asyncio
+import functools
+import gc
+import os
+from collections.abc import Awaitable
+from typing import Any, Self, TypeVar
+
+from areal_mesh.generator.engine_settings import EngineSettings, EngineStats
+from areal_mesh.weights.vllm_plugin import BACKEND
+
+T = TypeVar("T")
+
+
+class EngineDied(RuntimeError):
+    """vLLM's engine process is gone. Only a new engine helps."""
+
+
+class EngineProcess:
+    """One `AsyncLLM`. Its `client` is vLLM's; awaited calls go through `call`, or a dead engine would never answer."""
+
+    def __init__(self, client: Any, recorder: "_Recorder", call_timeout_seconds: float) -> None:
+        self.client = client
+        self._recorder = recorder
+        self._call_timeout_seconds = call_timeout_seconds
+
+    @classmethod
+    async def start(cls, settings: EngineSettings) -> Self:
+        """Import vLLM and start it, on a thread: tens of seconds, the event loop goes on.
+
+        Sets the process's environment first, because vLLM and its children read their settings there.
+        """
+        os.environ.update(settings.environment())
+        client, recorder = await asyncio.to_thread(_build, settings)
+        return cls(client, recorder, settings.call_timeout_seconds)
+
+    async def call(self, call: Awaitable[T], deadline: float | None = None) -> T:
+        """Await a call into the engine for at most `deadline` seconds (None: the settings').
+
+        Raises EngineDied as soon as the engine's process is gone, TimeoutError at the deadline.
+        """
+        seconds = self._call_timeout_seconds if deadline is None else deadline
+        handler: asyncio.Task[None] | None = self.client.output_handler
+        try:
+            async with asyncio.timeout(seconds) as scope:
+                expire = functools.partial(_expire, scope)
+                if handler is not None:
+                    handler.add_done_callback(expire)
+                try:
+                    return await call
+                finally:
+                    if handler is not None:
+                        handler.remove_done_callback(expire)
+        except TimeoutError as error:
+            if self.client.errored:
+                raise EngineDied("vLLM's engine process ended during a call; its own log says why") from error
+            raise TimeoutError(f"vLLM's engine did not answer a call in {seconds:g} s") from error
+
+    async def watch(self) -> None:
+        """Wait until the engine's process dies, then raise EngineDied."""
+        await asyncio.wait([self.client.output_handler])
+        raise EngineDied("vLLM's engine process ended; its own log says why")
+
+    def stats(self, version: int, paused: bool) -> EngineStats:
+        """The engine as of its last step."""
+        return self._recorder.stats(version, paused)
+
+    def shutdown(self) -> None:
+        """End the processes; blocks for seconds. Idempotent."""
+        client, self.client = self.client, _Ended()
+        client.shutdown()
+        # vLLM's client sits in reference cycles, and its finaliser fails, loudly, when the interpreter's end runs it.
+        del client
+        gc.collect()
+
+
+class _Ended:
+    """Stands for vLLM's client after `shutdown`."""
+
+    def shutdown(self) -> None:
+        """Nothing is left to end."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise EngineDied("this engine was shut down")
+
+
+def _expire(scope: asyncio.Timeout, handler: "asyncio.Task[None]") -> None:
+    """Ends the wait for an answer when vLLM's output handler, which would bring it, has ended."""
+    scope.reschedule(0)
+
+
+def _build(settings: EngineSettings) -> "tuple[Any, _Recorder]":
+    from vllm.config import WeightTransferConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    arguments = AsyncEngineArgs(
+        **settings.engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
+    )
+    recorder = _Recorder()
+    return AsyncLLM.from_engine_args(arguments, stat_loggers=[recorder.replica]), recorder
+
+
+class _Recorder:
+    """Keeps the latest figures of each data-parallel replica; vLLM makes one logger a replica."""
+
+    def __init__(self) -> None:
+        self._load: dict[int, tuple[int, int, float]] = {}
+        self._tokens = 0
+
+    def replica(self, vllm_config: Any, engine_index: int = 0) -> "_Recorder":
+        return self
+
+    def record(
+        self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
+    ) -> None:
+        if scheduler_stats is not None:
+            running, waiting = scheduler_stats.num_running_reqs, scheduler_stats.num_waiting_reqs
+            self._load[engine_idx] = (running, waiting, scheduler_stats.kv_cache_usage)
+        if iteration_stats is not None:
+            self._tokens += iteration_stats.num_generation_tokens
+
+    def log_engine_initialized(self) -> None:
+        """Part of vLLM's interface; there is nothing to say."""
+
+    def stats(self, version: int, paused: bool) -> EngineStats:
+        load = list(self._load.values())
+        return EngineStats(
+            running_requests=sum(running for running, _, _ in load),
+            waiting_requests=sum(waiting for _, waiting, _ in load),
+            kv_cache_use=max((use for _, _, use in load), default=0.0),
+            tokens_generated=self._tokens,
+            policy_version=version,
+            paused=paused,
+        )

@@ -1,0 +1,191 @@
+"""What LaTeX commands stand for: fractions, roots, functions, matrices, decorated letters."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from areal_mesh.verifier import limits
+from areal_mesh.verifier.literals import LiteralParser
+from areal_mesh.verifier.nodes import (
+    Call,
+    Constant,
+    FiniteSet,
+    Listing,
+    Matrix,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Symbol,
+    Unparsed,
+    negated,
+)
+from areal_mesh.verifier.vocabulary import DECORATIONS, FUNCTIONS, GREEK
+
+_MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix", "Vmatrix"})
+_MINUS_ONE = Number(Fraction(-1))
+_HALF = Number(Fraction(1, 2))
+
+
+class CommandParser(LiteralParser):
+    """Reads commands with their arguments."""
+
+    def command(self, text: str) -> Node:
+        name = text[1:]
+        self.advance()
+        if text == r"\frac":
+            return Quotient(self.argument(), self.argument())
+        if text == r"\sqrt":
+            return self._root()
+        if text == r"\pi":
+            return Constant("pi")
+        if text == r"\infty":
+            return Constant("infinity")
+        if text == r"\binom":
+            return Call("binomial", (self.argument(), self.argument()))
+        if text == r"\begin":
+            return self._matrix()
+        if text in (r"\lfloor", r"\lceil"):
+            inner = self.scalar()
+            self.expect(r"\rfloor" if text == r"\lfloor" else r"\rceil")
+            return Call("floor" if text == r"\lfloor" else "ceiling", (inner,))
+        if text in GREEK:
+            return Symbol(name + "_" + self.subscript_text()) if self.peek() == "_" else Symbol(name)
+        if text in (r"\angle", r"\triangle") and self.kind() == "letter":
+            return Symbol(name + " " + self.letters())
+        if text in DECORATIONS:
+            return Symbol(name + " " + self._decorated())
+        if text in (r"\emptyset", r"\Reals"):
+            return FiniteSet(()) if text == r"\emptyset" else Symbol("reals")
+        if name in FUNCTIONS:
+            return self._function(name)
+        raise Unparsed(f"{text} is not read")
+
+    def letters(self) -> str:
+        parts = []
+        while self.kind() == "letter":
+            parts.append(self.peek())
+            self.advance()
+        return "".join(parts)
+
+    def _decorated(self) -> str:
+        if self.peek() == "{":
+            self.advance()
+            name = self.letters()
+            self.expect("}")
+        else:
+            name = self.peek() if self.kind() == "letter" else ""
+            self.advance()
+        if not name:
+            raise Unparsed("decoration of what is no letter")
+        return name
+
+    def _root(self) -> Node:
+        index: Node | None = None
+        if self.peek() == "[":
+            self.advance()
+            index = self.scalar()
+            self.expect("]")
+        # Plain `sqrt(2)`: the bracket is the argument.
+        radicand = self.primary() if self.peek() == "(" else self.argument()
+        if index is None or index == Number(Fraction(2)):
+            return Power(radicand, _HALF)
+        return Call("root", (radicand, index))
+
+    def _function(self, name: str) -> Node:
+        exponent: Node | None = None
+        base: Node | None = None
+        while self.peek() in ("^", "_"):
+            mark = self.peek()
+            self.advance()
+            argument = self.argument(signed=True)
+            if mark == "^":
+                exponent = argument
+            else:
+                base = argument
+        arguments: tuple[Node, ...] = (self._function_argument(),)
+        if isinstance(arguments[0], Listing):
+            arguments = arguments[0].items
+        if name in ("log", "lg") and base is not None:
+            arguments = (*arguments, base)
+        elif base is not None:
+            raise Unparsed("subscript of a function")
+        if exponent == _MINUS_ONE and name in ("sin", "cos", "tan"):
+            return Call("arc" + name, arguments)
+        if name in ("log", "lg") and len(arguments) == 1 and name == "lg":
+            arguments = (*arguments, Number(Fraction(10)))
+        name = {"lg": "log", "ln": "log"}.get(name, name)
+        call: Node = Power(Constant("e"), arguments[0]) if name == "exp" else Call(name, arguments)
+        return call if exponent is None else Power(call, exponent)
+
+    def _function_argument(self) -> Node:
+        """A bracket, or the factors up to the next function or operator."""
+        if self.peek() in ("(", "["):
+            self.advance()
+            with self.nested():
+                node = self.listing((")", "]"))
+            if self.peek() not in (")", "]"):
+                raise Unparsed("bracket without end")
+            self.advance()
+            return node
+        negative = self.peek() == "-"
+        if negative:
+            self.advance()
+        factors = [self.factor()]
+        while self.starts_factor() and self.peek()[1:] not in FUNCTIONS and self.peek() not in ("(", "[", r"\{"):
+            factors.append(self.factor())
+        if self.peek() == "/" and self.kind(1) == "number":
+            self.advance()
+            factors = [Quotient(Product(tuple(factors)) if len(factors) > 1 else factors[0], self.factor())]
+        node = factors[0] if len(factors) == 1 else Product(tuple(factors))
+        return negated(node) if negative else node
+
+    def _matrix(self) -> Node:
+        environment = self._environment()
+        if environment not in _MATRICES:
+            raise Unparsed(f"environment {environment} is not read")
+        if environment == "array" and self.peek() == "{":
+            while not self.at_end() and self.peek() != "}":
+                self.advance()
+            self.expect("}")
+        rows: list[tuple[Node, ...]] = []
+        with self.nested():
+            while self.peek() != r"\end":
+                rows.append(self._row())
+                if sum(map(len, rows)) > limits.LIST_ITEMS:
+                    raise Unparsed("matrix larger than the bound")
+        self.advance()
+        if self._environment() != environment or not rows or len({len(row) for row in rows}) != 1:
+            raise Unparsed("matrix with rows of different lengths")
+        if environment == "vmatrix":
+            return Call("det", (Matrix(tuple(rows)),))
+        return Matrix(tuple(rows))
+
+    def _row(self) -> tuple[Node, ...]:
+        cells = [self.scalar()]
+        while self.peek() == "&":
+            self.advance()
+            cells.append(self.scalar())
+        if self.peek() == r"\\":
+            self.advance()
+        elif self.peek() != r"\end":
+            raise Unparsed(f"unexpected {self.peek()!r} in a matrix")
+        return tuple(cells)
+
+    def _environment(self) -> str:
+        self.expect("{")
+        name = ""
+        while not self.at_end() and self.peek() != "}":
+            name += self.peek()
+            self.advance()
+        self.expect("}")
+        return name
+
+    def absolute(self) -> Node:
+        self.advance()
+        self.bars += 1
+        inner = self.scalar()
+        self.bars -= 1
+        self.expect("|")
+        return Call("abs", (inner,))

@@ -1,0 +1,133 @@
+"""Rewards from verdicts: a correctness term, and further terms by entry point.
+
+The correctness term is AReaL's `(s - bias) * scale` with s = +1 for a correct answer and -1 for an incorrect one,
+clipped. An `error` verdict has no reward: its response is retried or filtered, and never counts as wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final, Protocol
+
+from areal_mesh.verifier.verdict import Status
+
+ENTRY_POINT_GROUP: Final = "areal_mesh.reward_terms"
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSettings:
+    """The correctness term and what is added to it."""
+
+    scale: float = 5.0
+    bias: float = 0.0
+    clip: float = 20.0
+    """Bound on the size of the composed reward."""
+    terms: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Names of further terms, each with the options its factory takes."""
+
+    def __post_init__(self) -> None:
+        if self.clip <= 0:
+            raise ValueError(f"clip is {self.clip}: give a positive bound")
+
+
+PRESETS: Final[Mapping[str, RewardSettings]] = {
+    # +5 / -5 (AReaL v0.1.1, both distilled models).
+    "areal-v0.1.1": RewardSettings(scale=5.0, bias=0.0),
+    # 1 / 0 (AReaL v0.1's 7B-zero).
+    "zero": RewardSettings(scale=0.5, bias=-1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GradedResponse:
+    """What a reward term may look at."""
+
+    response: str
+    status: Status
+    token_count: int | None = None
+    """Output tokens, where the caller counted them."""
+    truncated: bool = False
+    """Whether the response ended at its length limit."""
+
+
+class RewardTerm(Protocol):
+    """A term of the reward. Pure, or a client of a remote scorer with a deadline of its own."""
+
+    def __call__(self, responses: Sequence[GradedResponse]) -> Sequence[float]:
+        """One number for each response, added to its correctness term."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedReward:
+    """A reward and what it is made of."""
+
+    reward: float | None
+    """None for an `error` verdict."""
+    parts: Mapping[str, float]
+
+
+class UnknownTerm(ValueError):
+    """No installed package offers a reward term of that name."""
+
+
+def correctness(status: Status, settings: RewardSettings) -> float | None:
+    """`(s - bias) * scale`, unclipped; None for an error."""
+    if status == "error":
+        return None
+    return ((1.0 if status == "correct" else -1.0) - settings.bias) * settings.scale
+
+
+def load_terms(
+    settings: RewardSettings, available: Callable[[], Sequence[EntryPoint]] | None = None
+) -> dict[str, RewardTerm]:
+    """The terms that the settings name, made by their entry points' factories.
+
+    Args:
+        available: the installed entry points; those of the group `areal_mesh.reward_terms` where left out.
+
+    Raises:
+        UnknownTerm: for a name that no installed package offers.
+    """
+    offered = {
+        point.name: point for point in (available() if available is not None else entry_points(group=ENTRY_POINT_GROUP))
+    }
+    terms: dict[str, RewardTerm] = {}
+    for name, options in settings.terms.items():
+        if name not in offered:
+            raise UnknownTerm(
+                f"no reward term {name!r}: installed ones are {sorted(offered) or 'none'}; "
+                f"a package offers one in its entry point group {ENTRY_POINT_GROUP!r}"
+            )
+        terms[name] = offered[name].load()(**options)
+    return terms
+
+
+def compose(
+    responses: Sequence[GradedResponse], settings: RewardSettings, terms: Mapping[str, RewardTerm]
+) -> list[ComposedReward]:
+    """The reward of each response: correctness plus every term, clipped to +-`clip`.
+
+    Raises:
+        ValueError: if a term does not return one number for each response.
+    """
+    judged = [response for response in responses if response.status != "error"]
+    added: dict[str, dict[int, float]] = {}
+    for name, term in terms.items():
+        values = list(term(judged)) if judged else []
+        if len(values) != len(judged):
+            raise ValueError(f"reward term {name!r} returned {len(values)} numbers for {len(judged)} responses")
+        added[name] = {id(response): float(value) for response, value in zip(judged, values, strict=True)}
+    return [_composed(response, settings, added) for response in responses]
+
+
+def _composed(
+    response: GradedResponse, settings: RewardSettings, added: Mapping[str, Mapping[int, float]]
+) -> ComposedReward:
+    base = correctness(response.status, settings)
+    if base is None:
+        return ComposedReward(None, {})
+    parts = {"correctness": base, **{name: values[id(response)] for name, values in added.items()}}
+    return ComposedReward(max(-settings.clip, min(settings.clip, sum(parts.values()))), parts)

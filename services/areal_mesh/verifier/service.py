@@ -1,0 +1,255 @@
+"""The verifier service: decode, admit, grade, reward, encode. Stateless but for a cache and what waits."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import structlog
+from prometheus_client import Histogram
+
+from areal_mesh.runtime.errors import StartupError, invalid_argument, resource_exhausted, unavailable
+from areal_mesh.runtime.membership import HeartbeatReport, wait_until
+from areal_mesh.runtime.rates import CounterRate
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
+from areal_mesh.verifier.pool import PoolSettings, WorkerPool
+from areal_mesh.verifier.queueing import ItemQueue
+from areal_mesh.verifier.rewards import GradedResponse, RewardSettings, RewardTerm, compose, load_terms
+from areal_mesh.verifier.verdict import PROTOCOLS, GradeRequest, Verdict
+
+_LOG = structlog.get_logger("verifier")
+SERVICE = "areal_mesh.v1.VerifierService"
+_SECONDS = Histogram(
+    "areal_mesh_verdict_seconds",
+    "Time to grade an answer",
+    ["rule", "status"],
+    buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+)
+# Part of a caller's deadline that is kept for sending the answer.
+_ANSWERING_SHARE = 0.1
+_LONGEST_SECONDS = 60.0
+# Started while others are busy with answers that take long.
+_SPARE_WORKERS = 6
+TERM_FAILED = "reward term"
+_STATUSES = {
+    "correct": rollout_pb2.VERDICT_STATUS_CORRECT,
+    "incorrect": rollout_pb2.VERDICT_STATUS_INCORRECT,
+    "error": rollout_pb2.VERDICT_STATUS_ERROR,
+}
+
+
+class Grader(Protocol):
+    """The part of `WorkerPool` that is used here."""
+
+    async def grade_many(self, items: Sequence[GradeRequest], timeout_seconds: float) -> list[Verdict]:
+        """A verdict for each, in order; what is late gets an error."""
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """The composed rewards of a batch."""
+
+    settings: RewardSettings
+    terms: Mapping[str, RewardTerm]
+
+    async def of(self, responses: Sequence[GradedResponse]) -> list[float | None]:
+        """A reward for each response, None for an error. Raises what a term raises."""
+        if not self.terms:
+            return [composed.reward for composed in compose(responses, self.settings, {})]
+        # A term may ask a remote scorer: it must not hold the event loop.
+        found = await asyncio.to_thread(compose, responses, self.settings, self.terms)
+        return [composed.reward for composed in found]
+
+
+@dataclass
+class Grading(verifier_pb2_grpc.VerifierServiceServicer):
+    """Serves VerifierService."""
+
+    grader: Grader
+    queue: ItemQueue
+    rewards: Rewards
+    default_protocol: str
+    graded: int = 0
+    """Verdicts given, errors among them."""
+    errors: int = 0
+    refusing: bool = False
+    """Draining: callers go elsewhere."""
+    quiet: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nothing waits."""
+
+    def __post_init__(self) -> None:
+        self.quiet.set()
+
+    async def Verify(self, request: verifier_pb2.VerifyRequest, context: Any) -> verifier_pb2.VerifyResponse:
+        """A verdict for each item, in order. Errors carry no reward."""
+        if self.refusing:
+            raise unavailable("this verifier drains; ask another")
+        requests = decode_items(request, self.default_protocol)
+        self._admit(len(requests))
+        started = time.monotonic()
+        try:
+            verdicts = await self.grader.grade_many(requests, _grading_seconds(context.time_remaining()))
+            messages = await self._rewarded(request.items, verdicts)
+        finally:
+            self.queue.release(len(requests), time.monotonic() - started)
+            if self.queue.waiting == 0:
+                self.quiet.set()
+        self.graded += len(messages)
+        self.errors += sum(message.status == rollout_pb2.VERDICT_STATUS_ERROR for message in messages)
+        return verifier_pb2.VerifyResponse(verdicts=messages)
+
+    async def _rewarded(
+        self, items: Sequence[verifier_pb2.VerifyItem], verdicts: Sequence[Verdict]
+    ) -> list[rollout_pb2.Verdict]:
+        pairs = zip(items, verdicts, strict=True)
+        responses = [
+            GradedResponse(
+                item.response,
+                verdict.status,
+                item.response_tokens or None,
+                item.finish_reason == rollout_pb2.FINISH_REASON_LENGTH,
+            )
+            for item, verdict in pairs
+        ]
+        try:
+            rewards = await self.rewards.of(responses)
+        except Exception as error:  # noqa: BLE001 a plug-in may raise anything: what it leaves unjudged is an error
+            _LOG.error("a reward term failed", exc_info=error)
+            verdicts = [replace(verdict, status="error", rule=TERM_FAILED) for verdict in verdicts]
+            rewards = [None] * len(verdicts)
+        return [encode_verdict(verdict, reward) for verdict, reward in zip(verdicts, rewards, strict=True)]
+
+    def _admit(self, items: int) -> None:
+        try:
+            wait = self.queue.admit(items)
+        except ValueError as error:
+            raise invalid_argument("items", str(error)) from error
+        if wait is not None:
+            raise resource_exhausted(
+                f"{self.queue.waiting} of {self.queue.max_items} answers wait, {items} more have no room", wait
+            )
+        self.quiet.clear()
+
+
+def encode_verdict(verdict: Verdict, reward: float | None) -> rollout_pb2.Verdict:
+    """A verdict as it travels; `reward` is None for an error, and for an error alone."""
+    message = rollout_pb2.Verdict(
+        status=_STATUSES[verdict.status],
+        extracted=verdict.extracted or "",
+        normalised=verdict.normalised or "",
+        rule=verdict.rule,
+    )
+    if reward is not None:
+        message.reward = reward
+    return message
+
+
+def decode_items(request: verifier_pb2.VerifyRequest, default_protocol: str) -> list[GradeRequest]:
+    """What is to be graded. Raises INVALID_ARGUMENT naming the field."""
+    wanted = request.protocol or default_protocol
+    protocol = next((known for known in PROTOCOLS if known == wanted), None)
+    if protocol is None:
+        raise invalid_argument("protocol", f"{wanted!r} is unknown; choose {' or '.join(PROTOCOLS)}")
+    for index, item in enumerate(request.items):
+        if not item.gold_answers:
+            raise invalid_argument(f"items[{index}].gold_answers", "is empty; give at least one reference answer")
+    return [GradeRequest(item.response, tuple(item.gold_answers), protocol) for item in request.items]
+
+
+def _grading_seconds(time_remaining: float | None) -> float:
+    """Seconds for grading out of a caller's deadline; a person's tool may have none."""
+    remaining = _LONGEST_SECONDS if time_remaining is None else time_remaining
+    return max(0.0, min(remaining, _LONGEST_SECONDS) * (1 - _ANSWERING_SHARE))
+
+
+class VerifierService:
+    """A `Service` of the runtime: the pool of workers behind the RPC."""
+
+    transfer_ranks = 0
+
+    def __init__(self, context: ServiceContext) -> None:
+        section, algorithm = context.settings.verifier, context.settings.algorithm
+        self._context = context
+        self._drain_seconds = section.drain_seconds
+        self._pool = WorkerPool(
+            PoolSettings(
+                workers=section.workers,
+                max_workers=section.workers + _SPARE_WORKERS,
+                answer_seconds=section.answer_seconds,
+                cache_entries=section.cache_items,
+            ),
+            observe=_observe,
+        )
+        rewards = RewardSettings(
+            scale=algorithm.reward_scale,
+            bias=algorithm.reward_bias,
+            clip=algorithm.reward_clip,
+            terms=section.reward_terms,
+        )
+        self.grading = Grading(
+            self._pool, ItemQueue(section.queue_items), Rewards(rewards, _terms(rewards)), section.protocol
+        )
+        self._rate = CounterRate()
+
+    def attach(self, server: MeshServer) -> None:
+        """Adds VerifierService."""
+        server.add(verifier_pb2_grpc.add_VerifierServiceServicer_to_server, self.grading, SERVICE)
+
+    async def start(self) -> None:
+        """Starts the workers."""
+        await self._pool.start()
+
+    async def run(self, draining: asyncio.Event) -> None:
+        """Serves until `draining` is set, then until what was admitted is graded."""
+        await draining.wait()
+        self.grading.refusing = True
+        if not await wait_until(self.grading.quiet, self._drain_seconds):
+            _LOG.warning("drained with answers ungraded", waiting=self.grading.queue.waiting)
+
+    def report(self) -> HeartbeatReport:
+        """State, answers a second, and counters."""
+        self._rate.read(self.grading.graded)
+        draining = self._context.draining.is_set()
+        statistics, cache = self._pool.statistics, self._pool.cache
+        return HeartbeatReport(
+            state=common_pb2.SERVICE_STATE_DRAINING if draining else common_pb2.SERVICE_STATE_SERVING,
+            rate=self._rate.rate(),
+            rate_unit="answers",
+            seconds_since_progress=self._rate.seconds_since_progress(),
+            metrics={
+                "answers_graded": float(self.grading.graded),
+                "answers_error": float(self.grading.errors),
+                "answers_waiting": float(self.grading.queue.waiting),
+                "answers_in_workers": float(statistics.in_workers),
+                "worker_deadlines": float(statistics.deadlines),
+                "worker_crashes": float(statistics.crashes),
+                "cache_hits": float(cache.hits),
+                "cache_misses": float(cache.misses),
+            },
+        )
+
+    def lose_groups(self, group_ids: tuple[str, ...]) -> None:
+        """Holds no leases: nothing to drop."""
+
+    async def close(self) -> None:
+        """Ends the workers."""
+        await self._pool.close()
+
+
+def _terms(settings: RewardSettings) -> dict[str, RewardTerm]:
+    try:
+        return load_terms(settings)
+    except (ValueError, TypeError) as error:
+        raise StartupError(f"verifier.reward_terms: {error}") from error
+
+
+def _observe(verdict: Verdict, seconds: float) -> None:
+    _SECONDS.labels(verdict.rule, verdict.status).observe(seconds)
+
+
+def build(context: ServiceContext) -> VerifierService:
+    """The verifier of a run. Raises StartupError where a reward term is unknown or its options are wrong."""
+    return VerifierService(context)

@@ -1,0 +1,259 @@
+"""A controller that serves on a port of its own, and members that keep its protocol without models."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from areal_mesh.controller.durations import to_duration
+from areal_mesh.controller.service import ControllerService, build
+from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.errors import aborted
+from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.v1 import (
+    controller_pb2,
+    controller_pb2_grpc,
+    generator_pb2,
+    generator_pb2_grpc,
+    learner_pb2,
+    learner_pb2_grpc,
+    replay_pb2,
+    replay_pb2_grpc,
+    status_pb2,
+    status_pb2_grpc,
+    weights_pb2,
+)
+
+SECONDS = 10.0
+STORED = controller_pb2.LEASE_END_STORED
+Stub: TypeAlias = "controller_pb2_grpc.ControllerServiceAsyncStub"
+
+
+def settings_in(folder: Path, **algorithm: Any) -> RunSettings:
+    prompts = folder / "prompts.jsonl"
+    lines = [json.dumps({"id": f"p{n}", "problem": f"{n} + 1", "answer": str(n + 1)}) for n in range(7)]
+    prompts.write_text("\n".join(lines))
+    return RunSettings.model_validate(
+        {
+            "name": "mesh",
+            "directory": folder / "runs",
+            "stages": [
+                {"name": "short", "max_response_tokens": 8, "max_steps": 2},
+                {"name": "long", "max_response_tokens": 16, "max_steps": 2},
+            ],
+            "algorithm": {"batch_groups": 2, "responses": 4, "max_staleness": 1} | algorithm,
+            "model": {"folder": folder},
+            "prompts": {"file": prompts},
+            "controller": {"listen": "127.0.0.1:0", "heartbeat_seconds": 0.1, "lease_seconds": 6, "drain_seconds": 3},
+        }
+    )
+
+
+@asynccontextmanager
+async def controller(settings: RunSettings) -> AsyncIterator[tuple[ControllerService, str]]:
+    """A controller that serves; left, it is gone as if killed, members not waited for."""
+    context = ServiceContext(settings, Identity("controller", "controller"), "")
+    service = build(context)
+    assert isinstance(service, ControllerService)
+    server = MeshServer(settings.controller.listen)
+    service.attach(server)
+    port = await server.start()
+    await service.start()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            working = tasks.create_task(service.run(context.draining))
+            yield service, f"127.0.0.1:{port}"
+            working.cancel()
+    finally:
+        await server.stop(0)
+        await service.close()
+
+
+@dataclass
+class Peer:
+    """What every member does: serve, register, call."""
+
+    role: str
+    name: str
+    stack: AsyncExitStack
+    version: int = -1
+    identity: Identity = field(init=False)
+    stub: Stub = field(init=False)
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        self.identity = Identity(self.role, self.name)
+
+    async def die(self) -> None:
+        """Stops serving at once, as a killed process does."""
+        await self.server.stop(0)
+
+    async def serve(self, register: Callable[[Any, Any], None], full_name: str) -> None:
+        self.server = MeshServer("127.0.0.1:0")
+        self.server.add(register, self, full_name)
+        self.address = f"127.0.0.1:{await self.server.start()}"
+        self.stack.push_async_callback(self.server.stop, 0)
+
+    async def join(self, address: str) -> controller_pb2.RegisterResponse:
+        channel = open_channel(address, self.identity)
+        self.stack.push_async_callback(channel.close)
+        self.stub = controller_pb2_grpc.ControllerServiceStub(channel)
+        request = controller_pb2.RegisterRequest(
+            **self.me(),
+            role=self.identity.role_number,
+            address=self.address or "127.0.0.1:1",
+            policy_version=self.version,
+            transfer_ranks=1 if self.role == "generator" else 0,
+        )
+        return await self.stub.Register(request, timeout=SECONDS)
+
+    def me(self) -> dict[str, Any]:
+        return {"service_id": self.identity.service_id, "incarnation": self.identity.incarnation}
+
+    async def beat(self, *group_ids: str) -> controller_pb2.HeartbeatResponse:
+        request = controller_pb2.HeartbeatRequest(**self.me(), policy_version=self.version, group_ids=group_ids)
+        return await self.stub.Heartbeat(request, timeout=SECONDS)
+
+    async def leave(self) -> None:
+        await self.stub.Deregister(controller_pb2.DeregisterRequest(**self.me()), timeout=SECONDS)
+
+
+@dataclass
+class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
+    digest: str = "same"
+    refuses: bool = False
+    may_receive: asyncio.Event = field(default_factory=asyncio.Event)
+    receiving: asyncio.Event = field(default_factory=asyncio.Event)
+    received: list[int] = field(default_factory=list)
+
+    async def PrepareWeights(self, request: Any, context: Any) -> Any:
+        if self.refuses:
+            raise aborted("no room")
+        return generator_pb2.PrepareWeightsResponse()
+
+    async def ReceiveWeights(self, request: Any, context: Any) -> Any:
+        self.receiving.set()
+        await self.may_receive.wait()
+        self.version = request.policy_version
+        self.received.append(request.policy_version)
+        tensor = weights_pb2.TensorChecksum(name="w", digest=self.digest)
+        return generator_pb2.ReceiveWeightsResponse(
+            pause=to_duration(0.01), checksums=[generator_pb2.WorkerChecksums(tensors=[tensor])]
+        )
+
+    async def AbortWeights(self, request: Any, context: Any) -> Any:
+        return generator_pb2.AbortWeightsResponse()
+
+    async def lease(self, most: int = 8, key: str = "k", wait: float = 3.0) -> controller_pb2.LeaseGroupsResponse:
+        request = controller_pb2.LeaseGroupsRequest(
+            **self.me(), max_groups=most, wait=to_duration(wait), idempotency_key=key
+        )
+        return await self.stub.LeaseGroups(request, timeout=SECONDS)
+
+    async def end(
+        self, group_id: str, end: controller_pb2.LeaseEnd.ValueType = controller_pb2.LEASE_END_STORED
+    ) -> None:
+        request = controller_pb2.EndLeaseRequest(
+            **self.me(),
+            group_id=group_id,
+            end=end,
+            oldest_policy_version=self.version,
+            response_tokens=20,
+            mean_reward=1.0,
+        )
+        await self.stub.EndLease(request, timeout=SECONDS)
+
+
+@dataclass
+class Learner(Peer, learner_pb2_grpc.LearnerServiceServicer):
+    async def OpenTransfer(self, request: Any, context: Any) -> Any:
+        return learner_pb2.OpenTransferResponse(
+            manifest=weights_pb2.WeightManifest(policy_version=self.version),
+            group=weights_pb2.TransferGroup(group_id=request.group_id, world_size=request.world_size),
+        )
+
+    async def SendWeights(self, request: Any, context: Any) -> Any:
+        return learner_pb2.SendWeightsResponse(
+            bytes=100, checksums=[weights_pb2.TensorChecksum(name="w", digest="same")]
+        )
+
+    async def AbortTransfer(self, request: Any, context: Any) -> Any:
+        return learner_pb2.AbortTransferResponse()
+
+    async def next_step(self) -> controller_pb2.NextStepResponse:
+        request = controller_pb2.NextStepRequest(**self.me(), policy_version=self.version, wait=to_duration(3))
+        return await self.stub.NextStep(request, timeout=SECONDS)
+
+    async def commit(self, step: int, group_ids: list[str]) -> controller_pb2.CommitStepResponse:
+        self.version = step
+        metrics = {"reward": float(step), "response_length": 5.0, "truncated": 0.5, "mismatch_kl": 0.001}
+        request = controller_pb2.CommitStepRequest(
+            **self.me(), step=step, policy_version=step, group_ids=group_ids, metrics=metrics, staleness={0: 1, 1: 1}
+        )
+        return await self.stub.CommitStep(request, timeout=SECONDS)
+
+
+@dataclass
+class Replay(Peer, replay_pb2_grpc.ReplayServiceServicer):
+    stored: dict[str, int] = field(default_factory=dict)
+    compared: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def FindGroups(self, request: Any, context: Any) -> Any:
+        self.compared.set()
+        known = [group_id for group_id in request.group_ids if group_id in self.stored]
+        groups = [replay_pb2.StoredGroup(group_id=g, oldest_policy_version=self.stored[g]) for g in known]
+        return replay_pb2.FindGroupsResponse(groups=groups)
+
+    async def EvictStale(self, request: Any, context: Any) -> Any:
+        return replay_pb2.EvictStaleResponse()
+
+    async def AppendGroup(self, request: Any, context: Any) -> Any:
+        self.stored[request.group.group_id] = 0
+        return replay_pb2.AppendGroupResponse()
+
+    async def DrawBatch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        yield replay_pb2.DrawBatchResponse(header=replay_pb2.DrawHeader())
+
+    async def ReleaseSteps(self, request: Any, context: Any) -> Any:
+        return replay_pb2.ReleaseStepsResponse()
+
+    async def GetReplayStatistics(self, request: Any, context: Any) -> Any:
+        return replay_pb2.GetReplayStatisticsResponse(waiting_groups=len(self.stored))
+
+
+@dataclass
+class Mesh:
+    stack: AsyncExitStack
+
+    async def generator(self, address: str, name: str = "generator-0", ready: bool = True, **changes: Any) -> Generator:
+        generator = Generator("generator", name, self.stack, **changes)
+        if ready:
+            generator.may_receive.set()
+        await generator.serve(
+            generator_pb2_grpc.add_GeneratorServiceServicer_to_server, "areal_mesh.v1.GeneratorService"
+        )
+        await generator.join(address)
+        return generator
+
+    async def learner(self, address: str, version: int = 0) -> Learner:
+        learner = Learner("learner", "learner", self.stack, version)
+        await learner.serve(learner_pb2_grpc.add_LearnerServiceServicer_to_server, "areal_mesh.v1.LearnerService")
+        await learner.join(address)
+        return learner
+
+    async def replay(self, address: str, **stored: int) -> Replay:
+        replay = Replay("replay", "replay", self.stack, stored=stored)
+        await replay.serve(replay_pb2_grpc.add_ReplayServiceServicer_to_server, "areal_mesh.v1.ReplayService")
+        await replay.join(address)
+        return replay
+
+    async def status(self, address: str) -> status_pb2.RunStatus:
+        async with open_channel(address, Identity("client", "person")) as channel:
+            stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
+            return (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=SECONDS)).status

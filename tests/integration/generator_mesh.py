@@ -1,0 +1,122 @@
+"""A whole generator service, engine aside, between servicers of the contracts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator_contracts import (
+    DEADLINE,
+    CharacterTokenizer,
+    Controller,
+    Replay,
+    SimulatedEngine,
+    Verifier,
+    run_settings,
+    serve,
+)
+
+from areal_mesh.generator.prompts import Tokenizer
+from areal_mesh.generator.service import GeneratorEngine, GeneratorService
+from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.v1 import common_pb2, controller_pb2, generator_pb2, generator_pb2_grpc, weights_pb2
+
+
+@dataclass
+class Starter:
+    """Starts the simulated engine."""
+
+    simulated: SimulatedEngine
+
+    async def engine(self, settings: RunSettings) -> GeneratorEngine:
+        return self.simulated
+
+    def tokenizer(self, settings: RunSettings) -> Tokenizer:
+        return CharacterTokenizer()
+
+
+@dataclass
+class Mesh:
+    """A running generator and what is around it."""
+
+    service: GeneratorService
+    context: ServiceContext
+    stub: Any
+    controller_server: MeshServer
+    verifier_server: MeshServer
+    replay_server: MeshServer
+    controller: Controller
+    verifier: Verifier
+    replay: Replay
+    engine: SimulatedEngine
+
+    async def publish(self, version: int, group_id: str = "") -> generator_pb2.ReceiveWeightsResponse:
+        group_id = group_id or f"publish {version}"
+        await self.stub.PrepareWeights(prepare_request(version, group_id), timeout=DEADLINE)
+        return await self.receive(version, group_id)
+
+    async def receive(self, version: int, group_id: str) -> generator_pb2.ReceiveWeightsResponse:
+        request = generator_pb2.ReceiveWeightsRequest(policy_version=version, group_id=group_id, checksums=True)
+        response: generator_pb2.ReceiveWeightsResponse = await self.stub.ReceiveWeights(request, timeout=DEADLINE)
+        return response
+
+    async def ended(self, *problems: str) -> dict[str, controller_pb2.EndLeaseRequest]:
+        """Waits until all of them ended."""
+        await self.controller.changes.until(lambda: all(self.controller.end_of(problem) for problem in problems))
+        return {problem: self.controller.ends[f"group {problem}"] for problem in problems}
+
+
+def prepare_request(version: int, group_id: str) -> generator_pb2.PrepareWeightsRequest:
+    tensor = weights_pb2.TensorSpec(name="w", dtype="float32", shape=[2, 2])
+    group = weights_pb2.TransferGroup(group_id=group_id, host="127.0.0.1", port=1234, world_size=2, rank=1)
+    group.timeout.FromSeconds(5)
+    manifest = weights_pb2.WeightManifest(policy_version=version, tensors=[tensor])
+    return generator_pb2.PrepareWeightsRequest(manifest=manifest, group=group)
+
+
+@asynccontextmanager
+async def mesh_of(folder: Path, **generator: Any) -> AsyncIterator[Mesh]:
+    # What the stubs call abstract answers UNIMPLEMENTED, as it should.
+    controller, verifier = Controller(), Verifier()  # type: ignore[abstract]
+    replay, engine = Replay(), SimulatedEngine()  # type: ignore[abstract]
+    servers = [await serve(servicer) for servicer in (controller, verifier, replay)]
+    controller.addresses = {
+        common_pb2.ROLE_VERIFIER: f"127.0.0.1:{servers[1].port}",
+        common_pb2.ROLE_REPLAY: f"127.0.0.1:{servers[2].port}",
+    }
+    settings = run_settings(folder, **generator)
+    context = ServiceContext(settings, Identity("generator", "generator-0"), f"127.0.0.1:{servers[0].port}")
+    service = GeneratorService(context, Starter(engine))
+    own = MeshServer("127.0.0.1:0")
+    service.attach(own)
+    port = await own.start()
+    await service.start()
+    async with open_channel(f"127.0.0.1:{port}", Identity("controller", "controller-0")) as channel:
+        stub = generator_pb2_grpc.GeneratorServiceStub(channel)
+        mesh = Mesh(service, context, stub, servers[0], servers[1], servers[2], controller, verifier, replay, engine)
+        try:
+            yield mesh
+        finally:
+            await service.close()
+            for server in (own, mesh.controller_server, mesh.verifier_server, mesh.replay_server):
+                await server.stop(0)
+
+
+async def run_mesh(
+    folder: Path, work: Callable[[Mesh], Awaitable[None]], published: bool = True, **generator: Any
+) -> Mesh:
+    """Runs a generator from its first weights until `work` is done, then drains it."""
+    async with mesh_of(folder, **generator) as mesh:
+        async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as tasks:
+            tasks.create_task(mesh.service.run(mesh.context.draining))
+            if published:
+                await mesh.publish(3)
+            await work(mesh)
+            mesh.context.draining.set()
+        return mesh

@@ -1,0 +1,288 @@
+"""The controller over real gRPC, among a learner, generators and a buffer that keep its protocol without models."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from controller_peers import SECONDS, Mesh, Stub, controller, settings_in
+
+from areal_mesh.controller.durations import to_duration
+from areal_mesh.controller.service import build
+from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.v1 import controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
+
+
+@pytest.fixture
+async def mesh() -> AsyncIterator[Mesh]:
+    async with AsyncExitStack() as stack:
+        yield Mesh(stack)
+
+
+async def test_a_run_goes_through_its_stages_publishes_every_version_and_ends(tmp_path: Path, mesh: Mesh) -> None:
+    settings = settings_in(tmp_path)
+    context = ServiceContext(settings, Identity("controller", "controller"), "")
+    service = build(context)
+    server = MeshServer(settings.controller.listen)
+    service.attach(server)
+    address = f"127.0.0.1:{await server.start()}"
+    async with asyncio.TaskGroup() as tasks:
+        ending = tasks.create_task(service.run(context.draining))
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        waiting: list[controller_pb2.Lease] = []
+        limits = []
+        for step in range(1, 5):
+            order = await learner.next_step()
+            limits.append(order.stage.max_response_tokens)
+            assert (order.step, order.restart_optimizer) == (step, step == 3)
+            if len(waiting) < 2:
+                waiting += (await generator.lease(key=str(step))).leases
+            batch, waiting = waiting[:2], waiting[2:]
+            for lease in batch:
+                await generator.end(lease.group_id)
+            answer = await learner.commit(step, [lease.group_id for lease in batch])
+            assert (answer.published_version, answer.finished) == (step, step == 4)
+        assert limits == [8, 8, 16, 16]
+        assert generator.received == [0, 1, 2, 3, 4]
+        assert (await generator.lease(key="late")).finished
+        assert (await learner.next_step()).finished
+        assert (await generator.beat()).drain
+        status = await mesh.status(address)
+        assert status.state == status_pb2.RUN_STATE_FINISHED
+        assert status.groups.leased == status.groups.trained + status.groups.open == 8
+        await generator.leave()
+        await learner.leave()
+        await asyncio.wait_for(ending, SECONDS)
+    await server.stop(0)
+    await service.close()
+    summary = json.loads((settings.run_directory / "summary.json").read_text())
+    assert (summary["steps"], summary["policy_version"], summary["weight_updates"]) == (4, 4, 5)
+    assert summary["reward_curve"] == [1.0, 2.0, 3.0, 4.0]
+    assert summary["checksums"] == {"agreed": 5}
+    lines = [json.loads(line) for line in (settings.run_directory / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["stage_name"]) for line in lines] == [
+        (1, "short"),
+        (2, "short"),
+        (3, "long"),
+        (4, "long"),
+    ]
+    assert all(line["pause_seconds"] == pytest.approx(0.01) for line in lines)
+
+
+async def test_leases_go_on_while_weights_are_published(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        await mesh.learner(address)
+        first = await mesh.generator(address)
+        assert len((await first.lease(most=1)).leases) == 1
+        second = await mesh.generator(address, "generator-1", ready=False)
+        await asyncio.wait_for(second.receiving.wait(), SECONDS)
+        assert len((await first.lease(most=1, key="during")).leases) == 1
+        assert (await second.lease(most=1, wait=0.1)).leases == [], "it has no weights yet"
+        second.may_receive.set()
+        assert len((await second.lease(most=1, key="after")).leases) == 1
+        assert first.received == [0], "who holds the version is left in peace"
+
+
+async def test_a_generator_that_refuses_is_left_out_and_the_others_get_the_version(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        bad = await mesh.generator(address, "generator-0", refuses=True)
+        good = await mesh.generator(address, "generator-1")
+        await mesh.learner(address)
+        assert (await good.lease()).leases
+        assert good.received == [0]
+        bad.refuses = False
+        await asyncio.wait_for(bad.receiving.wait(), SECONDS)  # recovered, it is given what it lacks
+        assert (await bad.lease(wait=0.1)).leases == [], "the other holds every place"
+        assert bad.received == [0]
+
+
+async def test_a_generator_killed_in_a_transfer_does_not_keep_the_version_from_the_others(
+    tmp_path: Path, mesh: Mesh
+) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        killed = await mesh.generator(address, "generator-0", ready=False)
+        other = await mesh.generator(address, "generator-1")
+        await mesh.learner(address)
+        await asyncio.wait_for(killed.receiving.wait(), SECONDS)
+        await killed.die()
+        assert (await other.lease()).leases
+        status = await mesh.status(address)
+        assert (status.published_version, status.weight_updates) == (0, 1)
+
+
+async def test_a_generator_whose_digests_differ_gets_no_lease(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (service, address):
+        bad = await mesh.generator(address, digest="other")
+        await mesh.learner(address)
+        assert (await bad.lease(wait=0.5)).leases == []
+        assert service.report().policy_version == 0
+        status = await mesh.status(address)
+        assert (status.published_version, status.weight_updates) == (-1, 0)
+
+
+async def test_a_commit_without_any_generator_returns_and_a_newcomer_gets_the_version(
+    tmp_path: Path, mesh: Mesh
+) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        ids = [lease.group_id for lease in (await generator.lease(most=2)).leases]
+        for group_id in ids:
+            await generator.end(group_id)
+        await generator.leave()
+        assert (await learner.commit(1, ids)).published_version == 0
+        newcomer = await mesh.generator(address, "generator-1")
+        assert (await newcomer.lease()).leases
+        assert newcomer.received == [1]
+
+
+async def test_a_commit_waits_for_a_killed_generator_to_come_back(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address), asyncio.TaskGroup() as tasks:
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        ids = [lease.group_id for lease in (await generator.lease(most=2)).leases]
+        for group_id in ids:
+            await generator.end(group_id)
+        await generator.die()
+        commit = tasks.create_task(learner.commit(1, ids))
+        assert not (await asyncio.wait([commit], timeout=0.5))[0]
+        restarted = await mesh.generator(address)
+        assert (await commit).published_version == 1
+        assert restarted.received == [1]
+
+
+async def test_a_restarted_controller_carries_on_where_the_ledger_ends(tmp_path: Path, mesh: Mesh) -> None:
+    settings = settings_in(tmp_path)
+    async with controller(settings) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        leases = (await generator.lease(most=4)).leases
+        for lease in leases[:2]:
+            await generator.end(lease.group_id)
+        assert (await learner.commit(1, [lease.group_id for lease in leases[:2]])).published_version == 1
+    async with controller(settings) as (_, address):
+        await generator.join(address)
+        answer = await learner.join(address)
+        assert (answer.policy_version, answer.step) == (1, 1)
+        held = [lease.group_id for lease in leases[2:]]
+        assert (await generator.beat(*held)).lost_group_ids == [], "its leases are still its own"
+        again = await learner.commit(1, [lease.group_id for lease in leases[:2]])
+        assert again.published_version == 1, "a step that was committed before changes nothing"
+        assert (await learner.next_step()).step == 2
+        status = await mesh.status(address)
+        assert (status.groups.leased, status.groups.trained, status.groups.open) == (4, 2, 2)
+        fresh = (await generator.lease(most=8)).leases
+        assert [lease.sequence for lease in fresh] == [4, 5]
+
+
+async def test_leases_of_a_killed_generator_are_issued_again_under_the_same_ids(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        await mesh.learner(address)
+        killed = await mesh.generator(address)
+        lost = [
+            (lease.group_id, lease.prompt.prompt_id, lease.sampling.seed) for lease in (await killed.lease()).leases
+        ]
+        restarted = await mesh.generator(address)
+        again = (await restarted.lease()).leases
+        assert [(lease.group_id, lease.prompt.prompt_id, lease.sampling.seed) for lease in again] == lost
+        assert {lease.attempt for lease in again} == {1}
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await killed.beat()
+        assert raised.value.code() is grpc.StatusCode.ABORTED
+
+
+async def test_groups_found_in_the_replay_buffer_are_not_generated_twice(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        await mesh.learner(address)
+        generator = await mesh.generator(address)
+        stored = (await generator.lease()).leases[0].group_id
+        replay = await mesh.replay(address, **{stored: 0})
+        await asyncio.wait_for(replay.compared.wait(), SECONDS)
+        restarted = await mesh.generator(address)
+        again = [lease.group_id for lease in (await restarted.lease()).leases]
+        assert len(again) == 3
+        assert stored not in again
+
+
+async def test_the_same_key_gives_the_same_leases_again(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        await mesh.learner(address)
+        generator = await mesh.generator(address)
+        first, again, other = [(await generator.lease(most=2, key=key)).leases for key in ("a", "a", "b")]
+        assert first == again
+        assert not {lease.group_id for lease in first} & {lease.group_id for lease in other}
+
+
+async def test_pause_holds_leases_and_resume_lets_them_go(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        assert len((await generator.lease(most=1)).leases) == 1
+        channel = await mesh.stack.enter_async_context(open_channel(address, Identity("client", "person")))
+        person: Stub = controller_pb2_grpc.ControllerServiceStub(channel)
+        await person.Pause(controller_pb2.PauseRequest(), timeout=SECONDS)
+        assert (await generator.lease(key="paused", wait=0.2)).leases == []
+        assert (await mesh.status(address)).state == status_pb2.RUN_STATE_PAUSED
+        await person.Resume(controller_pb2.ResumeRequest(), timeout=SECONDS)
+        assert (await generator.lease(key="resumed")).leases
+        advanced = await person.AdvanceStage(controller_pb2.AdvanceStageRequest(from_stage=0), timeout=SECONDS)
+        assert advanced.stage.name == "long"
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await person.AdvanceStage(controller_pb2.AdvanceStageRequest(from_stage=1), timeout=SECONDS)
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        await person.Stop(controller_pb2.StopRequest(reason="enough"), timeout=SECONDS)
+        assert (await learner.next_step()).finished
+        assert (await learner.beat()).drain
+
+
+async def test_a_watcher_sees_the_run_change(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        channel = await mesh.stack.enter_async_context(open_channel(address, Identity("client", "person")))
+        stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
+        request = status_pb2.WatchStatusRequest(interval=to_duration(0.1))
+        states = []
+        async for update in stub.WatchStatus(request, timeout=SECONDS):
+            states.append(update.status.state)
+            if len(states) == 1:
+                await mesh.learner(address)
+                await mesh.generator(address)
+            if update.status.state == status_pb2.RUN_STATE_RUNNING:
+                break
+        assert states[0] == status_pb2.RUN_STATE_STARTING
+        assert states[-1] == status_pb2.RUN_STATE_RUNNING
+
+
+async def test_requests_that_make_no_sense_are_refused_by_field(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        unsaid = generator.end("g00000000", controller_pb2.LEASE_END_UNSPECIFIED)
+        for call, field_name in ((generator.lease(most=0), "max_groups"), (unsaid, "end")):
+            with pytest.raises(grpc.aio.AioRpcError, match=field_name) as raised:
+                await call
+            assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        for late, code in (
+            (learner.commit(7, ["g00000000"]), grpc.StatusCode.FAILED_PRECONDITION),
+            (generator.end("of another run"), grpc.StatusCode.NOT_FOUND),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await late
+            assert raised.value.code() is code
+
+
+async def test_two_controllers_of_one_run_are_one_too_many(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with controller(settings):
+        with pytest.raises(StartupError, match="another controller"):
+            build(ServiceContext(settings, Identity("controller", "controller"), ""))
+    changed = settings_in(tmp_path, batch_groups=3)
+    with pytest.raises(StartupError, match="batch_groups"):
+        build(ServiceContext(changed, Identity("controller", "controller"), ""))

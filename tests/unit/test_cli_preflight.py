@@ -1,0 +1,110 @@
+"""What a service refuses to start with, and what it says then."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from areal_mesh.cli.config import gaps, gpu_present
+from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.main import build_parser
+from areal_mesh.cli.members import controller_address, members_of
+from areal_mesh.cli.preflight import check_role
+from areal_mesh.cli.preparing import recipe_command
+from areal_mesh.cli.serving import context_of
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.settings import load_settings
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def test_a_port_that_is_taken_is_named_with_its_key(taken_port: int) -> None:
+    settings = load_settings("trial", [f"replay.listen=127.0.0.1:{taken_port}"])
+    with pytest.raises(StartupError, match=rf"^replay\.listen = 127\.0\.0\.1:{taken_port}: address already in use; "):
+        check_role(settings, "replay")
+
+
+def test_a_host_that_is_not_here_is_named() -> None:
+    settings = load_settings("trial", ["replay.listen=203.0.113.1:7401", "plaintext_beyond_loopback=true"])
+    with pytest.raises(StartupError, match=r"replay\.listen = 203\.0\.113\.1:7401: cannot assign requested address"):
+        check_role(settings, "replay")
+
+
+def test_a_model_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    settings = load_settings("trial", [f"model.folder={tmp_path / 'none'}"])
+    for role in ("generator", "learner"):
+        with pytest.raises(StartupError, match=r"model\.folder = .*none: no such folder; run `areal-mesh prepare`"):
+            check_role(settings, role)
+    settings = load_settings("trial", [f"model.folder={tmp_path}"])
+    with pytest.raises(StartupError, match=r"holds no config\.json"):
+        check_role(settings, "learner")
+
+
+def test_a_prompt_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    settings = load_settings("trial", [f"prompts.file={tmp_path / 'none.jsonl'}", "controller.listen=127.0.0.1:0"])
+    with pytest.raises(StartupError, match=r"prompts\.file = .*none\.jsonl: no such file"):
+        check_role(settings, "controller")
+
+
+@pytest.mark.skipif(gpu_present(), reason="this machine has a GPU: a missing one cannot be shown")
+def test_a_missing_gpu_is_said_before_anything_heavy_is_imported() -> None:
+    settings = load_settings("distill-1.5b-1node")
+    with pytest.raises(StartupError, match=r'learner\.device = "cuda": this machine shows no GPU; use device = "cpu"'):
+        check_role(settings, "learner")
+    text = "\n".join(gaps(settings))
+    assert 'generator.device = "cuda", generator.transport = "nccl": unrun here' in text
+    assert "model.folder = models/DeepSeek-R1-Distill-Qwen-1.5B: not there yet" in text
+
+
+def test_settings_that_do_not_hold_end_a_service_on_one_line() -> None:
+    with pytest.raises(StartupError) as error:
+        context_of("replay", "trial", ["replay.nope=1", "seed=-1"], "replay-0", "")
+    assert "replay.nope: unknown key" in str(error.value)
+    assert "seed: " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_five_services_start_controller_first_and_drain_it_last(tmp_path: Path) -> None:
+    members = members_of(load_settings("trial"), tmp_path)
+    assert [member.service_id for member in members] == [
+        "controller",
+        "replay-0",
+        "verifier-0",
+        "generator-0",
+        "learner-0",
+    ]
+    phases = {member.service_id: member.drain_phase for member in members}
+    assert phases["generator-0"] == phases["learner-0"] < phases["replay-0"] < phases["controller"]
+
+
+def test_each_service_is_started_by_a_command_that_parses(tmp_path: Path) -> None:
+    for member in members_of(load_settings("trial"), tmp_path):
+        options = build_parser().parse_args(member.argv[3:])
+        assert options.service_id == member.service_id
+        assert member.service_id.startswith(options.role)
+        assert options.config == str(tmp_path / "settings.json")
+        assert options.controller == "127.0.0.1:7400"
+
+
+def test_the_launcher_needs_a_port_that_others_find() -> None:
+    anywhere = ["plaintext_beyond_loopback=true", "controller.listen=0.0.0.0:7500"]
+    assert controller_address(load_settings("trial", anywhere)) == "127.0.0.1:7500"
+    with pytest.raises(CommandFailed, match="needs a fixed port"):
+        controller_address(load_settings("trial", ["controller.listen=127.0.0.1:0"]))
+
+
+def test_a_recipe_is_the_command_that_makes_model_and_prompts() -> None:
+    command = recipe_command(load_settings("trial", ["prompts.count=50", "model.seed=3"]))
+    assert command[2:] == [
+        *("areal_mesh.learner.arithmetic", "--model-folder", ".cache/models/arithmetic"),
+        *("--prompts", ".cache/prompts/arithmetic.jsonl", "--prompt-count", "50", "--seed", "3"),
+    ]
+    assert recipe_command(load_settings("smollm2-135m-cpu"))[2] == "areal_mesh.learner.smollm2"
+    assert recipe_command(load_settings("distill-1.5b-1node")) == []

@@ -1,0 +1,210 @@
+"""What the command makes of a run's figures: rows, averages, plots, events, tables and lines."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from areal_mesh.cli.metrics import MetricsTail, moving_average, read_rows, series, stage_starts
+from areal_mesh.cli.summary import summary_table
+from areal_mesh.cli.view import changes, run_view, step_line
+from areal_mesh.client import GroupCounts, ReplayStatus, RunState, RunStatus, ServiceState, ServiceStatus, Stage
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    """A run of two stages; the third step lacks its reward."""
+    made = []
+    for step in range(1, count + 1):
+        row: dict[str, Any] = {
+            "step": step,
+            "stage": int(step > count // 2),
+            "stage_name": "8" if step <= count // 2 else "16",
+        }
+        row |= {"reward": step / 2, "response_length": 20.0 + step, "committed_at": 1e9 + step, "staleness": {"0": 4}}
+        if step == 3:
+            del row["reward"]
+        made.append(row)
+    return made
+
+
+@pytest.fixture
+def metrics_file(tmp_path: Path) -> Path:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows(6)))
+    return path
+
+
+def test_a_tail_gives_each_row_once_and_waits_for_a_line_to_be_whole(metrics_file: Path) -> None:
+    tail = MetricsTail(metrics_file)
+    assert [row["step"] for row in tail.new_rows()] == [1, 2, 3, 4, 5, 6]
+    with metrics_file.open("a") as file:
+        file.write('{"step": 7')
+    assert list(tail.new_rows()) == []
+    with metrics_file.open("a") as file:
+        file.write("}\n")
+    assert [row["step"] for row in tail.new_rows()] == [7]
+
+
+def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
+    assert read_rows(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_series_leaves_out_the_steps_without_the_metric() -> None:
+    assert series(rows(4), "reward") == ([1, 2, 4], [0.5, 1.0, 2.0])
+
+
+def test_stages_start_where_their_index_changes() -> None:
+    assert stage_starts(rows(6)) == [(1, "8"), (4, "16")]
+
+
+@given(st.lists(st.floats(-5, 5), max_size=40), st.integers(1, 10))
+def test_a_moving_average_is_the_mean_of_the_last_values(values: list[float], window: int) -> None:
+    averages = moving_average(values, window)
+    for position, average in enumerate(averages):
+        last = values[max(0, position - window + 1) : position + 1]
+        assert average == pytest.approx(sum(last) / len(last), abs=1e-9)
+
+
+SUMMARY = {
+    "run": "trial",
+    "steps": 110,
+    "wall_seconds": 401.24,
+    "mismatch_kl": 0.0004,
+    "staleness": {"mean": 0.91, "max": 1},
+    "groups": {"trained": 1760, "stale": 3, "filtered": 0, "failed": 0, "open": 5, "leased": 1768},
+    "stages": [
+        {
+            "name": "8",
+            "max_response_tokens": 32,
+            "steps": 40,
+            "reward": {"first": -1.5, "last": 2.25},
+            "response_length": {"first": 28.0, "last": 25.5},
+            "truncated": {"first": 0.4, "last": 0.05},
+        },
+        {"name": "16", "reward": {"first": None, "last": None}},
+    ],
+}
+
+
+def rendered(renderable: Any) -> str:
+    console = Console(width=140, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+def test_the_table_has_a_line_a_stage_and_dashes_for_what_is_absent() -> None:
+    text = rendered(summary_table(SUMMARY))
+    assert "40 steps of up to 32 tokens; reward -1.50 → +2.25; length 28.0 → 25.5; truncated 40% → 5%" in text
+    assert "reward - → -" in text
+    assert "mean 0.91, max 1" in text
+    assert "leased 1,768: trained 1,760, stale 3, filtered 0, failed 0, open 5" in text
+    assert "401.2 s" in text
+
+
+def test_an_empty_summary_still_makes_a_table() -> None:
+    assert "steps" in rendered(summary_table({}))
+
+
+def example(step: int = 4, state: RunState = RunState.RUNNING, stage: int = 0) -> RunStatus:
+    service = ServiceStatus(
+        "generator", "generator-0", "127.0.0.1:4000", ServiceState.SERVING, 3, 512.4, "tokens", 0.2, 0.1, 2
+    )
+    return RunStatus(
+        run_name="trial",
+        state=state,
+        stage=Stage(stage, ("8", "16")[stage], 32 * (stage + 1)),
+        stages=2,
+        step=step,
+        stage_step=step,
+        planned_steps=20,
+        policy_version=step,
+        published_version=step,
+        reward=-1.25,
+        response_length=27.5,
+        truncated=0.5,
+        mismatch_kl=1e-4,
+        replay=ReplayStatus(3, 2048, 9, 1 << 20),
+        staleness={0: 1, 1: 3},
+        groups=GroupCounts(10, 6, 1, 0, 0, 3),
+        services=(service,),
+        started=None,
+        last_step=None,
+        tokens_generated=1000,
+        tokens_trained=900,
+        generated_tokens_per_second=1234.4,
+        trained_tokens_per_second=1000.0,
+        weight_updates=4,
+        last_pause_seconds=0.027,
+    )
+
+
+def test_the_view_shows_progress_figures_services_and_processes() -> None:
+    processes = {"generator-0": "process 42", "learner-0": "restarting, 1 restarts"}
+    text = rendered(run_view(example(), [10, 10], processes, "learner-0 ended"))
+    for part in ("4/20", "4/10", "reward -1.25", "truncated 50%", "0:1 1:3", "1,234 tok/s", "3 groups, 2 KiB", "27 ms"):
+        assert part in text
+    for part in ("512.4 tokens/s", "process 42", "restarting, 1 restarts", "learner-0 ended"):
+        assert part in text
+
+
+def test_without_a_controller_the_view_shows_the_processes() -> None:
+    text = rendered(run_view(None, [], {"controller": "process 41"}))
+    assert "waiting for the controller" in text
+    assert "process 41" in text
+
+
+def test_a_plain_line_tells_the_step() -> None:
+    line = step_line(example())
+    assert line.startswith("step 4/20  stage 8 (4)  reward -1.250  length 27.5  truncated 0.500  staleness 0.75")
+
+
+def test_plain_lines_come_for_changes_alone() -> None:
+    first = changes(None, example(step=0))
+    assert first == ["generator-0 serving at 127.0.0.1:4000", "run trial running", "stage 8 (1 of 2): up to 32 tokens"]
+    assert changes(example(), example()) == []
+    assert [line.split()[0] for line in changes(example(), example(step=5, stage=1))] == ["stage", "step"]
+
+
+def test_curves_are_drawn_from_the_metrics(metrics_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install areal-mesh[learner]")
+    from areal_mesh.cli.plots import plot_curves
+
+    plot_curves(read_rows(metrics_file), tmp_path / "plots" / "curves.png")
+    content = (tmp_path / "plots" / "curves.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) > 10_000
+
+
+EVENTS_SCRIPT = """
+import sys
+from pathlib import Path
+from areal_mesh.cli.events import EventLog
+metrics, folder = Path(sys.argv[1]), Path(sys.argv[2])
+for _ in range(2):
+    with EventLog(metrics, folder) as log:
+        log.catch_up()
+        log.catch_up()
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(str(folder))
+events.Reload()
+print(sorted(events.Tags()["scalars"]))
+print([(event.step, event.value, event.wall_time) for event in events.Scalars("reward")])
+print("torch" in sys.modules)
+"""
+
+
+def test_events_hold_each_step_once_and_need_no_torch(metrics_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install areal-mesh[learner]")
+    command = [sys.executable, "-c", EVENTS_SCRIPT, str(metrics_file), str(tmp_path / "events")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    tags, scalars, torch = run.stdout.splitlines()
+    assert tags == "['response_length', 'reward', 'stage']"
+    assert scalars == str([(step, step / 2, 1e9 + step) for step in (1, 2, 4, 5, 6)])
+    assert torch == "False"

@@ -1,0 +1,93 @@
+"""Membership on a clock of plain numbers."""
+
+import grpc
+import pytest
+
+from areal_mesh.controller.membership import Introduction, Member, Roster
+from areal_mesh.runtime.errors import MeshError
+from areal_mesh.v1 import common_pb2
+
+GENERATOR = common_pb2.ROLE_GENERATOR
+
+
+def introduction(incarnation: str = "a", version: int = -1, service_id: str = "generator-0") -> Introduction:
+    return Introduction(service_id, incarnation, GENERATOR, "127.0.0.1:1", version, 1)
+
+
+@pytest.fixture
+def roster() -> Roster:
+    return Roster(lease_seconds=10.0)
+
+
+def joined(roster: Roster, now: float = 0.0, **changes: str | int) -> Member:
+    values = introduction(**changes)  # type: ignore[arg-type]
+    roster.register(values, now, new_life=True)
+    return roster.speak(values.service_id, values.incarnation, now)
+
+
+def test_a_newer_life_replaces_the_older_which_never_comes_back(roster: Roster) -> None:
+    joined(roster)
+    replaced = roster.register(introduction("b"), 1.0, new_life=True)
+    assert replaced is not None
+    assert replaced.key == "generator-0/a"
+    assert roster.speak("generator-0", "b", 1.0).starts == 2
+    with pytest.raises(MeshError, match="newer process") as spoke:
+        roster.speak("generator-0", "a", 2.0)
+    with pytest.raises(MeshError, match="newer process") as registered:
+        roster.register(introduction("a"), 2.0, new_life=False)
+    assert spoke.value.code is registered.value.code is grpc.StatusCode.ABORTED
+
+
+def test_registering_again_in_the_same_life_replaces_nothing_and_forgets_nothing(roster: Roster) -> None:
+    member = joined(roster, version=3)
+    member.quarantined = True
+    assert roster.register(introduction("a", version=1), 1.0, new_life=False) is None
+    again = roster.speak("generator-0", "a", 1.0)
+    assert (again.policy_version, again.quarantined, again.starts) == (3, True, 1)
+
+
+def test_a_stranger_is_told_to_register(roster: Roster) -> None:
+    with pytest.raises(MeshError, match="register first") as raised:
+        roster.speak("generator-9", "a", 0.0)
+    assert raised.value.code is grpc.StatusCode.NOT_FOUND
+    assert not roster.knows("generator-9", "a")
+
+
+def test_a_silent_member_is_lost_once_and_lives_again_when_it_speaks(roster: Roster) -> None:
+    member = joined(roster)
+    assert roster.expire(10.0) == []
+    assert roster.expire(10.5) == [member]
+    assert roster.expire(11.0) == []
+    assert roster.live(GENERATOR) == []
+    roster.speak("generator-0", "a", 12.0)
+    assert roster.live(GENERATOR) == [member]
+
+
+def test_a_heartbeat_from_before_a_publish_does_not_undo_it(roster: Roster) -> None:
+    member = joined(roster, version=4)
+    roster.holds(member.key, 5)
+    roster.reports(member, 4)
+    assert member.policy_version == 5
+    roster.reports(member, -1)
+    assert member.policy_version == 5
+
+
+def test_a_generator_whose_weights_were_torn_is_believed_the_second_time(roster: Roster) -> None:
+    member = joined(roster, version=4)
+    roster.reports(member, -1)
+    roster.reports(member, -1)
+    assert member.policy_version == -1
+    roster.reports(member, 4)
+    assert member.policy_version == 4
+
+
+def test_lives_are_counted_on_from_the_ledger() -> None:
+    roster = Roster(10.0, {"generator-0": 3})
+    assert joined(roster).starts == 4
+
+
+def test_leaving_takes_only_that_life_out(roster: Roster) -> None:
+    joined(roster)
+    assert roster.remove("generator-0", "b") is None
+    assert roster.remove("generator-0", "a") is not None
+    assert list(roster.all()) == []

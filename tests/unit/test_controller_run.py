@@ -1,0 +1,264 @@
+"""The run over its ledger: what each call decides, and that a killed controller finds it again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+
+from areal_mesh.controller.admission import Pacing
+from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.groups import StoredFigures
+from areal_mesh.controller.ledger import Ledger, LedgerError
+from areal_mesh.controller.records import GroupState, PublishRow
+from areal_mesh.controller.replay_link import reconcile
+from areal_mesh.controller.run import Run, RunPlan, RunState
+from areal_mesh.controller.schedule import Restarts, StagePlan
+from areal_mesh.runtime.errors import MeshError
+
+LEASE_SECONDS = 10.0
+
+
+@dataclass
+class Found:
+    group_id: str
+    oldest_policy_version: int = 0
+    stale: bool = False
+
+
+@dataclass
+class Scene:
+    """A run whose controller can be killed; `holder` leases."""
+
+    path: Path
+    plan: RunPlan
+    now: float = 1000.0
+    ledgers: list[Ledger] = field(default_factory=list)
+
+    def open(self) -> Run:
+        ledger = Ledger(self.path)
+        self.ledgers.append(ledger)
+        return Run(self.plan, ledger, Clock(lambda: self.now, lambda: self.now))
+
+    def killed(self) -> Run:
+        self.ledgers[-1].close()
+        return self.open()
+
+    def publish(self, run: Run, version: int) -> None:
+        run.published(PublishRow(version, self.now, 0.1, 0.2, 0.3, 10, ("generator/a",), "agreed"))
+
+
+def lease(run: Run, most: int, holder: str = "generator/a") -> list[str]:
+    return [row.group_id for row in run.lease(holder, most, str)]
+
+
+def store(run: Run, group_ids: list[str], version: int = 0) -> None:
+    for group_id in group_ids:
+        run.groups.store(group_id, StoredFigures(version, 10, 1.0))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    stages = (StagePlan("short", 8, 2), StagePlan("long", 16, 2))
+    scene = Scene(tmp_path / "ledger.db", RunPlan("run", Pacing(2, 1), stages, LEASE_SECONDS, 2))
+    yield scene
+    for ledger in scene.ledgers:
+        ledger.close()
+
+
+@pytest.fixture
+def run(scene: Scene) -> Run:
+    run = scene.open()
+    scene.publish(run, 0)
+    return run
+
+
+def state_of(run: Run, group_id: str) -> GroupState:
+    row = run.ledger.group(group_id)
+    assert row is not None
+    return row.state
+
+
+def test_group_ends_are_idempotent_and_the_first_one_counts(run: Run) -> None:
+    first, second, third, fourth = lease(run, 4)
+    for _ in range(2):
+        store(run, [first])
+        run.groups.filter("generator/a", second, "no verdict")
+        run.groups.drop_stale([third], "too old")
+    run.groups.filter("generator/a", first, "late")
+    run.groups.fail("generator/a", second, "late")
+    store(run, [third])
+    counts = run.groups.counts
+    assert (counts.running, counts.stored, counts.filtered, counts.stale, counts.failed) == (1, 1, 1, 1, 0)
+    assert run.ledger.group_counts() == counts
+    assert state_of(run, fourth) is GroupState.LEASED
+    assert run.groups.generated_tokens == 20, "the stale group's tokens were generated all the same"
+
+
+def test_a_failed_group_is_retried_and_then_ends_as_failed(run: Run) -> None:
+    (group_id,) = lease(run, 1)
+    run.groups.fail("generator/a", group_id, "engine")
+    assert lease(run, 1, "generator/b") == [group_id]
+    run.groups.fail("generator/b", group_id, "engine")
+    assert state_of(run, group_id) is GroupState.FAILED
+    assert lease(run, 1) == ["g00000001"], "its place is free"
+
+
+def test_a_group_handed_back_costs_no_attempt(run: Run) -> None:
+    (group_id,) = lease(run, 1)
+    for _ in range(5):
+        run.groups.give_back("generator/a", [group_id])
+        assert lease(run, 1) == [group_id]
+    row = run.ledger.group(group_id)
+    assert row is not None
+    assert row.attempt == 0
+
+
+def test_only_the_holder_may_end_a_lease_but_anyone_may_say_that_a_group_is_stored(run: Run) -> None:
+    (group_id,) = lease(run, 1)
+    run.groups.free("generator/a", "lost")
+    assert lease(run, 1, "generator/b") == [group_id]
+    run.groups.filter("generator/a", group_id, "late")
+    assert state_of(run, group_id) is GroupState.LEASED
+    store(run, [group_id])
+    assert state_of(run, group_id) is GroupState.STORED
+    assert run.groups.renew("generator/b", [group_id]) == []
+
+
+def test_a_lease_lapses_unless_a_heartbeat_names_it(scene: Scene, run: Run) -> None:
+    kept, lapsed = lease(run, 2)
+    scene.now += 8
+    assert run.groups.renew("generator/a", [kept]) == []
+    scene.now += 8
+    assert [row.group_id for row in run.groups.expire()] == [lapsed]
+    assert run.groups.renew("generator/a", [kept, lapsed]) == [lapsed]
+
+
+def test_a_group_keeps_the_stage_it_began_with(run: Run) -> None:
+    (group_id,) = lease(run, 1)
+    run.advance_stage(0)
+    run.groups.free("generator/a", "lost")
+    again, fresh = run.lease("generator/b", 2, str)
+    assert (again.group_id, again.stage, fresh.stage) == (group_id, 0, 1)
+
+
+def test_a_commit_is_idempotent_and_steps_follow_each_other(run: Run) -> None:
+    batch = lease(run, 2)
+    store(run, batch)
+    assert run.commit(1, batch, {"reward": 1.0}, {0: 2})
+    assert not run.commit(1, batch, {"reward": 9.0}, {0: 2})
+    assert run.ledger.steps()[0].metrics == {"reward": 1.0}
+    with pytest.raises(MeshError, match="cannot follow"):
+        run.commit(3, batch, {}, {})
+    with pytest.raises(MeshError, match="no group is trained twice"):
+        run.commit(2, batch, {}, {})
+
+
+def test_a_group_in_a_committed_batch_is_trained_whatever_was_thought_of_it(run: Run) -> None:
+    first, second = lease(run, 2)
+    run.groups.fail("generator/a", first, "engine")
+    assert lease(run, 1) == [first]
+    run.groups.fail("generator/a", first, "engine")
+    assert run.commit(1, [first, second], {}, {})
+    counts = run.groups.counts
+    assert (counts.trained, counts.failed, counts.running) == (2, 0, 0)
+    assert run.ledger.group_counts() == counts
+
+
+def test_stages_follow_the_schedule_and_a_killed_controller_finds_everything_again(scene: Scene, run: Run) -> None:
+    for step in range(1, 5):
+        order = run.next_step(step - 1)
+        assert order is not None
+        restarts = Restarts(True, True) if step == 3 else Restarts()
+        assert (order.step, order.stage, order.restarts) == (step, (step - 1) // 2, restarts)
+        batch = lease(run, 2)
+        store(run, batch, run.published_version)
+        run.commit(step, batch, {"reward": float(step)}, {0: 2})
+        scene.publish(run, step)
+        run = scene.killed()
+        assert (run.version, run.published_version, run.trained_tokens) == (step, step, 20 * step)
+    assert run.state is RunState.FINISHED
+    assert run.next_step(4) is None
+    assert lease(run, 1) == []
+    again = run.next_step(2)
+    assert again is not None, "a learner that came back older still goes through the steps"
+    assert (again.step, again.stage, again.restarts.optimizer) == (3, 1, True)
+
+
+def test_a_stage_advanced_by_hand_starts_after_the_step_in_progress(scene: Scene, run: Run) -> None:
+    assert run.next_step(0) is not None
+    run = scene.killed()
+    entry = run.advance_stage(0)
+    assert (entry.stage, entry.first_step, entry.reason) == (1, 2, "by hand")
+    with pytest.raises(MeshError, match="not the current one"):
+        run.advance_stage(0)
+    with pytest.raises(MeshError, match="last one"):
+        run.advance_stage(1)
+    order = run.next_step(0)
+    assert order is not None
+    assert order.stage == 0
+    assert run.planned_steps == 3
+
+
+def test_a_learner_ahead_of_the_ledger_is_told_what_to_do(run: Run) -> None:
+    with pytest.raises(MeshError, match="was never committed") as raised:
+        run.next_step(2)
+    assert raised.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_pause_and_stop_outlive_the_controller(scene: Scene, run: Run) -> None:
+    run.pause()
+    run = scene.killed()
+    assert run.state is RunState.PAUSED
+    assert run.admits() == 0
+    run.resume()
+    run.stop("enough")
+    run = scene.killed()
+    assert run.state is RunState.STOPPING
+    assert run.next_step(0) is None
+    run.leave()
+    assert scene.killed().state is RunState.RUNNING
+
+
+def test_leases_of_before_a_restart_hold_for_one_more_lease_time(scene: Scene, run: Run) -> None:
+    kept, lost = lease(run, 2)
+    scene.now += 100
+    run = scene.killed()
+    assert run.groups.expire() == []
+    assert run.groups.renew("generator/a", [kept]) == []
+    scene.now += LEASE_SECONDS - 1
+    assert run.groups.renew("generator/a", [kept]) == []
+    scene.now += 2
+    assert [row.group_id for row in run.groups.expire()] == [lost]
+
+
+def test_reconciling_with_the_replay_buffer(run: Run) -> None:
+    stored_unsaid, stale_unsaid, lost, still_running = lease(run, 4)
+    store(run, [stale_unsaid, lost])
+    asked = run.groups.open_rows()
+    assert reconcile(run, asked, [Found(stored_unsaid, 0), Found(stale_unsaid, 0, stale=True)]) > 0
+    assert state_of(run, stored_unsaid) is GroupState.STORED
+    assert state_of(run, stale_unsaid) is GroupState.STALE
+    assert state_of(run, still_running) is GroupState.LEASED
+    assert lease(run, 1, "generator/b") == [lost]
+    assert reconcile(run, asked, [Found(stored_unsaid, 0), Found(stale_unsaid, 0, stale=True)]) == 0
+    store(run, [stored_unsaid])
+    row = run.ledger.group(stored_unsaid)
+    assert row is not None
+    assert row.tokens == 10, "a late end still brings its figures"
+
+
+@pytest.mark.parametrize(("batch_groups", "stages"), [(2, 1), (5, 2)])
+def test_a_ledger_begun_with_other_settings_is_refused(scene: Scene, run: Run, batch_groups: int, stages: int) -> None:
+    run.advance_stage(0)
+    scene.plan = RunPlan("run", Pacing(batch_groups, 1), scene.plan.stages[:stages], LEASE_SECONDS, 2)
+    with pytest.raises(LedgerError, match="give the run another name"):
+        scene.killed()
+
+
+def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_text("not a database, but long enough to be taken for the head of one" * 50)
+    with pytest.raises(LedgerError, match=r"ledger\.db"):
+        Ledger(path)

@@ -1,0 +1,76 @@
+"""The schedule of context stages."""
+
+from areal_mesh.controller.records import StageEntry
+from areal_mesh.controller.schedule import (
+    Restarts,
+    StagePlan,
+    StepFigures,
+    planned_steps,
+    restarts_before,
+    stage_end,
+    stage_of_step,
+)
+
+
+def flat(steps: int, reward: float = 0.0, truncated: float = 0.5) -> list[StepFigures]:
+    return [StepFigures(reward, truncated)] * steps
+
+
+def test_without_rules_a_stage_ends_at_its_most_steps() -> None:
+    plan = StagePlan("8K", 8192, max_steps=3)
+    assert stage_end(plan, flat(2)) is None
+    assert stage_end(plan, flat(3)) == "3 steps, its most"
+
+
+def test_no_rule_ends_a_stage_before_its_fewest_steps_or_before_a_full_window() -> None:
+    plan = StagePlan("8K", 8192, max_steps=100, min_steps=6, end_when_truncated_above=0.4, window=4)
+    assert stage_end(plan, flat(5)) is None
+    assert "above 0.4" in (stage_end(plan, flat(6)) or "")
+    impatient = StagePlan("8K", 8192, max_steps=100, end_when_truncated_above=0.4, window=4)
+    assert stage_end(impatient, flat(3)) is None
+    assert stage_end(impatient, flat(4)) is not None
+
+
+def test_the_truncated_share_is_the_mean_of_the_last_window() -> None:
+    plan = StagePlan("8K", 8192, max_steps=100, end_when_truncated_below=0.1, window=2)
+    assert stage_end(plan, [*flat(9, truncated=0.0), *flat(1, truncated=0.5)]) is None
+    assert "below 0.1" in (stage_end(plan, [*flat(9, truncated=0.5), *flat(2, truncated=0.05)]) or "")
+
+
+def test_a_reward_that_no_longer_gains_ends_a_stage() -> None:
+    plan = StagePlan("8K", 8192, max_steps=100, end_when_reward_gain_below=0.2, window=3)
+    rising = [StepFigures(0.5 * step, 0.5) for step in range(8)]
+    assert stage_end(plan, rising) is None
+    assert stage_end(plan, flat(5)) is None, "two windows are needed for a gain"
+    assert "reward gain" in (stage_end(plan, flat(6)) or "")
+
+
+ENTRIES = [StageEntry(0, 1, 0.0, "start"), StageEntry(1, 4, 0.0, "rule"), StageEntry(2, 9, 0.0, "by hand")]
+PLANS = [
+    StagePlan("8K", 8192, 10),
+    StagePlan("16K", 16384, 10, restart_reference=False),
+    StagePlan("24K", 24000, 10, restart_optimizer=False),
+]
+
+
+def test_a_step_belongs_to_the_last_stage_entered_by_it() -> None:
+    assert [stage_of_step(ENTRIES, step) for step in (1, 3, 4, 8, 9, 30)] == [0, 0, 1, 1, 2, 2]
+
+
+def test_optimizer_and_reference_restart_before_the_first_step_of_a_later_stage_alone() -> None:
+    restarts = {step: restarts_before(PLANS, ENTRIES, step) for step in range(1, 12)}
+    assert restarts[4] == Restarts(optimizer=True, reference=False)
+    assert restarts[9] == Restarts(optimizer=False, reference=True)
+    assert all(restarts[step] == Restarts() for step in restarts if step not in (4, 9))
+
+
+def test_a_stage_passed_before_its_first_step_still_restarts_what_it_asks_for() -> None:
+    entries = [ENTRIES[0], StageEntry(1, 4, 0.0, "by hand"), StageEntry(2, 4, 0.0, "by hand")]
+    assert stage_of_step(entries, 4) == 2
+    assert restarts_before(PLANS, entries, 4) == Restarts(optimizer=True, reference=True)
+
+
+def test_planned_steps_shrink_when_a_stage_ends_early() -> None:
+    assert planned_steps(PLANS, 0, 1) == 30
+    assert planned_steps(PLANS, 1, 4) == 23
+    assert planned_steps(PLANS, 2, 9) == 18

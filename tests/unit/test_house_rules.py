@@ -1,0 +1,190 @@
+"""The house rules: who may import whom, what stays light, how long a file may be, contracts that match their Python."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BUF = Path(sys.executable).with_name("buf")
+MOST_LINES = 350
+MOST_FUNCTION_LINES = 60
+HEAVY = ("torch", "transformers", "vllm")
+LIGHT_PACKAGES = ("runtime", "controller", "verifier", "replay", "client", "cli")
+
+MAY_IMPORT = {
+    "v1": {"v1"},
+    "runtime": {"runtime", "v1"},
+    "weights": {"weights", "runtime", "v1"},
+    "controller": {"controller", "runtime", "v1"},
+    "verifier": {"verifier", "runtime", "v1"},
+    "replay": {"replay", "runtime", "v1"},
+    "generator": {"generator", "weights", "runtime", "v1"},
+    "learner": {"learner", "weights", "runtime", "v1"},
+    "client": {"client", "runtime", "v1"},
+    "cli": {"cli", "client", "runtime", "v1"},
+}
+# Of the runtime the client has the channel and settings parts alone.
+CLIENT_RUNTIME = {"channels", "identity", "settings"}
+
+
+def sources() -> list[Path]:
+    """Python files of ours, those generated from the contracts left out."""
+    roots = ("services", "clients")
+    return sorted(path for root in roots for path in (ROOT / root / "areal_mesh").rglob("*.py"))
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[2]
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, int]]:
+    """Absolute names that a file imports anywhere, lazily too, with their lines."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((name.name, node.lineno) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; write it out"
+            assert node.module is not None
+            if node.module in ("areal_mesh", "areal_mesh.runtime"):
+                yield from ((f"{node.module}.{name.name}", node.lineno) for name in node.names)
+            else:
+                yield node.module, node.lineno
+
+
+def test_every_package_imports_only_what_it_may() -> None:
+    faults = []
+    for path in sources():
+        package = package_of(path)
+        for name, line in imports_of(path):
+            parts = name.split(".")
+            if parts[0] == "areal_mesh" and parts[1] not in MAY_IMPORT[package]:
+                faults.append(f"{path.relative_to(ROOT)}:{line}: {package} may not import {name}")
+    assert not faults, "\n".join(faults)
+
+
+def test_the_client_has_of_the_runtime_the_channel_and_settings_parts_alone() -> None:
+    names = [name.split(".") for path in sources() if package_of(path) == "client" for name, _ in imports_of(path)]
+    used = {parts[2] for parts in names if parts[:2] == ["areal_mesh", "runtime"]}
+    assert used <= CLIENT_RUNTIME
+
+
+def test_light_packages_never_name_a_heavy_one() -> None:
+    faults = [
+        f"{path.relative_to(ROOT)}:{line}: imports {name}"
+        for path in sources()
+        if package_of(path) in LIGHT_PACKAGES
+        for name, line in imports_of(path)
+        if name.split(".")[0] in HEAVY
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def modules_of(*packages: str) -> list[str]:
+    names = []
+    for path in sources():
+        if package_of(path) in packages and path.stem != "__main__":
+            parts = path.relative_to(ROOT).with_suffix("").parts[1:]
+            names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+def loaded_after_importing(modules: list[str], watched: tuple[str, ...]) -> str:
+    """Which of the `watched` packages a fresh interpreter holds after importing `modules`."""
+    script = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        f"print(*[name for name in {watched!r} if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_importing_every_light_module_leaves_torch_out() -> None:
+    modules = modules_of(*LIGHT_PACKAGES)
+    assert len(modules) > 40
+    assert loaded_after_importing(modules, HEAVY) == ""
+
+
+def test_the_client_needs_the_base_install_alone() -> None:
+    modules = modules_of("client", "runtime")
+    assert loaded_after_importing(modules, (*HEAVY, "sympy", "matplotlib", "tensorboard", "numpy")) == ""
+
+
+def test_a_command_starts_without_the_libraries_of_the_others() -> None:
+    watched = ("grpc", "pydantic", "rich", "matplotlib", "tensorboard")
+    assert loaded_after_importing(["areal_mesh.cli.main"], watched) == ""
+
+
+def test_no_file_is_longer_than_one_sitting() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in sources()}
+    long = [f"{path.relative_to(ROOT)}: {count}" for path, count in lengths.items() if count > MOST_LINES]
+    assert not long, f"over {MOST_LINES} lines: {long}"
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MOST_FUNCTION_LINES
+    ]
+    assert not long, f"over {MOST_FUNCTION_LINES} lines: {long}"
+
+
+def test_every_package_says_in_its_init_what_lives_there() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if path.name == "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert not silent
+    assert not (ROOT / "services" / "areal_mesh" / "__init__.py").exists(), "areal_mesh is a namespace package"
+
+
+def test_tasks_live_in_task_groups() -> None:
+    faults = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+            if node.func.attr == "ensure_future" or (node.func.attr == "create_task" and owner in ("asyncio", "loop")):
+                faults.append(f"{path.relative_to(ROOT)}:{node.lineno}: {owner}.{node.func.attr} outside a TaskGroup")
+    assert not faults, "\n".join(faults)
+
+
+def test_generated_code_matches_the_contracts(tmp_path: Path) -> None:
+    protos = ROOT / "protos"
+    files = sorted(str(path.relative_to(protos)) for path in (protos / "areal_mesh" / "v1").glob("*.proto"))
+    outputs = [f"--{kind}_out={tmp_path}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    plugins = [
+        f"--plugin={name}={Path(sys.executable).with_name(name)}"
+        for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+    ]
+    run = subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", "-I.", *plugins, *outputs, *files],
+        cwd=protos,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    fresh = {path.name: path.read_bytes() for path in (tmp_path / "areal_mesh" / "v1").iterdir()}
+    generated = (protos / "areal_mesh" / "v1").glob("*_pb2*.py*")
+    in_tree = {path.name: path.read_bytes() for path in generated}
+    assert sorted(fresh) == sorted(in_tree), "run `make protos`"
+    different = [name for name, content in fresh.items() if in_tree[name] != content]
+    assert not different, f"{different} differ from their .proto files; run `make protos`"
+
+
+@pytest.mark.skipif(not BUF.exists(), reason="buf is not installed: pip install buf-bin")
+def test_the_contracts_are_clean_to_buf() -> None:
+    run = subprocess.run([BUF, "lint"], cwd=ROOT / "protos", capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr

@@ -1,0 +1,97 @@
+"""Which part of a response is its answer."""
+
+from time import process_time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from areal_mesh.verifier import answer_matches
+from areal_mesh.verifier.extraction import extract_answer, joined_boxes
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"First \boxed{3}, but in the end \boxed{4}.", "4"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed {7}", "7"),
+        (r"\boxed 7$", "7"),
+        (r"\fbox{7}", "7"),
+        (r"\boxed{x = \boxed{5}}", "5"),
+        (r"\boxed{\left\{1, 2\right\}}", r"\left\{1, 2\right\}"),
+        (r"So \boxed{5}. Wait, maybe \boxed{12", "5"),
+        (r"\boxed{5} The answer is 6.", "5"),
+        ("The answer is 42.", "42"),
+        ("The answer is 42. I hope it is correct.", "42"),
+        ("the final answer is $\\frac{1}{2}$.", "$\\frac{1}{2}$"),
+        ("The answer is 1. No: the final answer is 2.", "2"),
+        ("**Final Answer:** 3.5", "3.5"),
+        ("<think>no</think><answer> 8 </answer>", "8"),
+        ("<answer>1</answer> or rather <answer>2</answer>", "2"),
+        (r"<answer>so it is \boxed{9}</answer>", "9"),
+        ("We computed 5 and 6.", None),
+        ("", None),
+        (r"\boxed{}", ""),
+        (r"\boxedly{5}", None),
+    ],
+)
+def test_answer_is_found_where_the_protocol_looks(response: str, answer: str | None) -> None:
+    assert extract_answer(response) == answer
+
+
+def test_last_number_counts_only_where_asked_for() -> None:
+    response = "It takes 3 steps and 1,250 minutes, or -7"
+
+    assert extract_answer(response) is None
+    assert extract_answer(response, last_number=True) == "-7"
+    assert answer_matches("so 12 it is", "12", last_number=True).status == "correct"
+    assert answer_matches("so 12 it is", "12").rule == "no answer"
+
+
+@pytest.mark.parametrize(
+    ("response", "joined"),
+    [
+        (r"\boxed{1} and \boxed{-2}", "1, -2"),
+        (r"\boxed{1}, \boxed{2}, \boxed{3}", "1, 2, 3"),
+        (r"\boxed{1} \quad \text{or} \quad \boxed{2}", "1, 2"),
+        (r"\boxed{1} Then we go on and find \boxed{2}", None),
+        (r"\boxed{1}", None),
+        (r"\boxed{1} \boxed{2}", None),
+    ],
+)
+def test_adjacent_boxes_are_one_listing(response: str, joined: str | None) -> None:
+    assert joined_boxes(response) == joined
+
+
+def test_adjacent_boxes_match_a_listing_and_a_single_gold_only_by_the_last() -> None:
+    response = r"The solutions are \boxed{1} and \boxed{2}."
+
+    assert answer_matches(response, "2, 1").rule == "joined boxes"
+    assert answer_matches(response, "2").status == "correct"
+    assert answer_matches(response, "1").status == "incorrect"
+
+
+def test_any_of_several_golds_is_enough() -> None:
+    assert answer_matches(r"\boxed{3}", ["2", "3"]).status == "correct"
+    assert answer_matches(r"\boxed{4}", ["2", "3"]).status == "incorrect"
+    with pytest.raises(ValueError, match="at least one reference"):
+        answer_matches(r"\boxed{4}", [])
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="\\boxed{}$ 12<answer>/\n", max_size=400))
+def test_extraction_never_fails_and_returns_a_part_of_the_response(response: str) -> None:
+    extracted = extract_answer(response)
+
+    assert extracted is None or extracted in response
+
+
+@pytest.mark.parametrize("piece", ["\\boxed{", "{", "}", "<answer>", "The answer is ", "\\boxed{5", "5 "])
+def test_extraction_takes_linear_time(piece: str) -> None:
+    response = piece * (1_000_000 // len(piece))
+    started = process_time()
+    extract_answer(response, last_number=True)
+    joined_boxes(response)
+
+    assert process_time() - started < 0.5

@@ -1,0 +1,150 @@
+"""Hostile answers: none accepted, none slow, none run."""
+
+from pathlib import Path
+from time import process_time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from areal_mesh.verifier import answer_matches
+
+GOLDS = ["5", r"\frac{1}{2}", "x^2+1", "(1,2)", r"\sqrt{2}", "y=2x+3", r"\{1,2\}", "A"]
+
+
+def boxed(content: str) -> str:
+    return f"\\boxed{{{content}}}"
+
+
+def towers() -> list[str]:
+    heights = (3, 10, 39, 100, 1000)
+    return (
+        ["9" + "^{9" * height + "}" * height for height in heights]
+        + ["9" + "^9" * height for height in heights]
+        + ["(" * height + "9!" + ")!" * height for height in heights]
+        + ["9!!!!!!!!", "999999999!", "10^{10^{10}}", "2^{99999999}", "(x+1)^{1000000}", "(a+b+c+d+e+f)^{20}"]
+        + ["(x+1)^{31}(x+2)^{31}(x+3)^{31}", r"\binom{1000}{500}^{1000}", r"\binom{10^9}{10^8}", "e^{e^{e^{e^{5}}}}"]
+        + ["x^{x^{x^{x}}}", r"\gcd(10^{300},10^{200})", r"\sin(10^{1000})", r"\sqrt[1000000]{3}", r"\sqrt{10^{3001}}"]
+        + [r"\lfloor \pi 10^{300}\rfloor", "+".join(rf"\sqrt{{{n}}}" for n in range(2, 90))]
+    )
+
+
+def nestings() -> list[str]:
+    depths = (39, 100, 10_000, 100_000)
+    pieces = [("(", "7", ")"), ("{", "7", "}"), (r"\frac{1}{", "3", "}"), (r"\sqrt{", "7", "}"), ("-", "7", "")]
+    pieces += [(r"\text{", "7", "}"), (r"\mathbf{", "7", "}"), ("|", "7", "|"), (r"\left(", "7", r"\right)")]
+    return [left * depth + middle + right * depth for left, middle, right in pieces for depth in depths]
+
+
+def code() -> list[str]:
+    return [
+        '__import__("os").system("touch PWNED")',
+        "exec('import os') or 5",
+        "open('PWNED','w')",
+        "().__class__.__bases__[0].__subclasses__()",
+        "lambda: 5",
+        r"\write18{touch PWNED}",
+        r"\input{/etc/passwd}",
+        r"\immediate\write18{id}",
+        "sympy.core.sympify('5')",
+        "5 if 1 else 6",
+        "{5 for x in [1]}",
+    ]
+
+
+def forgeries() -> list[str]:
+    return [
+        "0=0", "1=1", "x=x", "True", "4=5=6", "5=7", "nan", r"\infty", r"\infty-\infty", r"\frac{1}{0}", r"\frac{0}{0}",
+        "1/(1-1)", "0^0", r"5 \text{ or } 6", "1,2,3,4,5,6,7", r"5 \text{ is wrong}", r"\text{not } 5", r"\text{any}",
+        ".*", "[0-9]", "(?:5)", "5|6", "*", "gold", "[0,10]", r"x\in[0,10]", "x>0", r"\mathbb{R}", r"5 \text{ million}",
+        "(A),(B),(C)", r"\text{A or B}",
+    ]  # fmt: skip
+
+
+def lookalikes() -> list[str]:
+    return ["５", "5\u200b", "٥", "𝟓", "Б", "х^2+1", "ｘ^2+1", "１/２", "А", "Α", "(1\u201a2)", "5\u0336"]
+
+
+def floods() -> list[str]:
+    return [
+        "1" * 1_000_000, "9" * 1999, "0." + "9" * 1900, "1" + ",000" * 400, "1e999999999", "a" * 1900, "a," * 900,
+        "(1," * 300, "1 " * 900, r"\text{" * 300, "x_{" * 300, "$" * 1900, "\\" * 1900, " " * 1900 + "7", "a!" * 900,
+        r"\begin{pmatrix}" + "1&" * 500 + r"1\end{pmatrix}", "(a+)+$" + "a" * 500, "1=" * 800 + "1", ":" * 1900,
+    ]  # fmt: skip
+
+
+def responses() -> list[str]:
+    return [
+        "{" * 1_000_000,
+        "}" * 1_000_000,
+        r"\boxed{" * 150_000,
+        r"\boxed{" + "{" * 500_000 + "}" * 500_000 + "}",
+        r"\boxed{" * 1000 + "7" + "}" * 999,
+        "The answer is " + "\n" * 500_000 + "7 no",
+        "<answer>" * 100_000,
+        "final answer is " * 60_000,
+        "1" * 1_000_000,
+    ]
+
+
+HOSTILE = {
+    "towers": towers(),
+    "nestings": nestings(),
+    "code": code(),
+    "forgeries": forgeries(),
+    "lookalikes": lookalikes(),
+    "floods": floods(),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_answer_is_rejected_in_time(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer_matches(boxed(r"\sqrt{3+2\sqrt{2}}"), r"1+\sqrt{2}")
+    slow = []
+    for content in HOSTILE[kind]:
+        for gold in GOLDS:
+            started = process_time()
+            verdict = answer_matches(boxed(content), gold)
+            seconds = process_time() - started
+            assert verdict.status == "incorrect", (content[:80], gold, verdict.rule)
+            if seconds > 0.1:
+                slow.append((content[:80], gold, seconds))
+
+    assert not slow
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("index", range(len(responses())))
+def test_hostile_response_is_read_in_linear_time(index: int) -> None:
+    response = responses()[index]
+    started = process_time()
+    verdict = answer_matches(response, "5")
+
+    assert verdict.status == "incorrect"
+    assert process_time() - started < 0.5
+
+
+COMMANDS = (
+    r"\frac \sqrt \left \right \begin{pmatrix} \end{pmatrix} \text{ \cup \pm \circ \infty \\ & = < > \le \{ \} \binom"
+)
+MORE = r"10^{10} ! \log \sin \lfloor \mathbf{ and or √ ² { } ( ) [ ] | ^ _ % , ; : . / * + - 0 1 23 x y z e f i $"
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.sampled_from([*COMMANDS.split(), *MORE.split(), " "]), max_size=60))
+@example([r"\begin{pmatrix}", "&"])
+@example(["\\mathbf{", "\\"])
+def test_any_sequence_of_tokens_gets_a_verdict_in_time(pieces: list[str]) -> None:
+    started = process_time()
+    verdict = answer_matches(boxed("".join(pieces)), "123456789")
+
+    assert verdict.status == "incorrect" or "123456789" in "".join(pieces).replace(" ", "")
+    assert process_time() - started < 1.0
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(max_size=200), st.sampled_from(GOLDS))
+def test_any_text_gets_a_verdict(text: str, gold: str) -> None:
+    assert answer_matches(text, gold, last_number=True).status in ("correct", "incorrect")
+    assert answer_matches(boxed(text), gold, protocol="strict_qwen").status in ("correct", "incorrect")

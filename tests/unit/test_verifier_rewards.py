@@ -1,0 +1,85 @@
+"""Verdicts become rewards; errors do not."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from areal_mesh.verifier.reward_terms import format_check, length_penalty
+from areal_mesh.verifier.rewards import (
+    PRESETS,
+    GradedResponse,
+    RewardSettings,
+    UnknownTerm,
+    compose,
+    load_terms,
+)
+
+LENGTH_PENALTY = EntryPoint(
+    "length_penalty", "areal_mesh.verifier.reward_terms:length_penalty", "areal_mesh.reward_terms"
+)
+
+
+@pytest.mark.parametrize(("preset", "correct", "incorrect"), [("areal-v0.1.1", 5.0, -5.0), ("zero", 1.0, 0.0)])
+def test_presets_give_the_published_rewards(preset: str, correct: float, incorrect: float) -> None:
+    responses = [GradedResponse("a", "correct"), GradedResponse("b", "incorrect"), GradedResponse("c", "error")]
+    rewards = [composed.reward for composed in compose(responses, PRESETS[preset], {})]
+
+    assert rewards == [correct, incorrect, None]
+
+
+def test_reward_is_clipped() -> None:
+    settings = RewardSettings(scale=50.0, clip=20.0)
+    rewards = compose([GradedResponse("a", "correct"), GradedResponse("b", "incorrect")], settings, {})
+
+    assert [composed.reward for composed in rewards] == [20.0, -20.0]
+
+
+def test_plugged_in_term_is_loaded_by_entry_point_and_added() -> None:
+    settings = RewardSettings(terms={"length_penalty": {"free_tokens": 1000, "penalty_per_1000": 0.5}})
+    terms = load_terms(settings, lambda: [LENGTH_PENALTY])
+    responses = [
+        GradedResponse("long", "correct", token_count=5000),
+        GradedResponse("short", "correct", token_count=800),
+        GradedResponse("long and wrong", "incorrect", token_count=5000),
+        GradedResponse("broken", "error"),
+    ]
+    composed = compose(responses, settings, terms)
+
+    assert [item.reward for item in composed] == [3.0, 5.0, -5.0, None]
+    assert composed[0].parts == {"correctness": 5.0, "length_penalty": -2.0}
+
+
+def test_unknown_term_is_refused_with_what_is_installed() -> None:
+    with pytest.raises(UnknownTerm, match=r"no reward term 'speed'.*length_penalty"):
+        load_terms(RewardSettings(terms={"speed": {}}), lambda: [LENGTH_PENALTY])
+
+
+def test_length_penalty_needs_token_counts() -> None:
+    with pytest.raises(ValueError, match="needs token_count"):
+        length_penalty(free_tokens=0, penalty_per_1000=1.0)([GradedResponse("x", "correct")])
+    with pytest.raises(ValueError, match="zero or more"):
+        length_penalty(free_tokens=-1, penalty_per_1000=1.0)
+
+
+def test_format_check_looks_for_the_answer_and_the_template() -> None:
+    term = format_check(penalty=1.0, opening="<think>", closing="</think>")
+    responses = [r"<think>so</think>\boxed{1}", r"\boxed{1}", "<think>so</think>", r"</think><think>\boxed{1}"]
+
+    assert list(term([GradedResponse(text, "correct") for text in responses])) == [0.0, -1.0, -1.0, -1.0]
+
+
+def test_a_term_that_miscounts_is_an_error() -> None:
+    with pytest.raises(ValueError, match="returned 0 numbers for 1"):
+        compose([GradedResponse("a", "correct")], RewardSettings(), {"broken": lambda responses: []})
+
+
+@settings(deadline=None)
+@given(st.floats(-100, 100), st.floats(-10, 10), st.floats(0.1, 50))
+def test_reward_follows_the_formula(scale: float, bias: float, clip: float) -> None:
+    settings = RewardSettings(scale=scale, bias=bias, clip=clip)
+    right, wrong = compose([GradedResponse("a", "correct"), GradedResponse("b", "incorrect")], settings, {})
+
+    assert right.reward == max(-clip, min(clip, (1 - bias) * scale))
+    assert wrong.reward == max(-clip, min(clip, (-1 - bias) * scale))
