@@ -12,8 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from areal_mesh.cli.launcher import launch
+from areal_mesh.cli.run_directory import held
 from areal_mesh.runtime.orphans import OrphanGuard
 from areal_mesh.runtime.restarts import RestartPolicy
+from areal_mesh.runtime.settings import load_settings
 from areal_mesh.runtime.supervision import Member, MemberCannotStart, MemberKeepsFailing, MemberPhase, Supervisor
 
 PATIENCE_SECONDS = 20.0
@@ -165,6 +168,7 @@ async def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
 LAUNCHER = """
 import asyncio, sys
 from pathlib import Path
+from areal_mesh.runtime.settings import load_settings
 from areal_mesh.runtime.supervision import Member, Supervisor
 member = Member("generator-0", (sys.executable, "-c", sys.argv[1]), Path(sys.argv[2]))
 asyncio.run(Supervisor([member], keeper="generator-0").run())
@@ -202,3 +206,15 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_finished_run_is_not_run_again_but_its_table_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [f"directory={tmp_path}"]
+    with held(load_settings("trial", overrides), fresh=False) as folder:
+        (folder / "summary.json").write_text('{"finished": true, "run": "trial", "steps": 110, "stages": []}')
+    assert launch("trial", overrides, fresh=False) == 0
+    output = capsys.readouterr().out
+    assert "110" in output
+    assert f"{folder}: this run is finished; --fresh runs it anew" in output

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from areal_mesh.cli.preflight import check_role
-from areal_mesh.runtime.environment import pin_to_cores
+from areal_mesh.runtime.environment import pin_to_cores, show_gpus
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.service import EXIT_CANNOT_START, Service, ServiceContext, run_service
@@ -43,6 +43,7 @@ def context_of(role: str, source: str, overrides: Sequence[str], service_id: str
 
 
 def _pin(settings: RunSettings, role: str) -> None:
+    show_gpus(settings.service(role).gpus)
     cores = settings.service(role).cores
     try:
         pin_to_cores(cores)
