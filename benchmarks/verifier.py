@@ -82,7 +82,7 @@ def rewritten(gold: str, choice: random.Random) -> str:
         if old == "(":
             changed = changed.replace("\\left\\left", "\\left") if "\\right" not in gold else gold
             changed = re.sub(r"(?<!\\right)\)", r"\\right)", changed)
-            if gold.count("(") != gold.count(")"):
+            if gold.count("(") != gold.count(")") or "\\text" in gold:
                 continue
         if changed != gold and "\\ddfrac" not in changed:
             return changed

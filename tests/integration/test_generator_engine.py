@@ -258,12 +258,13 @@ async def test_a_prompt_without_room_for_a_response_is_refused(engine: Engine) -
 @slow
 async def test_a_dead_engine_process_is_an_error_at_once(engine: Engine) -> None:
     (core,) = (child for child in psutil.Process().children() if "resource_tracker" not in " ".join(child.cmdline()))
-    with pytest.RaisesGroup(EngineDied, EngineDied):
+    begin = time.monotonic()
+    with pytest.RaisesGroup(EngineDied):
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.generate(PROMPT, Sampling(n=64, max_tokens=480), "dies"))
-            group.create_task(engine.watch())
             os.kill(core.pid, signal.SIGKILL)
-            begin = time.monotonic()
+    for call in (engine.watch(), engine.checksums(), engine.generate(PROMPT, Sampling(), "late")):
+        with pytest.raises(EngineDied):
+            await call
+    # vLLM alone would leave the checksums unanswered for ever.
     assert time.monotonic() - begin < 10
-    with pytest.raises(EngineDied):
-        await engine.checksums()

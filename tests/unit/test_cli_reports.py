@@ -1,5 +1,7 @@
 """What the command makes of a run's figures: rows, averages, plots, events, tables and lines."""
 
+import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from areal_mesh.cli.display import display_for
 from areal_mesh.cli.metrics import MetricsTail, moving_average, read_rows, series, stage_starts
 from areal_mesh.cli.summary import summary_table
 from areal_mesh.cli.view import changes, run_view, step_line
@@ -161,15 +164,18 @@ def test_without_a_controller_the_view_shows_the_processes() -> None:
 
 
 def test_a_plain_line_tells_the_step() -> None:
-    line = step_line(example())
-    assert line.startswith("step 4/20  stage 8 (4)  reward -1.250  length 27.5  truncated 0.500  staleness 0.75")
+    line = step_line(example(), "8")
+    assert line.startswith("step 4/20  stage 8  reward -1.250  length 27.5  truncated 0.500  staleness 0.75")
 
 
 def test_plain_lines_come_for_changes_alone() -> None:
     first = changes(None, example(step=0))
     assert first == ["generator-0 serving at 127.0.0.1:4000", "run trial running", "stage 8 (1 of 2): up to 32 tokens"]
     assert changes(example(), example()) == []
-    assert [line.split()[0] for line in changes(example(), example(step=5, stage=1))] == ["stage", "step"]
+    entered = dataclasses.replace(example(step=5, stage=1), stage_step=0)
+    step, stage = changes(example(), entered)
+    assert step.startswith("step 5/20  stage 8  ")
+    assert stage == "stage 16 (2 of 2): up to 64 tokens"
 
 
 def test_curves_are_drawn_from_the_metrics(metrics_file: Path, tmp_path: Path) -> None:
@@ -208,3 +214,20 @@ def test_events_hold_each_step_once_and_need_no_torch(metrics_file: Path, tmp_pa
     assert tags == "['response_length', 'reward', 'stage']"
     assert scalars == str([(step, step / 2, 1e9 + step) for step in (1, 2, 4, 5, 6)])
     assert torch == "False"
+
+
+def test_a_terminal_gets_the_live_view_and_a_file_gets_lines() -> None:
+    terminal, file = io.StringIO(), io.StringIO()
+    for output, is_terminal in ((terminal, True), (file, False)):
+        console = Console(file=output, force_terminal=is_terminal, width=140, color_system=None)
+        with display_for(console, [10, 10], lambda: {"learner-0": "process 43"}) as display:
+            display.show(None)
+            display.show(example())
+            display.say("learner-0 ended (killed by SIGKILL)")
+    assert "process 43" in terminal.getvalue()
+    assert "4/20" in terminal.getvalue()
+    assert "learner-0 ended (killed by SIGKILL)" in terminal.getvalue()
+    assert file.getvalue().splitlines()[-2:] == [
+        "stage 8 (1 of 2): up to 32 tokens",
+        "learner-0 ended (killed by SIGKILL)",
+    ]

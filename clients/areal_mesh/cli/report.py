@@ -15,6 +15,7 @@ from areal_mesh.cli.run_directory import METRICS_FILE, SUMMARY_FILE
 from areal_mesh.cli.summary import read_summary, summary_table
 
 EVENTS_FOLDER = "tensorboard"
+_FILE_WIDTH = 160
 CURVES = "plots/curves.png"
 
 
@@ -38,7 +39,8 @@ def print_table(folder: Path) -> bool:
     summary = read_summary(folder / SUMMARY_FILE)
     if summary is None:
         return False
-    Console(soft_wrap=not sys.stdout.isatty()).print(summary_table(summary))
+    # A file has no width; nothing is to be broken at eighty columns.
+    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(summary_table(summary))
     return True
 
 

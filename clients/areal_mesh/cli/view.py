@@ -130,11 +130,11 @@ def _service_cells(service: ServiceStatus) -> list[RenderableType]:
     ]
 
 
-def step_line(status: RunStatus) -> str:
-    """The last step on one plain line."""
+def step_line(status: RunStatus, stage: str) -> str:
+    """The last step, taken in the stage of that name, on one plain line."""
     planned = f"/{status.planned_steps}" if status.planned_steps else ""
     return (
-        f"step {status.step}{planned}  stage {status.stage.name} ({status.stage_step})"
+        f"step {status.step}{planned}  stage {stage}"
         f"  reward {status.reward:+.3f}  length {status.response_length:.1f}  truncated {status.truncated:.3f}"
         f"  staleness {status.mean_staleness:.2f}  generated {status.generated_tokens_per_second:,.0f} tok/s"
         f"  trained {status.trained_tokens_per_second:,.0f} tok/s  version {status.published_version}"
@@ -150,9 +150,11 @@ def changes(before: RunStatus | None, now: RunStatus) -> list[str]:
             lines.append(f"{service.service_id} {service.state.replace('_', ' ')} at {service.address}")
     if before is None or before.state != now.state:
         lines.append(f"run {now.run_name} {now.state}")
+    if now.step and (before is None or before.step != now.step):
+        # With no step of its own yet, the stage was entered by this one, which belongs to the stage before.
+        last = before.stage if before is not None and now.stage_step == 0 else now.stage
+        lines.append(step_line(now, last.name))
     if before is None or before.stage.index != now.stage.index:
         limit = now.stage.max_response_tokens
         lines.append(f"stage {now.stage.name} ({now.stage.index + 1} of {now.stages}): up to {limit} tokens")
-    if now.step and (before is None or before.step != now.step):
-        lines.append(step_line(now))
     return lines

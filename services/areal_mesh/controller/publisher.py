@@ -85,15 +85,13 @@ class Publisher:
         """Publishes until it is cancelled."""
         while True:
             self._record_witnessed()
-            targets = self._receivers()
-            learner = self._learner()
-            if not targets or learner is None:
+            if not self._receivers():
                 wait = self._rests.next_return(self._clock.monotonic())
                 await self._changes.until(self._has_work, min(wait or _IDLE_SECONDS, _IDLE_SECONDS))
                 continue
             self._busy = True
             try:
-                await self._publish(learner, targets)
+                await self._publish()
             finally:
                 self._busy = False
                 self._changes.notify()
@@ -135,9 +133,15 @@ class Publisher:
         self._run.published(PublishRow(version, self._clock.unix(), 0.0, 0.0, 0.0, 0, members, "unchecked"))
         self._changes.notify()
 
-    async def _publish(self, learner: Member, targets: list[Holding]) -> None:
+    async def _publish(self) -> None:
+        held = self._standing().held
+        if held is not None:
+            await self._replay.evict_stale(min(held, self._run.version))
+        # Members may have come and gone meanwhile.
+        learner, targets = self._learner(), self._receivers()
+        if learner is None or not targets:
+            return
         version = min(learner.policy_version, self._run.version)
-        await self._replay.evict_stale(version)
         settings = self._settings
         plan = TransferPlan(
             version=version,

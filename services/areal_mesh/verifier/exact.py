@@ -24,7 +24,6 @@ Form: TypeAlias = tuple[Polynomial, Polynomial]
 _ONE: Final[Polynomial] = {(): Fraction(1)}
 
 
-
 def equal(left: Node, right: Node) -> bool:
     """Whether the normal forms prove two scalars equal.
 

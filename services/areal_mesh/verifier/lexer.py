@@ -43,7 +43,7 @@ _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\.\d+|\d+\.(?!\S)")
 _COMMAND: Final = re.compile(r"\\(?:[a-zA-Z]+|.)", re.DOTALL)
 _LETTERS: Final = re.compile(r"[a-zA-Z]+")
 _SPACE: Final = re.compile(r"\s+")
-_TEXT_PIECE: Final = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*|\d+(?:\.\d+)?|\s+|\\.|.", re.DOTALL)
+_TEXT_PIECE: Final = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*|\d+(?:\.\d+)?|\s+|\\(?:[a-zA-Z]+|.)|.", re.DOTALL)
 _BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}")
 _CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE)
 _VOWEL: Final = re.compile(r"[aeiouy]")
@@ -259,7 +259,7 @@ class _Lexer:
                 self._add("word", piece)
             elif piece[0].isascii() and piece[0].isdigit():
                 self._add("number", piece)
-            elif piece in ".$":
+            elif piece in ".$" or piece in LAYOUT:
                 self.spaced = True
             elif piece in ",;:()-/+^=%":
                 self._add("symbol", piece)

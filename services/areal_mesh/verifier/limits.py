@@ -12,7 +12,7 @@ TOKENS: Final = 800
 NESTING: Final = 40
 """Deepest bracket nesting; also bounds the recursion of everything that walks an expression."""
 NODES: Final = 800
-LITERAL_DIGITS: Final = 400
+LITERAL_DIGITS: Final = 1_000
 """Digits of one number literal, well below Python's limit of 4,300 for decimal conversion."""
 INTEGER_BITS: Final = 16_384
 """Largest integer that exact arithmetic may build: 2^4950 is a gold answer of MATH."""

@@ -17,6 +17,9 @@ from areal_mesh.verifier.rationals import Inexact, rational
 RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
 """Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
 
+_ROUNDING: Final = Fraction(6, 10)
+"""Of the last place: half, and some for a number that was rounded twice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -91,7 +94,7 @@ def _decimals_agree(left: Fraction, right: Fraction, left_place: Fraction | None
     if right_place is None or (left_place is not None and left_place > right_place):
         left, right, right_place = right, left, left_place
     assert right_place is not None  # the coarser of the two is on the right now
-    rounded = difference <= right_place / 2
+    rounded = difference <= _ROUNDING * right_place
     cut = 0 <= abs(left) - abs(right) < right_place
     return rounded or cut
 
@@ -127,14 +130,21 @@ def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
             # Roots of what is negative here: their branches are a convention, not a difference.
             continue
         size = max(abs(left.number), abs(right.number))
-        allowed = 16 * (left.error + right.error) + 1e-290
-        if decimals:
-            allowed += float(RELATIVE_TOLERANCE) * size
-        if abs(left.number - right.number) > allowed:
+        if not _close(left, right, decimals):
             return False
         if 16 * (left.error + right.error) <= 1e-6 * size or size <= 1e-9:
             measured += 1
     return True if measured >= (2 if names else 1) else None
+
+
+def _close(left: numeric.Value, right: numeric.Value, decimals: bool) -> bool:
+    """Whether two values agree within their errors; where decimals are given, each part within the tolerance."""
+    allowed = 16 * (left.error + right.error) + 1e-290
+    if not decimals:
+        return abs(left.number - right.number) <= allowed
+    parts = ((left.number.real, right.number.real), (left.number.imag, right.number.imag))
+    tolerance = float(RELATIVE_TOLERANCE)
+    return all(abs(one - other) <= allowed + tolerance * max(abs(one), abs(other)) for one, other in parts)
 
 
 def _decimal_of_irrational(gold: Node, answer: Node) -> bool:

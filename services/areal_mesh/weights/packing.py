@@ -31,14 +31,19 @@ def pack(
 ) -> Iterator[torch.Tensor]:
     """Yield one uint8 buffer on `device` a bucket, filled from `named_tensors` (same names, same order).
 
+    The buffer is filled anew for the next bucket: use it before asking for that. (Fresh memory for each would cost a
+    page fault for each page, as much as the copy.)
+
     A tensor of another dtype is cast. Negative zeros are sent as zeros: a kernel's packed copy of a weight can only be
     read back by arithmetic, which does not keep the sign of a zero, and digests of both ends must agree.
 
     Raises ValueError when names, order or shapes differ from the manifest's.
     """
-    source = iter(named_tensors)
-    for bucket in manifest.buckets():
-        buffer = torch.empty(bucket.num_bytes, dtype=torch.uint8, device=device)
+    source, buckets = iter(named_tensors), manifest.buckets()
+    longest = max((bucket.num_bytes for bucket in buckets), default=0)
+    memory = torch.empty(longest, dtype=torch.uint8, device=device)
+    for bucket in buckets:
+        buffer = memory[: bucket.num_bytes]
         for spec, view in unpack(bucket, buffer):
             name, tensor = next(source, ("nothing", None))
             if name != spec.name or tensor is None or tuple(tensor.shape) != spec.shape:
