@@ -210,12 +210,13 @@ def main() -> int:
     paths = [options.data / f"{name}.jsonl" for name in FILES if (options.data / f"{name}.jsonl").exists()]
     if not paths:
         parser.error(f"no data sets in {options.data}: name their folder with --data")
-    golds = [str(json.loads(line)["answer"]) for path in paths for line in path.read_text("utf-8").splitlines()]
-    cases = labelled([gold for gold in golds if gold.strip()], options.answers, random.Random(options.seed))
+    golds = {str(json.loads(line)["answer"]) for path in paths for line in path.read_text("utf-8").splitlines()}
+    # Each distinct answer counts once: otherwise small integers would be most of them.
+    cases = labelled(sorted(gold for gold in golds if gold.strip()), options.answers, random.Random(options.seed))
     graders = {"ours": ours, "math-verify": math_verify_grader()}
     run(cases[:BLOCK], graders)
     scores = run(cases, graders)
-    ratio = report(scores, cases, Console())
+    ratio = report(scores, cases, Console(width=110))
     if options.output:
         figures = {
             name: {"accuracy": score.accuracy, "answers_per_cpu_second": score.rate, "graded": score.graded}

@@ -120,7 +120,6 @@ class Mesh(RuleBasedStateMachine):
     def teardown(self) -> None:
         self._finish()
         self.run.ledger.close()
-        self.folder.cleanup()
 
     # --- what happens --------------------------------------------------------------------------------------------
 
@@ -188,7 +187,6 @@ class Mesh(RuleBasedStateMachine):
 
     @rule(heard=st.booleans())
     def commit(self, heard: bool) -> None:
-        """The learner updates; it may die before the controller hears of it."""
         self._commit(heard)
 
     @rule()
@@ -269,6 +267,7 @@ class Mesh(RuleBasedStateMachine):
             self.in_hand = (order.step, batch)
 
     def _commit(self, heard: bool) -> None:
+        """The learner updates; it may die before the controller hears of it."""
         if self.in_hand is None:
             return
         step, batch = self.in_hand
@@ -326,9 +325,8 @@ class Mesh(RuleBasedStateMachine):
             self.every_group_is_counted_once()
             turns += 1
             counts = self.run.groups.counts
-            assert turns < 60 + 20 * self.total_steps, (
-                f"stuck at version {self.run.version}, published {self.run.published_version}, {counts}"
-            )
+            stuck = f"stuck at version {self.run.version}, published {self.run.published_version}, {counts}"
+            assert turns < 60 + 20 * self.total_steps, stuck
         steps = self.run.ledger.steps()
         assert [step.step for step in steps] == list(range(1, self.run.version + 1))
         trained = [row for row in _all_rows(self.run) if row.state is GroupState.TRAINED]

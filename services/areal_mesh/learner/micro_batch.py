@@ -26,7 +26,7 @@ class MicroBatch:
     behaviour_log_probs: Tensor
     """float32 [R]."""
     fresh: Tensor
-    """bool [R]: the token's version is the learner's."""
+    """bool [R]: the whole response is of the learner's version."""
     response_lengths: Tensor
     """int64 [n]."""
     rewards: Tensor
@@ -66,10 +66,20 @@ class MicroBatchBuilder:
             predictor_index=(target_positions - 1).to(self._device),
             targets=token_ids[target_positions].to(self._device),
             behaviour_log_probs=batch.behaviour_log_probs[response_rows].to(self._device),
-            fresh=(batch.token_versions[response_rows] == self._policy_version).to(self._device),
+            fresh=self._is_fresh(chosen, responses).to(self._device),
             response_lengths=responses.to(self._device),
             rewards=batch.rewards[chosen].to(self._device),
         )
+
+    def _is_fresh(self, chosen: Tensor, responses: Tensor) -> Tensor:
+        """bool [response tokens]: tokens of responses that the learner's own version produced whole.
+
+        A token of the current version behind a prefix of an older one was sampled on keys and values that the older
+        weights left in the cache: there the learner rightly differs. Versions never fall within a response, so that
+        its first token decides.
+        """
+        first_versions = self._batch.token_versions[self._response_starts[chosen]]
+        return (first_versions == self._policy_version).repeat_interleave(responses)
 
     def _empty(self) -> MicroBatch:
         def none(dtype: torch.dtype) -> Tensor:

@@ -37,7 +37,7 @@ class Mismatch:
 
 
 def measure(learner_log_probs: Tensor, behaviour_log_probs: Tensor, fresh: Tensor) -> Mismatch:
-    """Sums over one micro-batch. Log-probabilities [tokens]; fresh: bool [tokens], version = the learner's."""
+    """Sums over one micro-batch. Log-probabilities [tokens]; fresh: bool [tokens], of responses sampled whole by the learner's version."""
     difference = log_ratio(learner_log_probs.detach().double(), behaviour_log_probs.double())
     estimate = difference.exp() - difference - 1.0
     share = fresh.double()
