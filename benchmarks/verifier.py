@@ -14,7 +14,7 @@ import logging
 import random
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -29,12 +29,6 @@ FILES = ("math_train", "math500", "aime24", "amc23", "gsm8k_test", "aime_train")
 BLOCK = 50
 FRACTION = re.compile(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}")
 NUMBER = re.compile(r"\d+")
-REWRITINGS: tuple[tuple[str, str], ...] = (
-    ("\\frac", "\\dfrac"),
-    (" ", ""),
-    ("\\sqrt{", "\\sqrt {"),
-    ("(", "\\left("),
-)
 
 
 @dataclass(frozen=True)
@@ -67,26 +61,43 @@ class Score:
 
 
 def rewritten(gold: str, choice: random.Random) -> str:
-    """The same value in another spelling."""
+    """The same answer in another spelling."""
+    spellings = list(_respelled_value(gold, choice)) or list(_respelled_layout(gold))
+    return choice.choice(spellings) if spellings else f" {gold} "
+
+
+def _respelled_value(gold: str, choice: random.Random) -> Iterator[str]:
     match = FRACTION.fullmatch(gold)
     if match:
         top, bottom = int(match[1]), int(match[2])
         factor = choice.randint(2, 9)
-        return choice.choice([f"{top}/{bottom}", f"\\frac{{{top * factor}}}{{{bottom * factor}}}"])
-    if gold.isdigit():
-        return choice.choice([f"{int(gold):,}", f"{gold}.0", f"x = {gold}", f"\\frac{{{2 * int(gold)}}}{{2}}"])
-    for old, new in choice.sample(REWRITINGS, len(REWRITINGS)):
-        if old == " " and re.search(r"\\[a-zA-Z]+ |[a-z]{2}|\d \d", gold):
-            continue
-        changed = gold.replace(old, new)
-        if old == "(":
-            changed = changed.replace("\\left\\left", "\\left") if "\\right" not in gold else gold
-            changed = re.sub(r"(?<!\\right)\)", r"\\right)", changed)
-            if gold.count("(") != gold.count(")") or "\\text" in gold:
-                continue
-        if changed != gold and "\\ddfrac" not in changed:
-            return changed
-    return f" {gold} "
+        yield f"{top}/{bottom}"
+        yield f"\\frac{{{top * factor}}}{{{bottom * factor}}}"
+        if top > bottom and top % bottom:
+            yield f"{top // bottom}\\frac{{{top % bottom}}}{{{bottom}}}"
+        if 10**6 % bottom == 0:
+            yield str(top / bottom)
+    elif gold.isdigit():
+        yield f"{int(gold):,}".replace(",", choice.choice([",", "{,}", ",\\!"]))
+        yield f"x = {gold}"
+        yield f"\\frac{{{2 * int(gold)}}}{{2}}"
+    elif "," in gold and not re.search(r"[()\[\]]|,\\!|\d,\d{3}|\{,|and|\\text|\\\{|\\;|=", gold):
+        yield ", ".join(reversed([part.strip() for part in gold.replace("\\,", "").split(",")]))
+    elif re.fullmatch(r"[\d.]+ ?(?:\^\\circ|\\%)", gold):
+        yield gold.removesuffix("^\\circ").removesuffix("\\%")
+        yield gold.replace("^\\circ", "^{\\circ}").replace("\\%", "%")
+
+
+def _respelled_layout(gold: str) -> Iterator[str]:
+    without_unit = re.sub(r"(?<=[\d}])\s*\\(?:text|mbox)\{[^{}]*\}(?:\^2)?\.?$", "", gold)
+    if without_unit != gold and without_unit:
+        yield without_unit
+    if "\\frac" in gold:
+        yield gold.replace("\\frac", "\\dfrac")
+    if not re.search(r"\\[a-zA-Z]+ |[a-z]{2}|\d \d", gold) and " " in gold:
+        yield gold.replace(" ", "")
+    if gold.count("(") == gold.count(")") > 0 and not re.search(r"\\left|\\text|\\right", gold):
+        yield gold.replace("(", "\\left(").replace(")", "\\right)")
 
 
 def perturbed(gold: str, choice: random.Random) -> str | None:

@@ -39,7 +39,11 @@ async def test_batch_is_graded_in_order(pool: WorkerPool) -> None:
 
 
 def test_service_process_never_loads_sympy_or_torch() -> None:
-    script = "import sys, areal_mesh.verifier.pool; print('sympy' in sys.modules, 'torch' in sys.modules)"
+    script = (
+        "import sys, areal_mesh.verifier.pool; from areal_mesh.verifier import answer_matches; "
+        "assert answer_matches(r'\\boxed{x^2+2x+1}', '(x+1)^2').correct; "
+        "print('sympy' in sys.modules, 'torch' in sys.modules)"
+    )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
 
     assert loaded.stdout.split() == ["False", "False"]
@@ -52,16 +56,16 @@ async def test_killed_worker_in_the_middle_of_a_batch_loses_nothing() -> None:
         nonlocal graded
         graded += 1
         if graded in (40, 80, 200):
-            for process in pool.worker_processes:
+            for process in grading.worker_processes:
                 kill(process, signal.SIGKILL)
 
-    pool = WorkerPool(PoolSettings(workers=2, max_workers=4, cache_entries=0), observe=kill_now_and_then)
-    async with pool:
-        verdicts = await pool.grade_many([ALGEBRA] * 300, 60.0)
+    grading = WorkerPool(PoolSettings(workers=2, max_workers=4, cache_entries=0), observe=kill_now_and_then)
+    async with grading:
+        verdicts = await grading.grade_many([ALGEBRA] * 300, 60.0)
 
     assert statuses(verdicts) == ["correct"] * 300
-    assert graded == pool.statistics.graded == 300
-    assert pool.statistics.crashes > 0
+    assert graded == grading.statistics.graded == 300
+    assert grading.statistics.crashes > 0
 
 
 async def test_killed_fork_server_is_started_again(pool: WorkerPool) -> None:

@@ -1,5 +1,6 @@
 """What a service refuses to start with, and what it says then."""
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.main import build_parser
 from areal_mesh.cli.members import controller_address, members_of
 from areal_mesh.cli.preflight import check_role
-from areal_mesh.cli.preparing import recipe_command
+from areal_mesh.cli.preparing import prepare_run, recipe_command
 from areal_mesh.cli.serving import context_of
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import load_settings
@@ -108,3 +109,25 @@ def test_a_recipe_is_the_command_that_makes_model_and_prompts() -> None:
     ]
     assert recipe_command(load_settings("smollm2-135m-cpu"))[2] == "areal_mesh.learner.smollm2"
     assert recipe_command(load_settings("distill-1.5b-1node")) == []
+
+
+def test_a_run_is_prepared_once_and_again_when_what_was_made_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    (tmp_path / "prompts.jsonl").touch()
+    settings = load_settings(
+        "trial", ["model.recipe=", f"model.folder={tmp_path}", f"prompts.file={tmp_path / 'prompts.jsonl'}"]
+    )
+    record = tmp_path / "setup.json"
+    assert prepare_run(settings, record)
+    assert json.loads(record.read_text())["seconds"] >= 0
+    assert not prepare_run(settings, record)
+    (tmp_path / "config.json").unlink()
+    assert prepare_run(settings, record)
+
+
+def test_a_recipe_that_fails_ends_the_command(tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").touch()
+    settings = load_settings("trial", [f"model.folder={tmp_path / 'kept.txt'}", f"prompts.file={tmp_path}"])
+    with pytest.raises(CommandFailed, match=r"model\.recipe = arithmetic: making .* failed \(exit code 1\)"):
+        prepare_run(settings, tmp_path / "setup.json")
+    assert not (tmp_path / "setup.json").exists()

@@ -31,12 +31,22 @@ def test_the_same_settings_go_on_with_the_same_run(tmp_path: Path) -> None:
 def test_other_settings_are_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
     with held(settings_in(tmp_path), fresh=False):
         pass
+    there = load_settings("trial")
     other = settings_in(tmp_path, "learner.learning_rate=1e-5", "stages.0.max_steps=2")
     with pytest.raises(CommandFailed) as refusal, held(other, fresh=False):
         pass
-    assert "learner.learning_rate: there 0.0003, here 1e-05" in str(refusal.value)
-    assert "stages.0.max_steps: there 40, here 2" in str(refusal.value)
+    assert f"learner.learning_rate: there {there.learner.learning_rate}, here 1e-05" in str(refusal.value)
+    assert f"stages.0.max_steps: there {there.stages[0].max_steps}, here 2" in str(refusal.value)
     assert str(refusal.value).count(": there ") == 2
+
+
+def test_a_run_older_than_a_key_goes_on_with_its_default(tmp_path: Path) -> None:
+    with held(settings_in(tmp_path), fresh=False) as folder:
+        kept = json.loads((folder / SETTINGS_FILE).read_text())
+        del kept["learner"]["gradient_clip"]
+        (folder / SETTINGS_FILE).write_text(json.dumps(kept))
+    with held(settings_in(tmp_path), fresh=False):
+        pass
 
 
 def test_fresh_begins_anew_with_other_settings(tmp_path: Path) -> None:

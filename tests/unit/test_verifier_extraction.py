@@ -58,6 +58,10 @@ def test_last_number_counts_only_where_asked_for() -> None:
         (r"\boxed{1} Then we go on and find \boxed{2}", None),
         (r"\boxed{1}", None),
         (r"\boxed{1} \boxed{2}", None),
+        (r"\boxed{1} papers and \boxed{2} bins", "1, 2"),
+        (r"\(x_1 = \boxed{1}\) and \(x_2 = \boxed{2}\)", "1, 2"),
+        (r"\boxed{1} no no no no \boxed{2}", None),
+        (r"so \boxed{1}. Now, and only now, \boxed{2}", None),
     ],
 )
 def test_adjacent_boxes_are_one_listing(response: str, joined: str | None) -> None:

@@ -42,8 +42,8 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
             print_table(folder)
             print(f"{folder}: this run is finished; --fresh runs it anew")
             return 0
-        seconds = prepare_run(settings, folder / SETUP_FILE)
-        print(f"run {settings.name} in {folder}; prepared in {seconds:.0f} s; controller at {address}", flush=True)
+        how = "begins" if prepare_run(settings, folder / SETUP_FILE) else "goes on"
+        print(f"run {settings.name} {how} in {folder}; controller at {address}", flush=True)
         launcher = Launcher(settings, folder, address, Console())
         asyncio.run(launcher.run())
         return launcher.conclude()

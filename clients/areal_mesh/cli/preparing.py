@@ -52,19 +52,18 @@ def prepare_data(settings: RunSettings) -> None:
         )
 
 
-def prepare_run(settings: RunSettings, record: Path) -> float:
-    """As `prepare_data`, unless `record` says that it was done for this run; returns what it took, in seconds.
+def prepare_run(settings: RunSettings, record: Path) -> bool:
+    """As `prepare_data`, unless `record` says that it was done for this run; False if it was.
 
-    `record` (`setup.json` of the run directory) keeps the seconds over resumes.
+    `record` (`setup.json` of the run directory) keeps the seconds that it took.
     """
     wanted = recipe_command(settings)[1:]
     if record.is_file():
         done: dict[str, Any] = json.loads(record.read_text())
         present = (settings.model.folder / "config.json").is_file() and settings.prompts.file.is_file()
         if present and done.get("command") == wanted:
-            return float(done["seconds"])
+            return False
     began = time.monotonic()
     prepare_data(settings)
-    seconds = time.monotonic() - began
-    record.write_text(json.dumps({"command": wanted, "seconds": seconds}, indent=2) + "\n")
-    return seconds
+    record.write_text(json.dumps({"command": wanted, "seconds": time.monotonic() - began}, indent=2) + "\n")
+    return True

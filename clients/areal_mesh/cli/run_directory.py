@@ -16,7 +16,7 @@ from typing import Any
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.summary import read_summary
-from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
 
 SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
@@ -52,12 +52,13 @@ def _enter(folder: Path, settings: RunSettings) -> None:
     wanted = settings.model_dump(mode="json")
     file = folder / SETTINGS_FILE
     if file.is_file():
-        differences = differing_keys(json.loads(file.read_text()), wanted)
+        differences = differing_keys(_settings_there(file), wanted)
         if differences:
             raise CommandFailed(
                 f"{folder} holds a run with other settings:\n"
                 + "\n".join(f"  {line}" for line in differences)
-                + "\ngo on with those, name this run otherwise (--set name=...), or delete that one with --fresh"
+                + f"\ngo on with those (areal-mesh up {file}), name this run otherwise (--set name=...), or delete "
+                "that one with --fresh"
             )
         return
     if folder.is_dir() and any(folder.iterdir()):
@@ -69,6 +70,15 @@ def _enter(folder: Path, settings: RunSettings) -> None:
     aside = folder / f".{SETTINGS_FILE}.new"
     aside.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
     os.replace(aside, file)
+
+
+def _settings_there(file: Path) -> Any:
+    """The settings of the run that is there, with the defaults of keys that are newer than it."""
+    try:
+        return load_settings(file).model_dump(mode="json")
+    except SettingsError:
+        # Of a version with other keys; those are what differs.
+        return json.loads(file.read_text())
 
 
 def _delete(folder: Path) -> None:

@@ -5,6 +5,7 @@ import functools
 import gc
 import os
 from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 from areal_mesh.generator.engine_settings import EngineSettings, EngineStats
@@ -32,7 +33,9 @@ class EngineProcess:
         Sets the process's environment first, because vLLM and its children read their settings there.
         """
         os.environ.update(settings.environment())
-        client, recorder = await asyncio.to_thread(_build, settings)
+        # A thread that ends: one of the loop's own pool would keep the client, its last result, alive after `shutdown`.
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            client, recorder = await asyncio.get_running_loop().run_in_executor(thread, _build, settings)
         return cls(client, recorder, settings.call_timeout_seconds)
 
     async def call(self, call: Awaitable[T], deadline: float | None = None) -> T:

@@ -37,7 +37,10 @@ class Mismatch:
 
 
 def measure(learner_log_probs: Tensor, behaviour_log_probs: Tensor, fresh: Tensor) -> Mismatch:
-    """Sums over one micro-batch. Log-probabilities [tokens]; fresh: bool [tokens], of responses sampled whole by the learner's version."""
+    """Sums over one micro-batch.
+
+    Log-probabilities [tokens]; fresh: bool [tokens], of responses that the learner's version sampled whole.
+    """
     difference = log_ratio(learner_log_probs.detach().double(), behaviour_log_probs.double())
     estimate = difference.exp() - difference - 1.0
     share = fresh.double()

@@ -7,6 +7,7 @@ service's own process that returns "undecided", in a worker it asks SymPy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import TypeAlias
 
 from areal_mesh.verifier.intervals import intervals_of, is_interval_set
@@ -26,6 +27,7 @@ from areal_mesh.verifier.nodes import (
     Ratio,
     Relation,
     SetOperation,
+    Sum,
     Symbol,
     Words,
 )
@@ -36,6 +38,8 @@ from areal_mesh.verifier.vocabulary import UNIT_SYNONYMS
 
 Decide: TypeAlias = Callable[[Node, Node], Outcome]
 
+_EMPTY = FiniteSet(())
+_NOTHING = frozenset({"no solution", "no solutions", "no real solutions", "empty set", "the empty set"})
 _DIFFERENT_SHAPES = Outcome(False, "shape")
 _KNOWN_UNITS = frozenset(UNIT_SYNONYMS.values())
 _LOOSE_UNITS = frozenset({"", "unit"})
@@ -116,6 +120,10 @@ class Equality:
                 return None
             if len(_items(gold)) != len(_items(answer)):
                 return None
+        if isinstance(gold, Words) or isinstance(answer, Words):
+            both = [_EMPTY if isinstance(node, Words) and node.text in _NOTHING else node for node in (gold, answer)]
+            if _EMPTY in both:
+                return Outcome(both[0] == both[1], "set")
         if isinstance(gold, Matrix | Ratio) or isinstance(answer, Matrix | Ratio):
             return _DIFFERENT_SHAPES
         return self._unordered(gold, answer)
@@ -127,6 +135,10 @@ class Equality:
         rule = "set" if as_set else "list"
         if _must_keep_order(golds, answers):
             return self.sequences(golds, answers, rule)
+        if not as_set and len(golds) == 1 and len(answers) > 1:
+            # "3/4 or 0.75" says one thing twice.
+            same = [self.compare(gold, item).equal for item in answers]
+            return Outcome(False if False in same else None if None in same else True, rule)
         if not as_set and len(golds) != len(answers):
             return Outcome(False, rule)
         undecided = False
@@ -209,12 +221,26 @@ class Equality:
             undecided = undecided or ends.equal is None
         return Outcome(None if undecided else True, "interval")
 
+    def _times(self, gold: Ratio, answer: Ratio) -> Outcome:
+        """Times of day, or ratios written like them: 8:34 p.m. is 20:34, and 8:34 where nothing says which half."""
+        if gold.half == answer.half:
+            return self.sequences(gold.items, answer.items, "time or ratio")
+        if gold.half and answer.half:
+            return Outcome(False, "time or ratio")
+        marked, other = (gold, answer) if gold.half else (answer, gold)
+        later = Sum((marked.items[0], Number(Fraction(12 if marked.half == "pm" else 0))))
+        for first in (marked.items[0], later):
+            outcome = self.sequences((first, *marked.items[1:]), other.items, "time or ratio")
+            if outcome.equal:
+                break
+        return outcome
+
     def _ratios(self, gold: Node, answer: Node) -> Outcome:
         if isinstance(gold, Ratio) and isinstance(answer, Ratio):
             if len(gold.items) != len(answer.items):
                 return Outcome(False, "ratio")
             if gold.clock and answer.clock:
-                return self.sequences(gold.items, answer.items, "time or ratio")
+                return self._times(gold, answer)
             pairs = [
                 (Product((gold.items[index], answer.items[0])), Product((gold.items[0], answer.items[index])))
                 for index in range(1, len(gold.items))

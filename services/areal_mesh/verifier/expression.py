@@ -65,7 +65,7 @@ class ExpressionParser(CommandParser):
             elif text == "/":
                 self.advance()
                 factors[-1:] = [Quotient(factors[-1], self._unary_factor())]
-            elif text in (r"\bmod", r"\over", r"\choose"):
+            elif text in (r"\over", r"\choose"):
                 raise Unparsed(f"{text} is not read")
             elif self.starts_factor():
                 if self.kind() in ("number", "digits") and isinstance(factors[-1], Number):

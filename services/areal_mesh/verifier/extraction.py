@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from areal_mesh.verifier import limits
+from areal_mesh.verifier.vocabulary import JOINING_WORDS
 
 _BOX = re.compile(r"\\f?boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -18,10 +19,10 @@ _TAG_OPEN = "<answer>"
 _TAG_CLOSE = "</answer>"
 _NUMBER = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})")
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|\n")
-_BETWEEN_BOXES = re.compile(
-    r"(?:[\s$,;.*}]|\\[\])(,;]|\\q?quad(?![a-zA-Z])|\\text\s?\{|\band\b|\bor\b|[a-z](?:_\{?\d\}?)?\s*=)*",
-    re.IGNORECASE,
-)
+_LAYOUT = re.compile(r"\\(?:q?quad|text|textbf|mbox)(?![a-zA-Z])|\\[\])(,; ]|[$*{}(),;.\s]|[a-z](?:_\{?\d\}?)?\s*=")
+_WORD = re.compile(r"[A-Za-z]+")
+_OTHER_WORDS = 3
+"""Words beside "and" or "or" between joined boxes: "2 papers and 3 bins"."""
 _JOINS = re.compile(r"[,;]|\band\b|\bor\b", re.IGNORECASE)
 
 
@@ -47,13 +48,23 @@ def joined_boxes(response: str) -> str | None:
     for content, start, end in _boxes_from_the_end(response):
         if contents:
             between = response[end:next_start]
-            if len(between) > 60 or not _BETWEEN_BOXES.fullmatch(between) or not _JOINS.search(between):
+            if not _joins(between):
                 break
         contents.append(content.strip())
         next_start = start
         if len(contents) > limits.LIST_ITEMS:
             return None
     return ", ".join(reversed(contents)) if len(contents) > 1 else None
+
+
+def _joins(between: str) -> bool:
+    """Whether what stands between two boxes makes one listing of them: a comma or "and", and hardly a word more."""
+    if len(between) > 60 or ". " in between or not _JOINS.search(between):
+        return False
+    words = _LAYOUT.sub(" ", between).split()
+    others = [word for word in words if word.lower() not in JOINING_WORDS]
+    allowed = _OTHER_WORDS if len(others) < len(words) else 0
+    return len(others) <= allowed and all(_WORD.fullmatch(word) for word in others)
 
 
 def _boxes_from_the_end(response: str) -> Iterator[tuple[str, int, int]]:

@@ -45,13 +45,18 @@ def answer_matches(
     Raises:
         ValueError: if there is no gold, or the protocol is unknown.
     """
-    from areal_mesh.verifier.algebra import decide
-
     request = GradeRequest(response, gold_answers(gold), protocol, last_number)
-    verdict = grade(request, decide)
+    verdict = grade(request, _decide_by_algebra)
     if verdict is None:
         raise AssertionError("algebra leaves nothing undecided")
     return verdict
+
+
+def _decide_by_algebra(gold: Node, answer: Node) -> Outcome:
+    # Imported when first needed: loading SymPy takes longer than ten thousand cheap verdicts.
+    from areal_mesh.verifier.algebra import decide
+
+    return decide(gold, answer)
 
 
 def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:

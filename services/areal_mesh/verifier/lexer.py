@@ -199,8 +199,11 @@ class _Lexer:
             self._text_command(command)
         elif command in FONT_COMMANDS:
             self._font_command()
-        elif command in (r"\phantom", r"\hphantom", r"\vphantom"):
+        elif command in (r"\phantom", r"\hphantom", r"\vphantom", r"\color"):
             self._argument()
+        elif command == r"\textcolor":
+            self._argument()
+            self._font_command()
         elif command == r"\mathbb":
             self._add("command", {"R": r"\Reals"}.get(self._argument().strip(), r"\mathbb"))
         elif command[1:].isalpha() or command in (r"\{", r"\}", r"\\"):

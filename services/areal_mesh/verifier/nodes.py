@@ -120,6 +120,8 @@ class Ratio:
 
     items: tuple[Node, ...]
     clock: bool = False
+    half: Literal["", "am", "pm"] = ""
+    """The half of the day that is written after a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from `expression`. Nothing is evaluated here.
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Final, Literal
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.expression import ExpressionParser
@@ -23,7 +24,6 @@ from areal_mesh.verifier.nodes import (
     Ratio,
     Relation,
     SetOperation,
-    Symbol,
     Unparsed,
     Words,
 )
@@ -31,7 +31,7 @@ from areal_mesh.verifier.vocabulary import HEDGES, NUMBER_WORDS, OPENING_WORDS, 
 
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})
-_CLOCK_MARKS = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
+_HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
 
 
 def parse(text: str) -> Node:
@@ -144,23 +144,21 @@ class AnswerParser(ExpressionParser):
             items.append(self._measured())
         if len(items) == 1:
             return items[0]
-        mark = ""
+        half: Literal["", "am", "pm"] = ""
         last = items[-1]
-        if isinstance(last, Measured) and last.unit in _CLOCK_MARKS:
-            mark = _CLOCK_MARKS[last.unit]
+        if isinstance(last, Measured) and last.unit in _HALVES:
+            half = _HALVES[last.unit]
             items[-1] = last.value
         digits = [token.text for token in self.tokens[start : self.position] if token.kind == "number"]
         clock = len(digits) == len(items) and all(len(text) == 2 and text.isdigit() for text in digits[1:])
-        if mark == "pm" and isinstance(items[0], Number) and items[0].value < 12:
-            items[0] = Number(items[0].value + 12)
-        return Ratio((*items, Symbol("am")) if mark == "am" else tuple(items), clock)
+        return Ratio(tuple(items), clock, half)
 
     def _measured(self) -> Node:
         if self.kind() == "word":
             return self._words()
         currency = self._currency()
         value = self.scalar()
-        unit = self._unit()
+        unit = self._modulus() or self._unit()
         if self._currency() and not unit:
             currency = True
         if not isinstance(value, (*SCALARS, Bracketed, Listing)) and (unit or currency):
@@ -172,6 +170,14 @@ class AnswerParser(ExpressionParser):
         if currency and (not unit or unit == "dollar"):
             return Measured(value, "dollar")
         return Measured(value, unit) if unit else value
+
+    def _modulus(self) -> str:
+        r"""`\pmod{7}` after a residue, as if it were its unit."""
+        if self.peek() not in (r"\pmod", r"\mod", r"\bmod"):
+            return ""
+        self.advance()
+        modulus = self.argument()
+        return f"mod {modulus.value}" if isinstance(modulus, Number) else "mod"
 
     def _currency(self) -> bool:
         if not self.at_end() and self.peek() == r"\$":
