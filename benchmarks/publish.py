@@ -186,7 +186,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             table.add_row(*_row(asyncio.run(_measure(name, arguments.rounds, Path(folder)))))
     Console(width=140).print(table)
-    Console(width=140).print("transfer = receive + load; generation is frozen for pause + transfer + resume")
+    Console(width=140).print(
+        "receiving a bucket runs beside loading the one before; generation is frozen for pause + transfer + resume"
+    )
 
 
 if __name__ == "__main__":

@@ -75,13 +75,14 @@ def _respelled_value(gold: str, choice: random.Random) -> Iterator[str]:
         yield f"\\frac{{{top * factor}}}{{{bottom * factor}}}"
         if top > bottom and top % bottom:
             yield f"{top // bottom}\\frac{{{top % bottom}}}{{{bottom}}}"
-        if 10**6 % bottom == 0:
-            yield str(top / bottom)
+        yield str(round(top / bottom, 6)) if abs(top / bottom) > 0.1 else f"{top}/{bottom}"
     elif gold.isdigit():
         yield f"{int(gold):,}".replace(",", choice.choice([",", "{,}", ",\\!"]))
         yield f"x = {gold}"
+        yield f"{gold} \\text{{ units}}"
         yield f"\\frac{{{2 * int(gold)}}}{{2}}"
     elif "," in gold and not re.search(r"[()\[\]]|,\\!|\d,\d{3}|\{,|and|\\text|\\\{|\\;|=", gold):
+        yield " \\text{ and } ".join(part.strip() for part in gold.replace("\\,", "").split(","))
         yield ", ".join(reversed([part.strip() for part in gold.replace("\\,", "").split(",")]))
     elif re.fullmatch(r"[\d.]+ ?(?:\^\\circ|\\%)", gold):
         yield gold.removesuffix("^\\circ").removesuffix("\\%")
@@ -94,6 +95,12 @@ def _respelled_layout(gold: str) -> Iterator[str]:
         yield without_unit
     if "\\frac" in gold:
         yield gold.replace("\\frac", "\\dfrac")
+    based = re.fullmatch(r"(\d+)_\{?(\d)\}?", gold)
+    if based:
+        yield f"{based[1]}_{{{based[2]}}}"
+    interval = re.fullmatch(r"\[([^()\[\],]+),([^()\[\],]+)\]", gold)
+    if interval:
+        yield f"{interval[1]} \\le x \\le {interval[2]}"
     if not re.search(r"\\[a-zA-Z]+ |[a-z]{2}|\d \d", gold) and " " in gold:
         yield gold.replace(" ", "")
     if gold.count("(") == gold.count(")") > 0 and not re.search(r"\\left|\\text|\\right", gold):
@@ -101,13 +108,27 @@ def _respelled_layout(gold: str) -> Iterator[str]:
 
 
 def perturbed(gold: str, choice: random.Random) -> str | None:
-    """The answer with one of its numbers changed; None where it has none."""
+    """Another answer that looks much like it; None where there is none."""
+    candidates = list(_perturbed(gold, choice))
+    return choice.choice(candidates) if candidates else None
+
+
+def _perturbed(gold: str, choice: random.Random) -> Iterator[str]:
     numbers = [match for match in NUMBER.finditer(gold) if not gold[: match.start()].endswith(("_", "_{"))]
-    if not numbers or "None" in gold:
-        return None
-    match = choice.choice(numbers)
-    changed = str(int(match[0]) + choice.randint(1, 9)).zfill(len(match[0]))
-    return gold[: match.start()] + changed + gold[match.end() :]
+    if numbers and "None" not in gold:
+        match = choice.choice(numbers)
+        changed = str(int(match[0]) + choice.randint(1, 9)).zfill(len(match[0]))
+        yield gold[: match.start()] + changed + gold[match.end() :]
+    point = re.fullmatch(r"([(\[])([^()\[\],]+),([^()\[\],]+)([)\]])", gold)
+    if point:
+        left, first, second, right = point.groups()
+        yield f"{'[' if left == '(' else '('}{first},{second}{right}"
+        if first.strip() != second.strip():
+            yield f"{left}{second},{first}{right}"
+    if re.fullmatch(r"\d{5,7}", gold):
+        yield str(int(gold) + 1)
+    if re.fullmatch(r"\d+_\{?[3-8]\}?", gold):
+        yield re.sub(r"_\{?(\d)\}?", lambda match: f"_{int(match[1]) + 1}", gold)
 
 
 def value(text: str) -> Fraction | None:

@@ -13,7 +13,7 @@ from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.gloo import GlooTransport
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe, unpack
-from areal_mesh.weights.receiver import receive_buckets
+from areal_mesh.weights.receiver import BucketReceiver
 from areal_mesh.weights.rendezvous import Rendezvous
 from areal_mesh.weights.sender import WeightSender
 from areal_mesh.weights.store import StoreHost, wait_for_arrival
@@ -49,7 +49,7 @@ def tensors() -> dict[str, torch.Tensor]:
 def _receive(rendezvous: Rendezvous, rank: int, manifest: WeightManifest) -> dict[str, torch.Tensor]:
     transport = GlooTransport(rendezvous, rank)
     received: dict[str, torch.Tensor] = {}
-    for bucket, buffer in receive_buckets(transport, manifest):
+    for bucket, buffer in BucketReceiver(transport, manifest).buckets():
         received |= {spec.name: view for spec, view in unpack(bucket, buffer)}
     transport.close()
     return received

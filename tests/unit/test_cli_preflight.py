@@ -127,7 +127,7 @@ def test_a_run_is_prepared_once_and_again_when_what_was_made_is_gone(tmp_path: P
 
 def test_a_recipe_that_fails_ends_the_command(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").touch()
-    settings = load_settings("trial", [f"model.folder={tmp_path / 'kept.txt'}", f"prompts.file={tmp_path}"])
-    with pytest.raises(CommandFailed, match=r"model\.recipe = arithmetic: making .* failed \(exit code 1\)"):
+    settings = load_settings("smollm2-135m-cpu", [f"model.folder={tmp_path}"])
+    with pytest.raises(CommandFailed, match=r"model\.recipe = smollm2: making .* failed \(exit code 1\)"):
         prepare_run(settings, tmp_path / "setup.json")
     assert not (tmp_path / "setup.json").exists()

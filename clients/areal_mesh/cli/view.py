@@ -124,7 +124,7 @@ def _service_cells(service: ServiceStatus) -> list[RenderableType]:
         service.address,
         Text(service.state.replace("_", " "), style=_STATE_STYLES[service.state]),
         "-" if service.policy_version < 0 else str(service.policy_version),
-        f"{service.rate:,.1f} {service.rate_unit.removesuffix('/s')}/s" if service.rate_unit else "-",
+        f"{service.rate:,.1f} {service.rate_unit}/s" if service.rate_unit else "-",
         f"{service.seconds_since_progress:.1f} s ago",
         str(service.starts),
     ]

@@ -73,8 +73,9 @@ class MemberCalls(Calls):
     def _drains(self, member: Member) -> bool:
         """At the end of the run members leave in this order, so that each finishes what it holds.
 
-        Generators before the verifiers that grade for them; the learner, once it holds the last version, before the
-        replay buffer it draws from.
+        Generators once the last version is published to them, before the verifiers that grade for them; the learner,
+        once it holds that version, before the replay buffer it draws from. Where the learner has left, no version
+        will come any more.
         """
         if not self._run.over:
             return False
@@ -84,7 +85,8 @@ class MemberCalls(Calls):
             return not (self._roster.live(common_pb2.ROLE_LEARNER) or self._roster.live(common_pb2.ROLE_GENERATOR))
         if member.role == common_pb2.ROLE_LEARNER:
             return self._run.stopping or member.policy_version >= self._run.version
-        return True
+        awaited = self._run.publish_due() and self._roster.live(common_pb2.ROLE_LEARNER)
+        return self._run.stopping or not awaited
 
     async def Deregister(
         self, request: controller_pb2.DeregisterRequest, context: Any

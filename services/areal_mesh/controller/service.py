@@ -20,7 +20,7 @@ from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run, RunPlan
 from areal_mesh.controller.schedule import StagePlan
 from areal_mesh.controller.servicer import ControllerServicer
-from areal_mesh.controller.sinks import MetricsFile, write_summary
+from areal_mesh.controller.sinks import MetricsFile, read_prepared_seconds, write_summary
 from areal_mesh.controller.status import StatusServicer
 from areal_mesh.controller.summary import RunFacts, summarise
 from areal_mesh.runtime.channels import open_channel
@@ -234,6 +234,7 @@ class ControllerService:
             name=run.plan.name,
             config=self._settings.model_dump(mode="json"),
             plans=run.plan.stages,
+            prepared_seconds=read_prepared_seconds(self._context.run_directory / "setup.json"),
             lives=self._ledger.lives(),
             stages=run.stages,
             steps=run.steps,

@@ -81,6 +81,11 @@ class MetricsFile:
         self._file.close()
 
 
+def read_prepared_seconds(path: Path) -> float:
+    """Seconds that the launcher took to prepare the run, as it noted them in `setup.json`; 0 where nobody did."""
+    return float(json.loads(path.read_text())["seconds"]) if path.is_file() else 0.0
+
+
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Writes `summary.json` whole or not at all."""
     aside = path.with_suffix(".json.new")

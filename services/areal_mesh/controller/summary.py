@@ -22,6 +22,8 @@ class RunFacts:
     name: str
     config: Mapping[str, Any]
     plans: Sequence[StagePlan]
+    prepared_seconds: float
+    """Time that making the model and the prompts took, before the controller's first life."""
     lives: Sequence[Interval]
     stages: Sequence[StageEntry]
     steps: Sequence[StepRow]
@@ -40,7 +42,7 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
     return {
         "run": facts.name,
         "finished": facts.finished,
-        "wall_seconds": total(facts.lives),
+        "wall_seconds": facts.prepared_seconds + total(facts.lives),
         "setup_seconds": _setup_seconds(facts),
         "steps": len(steps),
         "policy_version": steps[-1].policy_version if steps else 0,
@@ -123,9 +125,10 @@ def _checksums(publishes: Iterable[PublishRow]) -> dict[str, int]:
 
 
 def _setup_seconds(facts: RunFacts) -> float:
-    """Time in which the controller lived before generators held the start weights."""
+    """Time to prepare, and time in which the controller lived before generators held the start weights."""
     ready = facts.publishes[0].finished_at if facts.publishes else float("inf")
-    return total([(start, min(end, ready)) for start, end in facts.lives if start < ready])
+    waited = total([(start, min(end, ready)) for start, end in facts.lives if start < ready])
+    return facts.prepared_seconds + waited
 
 
 def _updating(steps: Iterable[StepRow]) -> list[Interval]:

@@ -34,8 +34,10 @@ class EngineProcess:
         """
         os.environ.update(settings.environment())
         # A thread that ends: one of the loop's own pool would keep the client, its last result, alive after `shutdown`.
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            client, recorder = await asyncio.get_running_loop().run_in_executor(thread, _build, settings)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-start")
+        building = asyncio.get_running_loop().run_in_executor(thread, _build, settings)
+        thread.shutdown(wait=False)
+        client, recorder = await building
         return cls(client, recorder, settings.call_timeout_seconds)
 
     async def call(self, call: Awaitable[T], deadline: float | None = None) -> T:

@@ -165,9 +165,9 @@ class PublishReport:
     """Until requests were scheduled again."""
     num_bytes: int
     receive_seconds: float
-    """Of the transfer: waiting for bytes. The slowest worker's."""
+    """Of the transfer: bytes on the wire. The slowest worker's."""
     load_seconds: float
-    """Of the transfer: laying the weights out. The slowest worker's."""
+    """Of the transfer: laying the weights out, which runs beside receiving. The slowest worker's."""
 
 
 @dataclass(frozen=True)

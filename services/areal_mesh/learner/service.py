@@ -72,7 +72,7 @@ class LearnerService:
             state=common_pb2.SERVICE_STATE_DRAINING if draining else common_pb2.SERVICE_STATE_SERVING,
             policy_version=self._leader.policy_version,
             rate=self._loop.tokens_per_second,
-            rate_unit="tokens trained/s",
+            rate_unit="tokens",
             seconds_since_progress=time.monotonic() - self._loop.last_progress,
             metrics={
                 "tokens_trained": float(self._loop.tokens_trained),

@@ -5,13 +5,12 @@ without importing that package, which needs another one that is not installed, a
 Llama config, so that transformers and vLLM load it like any other model.
 """
 
+import argparse
 import importlib.util
 import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from areal_mesh.learner.durable import remove_leftovers, replace_folder
 
@@ -86,15 +85,17 @@ def _forget_quantization(model: Any) -> None:
     model.is_quantized = False
 
 
-def main(model_folder: Annotated[Path, typer.Option(help="Hugging Face folder to write.")]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write SmolLM2-135M-Instruct as a Hugging Face folder; what is there already is left as it is."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--model-folder", type=Path, required=True, help="Hugging Face folder to write")
+    folder: Path = parser.parse_args(arguments).model_folder
     try:
-        written = convert(model_folder)
+        written = convert(folder)
     except (FileNotFoundError, FileExistsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
-    print(f"SmolLM2-135M-Instruct: {model_folder} ({'written' if written else 'already there'})")
+        parser.exit(1, f"error: {error}\n")
+    print(f"SmolLM2-135M-Instruct: {folder} ({'written' if written else 'already there'})")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()

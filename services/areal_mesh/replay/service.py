@@ -87,7 +87,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
         return HeartbeatReport(
             state=state,
             rate=(stored - stored_before) / max(now - before, 1e-3),
-            rate_unit="groups/s",
+            rate_unit="groups",
             seconds_since_progress=now - self._progress,
             metrics={
                 "waiting_groups": statistics.waiting_groups,

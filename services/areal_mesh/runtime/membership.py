@@ -20,7 +20,8 @@ _CALL_SECONDS = 10.0
 class HeartbeatReport:
     """What a service says of itself in a heartbeat.
 
-    `group_ids`: leases a generator still works on. `rate` a second in `rate_unit`. `metrics`: by metric name.
+    `group_ids`: leases a generator still works on. `rate`: so many of `rate_unit` (tokens, groups, answers) a second.
+    `metrics`: by metric name.
     """
 
     state: common_pb2.ServiceState.ValueType = common_pb2.SERVICE_STATE_SERVING

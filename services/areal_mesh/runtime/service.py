@@ -1,6 +1,7 @@
 """The life of a service process: bind, start, register, run, drain; and what its last log line says when it fails."""
 
 import asyncio
+import os
 import signal
 import sys
 import traceback
@@ -111,7 +112,7 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
     service.attach(server)
     port = await server.start()
     try:
-        await service.start()
+        await _start(context, service)
         await server.set_serving(True)
         host = section.advertise or section.listen.rsplit(":", 1)[0]
         _LOG.info("serving", address=f"{host}:{port}", incarnation=context.identity.incarnation)
@@ -119,6 +120,19 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
     finally:
         await server.stop(grace_seconds=1.0)
         await service.close()
+
+
+async def _start(context: ServiceContext, service: Service) -> None:
+    """Starts the service. Told to drain meanwhile, the process ends here: it holds nothing that it could hand back."""
+    async with asyncio.TaskGroup() as tasks:
+        starting = tasks.create_task(service.start())
+        watching = tasks.create_task(context.draining.wait())
+        await asyncio.wait({starting, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            _LOG.info("told to drain while starting")
+            # A thread that loads a model cannot be cancelled; a regular exit would wait for it.
+            os._exit(0)
+        watching.cancel()
 
 
 async def _serve(context: ServiceContext, service: Service, address: str) -> None:

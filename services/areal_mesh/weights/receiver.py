@@ -1,5 +1,6 @@
 """The receiving end of a publish, whatever holds the model."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,25 +11,36 @@ from areal_mesh.weights.manifest import Bucket, WeightManifest
 from areal_mesh.weights.transport import Transport
 
 
-def receive_buckets(transport: Transport, manifest: WeightManifest) -> Iterator[tuple[Bucket, torch.Tensor]]:
-    """Yield each bucket of the manifest with its bytes, each in memory of its own, while the next one is received.
+class BucketReceiver:
+    """Receives one publish; while one bucket is loaded, the next is on the wire."""
 
-    (A loader may keep views into a bucket until the last tensor of a layer has come.)
-    Raises TransferError before the first bucket when the sender's manifest is another one.
-    """
-    expected = manifest.fingerprint()
-    if bytes(_receive(transport, len(expected)).tolist()) != expected:
-        raise TransferError(f"the learner sends another manifest than the one announced for version {manifest.version}")
-    buckets = manifest.buckets()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="weights-ahead") as ahead:
-        coming = [ahead.submit(_receive, transport, bucket.num_bytes) for bucket in buckets[:1]]
-        for index, bucket in enumerate(buckets):
-            buffer = coming.pop().result()
-            coming = [ahead.submit(_receive, transport, after.num_bytes) for after in buckets[index + 1 : index + 2]]
-            yield bucket, buffer
+    def __init__(self, transport: Transport, manifest: WeightManifest) -> None:
+        self._transport = transport
+        self._manifest = manifest
+        self.seconds = 0.0
+        """Spent receiving so far, the sender's packing included; the caller's loading runs beside it."""
 
+    def buckets(self) -> Iterator[tuple[Bucket, torch.Tensor]]:
+        """Yield each bucket of the manifest with its bytes, each in memory of its own.
 
-def _receive(transport: Transport, num_bytes: int) -> torch.Tensor:
-    buffer = torch.empty(num_bytes, dtype=torch.uint8, device=transport.device)
-    transport.receive(buffer)
-    return buffer
+        (A loader may keep views into a bucket until the last tensor of a layer has come.)
+        Raises TransferError, before the first bucket when the sender's manifest is another one.
+        """
+        expected = self._manifest.fingerprint()
+        if bytes(self._receive(len(expected)).tolist()) != expected:
+            version = self._manifest.version
+            raise TransferError(f"the learner sends another manifest than the one announced for version {version}")
+        plan = self._manifest.buckets()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="weights-ahead") as ahead:
+            coming = [ahead.submit(self._receive, bucket.num_bytes) for bucket in plan[:1]]
+            for index, bucket in enumerate(plan):
+                buffer = coming.pop().result()
+                coming = [ahead.submit(self._receive, after.num_bytes) for after in plan[index + 1 : index + 2]]
+                yield bucket, buffer
+
+    def _receive(self, num_bytes: int) -> torch.Tensor:
+        begin = time.monotonic()
+        buffer = torch.empty(num_bytes, dtype=torch.uint8, device=self._transport.device)
+        self._transport.receive(buffer)
+        self.seconds += time.monotonic() - begin
+        return buffer

@@ -1,11 +1,10 @@
 """``python -m areal_mesh.learner.arithmetic``: make the trial's model folder and its prompt file."""
 
-import sys
+import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -17,25 +16,28 @@ from areal_mesh.learner.arithmetic.warm_start import Progress
 PLAIN_LINE_STEPS = 50
 
 
-def main(
-    model_folder: Annotated[Path, typer.Option(help="Hugging Face folder to make; reused when it is there already.")],
-    prompts: Annotated[Path, typer.Option(help="Prompt file (JSONL) to write.")],
-    prompt_count: Annotated[int, typer.Option(min=1, help="Number of prompts.")] = 4096,
-    seed: Annotated[int, typer.Option(help="Seed of the weights and of the prompts.")] = 1,
-) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Make the arithmetic policy and its prompts; what is there already is left as it is."""
+    parser = argparse.ArgumentParser(prog="python -m areal_mesh.learner.arithmetic", description=main.__doc__)
+    parser.add_argument("--model-folder", type=Path, required=True, help="folder to make; reused when it is there")
+    parser.add_argument("--prompts", type=Path, required=True, help="prompt file (JSONL) to write")
+    parser.add_argument("--prompt-count", type=int, default=4096, help="number of prompts")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the weights and of the prompts")
+    options = parser.parse_args(arguments)
+    if options.prompt_count < 1:
+        parser.error(f"--prompt-count is {options.prompt_count}: it has to be at least 1")
     console = Console()
-    written = write_prompts(prompts, prompt_count, prompt_seed(seed))
-    console.print(f"prompts: {prompts} ({prompt_count}, {'written' if written else 'already there'})", soft_wrap=True)
+    written = write_prompts(options.prompts, options.prompt_count, prompt_seed(options.seed))
+    found = "written" if written else "already there"
+    console.print(f"prompts: {options.prompts} ({options.prompt_count}, {found})", soft_wrap=True)
     began = time.monotonic()
     make = _make_with_bar if console.is_terminal else _make_plainly
     try:
-        made = make(console, model_folder, seed)
+        made = make(console, options.model_folder, options.seed)
     except FileExistsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+        parser.exit(1, f"error: {error}\n")
     how = f"made in {time.monotonic() - began:.0f} s" if made else "already there"
-    console.print(f"model: {model_folder} ({how})", soft_wrap=True)
+    console.print(f"model: {options.model_folder} ({how})", soft_wrap=True)
 
 
 def prompt_seed(seed: int) -> int:
@@ -66,4 +68,4 @@ def _make_plainly(console: Console, folder: Path, seed: int) -> bool:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()
