@@ -21,7 +21,7 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     negated,
 )
-from areal_mesh.verifier.vocabulary import DECORATIONS, FUNCTIONS, GREEK
+from areal_mesh.verifier.vocabulary import DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
 
 _MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix", "Vmatrix"})
 _MINUS_ONE = Number(Fraction(-1))
@@ -56,8 +56,10 @@ class CommandParser(LiteralParser):
             return Symbol(name + " " + self.letters())
         if text in DECORATIONS:
             return Symbol(name + " " + self._decorated())
-        if text in (r"\emptyset", r"\Reals"):
-            return FiniteSet(()) if text == r"\emptyset" else Symbol("reals")
+        if text == r"\emptyset":
+            return FiniteSet(())
+        if text in NUMBER_SETS.values():
+            return Symbol(name.lower())
         if name in FUNCTIONS:
             return self._function(name)
         raise Unparsed(f"{text} is not read")

@@ -33,7 +33,7 @@ from areal_mesh.verifier.nodes import (
 )
 from areal_mesh.verifier.relations import compare_relations, value_of
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
-from areal_mesh.verifier.shapes import expand_signs, interval_of, vector_items
+from areal_mesh.verifier.shapes import expand_signs, interval_of, scaled_matrix, vector_items
 from areal_mesh.verifier.vocabulary import UNIT_SYNONYMS
 
 Decide: TypeAlias = Callable[[Node, Node], Outcome]
@@ -55,7 +55,7 @@ class Equality:
         """Whether `answer` says what `gold` says."""
         if gold == answer:
             return Outcome(True, "identical")
-        gold, answer = expand_signs(gold), expand_signs(answer)
+        gold, answer = scaled_matrix(expand_signs(gold)), scaled_matrix(expand_signs(answer))
         if isinstance(gold, Measured) or isinstance(answer, Measured):
             return self._measured(gold, answer)
         if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
@@ -78,8 +78,11 @@ class Equality:
         return outcome
 
     def _measured(self, gold: Node, answer: Node) -> Outcome:
-        gold_unit = gold.unit if isinstance(gold, Measured) else ""
-        answer_unit = answer.unit if isinstance(answer, Measured) else ""
+        gold_unit = gold.unit if isinstance(gold, Measured) else _mark(gold)
+        answer_unit = answer.unit if isinstance(answer, Measured) else _mark(answer)
+        if {gold_unit, answer_unit} == {"degree", "radian"}:
+            values = [node.value if isinstance(node, Measured) else node for node in (gold, answer)]
+            return Outcome(self.scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit")
         if not _units_agree(gold_unit, answer_unit):
             return Outcome(False, "unit")
         outcome = self.compare(

@@ -15,7 +15,7 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     negated,
 )
-from areal_mesh.verifier.vocabulary import DECORATIONS, FUNCTIONS, GREEK
+from areal_mesh.verifier.vocabulary import DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
 
 _SIGNS = 2
 """Signs that a term may have: minus a negative."""
@@ -33,7 +33,14 @@ class ExpressionParser(CommandParser):
             terms = [self._signed_term()]
             while self.peek() in ("+", "-", r"\pm", r"\mp"):
                 terms.append(self._signed_term())
-            return terms[0] if len(terms) == 1 else Sum(tuple(terms))
+            total = terms[0] if len(terms) == 1 else Sum(tuple(terms))
+            # TeX's infix forms take all that their group holds before them and after.
+            if self.peek() in (r"\over", r"\choose"):
+                over = self.peek() == r"\over"
+                self.advance()
+                lower = self.scalar()
+                return Quotient(total, lower) if over else Call("binomial", (total, lower))
+            return total
 
     def _signed_term(self) -> Node:
         negative = False
@@ -65,8 +72,8 @@ class ExpressionParser(CommandParser):
             elif text == "/":
                 self.advance()
                 factors[-1:] = [Quotient(factors[-1], self._unary_factor())]
-            elif text in (r"\over", r"\choose"):
-                raise Unparsed(f"{text} is not read")
+            elif text == "(" and self.kind(1) == "word":
+                break  # `120 (miles)`: a unit
             elif self.starts_factor():
                 if self.kind() in ("number", "digits") and isinstance(factors[-1], Number):
                     mixed = self._mixed_number(factors[-1])
@@ -106,7 +113,8 @@ class ExpressionParser(CommandParser):
             name = text[1:]
             return (
                 text in (r"\frac", r"\sqrt", r"\pi", r"\infty", r"\{", r"\binom", r"\begin", r"\lfloor", r"\lceil")
-                or text in (r"\langle", r"\angle", r"\triangle", r"\emptyset", r"\Reals", r"\mathbb", r"\circ")
+                or text in (r"\langle", r"\angle", r"\triangle", r"\emptyset", r"\mathbb", r"\circ")
+                or text in NUMBER_SETS.values()
                 or name in FUNCTIONS
                 or text in GREEK
                 or text in DECORATIONS

@@ -12,12 +12,13 @@ from areal_mesh.verifier.equality import Decide, Equality
 from areal_mesh.verifier.extraction import extract_answer, joined_boxes
 from areal_mesh.verifier.lexer import Token, canonical, tokenize
 from areal_mesh.verifier.nodes import FiniteSet, Listing, Node, Number, Unparsed
-from areal_mesh.verifier.parser import parse_tokens
+from areal_mesh.verifier.parser import parse_tokens, spelled
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
 from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_answers
 
 _PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z")
 _CHOICE: Final = re.compile(r"\(?\s*([A-Za-z])\s*(?:\)|[.:](?=\s|$))\s*(.*)\Z", re.DOTALL)
+_NAMED_CHOICE: Final = re.compile(r"(?:option|choice|answer)\s+\(?\s*([A-Za-z])\s*\)?\s*\.?\Z", re.IGNORECASE)
 _OTHER_CHOICE: Final = re.compile(r"\([A-Za-z]\)|(?:^|\s)[A-Z][.:)](?=\s|$)|\bor\b|\band\b")
 _TEXT_WRAPPER: Final = re.compile(
     r"\\(?:textbf|textrm|textnormal|text|mathrm|mathbf|mbox|rm|bf)(?![a-zA-Z])\s*|[{}$]|\\[ ,;:!]|~|\\q?quad"
@@ -86,7 +87,7 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
     worst = "no gold"
     undecided = False
     for gold in golds:
-        outcome = _match(_Answer(gold), answer, equality)
+        outcome = _match(_gold_answer(gold), answer, equality)
         if outcome.equal is False and joined is not None:
             outcome = _match_joined(gold, joined, outcome, equality)
         if outcome.equal:
@@ -94,6 +95,14 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
         undecided = undecided or outcome.equal is None
         worst = outcome.rule
     return None if undecided else Verdict("incorrect", extracted, answer.normalised, worst)
+
+
+def _gold_answer(text: str) -> _Answer:
+    """A reference answer; of a solution's sentence that is no answer itself, what its box holds."""
+    gold = _Answer(text)
+    if ("\\boxed" in text or "\\fbox" in text) and not gold.readings():
+        return _Answer(joined_boxes(text) or extract_answer(text) or text)
+    return gold
 
 
 class _Answer:
@@ -171,10 +180,20 @@ def _match(gold: _Answer, answer: _Answer, equality: Equality) -> Outcome:
         return Outcome(False, "too long")
     if gold.tokens() and answer.tokens() and canonical(gold.tokens()) == canonical(answer.tokens()):
         return Outcome(True, "text")
+    if _same_words(gold.tokens(), answer.tokens()):
+        return Outcome(True, "words")
     outcome = _match_readings(gold, answer, equality)
-    if outcome.equal is False and _is_choice(gold.text, answer.text):
+    if outcome.equal is False and (_is_choice(gold.text, answer.text) or _is_choice(answer.text, gold.text)):
         return Outcome(True, "choice")
     return outcome
+
+
+def _same_words(gold: list[Token], answer: list[Token]) -> bool:
+    r"""Whether both spell the same words, one of them outside `\text`: `Yes` may be three variables."""
+    if not any(token.kind == "word" for token in (*gold, *answer)):
+        return False
+    words = spelled(gold)
+    return words is not None and len(words) > 1 and words == spelled(answer)
 
 
 def _match_readings(gold: _Answer, answer: _Answer, equality: Equality) -> Outcome:
@@ -202,10 +221,13 @@ def _match_joined(gold: str, joined: str, outcome: Outcome, equality: Equality) 
 
 
 def _is_choice(gold: str, answer: str) -> bool:
-    """Whether the gold is a choice's letter and the answer that letter with the choice's text."""
+    """Whether the first is a choice's letter and the second that letter, with the choice's text or "option"."""
     letter = _TEXT_WRAPPER.sub("", gold).strip().strip("().").strip()
     if len(letter) != 1 or not ("A" <= letter <= "Z") or len(answer) > 300:
         return False
     plain = _TEXT_WRAPPER.sub(" ", answer).strip()
+    named = _NAMED_CHOICE.match(plain)
+    if named is not None:
+        return named.group(1).upper() == letter
     match = _CHOICE.match(plain)
     return match is not None and match.group(1).upper() == letter and not _OTHER_CHOICE.search(match.group(2))

@@ -18,6 +18,7 @@ from areal_mesh.verifier.vocabulary import (
     LAYOUT,
     LOOKALIKES,
     NAMED_IN_PLAIN_TEXT,
+    NUMBER_SETS,
     NUMBER_WORDS,
     SYNONYMS,
     TEXT_COMMANDS,
@@ -40,6 +41,8 @@ _EXPLICIT_GROUPS: Final = re.compile(rf"[1-9]\d{{0,2}}(?:{_GROUP}\d{{3}})+(?![\d
 _COMMA_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?")
 _REPEATING: Final = re.compile(r"\d*\.\d*\\(?:overline|bar)\s*\{?(\d{1,12})\}?")
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\.\d+|\d+\.(?!\S)")
+# Without a point, `2e-3` may be twice e less three.
+_SCIENTIFIC: Final = re.compile(r"(\d+\.\d*[eE][+-]?\d{1,3}|\d+e\d{1,3})(?![\d.a-zA-Z^_])")
 _COMMAND: Final = re.compile(r"\\(?:[a-zA-Z]+|.)", re.DOTALL)
 _LETTERS: Final = re.compile(r"[a-zA-Z]+")
 _SPACE: Final = re.compile(r"\s+")
@@ -130,6 +133,10 @@ class _Lexer:
             whole, _, rest = repeating.group().partition(".")
             self._add("digits", f"{whole or 0}.{rest.split(chr(92))[0]}({repeating.group(1)})")
             return
+        scientific = _SCIENTIFIC.match(text, start)
+        if scientific:
+            self._scientific(scientific.group().lower())
+            return
         match = _EXPLICIT_GROUPS.match(text, start)
         if match is None and self.comma_groups and self.brackets == 0:
             match = _COMMA_GROUPS.match(text, start)
@@ -147,6 +154,18 @@ class _Lexer:
             raise Unparsed("number with more digits than the bound")
         self.position = match.end()
         self._add("number", digits)
+
+    def _scientific(self, text: str) -> None:
+        """`6.02e23` as `{6.02*10^{23}}`."""
+        self.position += len(text)
+        mantissa, _, exponent = text.partition("e")
+        self._add("symbol", "{")
+        self._add("number", mantissa.rstrip("."))
+        for symbol in ("*", "10", "^", "{", *(("-",) if exponent.startswith("-") else ())):
+            self._add("number" if symbol == "10" else "symbol", symbol)
+        self._add("number", exponent.lstrip("+-"))
+        self._add("symbol", "}")
+        self._add("symbol", "}")
 
     def _letters(self) -> None:
         clock = _CLOCK.match(self.text, self.position) if self._after_number() else None
@@ -205,7 +224,7 @@ class _Lexer:
             self._argument()
             self._font_command()
         elif command == r"\mathbb":
-            self._add("command", {"R": r"\Reals"}.get(self._argument().strip(), r"\mathbb"))
+            self._add("command", NUMBER_SETS.get(self._argument().strip(), r"\mathbb"))
         elif command[1:].isalpha() or command in (r"\{", r"\}", r"\\"):
             if command == r"\{":
                 self.brackets += 1
@@ -262,6 +281,8 @@ class _Lexer:
                 self._add("word", piece)
             elif piece[0].isascii() and piece[0].isdigit():
                 self._add("number", piece)
+            elif piece == r"\$":
+                self._add("command", piece)
             elif piece in ".$" or piece in LAYOUT:
                 self.spaced = True
             elif piece in ",;:()-/+^=%":

@@ -6,6 +6,7 @@ from `expression`. Nothing is evaluated here.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Final, Literal
 
@@ -24,11 +25,19 @@ from areal_mesh.verifier.nodes import (
     Ratio,
     Relation,
     SetOperation,
+    Symbol,
     Unparsed,
     Words,
 )
-from areal_mesh.verifier.vocabulary import HEDGES, NUMBER_WORDS, OPENING_WORDS, RELATIONS, UNIT_SYNONYMS
+from areal_mesh.verifier.vocabulary import ALL_REALS, HEDGES, MONTHS, NUMBER_WORDS, OPENING_WORDS, RELATIONS, UNIT_SYNONYMS
 
+_COMPOUND_UNITS = {"mi per h": "mph", "km per h": "kph"}
+_SPELLED_TOKENS = 64
+_MONTH = "|".join(MONTHS.split())
+_DATE: Final = re.compile(
+    rf"(?:(?P<month>{_MONTH}) (?P<day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?"
+    rf"|(?P<later_day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?(?: of)? ?(?P<later_month>{_MONTH}))(?: (?P<year>\d{{4}}))?"
+)
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})
 _HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
@@ -47,7 +56,7 @@ def parse_tokens(tokens: list[Token]) -> Node:
     """As `parse`, from tokens."""
     if not tokens:
         raise Unparsed("empty")
-    words = _as_words(tokens)
+    words = _as_date(tokens) or _as_words(tokens)
     if words is not None:
         return words
     reader = AnswerParser(_without_ends(tokens))
@@ -69,6 +78,29 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
     return tokens[start:end]
 
 
+def spelled(tokens: list[Token]) -> str | None:
+    """Words, letters and numbers in lower case as they are spaced; None where there is anything else, or too much."""
+    if len(tokens) > _SPELLED_TOKENS:
+        return None
+    pieces: list[str] = []
+    for token in tokens:
+        if token.kind in ("word", "letter", "number", "join"):
+            glued = pieces and token.kind in ("letter", "word") and not token.spaced
+            pieces.append(("" if glued or not pieces else " ") + token.text.lower())
+        elif token.text not in (",", "."):
+            return None
+    return "".join(pieces)
+
+
+def _as_date(tokens: list[Token]) -> Node | None:
+    """`June 20` and `20 June`, which are one day of the year."""
+    match = _DATE.fullmatch(spelled(tokens) or "")
+    if match is None:
+        return None
+    day, month, year = match["day"] or match["later_day"], match["month"] or match["later_month"], match["year"]
+    return Words(" ".join(part for part in (month, day, year) if part))
+
+
 def _as_words(tokens: list[Token]) -> Node | None:
     """Words, where the answer is nothing else: a name, a day, a date, a sentence."""
     kinds = [token.kind for token in tokens]
@@ -86,6 +118,8 @@ def _as_words(tokens: list[Token]) -> Node | None:
             elif token.kind in ("word", "number", "letter"):
                 pieces.append(token.text.lower())
         text = " ".join(pieces)
+        if text in ALL_REALS:
+            return Symbol("reals")
         if text in NUMBER_WORDS:
             return Number(Fraction(NUMBER_WORDS[text]))
         if "number" in kinds and all(piece in OPENING_WORDS or piece[0].isdigit() for piece in pieces):
@@ -139,7 +173,7 @@ class AnswerParser(ExpressionParser):
     def _ratio(self) -> Node:
         start = self.position
         items = [self._measured()]
-        while not self.at_end() and self.peek() == ":":
+        while self.peek() == ":" or self._ranges():
             self.advance()
             items.append(self._measured())
         if len(items) == 1:
@@ -152,6 +186,10 @@ class AnswerParser(ExpressionParser):
         digits = [token.text for token in self.tokens[start : self.position] if token.kind == "number"]
         clock = len(digits) == len(items) and all(len(text) == 2 and text.isdigit() for text in digits[1:])
         return Ratio(tuple(items), clock, half)
+
+    def _ranges(self) -> bool:
+        """Whether `3 to 5` goes on here."""
+        return self.kind() == "word" and self.peek().lower() == "to" and self.kind(1) == "number"
 
     def _measured(self) -> Node:
         if self.kind() == "word":
@@ -191,16 +229,23 @@ class AnswerParser(ExpressionParser):
             texts.append(self.peek().lower())
             self.advance()
         value = NUMBER_WORDS.get(" ".join(texts))
+        if " ".join(texts) in ALL_REALS:
+            return Symbol("reals")
         return Words(" ".join(texts)) if value is None else Number(Fraction(value))
 
     def _unit(self) -> str:
         """The unit at the position, in canonical words; empty where there is none."""
+        if self.peek() == "(" and self.kind(1) == "word":
+            self.advance()
+            unit = self._unit()
+            self.expect(")")
+            return unit
         parts: list[str] = []
-        while not self.at_end() and len(parts) < 12:
+        while not self.at_end() and len(parts) < 12 and not self._ranges():
             token = self.tokens[self.position]
             word = token.text.lower()
             if token.kind == "word":
-                if word in HEDGES:
+                if word in HEDGES or word in NUMBER_WORDS:
                     raise Unparsed(f"{word!r} is no unit")
                 parts.append(UNIT_SYNONYMS.get(singular(word), singular(word)))
             elif parts and token.kind == "letter" and len(parts[-1]) == 1 and token.spaced:
@@ -233,9 +278,10 @@ class AnswerParser(ExpressionParser):
         opening = self.peek()
         self.advance()
         closers = (r"\}",) if opening == r"\{" else (r"\rangle", ">") if opening == r"\langle" else (")", "]")
-        if opening == r"\{" and not self.at_end() and self.peek() == r"\}":
+        if opening == r"\{" and self.peek() == r"\}":
             self.advance()
             return FiniteSet(())
+        built = opening == r"\{" and self._set_builder()
         with self.nested():
             inner = self.listing(closers)
         if self.at_end() or self.peek() not in closers:
@@ -243,6 +289,10 @@ class AnswerParser(ExpressionParser):
         closing = self.peek()
         self.advance()
         items = inner.items if isinstance(inner, Listing) else (inner,)
+        if built:
+            if not isinstance(inner, Relation):
+                raise Unparsed("set without a condition")
+            return inner
         if opening == r"\{":
             return FiniteSet(items)
         if opening == r"\langle":
@@ -253,6 +303,14 @@ class AnswerParser(ExpressionParser):
             return inner
         return Bracketed(opening, items, closing)  # type: ignore[arg-type]
 
+    def _set_builder(self) -> bool:
+        r"""Passes over the name of `\{x \mid x > 0\}` or `\{x \in \mathbb{R} : x > 0\}`; what follows is its condition."""
+        over_reals = 2 if self.peek(1) == r"\in" and self.peek(2) == r"\Reals" else 0
+        if self.kind() != "letter" or self.peek(1 + over_reals) not in ("|", ":"):
+            return False
+        self.position += 2 + over_reals
+        return True
+
 
 def canonical_unit(parts: list[str]) -> str:
     """`square cm`, `cm ^2` and `cm squared` are one unit."""
@@ -260,4 +318,5 @@ def canonical_unit(parts: list[str]) -> str:
     for power, word in (("^2", "square"), ("^3", "cubic")):
         if power in parts:
             text = f"{word} " + " ".join(part for part in parts if part != power)
-    return text.strip()
+    text = text.strip()
+    return _COMPOUND_UNITS.get(text, text)

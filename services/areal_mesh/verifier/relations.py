@@ -10,7 +10,9 @@ from typing import TypeAlias
 from areal_mesh.verifier import exact, numeric
 from areal_mesh.verifier.nodes import (
     SCALARS,
+    Bracketed,
     Call,
+    Listing,
     Node,
     Number,
     Product,
@@ -86,12 +88,19 @@ def compare_relations(gold: Node, answer: Node, compare: Compare, scalars: Compa
 
 
 def _values(gold: Node, answer: Node, said: Node, stated: Node, compare: Compare) -> Outcome:
+    if any(_is_membership(one) and isinstance(other, Listing) for one, other in ((gold, stated), (answer, said))):
+        # `x = 1, 2` names two values, `x \in (1, 2)` what lies between them.
+        return _DIFFERENT
     outcome = compare(said, stated)
     rule = "equation" if isinstance(gold, Relation) and "=" in gold.operators else "relation"
     if outcome.equal is False and isinstance(gold, Relation) and "~" in gold.operators:
         # A gold with an approximation offers both.
         outcome = compare(gold.sides[-1], stated)
     return Outcome(outcome.equal, outcome.rule if outcome.rule in ("decimal", "interval") else rule)
+
+
+def _is_membership(node: Node) -> bool:
+    return isinstance(node, Relation) and node.operators == ("in",) and isinstance(node.sides[1], Bracketed)
 
 
 def _both_equations(gold: Node, answer: Node) -> bool:

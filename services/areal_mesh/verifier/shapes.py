@@ -68,6 +68,22 @@ def _expand_relation(node: Relation) -> Node:
     return node
 
 
+def scaled_matrix(node: Node) -> Node:
+    """A scalar multiple of a matrix with the scalar inside; any other node as it is."""
+    factor: tuple[Node, ...]
+    match node:
+        case Product(factors):
+            matrices = [part for part in factors if isinstance(part, Matrix)]
+            factor = tuple(part for part in factors if not isinstance(part, Matrix))
+            if len(matrices) != 1 or not all(isinstance(part, SCALARS) for part in factor):
+                return node
+            return Matrix(tuple(tuple(Product((*factor, cell)) for cell in row) for row in matrices[0].rows))
+        case Quotient(Matrix(rows), divisor) if isinstance(divisor, SCALARS):
+            return Matrix(tuple(tuple(Quotient(cell, divisor) for cell in row) for row in rows))
+        case _:
+            return node
+
+
 def _has_signs(node: Node) -> bool:
     return isinstance(node, PlusMinus) or any(_has_signs(child) for child in children(node))
 
@@ -120,6 +136,8 @@ def interval_of(node: Relation) -> tuple[Node, Node] | None:
         name, bound = sides
         if not is_name(name) or is_name(bound):
             return None
+        if isinstance(name, Call) and name.function == "abs" and is_positive(bound):
+            return _absolute_interval(name, bound, operators[0])
         match operators[0]:
             case "<" | "<=":
                 return name, Bracketed("(", (MINUS_INFINITY, bound), "]" if operators[0] == "<=" else ")")
@@ -136,6 +154,23 @@ def interval_of(node: Relation) -> tuple[Node, Node] | None:
         return None
     left, right = ("[" if operators[0] == "<=" else "("), ("]" if operators[1] == "<=" else ")")
     return sides[1], Bracketed(left, (sides[0], sides[2]), right)  # type: ignore[arg-type]
+
+
+def is_positive(node: Node) -> bool:
+    return isinstance(node, Number) and node.value > 0
+
+
+def _absolute_interval(name: Call, bound: Node, operator: str) -> tuple[Node, Node] | None:
+    """`|x| < 2` as the interval between -2 and 2, `|x| > 2` as what is left of the line."""
+    inner = name.arguments[0]
+    if not isinstance(inner, Symbol) or operator not in ("<", "<=", ">", ">="):
+        return None
+    closed = operator.endswith("=")
+    if operator.startswith("<"):
+        return inner, Bracketed("[" if closed else "(", (negated(bound), bound), "]" if closed else ")")
+    low = Bracketed("(", (MINUS_INFINITY, negated(bound)), "]" if closed else ")")
+    high = Bracketed("[" if closed else "(", (bound, INFINITY), ")")
+    return inner, SetOperation("union", low, high)
 
 
 def vector_items(node: Node) -> tuple[Node, ...] | None:

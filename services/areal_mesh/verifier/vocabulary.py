@@ -79,6 +79,17 @@ RELATIONS: Final = {
     r"\to": "to", r"\equiv": "=",
 }  # fmt: skip
 
+NUMBER_SETS: Final = {"R": r"\Reals", "Z": r"\Integers", "Q": r"\Rationals", "C": r"\Complexes", "N": r"\Naturals"}
+"""What `\\mathbb` of a letter names."""
+
+ALL_REALS: Final = frozenset(
+    f"{opening}{kind}"
+    for kind in ("real numbers", "reals")
+    for opening in ("", "all ", "the ", "all the ", "the set of ", "the set of all ", "set of all ")
+) | {"any real number", "every real number"}
+
+MONTHS: Final = """january february march april may june july august september october november december"""
+
 JOINING_WORDS: Final = frozenset({"and", "or"})
 
 HEDGES: Final = _words("""

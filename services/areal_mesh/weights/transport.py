@@ -17,6 +17,9 @@ __all__ = ["SENDER_RANK", "JoinTransport", "PendingTransport", "TransferError", 
 SENDER_RANK = 0
 """The learner's rank in every group."""
 
+_JOIN_SLACK_SECONDS = 10.0
+"""By how much a store's client may overrun its timeout: it looks at the clock only between attempts."""
+
 
 class Transport(ABC):
     """One member's end of one group."""
@@ -74,8 +77,8 @@ class PendingTransport:
     def wait(self) -> Transport:
         """The joined transport. Raises TransferError."""
         try:
-            # Twice the timeout: reaching the store and meeting the members each have it.
-            return self._joined.result(timeout=2 * self.rendezvous.timeout_seconds)
+            # Reaching the store and meeting the members each have the timeout, and report better than this does.
+            return self._joined.result(timeout=2 * self.rendezvous.timeout_seconds + _JOIN_SLACK_SECONDS)
         except TimeoutError as error:
             raise TransferError(f"group {self.rendezvous.group_id!r} was not joined in time") from error
 
