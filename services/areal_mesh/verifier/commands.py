@@ -52,8 +52,8 @@ class CommandParser(LiteralParser):
             return Call("floor" if text == r"\lfloor" else "ceiling", (inner,))
         if text in GREEK:
             return Symbol(name + "_" + self.subscript_text()) if self.peek() == "_" else Symbol(name)
-        if text in (r"\angle", r"\triangle") and self.kind() == "letter":
-            return Symbol(name + " " + self.letters())
+        if text in (r"\angle", r"\triangle") and (self.kind() == "letter" or self.peek() == "{"):
+            return Symbol(name + " " + (self._decorated() if self.peek() == "{" else self.letters()))
         if text in DECORATIONS:
             return Symbol(name + " " + self._decorated())
         if text == r"\emptyset":

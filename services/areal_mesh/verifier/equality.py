@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import reduce
 from typing import TypeAlias
 
 from areal_mesh.verifier.intervals import intervals_of, is_interval_set
@@ -34,15 +35,13 @@ from areal_mesh.verifier.nodes import (
 from areal_mesh.verifier.relations import compare_relations, value_of
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
 from areal_mesh.verifier.shapes import expand_signs, interval_of, scaled_matrix, vector_items
-from areal_mesh.verifier.vocabulary import UNIT_SYNONYMS
+from areal_mesh.verifier.units import by_unit, distinct_units, units_agree
 
 Decide: TypeAlias = Callable[[Node, Node], Outcome]
 
 _EMPTY = FiniteSet(())
 _NOTHING = frozenset({"no solution", "no solutions", "no real solutions", "empty set", "the empty set"})
 _DIFFERENT_SHAPES = Outcome(False, "shape")
-_KNOWN_UNITS = frozenset(UNIT_SYNONYMS.values())
-_LOOSE_UNITS = frozenset({"", "unit"})
 
 
 class Equality:
@@ -59,7 +58,7 @@ class Equality:
         if isinstance(gold, Measured) or isinstance(answer, Measured):
             return self._measured(gold, answer)
         if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
-            gold, answer = _united(gold), _united(answer)
+            gold, answer = _united(gold, answer), _united(answer, gold)
             if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
                 collected = self._collections(gold, answer)
                 if collected is not None:
@@ -83,7 +82,7 @@ class Equality:
         if {gold_unit, answer_unit} == {"degree", "radian"}:
             values = [node.value if isinstance(node, Measured) else node for node in (gold, answer)]
             return Outcome(self.scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit")
-        if not _units_agree(gold_unit, answer_unit):
+        if not units_agree(gold_unit, answer_unit):
             return Outcome(False, "unit")
         outcome = self.compare(
             gold.value if isinstance(gold, Measured) else gold,
@@ -132,11 +131,11 @@ class Equality:
         return self._unordered(gold, answer)
 
     def _unordered(self, gold: Node, answer: Node) -> Outcome:
-        golds, answers = _items(gold), _items(answer)
+        golds, answers = _items(gold), by_unit(_items(gold), _items(answer))
         points = all(isinstance(item, Bracketed) for item in (*golds, *answers))
         as_set = points or isinstance(gold, FiniteSet) or isinstance(answer, FiniteSet)
         rule = "set" if as_set else "list"
-        if _must_keep_order(golds, answers):
+        if _must_keep_order(golds, answers) or distinct_units(golds) == distinct_units(answers) != ():
             return self.sequences(golds, answers, rule)
         if not as_set and len(golds) == 1 and len(answers) > 1:
             # "3/4 or 0.75" says one thing twice.
@@ -149,7 +148,7 @@ class Equality:
         for item in golds:
             found = None
             for index, candidate in enumerate(waiting):
-                equal = self.compare(item, candidate).equal
+                equal = self._member(item, candidate, as_set).equal
                 if equal:
                     found = index
                     break
@@ -157,7 +156,7 @@ class Equality:
                     found = index
                     undecided = True
             if found is None:
-                if as_set and any(self.compare(item, candidate).equal for candidate in answers):
+                if as_set and any(self._member(item, candidate, as_set).equal for candidate in answers):
                     continue
                 return Outcome(False, rule)
             waiting.pop(found)
@@ -166,6 +165,12 @@ class Equality:
             leftovers = all(any(self.compare(item, candidate).equal for item in golds) for candidate in waiting)
             return Outcome(leftovers and not (undecided and not leftovers), rule)
         return Outcome(None if undecided else not waiting, rule)
+
+    def _member(self, gold: Node, answer: Node, as_set: bool) -> Outcome:
+        """Two members of listings or sets: in a set, a set of one thing is not that thing."""
+        if as_set and isinstance(gold, FiniteSet) != isinstance(answer, FiniteSet):
+            return _DIFFERENT_SHAPES
+        return self.compare(gold, answer)
 
     def sequences(self, golds: Sequence[Node], answers: Sequence[Node], rule: str) -> Outcome:
         """Items in the same order."""
@@ -258,18 +263,30 @@ class Equality:
         return Outcome(self.scalars(Quotient(*ratio.items), other).equal, "ratio")
 
 
-def _united(node: Node) -> Node:
-    """`x < -1 or x > 4` as the union of two half-lines; any other node as it is."""
-    if not isinstance(node, Listing) or not all(isinstance(item, Relation) for item in node.items):
+def _united(node: Node, other: Node) -> Node:
+    """`x < -1 or x > 4` as the union of two half-lines, `x > 1 and x < 4` as what they share; other nodes as they are.
+
+    Without "or", half-lines that share nothing are meant as a union too.
+    """
+    if not isinstance(node, Listing):
+        return node
+    if isinstance(other, SetOperation) and all(map(is_interval_set, node.items)):
+        return _union(node.items)
+    if not all(isinstance(item, Relation) for item in node.items):
         return node
     parts = [interval_of(item) for item in node.items if isinstance(item, Relation)]
     found = [part for part in parts if part is not None]
     if len(found) < len(node.items) or len({str(name) for name, _ in found}) > 1:
         return node
-    united = found[0][1]
-    for _, part in found[1:]:
-        united = SetOperation("union", united, part)
-    return united
+    sets = [part for _, part in found]
+    shared = reduce(lambda left, right: SetOperation("intersection", left, right), sets)
+    if not node.alternatives and intervals_of(shared):
+        return shared
+    return _union(sets)
+
+
+def _union(sets: Sequence[Node]) -> Node:
+    return reduce(lambda left, right: SetOperation("union", left, right), sets)
 
 
 def _items(node: Node) -> tuple[Node, ...]:
@@ -283,15 +300,6 @@ def _must_keep_order(golds: Sequence[Node], answers: Sequence[Node]) -> bool:
         if len(names) > 1 and not any(isinstance(other, Relation) for other in others):
             return True
     return all(isinstance(item, Words) and len(item.text) > 1 for item in (*golds, *answers))
-
-
-def _units_agree(gold: str, answer: str) -> bool:
-    if gold == answer or not gold or not answer:
-        return True
-    if {gold.split()[-1], answer.split()[-1]} & _LOOSE_UNITS:
-        return True
-    # Only a clash of two units that are both known tells that one of them is wrong.
-    return not all(part in _KNOWN_UNITS for part in (*gold.split(), *answer.split()))
 
 
 def _mark(node: Node) -> str:

@@ -23,6 +23,7 @@ _OTHER_CHOICE: Final = re.compile(r"\([A-Za-z]\)|(?:^|\s)[A-Z][.:)](?=\s|$)|\bor
 _TEXT_WRAPPER: Final = re.compile(
     r"\\(?:textbf|textrm|textnormal|text|mathrm|mathbf|mbox|rm|bf)(?![a-zA-Z])\s*|[{}$]|\\[ ,;:!]|~|\\q?quad"
 )
+_ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z")
 _COMMA_GROUP: Final = re.compile(r"\d,\d{3}(?!\d)")
 
 
@@ -141,13 +142,14 @@ class _Answer:
         """Parsed readings: with commas as separators, and as thousands separators where they can be."""
         if self._readings is None:
             self._readings = []
-            if self.tokens():
-                self._read(list(self.tokens()))
             if _COMMA_GROUP.search(self.text):
                 try:
                     self._read(tokenize(self.text, comma_groups=True))
                 except Unparsed as problem:
                     self._problem = str(problem)
+            # No list has a member `000`.
+            if self.tokens() and not (self._readings and _ZERO_GROUP.search(self.text)):
+                self._read(list(self.tokens()))
         return self._readings
 
     def _read(self, tokens: list[Token]) -> None:

@@ -87,6 +87,8 @@ class Listing:
     """Answers side by side, with commas or "and" or "or" between them: their order does not matter."""
 
     items: tuple[Node, ...]
+    alternatives: bool = False
+    """"Or" stands between them."""
 
 
 @dataclass(frozen=True, slots=True)

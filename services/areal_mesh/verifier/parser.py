@@ -22,6 +22,7 @@ from areal_mesh.verifier.nodes import (
     Measured,
     Node,
     Number,
+    Product,
     Ratio,
     Relation,
     SetOperation,
@@ -29,7 +30,7 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     Words,
 )
-from areal_mesh.verifier.vocabulary import ALL_REALS, HEDGES, MONTHS, NUMBER_WORDS, OPENING_WORDS, RELATIONS, UNIT_SYNONYMS
+from areal_mesh.verifier.vocabulary import ALL_REALS, HEDGES, MONTHS, MULTIPLIERS, NUMBER_WORDS, OPENING_WORDS, RELATIONS, UNIT_SYNONYMS
 
 _COMPOUND_UNITS = {"mi per h": "mph", "km per h": "kph"}
 _SPELLED_TOKENS = 64
@@ -134,21 +135,24 @@ class AnswerParser(ExpressionParser):
     def listing(self, closers: tuple[str, ...]) -> Node:
         """Items up to a closer or the end; one item is returned as it is."""
         items = [self.relation()]
+        alternatives = False
         while not self.at_end() and self.peek() not in closers:
-            if not self._separator():
+            separators = self._separators()
+            alternatives = alternatives or bool({"or", r"\vee"} & separators)
+            if not separators:
                 raise Unparsed(f"unexpected {self.peek()!r}")
             if self.at_end() or self.peek() in closers:
                 break
             items.append(self.relation())
             if len(items) > limits.LIST_ITEMS:
                 raise Unparsed("list longer than the bound")
-        return items[0] if len(items) == 1 else Listing(tuple(items))
+        return items[0] if len(items) == 1 else Listing(tuple(items), alternatives)
 
-    def _separator(self) -> bool:
-        found = False
+    def _separators(self) -> set[str]:
+        found: set[str] = set()
         while not self.at_end() and (self.peek() in (",", ";") or self.kind() == "join" or self.peek() == r"\vee"):
+            found.add(self.peek())
             self.advance()
-            found = True
         return found
 
     def relation(self) -> Node:
@@ -195,7 +199,7 @@ class AnswerParser(ExpressionParser):
         if self.kind() == "word":
             return self._words()
         currency = self._currency()
-        value = self.scalar()
+        value = self._multiplied(self.scalar())
         unit = self._modulus() or self._unit()
         if self._currency() and not unit:
             currency = True
@@ -208,6 +212,13 @@ class AnswerParser(ExpressionParser):
         if currency and (not unit or unit == "dollar"):
             return Measured(value, "dollar")
         return Measured(value, unit) if unit else value
+
+    def _multiplied(self, value: Node) -> Node:
+        """`1.5 million` as the product that it is."""
+        if self.kind() == "word" and self.peek().lower() in MULTIPLIERS and isinstance(value, SCALARS):
+            value = Product((value, Number(Fraction(MULTIPLIERS[self.peek().lower()]))))
+            self.advance()
+        return value
 
     def _modulus(self) -> str:
         r"""`\pmod{7}` after a residue, as if it were its unit."""

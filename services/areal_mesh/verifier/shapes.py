@@ -39,7 +39,7 @@ _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "~
 def expand_signs(node: Node) -> Node:
     r"""With `\pm` as a listing of both signs, and listings flat."""
     if isinstance(node, Listing):
-        return Listing(tuple(_flat(node.items)))
+        return Listing(tuple(_flat(node.items)), node.alternatives)
     if isinstance(node, FiniteSet):
         return FiniteSet(tuple(_flat(node.items)))
     if isinstance(node, Measured):

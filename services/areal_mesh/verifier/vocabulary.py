@@ -100,6 +100,9 @@ HEDGES: Final = _words("""
     """)
 """Words that change what a quantity means: they are never taken for a unit."""
 
+MULTIPLIERS: Final = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+"""Words that multiply the number before them."""
+
 OPENING_WORDS: Final = _words("approximately about roughly answer the is final exactly around")
 
 _COUNTED: Final = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
