@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -31,7 +32,7 @@ def run_mesh(
 ) -> MeshRun:
     """Runs `areal-mesh up` to its end; a run that fails raises RuntimeError with its last lines."""
     command = [str(Path(sys.executable).with_name("areal-mesh")), "up", preset]
-    for override in (f"name={name}", f"directory={directory}", "controller.listen=127.0.0.1:0", *overrides):
+    for override in (f"name={name}", f"directory={directory}", f"controller.listen=127.0.0.1:{free_port()}", *overrides):
         command += ["--set", override]
     done = subprocess.run(
         command,
@@ -45,6 +46,13 @@ def run_mesh(
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
     return read_run(directory / name)
+
+
+def free_port() -> int:
+    """A port of loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def read_run(directory: Path) -> MeshRun:

@@ -1,6 +1,6 @@
 """How long a publish freezes generation, and how near its transfer comes to the wire.
 
-    python benchmarks/publish.py [--rounds N] [--model small|smollm2] ...
+    python -m benchmarks.publish [--rounds N] [--model small|smollm2] ...
 
 One learner process and one engine, on the loopback interface. Rounds alternate: a bare Gloo broadcast of the same
 tensors, one call a tensor into memory that is there already, between two processes that do nothing else; then a whole
@@ -34,6 +34,7 @@ from areal_mesh.weights.packing import describe, torch_dtype
 from areal_mesh.weights.rendezvous import Rendezvous
 from areal_mesh.weights.sender import WeightSender
 from areal_mesh.weights.store import StoreHost
+from benchmarks.meshrun import write_result
 
 TIMEOUT_SECONDS = 60.0
 NEVER = 1
@@ -185,10 +186,12 @@ def main() -> None:
     for name in arguments.model or list(MODELS):
         with tempfile.TemporaryDirectory() as folder:
             table.add_row(*_row(asyncio.run(_measure(name, arguments.rounds, Path(folder)))))
-    Console(width=140).print(table)
-    Console(width=140).print(
+    console = Console(width=140, record=True)
+    console.print(table)
+    console.print(
         "receiving a bucket runs beside loading the one before; generation is frozen for pause + transfer + resume"
     )
+    write_result("publish", console)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,19 @@ COMMANDS = sorted(set(re.findall(r"`areal-mesh ([^`]+)`", PAGE.read_text())))
 
 def test_every_command_is_described() -> None:
     described = {command.split()[0] for command in COMMANDS}
-    assert described == {"up", "prepare", "serve", "status", "pause", "resume", "stage", "stop", "config", "report"}
+    assert described == {
+        "up",
+        "prepare",
+        "serve",
+        "status",
+        "pause",
+        "resume",
+        "stage",
+        "stop",
+        "config",
+        "report",
+        "verify",
+    }
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if " " in command])

@@ -59,7 +59,9 @@ FACTS = RunFacts(
 def test_the_summary_holds_what_the_ledger_says() -> None:
     summary = summarise(FACTS)
     assert summary.keys() >= KEYS
-    assert (summary["wall_seconds"], summary["setup_seconds"]) == (7.0 + 120.0, 7.0 + 70.0), "time between lives is not counted"
+    assert (summary["wall_seconds"], summary["setup_seconds"]) == (7.0 + 120.0, 7.0 + 70.0), (
+        "time between lives is not counted"
+    )
     assert summary["tokens_trained"] == 400
     assert summary["pause_seconds"] == 1.0
     assert summary["staleness"] == {"mean": 0.5, "max": 1}

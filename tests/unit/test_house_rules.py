@@ -27,6 +27,8 @@ MAY_IMPORT = {
     "client": {"client", "runtime", "v1"},
     "cli": {"cli", "client", "runtime", "v1"},
 }
+# `areal-mesh verify` grades a file without a service, by this entry point of the verifier and nothing else of it.
+ENTRY_POINTS = {"cli": {"areal_mesh.verifier.batch"}}
 # Of the runtime the client has the channel and settings parts alone.
 CLIENT_RUNTIME = {"channels", "identity", "settings"}
 
@@ -61,6 +63,8 @@ def test_every_package_imports_only_what_it_may() -> None:
         package = package_of(path)
         for name, line in imports_of(path):
             parts = name.split(".")
+            if name in ENTRY_POINTS.get(package, ()):
+                continue
             if parts[0] == "areal_mesh" and parts[1] not in MAY_IMPORT[package]:
                 faults.append(f"{path.relative_to(ROOT)}:{line}: {package} may not import {name}")
     assert not faults, "\n".join(faults)

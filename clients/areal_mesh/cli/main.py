@@ -88,6 +88,12 @@ def _report(options: argparse.Namespace) -> None:
     report_on(options.source)
 
 
+def _verify(options: argparse.Namespace) -> int:
+    from areal_mesh.cli.verify import verify_file
+
+    return verify_file(options.file, options.protocol, options.output, options.explain)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command; each sub-command's namespace has its function as `run`."""
     parser = argparse.ArgumentParser(
@@ -98,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_running(commands)
     _add_steering(commands)
     _add_settings(commands)
+    _add_verifying(commands)
     return parser
 
 
@@ -157,6 +164,20 @@ def _add_settings(commands: SubCommands) -> None:
     check = _add(config, "check", _config_check, "Resolve settings, check them, say what this machine cannot run.")
     check.add_argument("sources", nargs="+", metavar="PRESET|FILE")
     _overrides(check)
+
+
+def _add_verifying(commands: SubCommands) -> None:
+    verify = _add(commands, "verify", _verify, "Grade a file of responses; print a table by rule and by source.")
+    verify.add_argument("file", metavar="FILE", help="JSONL with response and answer, and optionally id and source")
+    verify.add_argument("--protocol", choices=("qwen", "strict_qwen"), default="qwen", help="grading protocol (qwen)")
+    verify.add_argument("--output", default="", metavar="VERDICTS.jsonl", help="write a verdict for each line")
+    verify.add_argument(
+        "--explain",
+        nargs="?",
+        const="",
+        metavar="ID",
+        help="say instead why one answer was judged so; left out: the first that is not correct",
+    )
 
 
 def _source(parser: argparse.ArgumentParser) -> None:

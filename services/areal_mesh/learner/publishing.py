@@ -19,10 +19,10 @@ from areal_mesh.runtime.errors import aborted, failed_precondition, unavailable
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import learner_pb2, learner_pb2_grpc, weights_pb2
 from areal_mesh.weights.checksums import ModelLayout, engine_digests
+from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.manifest import TensorSpec, WeightManifest
 from areal_mesh.weights.sender import TransferReport, WeightSender
 from areal_mesh.weights.store import StoreHost
-from areal_mesh.weights.transport import TransferError
 
 _LOG = structlog.get_logger("publishing")
 

@@ -81,7 +81,9 @@ class Equality:
         answer_unit = answer.unit if isinstance(answer, Measured) else _mark(answer)
         if {gold_unit, answer_unit} == {"degree", "radian"}:
             values = [node.value if isinstance(node, Measured) else node for node in (gold, answer)]
-            return Outcome(self.scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit")
+            return Outcome(
+                self.scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit"
+            )
         if not units_agree(gold_unit, answer_unit):
             return Outcome(False, "unit")
         outcome = self.compare(

@@ -28,13 +28,20 @@ _JOINS = re.compile(r"[,;]|\band\b|\bor\b", re.IGNORECASE)
 
 def extract_answer(response: str, *, last_number: bool = False) -> str | None:
     """The answer as the response states it, stripped; None where it states none."""
+    found = find_answer(response, last_number=last_number)
+    return None if found is None else found[0]
+
+
+def find_answer(response: str, *, last_number: bool = False) -> tuple[str, str] | None:
+    """(answer, where it stands) as the response states it; None where it states none."""
     for content, _, _ in _boxes_from_the_end(response):
-        return content.strip()
-    for find in (_after_statement, _inside_tag):
+        return content.strip(), "the last box"
+    for find, where in ((_after_statement, "the last statement of an answer"), (_inside_tag, "the last <answer> tag")):
         found = find(response)
         if found:
-            return found
-    return _last_number(response) if last_number else None
+            return found, where
+    number = _last_number(response) if last_number else None
+    return None if number is None else (number, "the last number")
 
 
 def joined_boxes(response: str) -> str | None:

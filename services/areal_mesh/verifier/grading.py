@@ -12,8 +12,9 @@ from areal_mesh.verifier.equality import Decide, Equality
 from areal_mesh.verifier.extraction import extract_answer, joined_boxes
 from areal_mesh.verifier.lexer import Token, canonical, tokenize
 from areal_mesh.verifier.nodes import FiniteSet, Listing, Node, Number, Unparsed
-from areal_mesh.verifier.parser import parse_tokens, spelled
+from areal_mesh.verifier.parser import parse_tokens
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
+from areal_mesh.verifier.spelling import spelled
 from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_answers
 
 _PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z")
@@ -83,12 +84,12 @@ def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
 
 def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None) -> Verdict | None:
     """Grade an answer that is already extracted; `joined` is its reading as one of several adjacent boxes."""
-    answer = _Answer(extracted)
+    answer = Answer(extracted)
     equality = Equality(decide)
     worst = "no gold"
     undecided = False
     for gold in golds:
-        outcome = _match(_gold_answer(gold), answer, equality)
+        outcome = _match(gold_answer(gold), answer, equality)
         if outcome.equal is False and joined is not None:
             outcome = _match_joined(gold, joined, outcome, equality)
         if outcome.equal:
@@ -98,15 +99,15 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
     return None if undecided else Verdict("incorrect", extracted, answer.normalised, worst)
 
 
-def _gold_answer(text: str) -> _Answer:
+def gold_answer(text: str) -> Answer:
     """A reference answer; of a solution's sentence that is no answer itself, what its box holds."""
-    gold = _Answer(text)
+    gold = Answer(text)
     if ("\\boxed" in text or "\\fbox" in text) and not gold.readings():
-        return _Answer(joined_boxes(text) or extract_answer(text) or text)
+        return Answer(joined_boxes(text) or extract_answer(text) or text)
     return gold
 
 
-class _Answer:
+class Answer:
     """An answer in the forms that the rules need, each made when first asked for."""
 
     def __init__(self, text: str) -> None:
@@ -172,7 +173,7 @@ def _plain_number(text: str) -> Number | None:
     return Number(value, None if decimals is None else len(decimals))
 
 
-def _match(gold: _Answer, answer: _Answer, equality: Equality) -> Outcome:
+def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
     if gold.text == answer.text:
         return Outcome(bool(gold.text), "text")
     numbers = _plain_number(gold.text), _plain_number(answer.text)
@@ -198,7 +199,7 @@ def _same_words(gold: list[Token], answer: list[Token]) -> bool:
     return words is not None and len(words) > 1 and words == spelled(answer)
 
 
-def _match_readings(gold: _Answer, answer: _Answer, equality: Equality) -> Outcome:
+def _match_readings(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
     golds, answers = gold.readings(), answer.readings()
     if not answers or not golds:
         return Outcome(False, "unparsed")
@@ -215,10 +216,10 @@ def _match_readings(gold: _Answer, answer: _Answer, equality: Equality) -> Outco
 
 def _match_joined(gold: str, joined: str, outcome: Outcome, equality: Equality) -> Outcome:
     """Adjacent boxes are one listing where the gold is a listing."""
-    reading = _Answer(gold).readings()
+    reading = Answer(gold).readings()
     if not any(isinstance(node, Listing | FiniteSet) for node in reading):
         return outcome
-    found = _match(_Answer(gold), _Answer(joined), equality)
+    found = _match(Answer(gold), Answer(joined), equality)
     return Outcome(True, "joined boxes") if found.equal else found
 
 

@@ -6,7 +6,6 @@ from `expression`. Nothing is evaluated here.
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 from typing import Final, Literal
 
@@ -30,15 +29,18 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     Words,
 )
-from areal_mesh.verifier.vocabulary import ALL_REALS, HEDGES, MONTHS, MULTIPLIERS, NUMBER_WORDS, OPENING_WORDS, RELATIONS, UNIT_SYNONYMS
+from areal_mesh.verifier.spelling import as_date
+from areal_mesh.verifier.vocabulary import (
+    ALL_REALS,
+    HEDGES,
+    MULTIPLIERS,
+    NUMBER_WORDS,
+    OPENING_WORDS,
+    RELATIONS,
+    UNIT_SYNONYMS,
+)
 
 _COMPOUND_UNITS = {"mi per h": "mph", "km per h": "kph"}
-_SPELLED_TOKENS = 64
-_MONTH = "|".join(MONTHS.split())
-_DATE: Final = re.compile(
-    rf"(?:(?P<month>{_MONTH}) (?P<day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?"
-    rf"|(?P<later_day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?(?: of)? ?(?P<later_month>{_MONTH}))(?: (?P<year>\d{{4}}))?"
-)
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})
 _HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
@@ -57,7 +59,7 @@ def parse_tokens(tokens: list[Token]) -> Node:
     """As `parse`, from tokens."""
     if not tokens:
         raise Unparsed("empty")
-    words = _as_date(tokens) or _as_words(tokens)
+    words = as_date(tokens) or _as_words(tokens)
     if words is not None:
         return words
     reader = AnswerParser(_without_ends(tokens))
@@ -77,29 +79,6 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
     while end > start + 1 and tokens[end - 1].text in (",", ";", ":", "?", r"\\"):
         end -= 1
     return tokens[start:end]
-
-
-def spelled(tokens: list[Token]) -> str | None:
-    """Words, letters and numbers in lower case as they are spaced; None where there is anything else, or too much."""
-    if len(tokens) > _SPELLED_TOKENS:
-        return None
-    pieces: list[str] = []
-    for token in tokens:
-        if token.kind in ("word", "letter", "number", "join"):
-            glued = pieces and token.kind in ("letter", "word") and not token.spaced
-            pieces.append(("" if glued or not pieces else " ") + token.text.lower())
-        elif token.text not in (",", "."):
-            return None
-    return "".join(pieces)
-
-
-def _as_date(tokens: list[Token]) -> Node | None:
-    """`June 20` and `20 June`, which are one day of the year."""
-    match = _DATE.fullmatch(spelled(tokens) or "")
-    if match is None:
-        return None
-    day, month, year = match["day"] or match["later_day"], match["month"] or match["later_month"], match["year"]
-    return Words(" ".join(part for part in (month, day, year) if part))
 
 
 def _as_words(tokens: list[Token]) -> Node | None:
@@ -315,7 +294,7 @@ class AnswerParser(ExpressionParser):
         return Bracketed(opening, items, closing)  # type: ignore[arg-type]
 
     def _set_builder(self) -> bool:
-        r"""Passes over the name of `\{x \mid x > 0\}` or `\{x \in \mathbb{R} : x > 0\}`; what follows is its condition."""
+        r"""Passes over the name of `\{x \mid x > 0\}` or `\{x \in \mathbb{R} : x > 0\}`: its condition follows."""
         over_reals = 2 if self.peek(1) == r"\in" and self.peek(2) == r"\Reals" else 0
         if self.kind() != "letter" or self.peek(1 + over_reals) not in ("|", ":"):
             return False

@@ -19,7 +19,7 @@ from areal_mesh.verifier.scalars import compare_scalars
 from areal_mesh.verifier.strict_qwen_text import extract, strip_answer
 from areal_mesh.verifier.verdict import GradeRequest, Verdict
 
-__all__ = ["extract", "grade", "grade_extracted", "warm_up"]
+__all__ = ["extract", "grade", "grade_extracted", "strip_answer", "warm_up"]
 
 _TOLERANCE: Final = 1e-4
 _CHOICES: Final = "ABCDE"

@@ -18,7 +18,8 @@ class BucketReceiver:
         self._transport = transport
         self._manifest = manifest
         self.seconds = 0.0
-        """Spent receiving so far, the sender's packing included; the caller's loading runs beside it."""
+        """Spent receiving buckets so far, the sender's packing included; the caller's loading runs beside it. The
+        fingerprint, and the wait for a sender that has still to begin, are not in it."""
 
     def buckets(self) -> Iterator[tuple[Bucket, torch.Tensor]]:
         """Yield each bucket of the manifest with its bytes, each in memory of its own.
@@ -27,7 +28,9 @@ class BucketReceiver:
         Raises TransferError, before the first bucket when the sender's manifest is another one.
         """
         expected = self._manifest.fingerprint()
-        if bytes(self._receive(len(expected)).tolist()) != expected:
+        found = bytes(self._receive(len(expected)).tolist())
+        self.seconds = 0.0
+        if found != expected:
             version = self._manifest.version
             raise TransferError(f"the learner sends another manifest than the one announced for version {version}")
         plan = self._manifest.buckets()

@@ -7,10 +7,11 @@ from typing import Self
 
 import torch
 
+from areal_mesh.weights.joining import PendingTransport, select_transport
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import pack
 from areal_mesh.weights.rendezvous import Rendezvous
-from areal_mesh.weights.transport import SENDER_RANK, PendingTransport, select_transport
+from areal_mesh.weights.transport import SENDER_RANK
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
 from areal_mesh.weights.errors import TransferError
+from areal_mesh.weights.joining import PendingTransport, select_transport
 from areal_mesh.weights.manifest import TensorSpec, WeightManifest
 from areal_mesh.weights.packing import unpack
 from areal_mesh.weights.receiver import BucketReceiver
 from areal_mesh.weights.rendezvous import Rendezvous
-from areal_mesh.weights.transport import PendingTransport, select_transport
 from areal_mesh.weights.vllm_worker import packed_layers
 
 if TYPE_CHECKING:

@@ -1,0 +1,156 @@
+"""`areal-mesh verify`: grades a file without a service, shows how, and says why."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.verifier.batch import Graded, Protocol, explain_line, grade_lines, read_lines
+
+_FILE_WIDTH = 160
+_STATUSES = ("correct", "incorrect", "error")
+_LINES_OF_PROGRESS = 10
+_FAULTS_SHOWN = 20
+
+
+class Tally:
+    """Verdicts counted by rule and by source."""
+
+    def __init__(self) -> None:
+        self.by_rule: Counter[tuple[str, str]] = Counter()
+        self.by_source: Counter[tuple[str, str]] = Counter()
+        self.faults: list[str] = []
+
+    def add(self, graded: Graded) -> None:
+        """Counts one verdict."""
+        status = graded.verdict.status
+        self.by_rule[graded.verdict.rule, status] += 1
+        self.by_source[graded.line.source, status] += 1
+        if graded.line.fault:
+            self.faults.append(graded.line.fault)
+
+    @property
+    def graded(self) -> int:
+        """Verdicts counted."""
+        return self.by_rule.total()
+
+    def table(self) -> Table:
+        """A row for each rule, then for each source if lines name any, then for all."""
+        table = Table(title_justify="left", show_footer=False)
+        table.add_column("judged by")
+        for name in (*_STATUSES, "share correct"):
+            table.add_column(name, justify="right", no_wrap=True)
+        _add_rows(table, self.by_rule, "")
+        if any(source for source, _ in self.by_source):
+            table.add_section()
+            _add_rows(table, self.by_source, "source ")
+        table.add_section()
+        everything = Counter({("", status): self._count(status) for status in _STATUSES})
+        table.add_row("all", *_figures(everything, ""), style="bold")
+        return table
+
+    def _count(self, status: str) -> int:
+        return sum(count for (_, found), count in self.by_rule.items() if found == status)
+
+
+def _add_rows(table: Table, counts: Counter[tuple[str, str]], prefix: str) -> None:
+    totals: Counter[str] = Counter()
+    for (name, _), count in counts.items():
+        totals[name] += count
+    for name, _ in sorted(totals.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(f"{prefix}{name}" if name else "source not named", *_figures(counts, name))
+
+
+def _figures(counts: Counter[tuple[str, str]], name: str) -> list[str]:
+    figures = [counts[name, status] for status in _STATUSES]
+    total = sum(figures)
+    return [*(f"{count:,}" for count in figures), f"{figures[0] / total:.1%}" if total else "-"]
+
+
+def verify_file(file: str, protocol: Protocol, output: str, explain: str | None) -> int:
+    """Grades a JSONL file and prints the table, or explains one of its answers; returns the exit code.
+
+    Raises:
+        CommandFailed: the file cannot be read or the output not be written, lines cannot be graded (which are reported
+            after all others are graded), or there is no such line to explain.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise CommandFailed(f"{file}: no such file; give a JSONL file with `response` and `answer` on each line")
+    if output and Path(output).exists() and path.samefile(output):
+        raise CommandFailed(f"--output {output}: is the file that is read; give another")
+    if explain is not None:
+        return _explain(path, protocol, explain)
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    tally = Tally()
+    try:
+        with _opened(output) as verdicts, _progress(path) as advance:
+            for graded in grade_lines(read_lines(path, protocol)):
+                tally.add(graded)
+                if verdicts is not None:
+                    verdicts.write(json.dumps(graded.record()) + "\n")
+                advance(graded.line.end, tally.graded)
+    except OSError as error:
+        raise CommandFailed(f"{error.filename or file}: {error.strerror or error}") from error
+    console.print(tally.table())
+    return _report(tally, file)
+
+
+def _report(tally: Tally, file: str) -> int:
+    if not tally.faults:
+        return 0
+    for fault in tally.faults[:_FAULTS_SHOWN]:
+        print(f"{file}: {fault}", file=sys.stderr)
+    raise CommandFailed(f"{file}: {len(tally.faults)} of {tally.graded} lines cannot be graded; all others are")
+
+
+def _explain(path: Path, protocol: Protocol, identifier: str) -> int:
+    steps = explain_line(read_lines(path, protocol), identifier)
+    if steps is None:
+        wanted = f"no line has the id or number {identifier}" if identifier else "every answer is correct"
+        raise CommandFailed(f"{path}: {wanted}; name one with --explain ID")
+    print("\n".join(steps))
+    return 0
+
+
+def _opened(output: str) -> AbstractContextManager[IO[str] | None]:
+    return Path(output).open("w", encoding="utf-8") if output else nullcontext()
+
+
+class _PlainProgress:
+    """A line for each tenth of the file."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._shown = 0
+
+    def __call__(self, position: int, graded: int) -> None:
+        tenth = _LINES_OF_PROGRESS * position // max(self._size, 1)
+        if tenth > self._shown:
+            self._shown = tenth
+            print(f"{100 * position // self._size} %: {graded:,} answers graded", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _progress(path: Path) -> Iterator[Callable[[int, int], None]]:
+    """What is told how far grading has come: a bar on a terminal, lines elsewhere; on standard error."""
+    size = path.stat().st_size
+    if not sys.stderr.isatty():
+        yield _PlainProgress(size)
+        return
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("0 answers", total=size)
+
+        def advance(position: int, graded: int) -> None:
+            progress.update(task, completed=position, description=f"{graded:,} answers")
+
+        yield advance

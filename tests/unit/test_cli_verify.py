@@ -1,0 +1,150 @@
+"""`areal-mesh verify`: one verdict for each line, a table, bad lines by number, explanations."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from areal_mesh.cli.main import main
+from areal_mesh.verifier import answer_matches
+from areal_mesh.verifier.explanation import RULES
+
+GOOD: list[dict[str, Any]] = [
+    {"response": r"so \boxed{\frac{1}{2}}", "answer": "0.5", "id": "half", "source": "math"},
+    {"response": r"\boxed{1+\sqrt2}", "answer": ["3", r"\sqrt{3+2\sqrt2}"], "id": "root", "source": "math"},
+    {"response": "the answer is (0,1]", "answer": "[0,1)", "id": 7, "source": "aime"},
+    {"response": "I do not know", "answer": "1"},
+]
+
+
+def written(path: Path, *lines: str | bytes | dict[str, Any]) -> Path:
+    with path.open("wb") as file:
+        for line in lines:
+            content = json.dumps(line) if isinstance(line, dict) else line
+            file.write((content if isinstance(content, bytes) else content.encode()) + b"\n")
+    return path
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", *map(str, arguments)])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def table_row(printed: str, name: str) -> list[str]:
+    [row] = [line for line in printed.splitlines() if f"│ {name} " in line]
+    return [cell.strip() for cell in row.strip("│ ").split("│")][1:]
+
+
+def test_every_line_gets_its_verdict_and_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "verdicts.jsonl"
+    assert run(written(tmp_path / "answers.jsonl", *GOOD), "--output", output) == 0
+    assert [(row["line"], row["status"], row["rule"]) for row in records(output)] == [
+        (1, "correct", "rational"),
+        (2, "correct", "symbolic"),
+        (3, "incorrect", "interval"),
+        (4, "incorrect", "no answer"),
+    ]
+    assert [row.get("id") for row in records(output)] == ["half", "root", "7", None]
+    printed = capsys.readouterr()
+    assert table_row(printed.out, "source math") == ["2", "0", "0", "100.0%"]
+    assert table_row(printed.out, "source not named") == ["0", "1", "0", "0.0%"]
+    assert table_row(printed.out, "interval") == ["0", "1", "0", "0.0%"]
+    assert table_row(printed.out, "all") == ["2", "2", "0", "50.0%"]
+    # No terminal: whole lines, the last one at the end of the file.
+    assert printed.err.splitlines()[-1] == "100 %: 4 answers graded"
+
+
+def test_a_bad_line_is_named_and_loses_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad: list[str | bytes | dict[str, Any]] = [
+        "{not json", "[1]", {"answer": "1"}, {"response": "1"}, {"response": "1", "answer": []},
+        {"response": "1", "answer": [1]}, b'{"response": "\xff", "answer": "1"}', "[" * 100_000,
+    ]  # fmt: skip
+    output = tmp_path / "verdicts.jsonl"
+    assert run(written(tmp_path / "answers.jsonl", GOOD[0], "", *bad, GOOD[1]), "--output", output) == 1
+    found = records(output)
+    assert [row["line"] for row in found] == [1, *range(3, 12)]
+    assert [row["status"] for row in found] == ["correct", *["error"] * 8, "correct"]
+    assert all(f"line {row['line']}: " in row["fault"] for row in found[1:-1])
+    errors = capsys.readouterr().err
+    assert "line 3: is no JSON: Expecting property name" in errors
+    assert "line 7: `answer` is neither a string nor a list of strings" in errors
+    assert "line 9: is no UTF-8" in errors
+    assert "8 of 10 lines cannot be graded" in errors
+
+
+def test_a_file_longer_than_a_batch_keeps_its_order(tmp_path: Path) -> None:
+    rows = [{"response": rf"\boxed{{{index}}}", "answer": str(index - index % 2)} for index in range(600)]
+    output = tmp_path / "verdicts.jsonl"
+    assert run(written(tmp_path / "answers.jsonl", *rows), "--output", output) == 0
+    assert [row["extracted"] for row in records(output)] == [str(index) for index in range(600)]
+    assert [row["status"] for row in records(output)] == ["correct", "incorrect"] * 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--explain", "root"], ["line 2 (id root)", "not equal, by the rule `numeric`", "equal, by the rule `symbolic`"]),
+        (["--explain", "1"], ["line 1 (id half)", r"extracted from the last box: \frac{1}{2}", "verdict: correct"]),
+        (["--explain"], ["line 3 (id 7)", "last statement of an answer: (0,1]", "answer read as (0, 1]", "open is not"]),
+        (["--explain", "4"], ["extracted: nothing; the response states no answer", "verdict: incorrect"]),
+        (["--explain", "7", "--protocol", "strict_qwen"], ["stripped by the protocol", "verdict: correct"]),
+        (["--explain", "5"], ["line 5: `response` is no string"]),
+    ],
+)  # fmt: skip
+def test_an_explanation_shows_the_steps(
+    arguments: list[str], expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(written(tmp_path / "answers.jsonl", *GOOD, {"response": 5, "answer": "1"}), *arguments) == 0
+    printed = capsys.readouterr().out
+    assert [part for part in expected if part not in printed] == []
+
+
+def test_an_explanation_of_a_hostile_answer_stays_short_and_printable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = {"response": "\x1b[2J\ud800 \\boxed{" + "x" * 1500 + "\x1b]0;owned}", "answer": "1"}
+    assert run(written(tmp_path / "answers.jsonl", hostile), "--explain", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.isprintable() and len(line) < 250 for line in lines)
+
+
+def test_what_cannot_be_read_written_or_explained_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = written(tmp_path / "answers.jsonl", GOOD[0])
+    for arguments, message in (
+        ([tmp_path / "none.jsonl"], "no such file"),
+        ([answers, "--output", answers], "is the file that is read"),
+        ([answers, "--output", tmp_path / "none" / "verdicts.jsonl"], "No such file or directory"),
+        ([answers, "--explain", "none"], "no line has the id or number none"),
+        ([answers, "--explain"], "every answer is correct"),
+    ):
+        assert run(*arguments) == 1
+        assert message in capsys.readouterr().err
+    assert records(answers) == [GOOD[0]]
+
+
+def test_a_terminal_shows_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    assert run(written(tmp_path / "answers.jsonl", *GOOD)) == 0
+    assert "4 answers" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert "100%" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+
+
+def test_every_rule_of_the_labelled_answers_has_a_meaning() -> None:
+    cases = Path(__file__).parent / "verifier_cases"
+    lines = [line for path in cases.glob("*.jsonl") for line in path.read_text(encoding="utf-8").splitlines()]
+    rules = {answer_matches(rf"\boxed{{{case['answer']}}}", case["gold"]).rule for case in map(json.loads, lines)}
+    assert rules <= set(RULES)
