@@ -32,7 +32,8 @@ def run_mesh(
 ) -> MeshRun:
     """Runs `areal-mesh up` to its end; a run that fails raises RuntimeError with its last lines."""
     command = [str(Path(sys.executable).with_name("areal-mesh")), "up", preset]
-    for override in (f"name={name}", f"directory={directory}", f"controller.listen=127.0.0.1:{free_port()}", *overrides):
+    listen = f"controller.listen=127.0.0.1:{free_port()}"
+    for override in (f"name={name}", f"directory={directory}", listen, *overrides):
         command += ["--set", override]
     done = subprocess.run(
         command,
