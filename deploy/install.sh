@@ -13,6 +13,7 @@ else
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --require-hashes -r "$requirements/bootstrap.txt"
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes --no-deps "$@" -r "$requirements/cpu.txt"
+# Bytecode now, once: five processes that each compile vLLM and torch for themselves start minutes later.
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes --no-deps --compile-bytecode "$@" -r "$requirements/cpu.txt"
 # The image installs the environment before the code is there.
 [ ! -f pyproject.toml ] || "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
