@@ -45,10 +45,7 @@ def context_of(role: str, source: str, overrides: Sequence[str], service_id: str
 def _pin(settings: RunSettings, role: str) -> None:
     show_gpus(settings.service(role).gpus)
     cores = settings.service(role).cores
-    try:
-        pin_to_cores(cores)
-    except ValueError as error:
-        raise StartupError(f"{role}.{error}") from error
+    pin_to_cores(cores)
     if cores is not None:
         # Thread pools size themselves by the machine's cores, not by those they are pinned to.
         os.environ.setdefault("OMP_NUM_THREADS", str(len(cores)))

@@ -1,28 +1,31 @@
 """When the learner keeps a checkpoint, exports weights, and lets the replay buffer forget what is covered."""
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import TypeVar
 
 import grpc.aio
 
 from areal_mesh.learner.ranks import RankLeader
+from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.members import Members, Patience
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import replay_pb2, replay_pb2_grpc
 
-T = TypeVar("T")
-
 
 class Checkpoints:
-    """Checkpoints every so many steps and at the end; an export at the end, and every so many steps where asked."""
+    """Checkpoints every so many steps and at the end; an export at the end, and every so many steps where asked.
 
-    def __init__(self, settings: RunSettings, leader: RankLeader, members: Members, executor: Executor) -> None:
+    Saving begins and exporting happens under `still`, the lock of a publish: generators frozen for one would otherwise
+    wait for a disk.
+    """
+
+    def __init__(
+        self, settings: RunSettings, leader: RankLeader, members: Members, torch: TorchThread, still: asyncio.Lock
+    ) -> None:
         self._settings = settings
         self._leader = leader
         self._members = members
-        self._executor = executor
+        self._torch = torch
+        self._still = still
         self._begun: int | None = None
         self._last_stage = ""
 
@@ -40,12 +43,13 @@ class Checkpoints:
         step = self._leader.policy_version
         if step > 0 and step != self._begun and step % self._settings.learner.checkpoint_every:
             await self._save(step, self._last_stage)
-        await self._in_torch(self._leader.wait_for_checkpoint)
+        await self._torch.run(self._leader.wait_for_checkpoint)
         if complete:
             await self._export(step)
 
     async def _save(self, step: int, stage: str) -> None:
-        await self._in_torch(lambda: self._leader.save_checkpoint(step, stage))
+        async with self._still:
+            await self._torch.run(lambda: self._leader.save_checkpoint(step, stage))
         if self._begun is not None:  # durable by now: saving waits for the one before
             await self._release(self._begun)
         self._begun = step
@@ -53,7 +57,8 @@ class Checkpoints:
     async def _export(self, step: int) -> None:
         folder = self._settings.run_directory / "checkpoints" / f"export-{step:08d}"
         if not folder.exists():
-            await self._in_torch(lambda: self._leader.export(folder))
+            async with self._still:
+                await self._torch.run(lambda: self._leader.export(folder))
 
     async def _release(self, step: int) -> None:
         request = replay_pb2.ReleaseStepsRequest(step=step)
@@ -63,6 +68,3 @@ class Checkpoints:
             await stub.ReleaseSteps(request, timeout=seconds)
 
         await self._members.call("replay", send, Patience(attempt_seconds=30.0))
-
-    async def _in_torch(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

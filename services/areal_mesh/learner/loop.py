@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +14,7 @@ from areal_mesh.learner.decoding import decode_batch, shuffle_rewards
 from areal_mesh.learner.figures import group_figures, staleness_histogram, step_metrics
 from areal_mesh.learner.publishing import PublishServicer
 from areal_mesh.learner.ranks import RankLeader
+from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.learner.trainer_settings import StepResult
 from areal_mesh.runtime.members import Members, Patience
 from areal_mesh.runtime.service import ServiceContext
@@ -43,14 +43,14 @@ class TrainingLoop:
         leader: RankLeader,
         publisher: PublishServicer,
         checkpoints: Checkpoints,
-        executor: Executor,
+        torch: TorchThread,
     ) -> None:
         self._context = context
         self._members = members
         self._leader = leader
         self._publisher = publisher
         self._checkpoints = checkpoints
-        self._executor = executor
+        self._torch = torch
         self.last_progress = time.monotonic()
         self.tokens_trained = 0
         self.tokens_per_second = 0.0
@@ -120,7 +120,7 @@ class TrainingLoop:
         drawn_at = self._leader.policy_version
         async with self._publisher.still:
             started = time.time()
-            result = await self._in_torch(lambda: self._train(order, groups))
+            result = await self._torch.run(lambda: self._train(order, groups))
             finished = time.time()
         self.last_progress = time.monotonic()
         self.tokens_trained += result.tokens_trained
@@ -158,9 +158,6 @@ class TrainingLoop:
             return send(stub, seconds)
 
         return await self._members.call("controller", call, patience)
-
-    async def _in_torch(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
 async def _read_batch(

@@ -7,7 +7,7 @@ update, and a publish holds it from its opening to its end, or to its deadline i
 import asyncio
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import structlog
 from google.protobuf import duration_pb2
 
 from areal_mesh.learner.ranks import RankLeader
+from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.errors import aborted, failed_precondition, unavailable
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import learner_pb2, learner_pb2_grpc, weights_pb2
@@ -38,12 +39,12 @@ class _Transfer:
 
 
 class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
-    """LearnerService on one leader. `executor` is the one thread on which torch works."""
+    """LearnerService on one leader. `torch`: the thread on which it works."""
 
-    def __init__(self, settings: RunSettings, leader: Callable[[], RankLeader], executor: Executor) -> None:
+    def __init__(self, settings: RunSettings, leader: Callable[[], RankLeader], torch: TorchThread) -> None:
         self._settings = settings
         self._leader = leader
-        self._executor = executor
+        self._torch = torch
         self._store: StoreHost | None = None
         self._open: _Transfer | None = None
         self.still = asyncio.Lock()
@@ -56,7 +57,7 @@ class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
         if self._open is not None and self._open.group_id == request.group_id:
             return self._opened(self._open, request)
         if self._open is not None:
-            self._end("a newer transfer took its place")
+            self._end(self._open, "a newer transfer took its place")
         await self._hold_still(request)
         try:
             manifest = weight_manifest(self._leader())
@@ -111,13 +112,12 @@ class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
         transfer = self._open
         if transfer is None or transfer.group_id != request.group_id:
             raise failed_precondition(f"broadcast group {request.group_id!r} is not open; open it first")
-        loop = asyncio.get_running_loop()
         try:
-            report, digests = await loop.run_in_executor(self._executor, self._send, transfer, request.checksums)
+            report, digests = await self._torch.run(lambda: self._send(transfer, request.checksums))
         except TransferError as error:
             raise aborted(str(error)) from error
         finally:
-            self._end("sent")
+            self._end(transfer, "sent")
         self.sent_bytes += report.num_bytes
         response = learner_pb2.SendWeightsResponse(bytes=report.num_bytes, transfer=duration_pb2.Duration(nanos=0))
         response.transfer.FromNanoseconds(int(report.seconds * 1e9))
@@ -127,7 +127,8 @@ class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
 
     def _send(self, transfer: _Transfer, checksums: bool) -> tuple[TransferReport, dict[str, str]]:
         leader = self._leader()
-        report = transfer.sender.broadcast(transfer.manifest, leader.named_tensors())
+        with closing(leader.named_tensors()) as tensors:
+            report = transfer.sender.broadcast(transfer.manifest, tensors)
         if not checksums:
             return report, {}
         digests = engine_digests(
@@ -141,19 +142,21 @@ class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
     async def AbortTransfer(
         self, request: learner_pb2.AbortTransferRequest, context: Any
     ) -> learner_pb2.AbortTransferResponse:
-        """Leaves the open group, if there is one."""
-        self._end(request.reason)
+        """Leaves the version's open group, if there is one."""
+        if self._open is not None and self._open.manifest.version == request.policy_version:
+            self._end(self._open, request.reason)
         return learner_pb2.AbortTransferResponse()
 
     def _expire(self, group_id: str) -> None:
         if self._open is not None and self._open.group_id == group_id:
             _LOG.warning("the controller never finished a transfer; training goes on", group_id=group_id)
-            self._end("expired")
+            self._end(self._open, "expired")
 
-    def _end(self, reason: str) -> None:
-        transfer, self._open = self._open, None
-        if transfer is None:
+    def _end(self, transfer: _Transfer, reason: str) -> None:
+        """Ends `transfer` unless another has taken its place: what that holds still is its own."""
+        if self._open is not transfer:
             return
+        self._open = None
         transfer.expiry.cancel()
         transfer.sender.close()
         self.still.release()
@@ -161,7 +164,8 @@ class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
 
     def close(self) -> None:
         """Ends an open transfer and stops serving the store."""
-        self._end("the learner ends")
+        if self._open is not None:
+            self._end(self._open, "the learner ends")
         if self._store is not None:
             self._store.close()
 

@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +104,18 @@ class RankLeader:
         """Name, dtype and whole shape of each published tensor, in the order of `named_tensors`."""
         return self._trainer.tensor_specs()
 
-    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Weights to publish, whole; exhaust it, for the other ranks gather along."""
+    def named_tensors(self) -> Generator[tuple[str, Tensor], None, None]:
+        """Weights to publish, whole. The other ranks gather along: close it, and what is left is gathered too."""
         self._command(Command.GATHER)
-        yield from self._trainer.named_tensors()
+        tensors = self._trainer.named_tensors()
+        try:
+            # Not `yield from`: closing this must not close what the other ranks still gather.
+            for named in tensors:  # noqa: UP028
+                yield named
+        finally:
+            if self._followers:
+                for _ in tensors:
+                    pass
 
     def save_checkpoint(self, step: int, stage: str) -> None:
         """Begins a checkpoint; the previous one is durable when this returns."""
@@ -132,6 +140,17 @@ class RankLeader:
         if self._followers:
             dist.destroy_process_group()
 
+    def check_followers(self) -> None:
+        """Raises RuntimeError when another rank has ended: every collective from then on would hang."""
+        ended = [rank for rank, follower in enumerate(self._followers, start=1) if follower.poll() is not None]
+        if ended:
+            raise RuntimeError(f"learner ranks {ended} have ended; their last lines say why")
+
+    def kill_followers(self) -> None:
+        """Ends the other ranks, whatever they wait for."""
+        for follower in self._followers:
+            follower.kill()
+
     def _command(self, command: Command, *arguments: Any) -> None:
         if self._parallel.world_size > 1:
             dist.broadcast_object_list([(command, arguments)], 0)
@@ -142,7 +161,9 @@ def start_ranks(settings: RunSettings) -> RankLeader:
     followers = []
     if settings.learner.ranks > 1:
         environment = _rendezvous(settings.learner.ranks)
-        config = settings.run_directory / "settings.json"
+        config = settings.run_directory / "learner-ranks.json"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(settings.model_dump_json(indent=2))
         for rank in range(1, settings.learner.ranks):
             command = [sys.executable, "-m", "areal_mesh.learner.follow", str(config)]
             mine = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -10,6 +9,7 @@ from areal_mesh.learner.checkpointing import Checkpoints
 from areal_mesh.learner.loop import TrainingLoop
 from areal_mesh.learner.publishing import PublishServicer
 from areal_mesh.learner.ranks import RankLeader, start_ranks
+from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.members import Members
 from areal_mesh.runtime.membership import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
@@ -31,12 +31,12 @@ class LearnerService:
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
-        # One thread: torch's thread pool and the order of updates and transfers hang on it.
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
+        self._torch = TorchThread()
         self._members = Members(context.controller, context.identity)
         self._leader: RankLeader | None = None
         self._loop: TrainingLoop | None = None
-        self._publisher = PublishServicer(context.settings, self._started_leader, self._executor)
+        self._ended_well = False
+        self._publisher = PublishServicer(context.settings, self._started_leader, self._torch)
 
     def _started_leader(self) -> RankLeader:
         assert self._leader is not None, "the learner has not started"
@@ -49,24 +49,23 @@ class LearnerService:
 
     async def start(self) -> None:
         """Loads the policy, or the latest checkpoint of the run."""
-        loop = asyncio.get_running_loop()
         settings = self._context.settings
-        self._leader = await loop.run_in_executor(self._executor, start_ranks, settings)
-        checkpoints = Checkpoints(settings, self._leader, self._members, self._executor)
+        self._leader = await self._torch.run(lambda: start_ranks(settings))
+        checkpoints = Checkpoints(settings, self._leader, self._members, self._torch, self._publisher.still)
         _LOG.info("ready", policy_version=self._leader.policy_version, restored=self._leader.restored is not None)
-        self._loop = TrainingLoop(
-            self._context, self._members, self._leader, self._publisher, checkpoints, self._executor
-        )
+        self._loop = TrainingLoop(self._context, self._members, self._leader, self._publisher, checkpoints, self._torch)
 
     async def run(self, draining: asyncio.Event) -> None:
         """Trains until the run is finished or the service drains."""
         assert self._loop is not None
         await self._loop.run(draining)
+        self._ended_well = True
 
     def report(self) -> HeartbeatReport:
-        """Version, tokens trained a second, totals."""
+        """Version, tokens trained a second, totals. Raises RuntimeError when another rank has ended."""
         if self._leader is None or self._loop is None:
             return HeartbeatReport(state=common_pb2.SERVICE_STATE_STARTING)
+        self._leader.check_followers()
         draining = self._context.draining.is_set()
         return HeartbeatReport(
             state=common_pb2.SERVICE_STATE_DRAINING if draining else common_pb2.SERVICE_STATE_SERVING,
@@ -87,6 +86,10 @@ class LearnerService:
         """Ends the ranks, an open transfer, and the channels."""
         self._publisher.close()
         if self._leader is not None:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._leader.stop)
+            if self._ended_well:
+                await self._torch.run(self._leader.stop)
+            else:
+                # The torch thread may hang in a collective that a dead rank never joins.
+                self._leader.kill_followers()
         await self._members.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._torch.close()

@@ -32,18 +32,13 @@ def prepare_process() -> None:
 def pin_to_cores(cores: list[int] | None) -> None:
     """Pins this process, and the threads it starts from now on, to `cores`; None leaves it where it is.
 
-    Raises:
-        ValueError: none of the cores exists here.
+    The numbers are positions among the cores that the process may use, counted round: 0 and 1 are two cores of
+    whatever a container or a job was given, and the same one where there is only one.
     """
     if cores is None or not hasattr(os, "sched_setaffinity"):
         return
-    available = os.sched_getaffinity(0)
-    wanted = available & set(cores)
-    if not wanted:
-        raise ValueError(
-            f"cores = {cores}: this machine offers {sorted(available)}; name some of these, or leave it out"
-        )
-    os.sched_setaffinity(0, wanted)
+    available = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {available[core % len(available)] for core in cores})
 
 
 def show_gpus(gpus: list[int] | None) -> None:

@@ -14,6 +14,8 @@ from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
 
 _LOG = structlog.get_logger("membership")
 _CALL_SECONDS = 10.0
+# CANCELLED comes from a controller that stops under the call.
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Membership:
             _LOG.info("the controller does not know this member; registering again")
             self._registration.policy_version = report.policy_version
             await self._send_registration()
-        elif error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        elif error.code() not in _AWAY:
             raise error
         elif time.monotonic() - self._last_answer > self._patience:
             raise ConnectionError(

@@ -17,7 +17,7 @@ class ServiceSettings(Settings):
     advertise: str = Field(default="", pattern=r"^$|^[^\s:]+$")
     """Host under which others reach the service; empty: the host of `listen`."""
     cores: list[int] | None = None
-    """Cores the process is pinned to; left out, the scheduler decides."""
+    """Cores the process is pinned to, as positions among those it may use; left out, the scheduler decides."""
     gpus: list[int] | None = None
     """GPUs the process sees; left out, all."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
