@@ -27,7 +27,7 @@ def main() -> None:
     console = Console(record=True, width=100)
     table = Table("rewards", "steps", "reward, first 5 steps", "reward, last 5 steps")
     with tempfile.TemporaryDirectory() as folder:
-        for name, shuffled in (("true", "false"), ("shuffled", "true")):
+        for name, shuffled in (("as-given", "false"), ("shuffled", "true")):
             run = run_mesh("trial", Path(folder), name, (*cut, f"algorithm.shuffle_rewards={shuffled}"))
             curve = run.summary["reward_curve"]
             first, last = sum(curve[:5]) / 5, sum(curve[-5:]) / 5
