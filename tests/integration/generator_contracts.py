@@ -80,6 +80,8 @@ class SimulatedEngine:
         self.failure: WeightUpdateFailed | None = None
         self.transfers: list[int] = []
         self.transfer_gate: asyncio.Event | None = None
+        self.digest_gate: asyncio.Event | None = None
+        self.digest_failure: Exception | None = None
         self.died = asyncio.Event()
         self.shut_down = False
         self.changes = Changes()
@@ -116,6 +118,11 @@ class SimulatedEngine:
         return PublishReport(0.25, 0.5, 0.125, manifest.num_bytes, 0.4, 0.1)
 
     async def checksums(self) -> list[dict[str, str]]:
+        self.changes.note()
+        if self.digest_gate is not None:
+            await self.digest_gate.wait()
+        if self.digest_failure is not None:
+            raise self.digest_failure
         return [{"tp0:w": f"digest of {self.version}"}]
 
     def stats(self) -> EngineStats:

@@ -7,10 +7,11 @@ import grpc
 import grpc.aio
 import pytest
 from generator_contracts import DEADLINE
-from generator_mesh import Mesh, prepare_request, run_mesh
+from generator_mesh import Mesh, mesh_of, prepare_request, run_mesh
 
 from areal_mesh.generator.engine import WeightUpdateFailed
-from areal_mesh.v1 import generator_pb2
+from areal_mesh.generator.publishing import WeightsNeverCome
+from areal_mesh.v1 import common_pb2, generator_pb2
 
 
 async def test_a_publish_sent_again_answers_as_before_and_transfers_once(tmp_path: Path) -> None:
@@ -74,3 +75,55 @@ async def test_a_transfer_outlives_the_deadline_of_its_call(tmp_path: Path) -> N
         assert mesh.engine.transfers == [4]
 
     await run_mesh(tmp_path, work, published=False)
+
+
+async def test_a_version_is_reported_only_once_its_digests_were_taken(tmp_path: Path) -> None:
+    async def work(mesh: Mesh) -> None:
+        mesh.engine.digest_gate = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            publishing = tasks.create_task(mesh.publish(4))
+            await mesh.engine.changes.until(lambda: mesh.engine.version == 4)
+            assert mesh.service.report().policy_version == 3
+            mesh.engine.digest_gate.set()
+        assert publishing.result().checksums
+        assert mesh.service.report().policy_version == 4
+
+    await run_mesh(tmp_path, work)
+
+
+@pytest.mark.parametrize("failure", [TimeoutError("no answer"), RuntimeError("a kernel could not be read")])
+async def test_a_version_whose_digests_cannot_be_taken_is_not_held(tmp_path: Path, failure: Exception) -> None:
+    async def work(mesh: Mesh) -> None:
+        mesh.engine.digest_failure = failure
+        with pytest.raises(grpc.aio.AioRpcError, match=str(failure)) as raised:
+            await mesh.publish(4)
+        assert raised.value.code() is grpc.StatusCode.ABORTED
+        report = mesh.service.report()
+        assert (report.policy_version, report.state) == (-1, common_pb2.SERVICE_STATE_PENDING_WEIGHTS)
+        mesh.engine.digest_failure = None
+        await mesh.publish(4, "again")
+        assert mesh.service.report().policy_version == 4
+
+    await run_mesh(tmp_path, work)
+
+
+async def test_an_engine_that_takes_no_weights_time_after_time_ends_the_service(tmp_path: Path) -> None:
+    async with mesh_of(tmp_path) as mesh:
+
+        async def fail_thrice_in_a_row() -> None:
+            for version, failing in ((3, True), (4, True), (5, False), (6, True), (7, True), (8, True)):
+                failure = WeightUpdateFailed(version, True, "already active")
+                mesh.engine.failure = failure if failing else None
+                if not failing:
+                    await mesh.publish(version)
+                    continue
+                with pytest.raises(grpc.aio.AioRpcError, match="already active"):
+                    await mesh.publish(version)
+
+        async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as tasks:
+            publishing = tasks.create_task(fail_thrice_in_a_row())
+            with pytest.raises(ExceptionGroup) as raised:
+                await mesh.service.run(mesh.context.draining)
+            await publishing
+        assert raised.group_contains(WeightsNeverCome, match=r"3 publishes in a row.*version 8.*already active")
+        assert mesh.engine.transfers == [3, 4, 5, 6, 7, 8]

@@ -1,16 +1,18 @@
 """Publishes over real Gloo groups, members in threads and in processes."""
 
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import psutil
 import pytest
 import torch
 
 from areal_mesh.weights.errors import TransferError
-from areal_mesh.weights.gloo import GlooTransport
+from areal_mesh.weights.gloo import GlooTransport, local_address
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe, unpack
 from areal_mesh.weights.receiver import BucketReceiver
@@ -181,3 +183,30 @@ def test_a_store_that_is_not_there_is_named(tensors: dict[str, torch.Tensor]) ->
 def test_a_store_cannot_take_a_port_that_is_taken(store: StoreHost) -> None:
     with pytest.raises(OSError, match="in use"):
         StoreHost("127.0.0.1", store.port)
+
+
+def test_on_one_machine_the_route_is_loopback() -> None:
+    assert local_address("127.0.0.1", 1234) == local_address("localhost", 1234) == "127.0.0.1"
+
+
+def test_the_learner_listens_on_the_address_that_it_advertises(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    own = [
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family == socket.AF_INET and not address.address.startswith("127.")
+    ]
+    if not own:
+        pytest.skip("needs an IPv4 address beside loopback: bring a network interface up")
+    store = StoreHost(own[0])
+    rendezvous = store.rendezvous("advertised", 2, TIMEOUT)
+    other = threads.submit(GlooTransport, rendezvous, 1)
+    transport = GlooTransport(rendezvous, 0)
+    listening = [link.laddr for link in psutil.Process().net_connections("tcp4") if link.status == psutil.CONN_LISTEN]
+    assert [address for address in listening if address.ip == own[0] and address.port != store.port]
+    transport.close()
+    other.result(timeout=30).close()
+    store.close()

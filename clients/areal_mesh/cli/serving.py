@@ -16,14 +16,21 @@ from areal_mesh.runtime.telemetry import configure_logging
 
 
 def serve_role(role: str, source: str, overrides: Sequence[str], service_id: str, controller: str) -> int:
-    """Runs one service to its end; returns the process's exit code, its cause being the last line on standard error."""
+    """Runs one service to its end and ends the process with its exit code; the last line on standard error is the cause.
+
+    Returns the exit code only of a service that never came to run.
+    """
     service_id = service_id or f"{role}-0"
     try:
         context = context_of(role, source, overrides, service_id, controller)
     except StartupError as error:
         print(f"areal-mesh {service_id}: cannot start: {error}", file=sys.stderr, flush=True)
         return EXIT_CANNOT_START
-    return run_service(lambda: context, builder_of(role))
+    exit_code = run_service(lambda: context, builder_of(role))
+    # The cause is to have the last word: finalisers of libraries (vLLM's client) complain when the interpreter ends.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def context_of(role: str, source: str, overrides: Sequence[str], service_id: str, controller: str) -> ServiceContext:

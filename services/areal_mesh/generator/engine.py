@@ -45,8 +45,8 @@ class WeightUpdateFailed(RuntimeError):
 
     def __init__(self, version: int, intact: bool, cause: str) -> None:
         self.intact = intact
-        """True: the former weights are whole and generation went on. False: they are part old, part new, and
-        generation stays frozen until a publish succeeds."""
+        """True: the former weights are whole and generation went on. False: they are part old, part new, or new under
+        the old label, or nobody knows; only a publish that succeeds makes them usable, and unfreezes generation."""
         state = "the former weights are kept" if intact else "the weights are torn; generation stays frozen"
         super().__init__(f"weights of version {version} were not received, {state}: {cause}")
 
@@ -161,19 +161,27 @@ class Engine:
     async def _transfer(self, manifest: WeightManifest) -> PublishReport:
         async with self._publishing:
             begin = time.monotonic()
-            await self._vllm.call(self._vllm.client.pause_generation(mode="keep", clear_cache=False))
-            paused = time.monotonic()
             try:
+                await self._vllm.call(self._vllm.client.pause_generation(mode="keep", clear_cache=False))
+                paused = time.monotonic()
                 await self._receive(manifest)
+                loaded = time.monotonic()
+                self._version = manifest.version
+                return await self._go_on(begin, paused, loaded)
             except EngineDied:
                 raise
             except Exception as error:
-                await self._after_failure()
-                raise WeightUpdateFailed(manifest.version, not self._torn, str(error)) from error
-            self._version, self._torn = manifest.version, False
-            loaded = time.monotonic()
+                raise await self._failure(manifest.version, error) from error
+
+    async def _go_on(self, begin: float, paused: float, loaded: float) -> PublishReport:
+        self._torn = False
+        try:
             await self._resume_unless_held()
             return await self._report(paused - begin, loaded - paused, time.monotonic() - loaded)
+        except Exception:
+            # Whether generation goes on is unknown; the former weights are gone in any case.
+            self._torn = True
+            raise
 
     async def _receive(self, manifest: WeightManifest) -> None:
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
@@ -185,7 +193,14 @@ class Engine:
         # Reaching the store, joining, the fingerprint and each bucket have the rendezvous' timeout for themselves.
         seconds = self._rendezvous.timeout_seconds * (3 + len(manifest.buckets())) + self.settings.call_timeout_seconds
         await self._vllm.call(self._vllm.client.start_weight_update())
-        await self._vllm.call(self._vllm.client.update_weights(request), seconds)
+        try:
+            await self._vllm.call(self._vllm.client.update_weights(request), seconds)
+        except TimeoutError:
+            # The worker may yet end with the new weights in place, and would then call itself whole.
+            self._torn = True
+            raise
+        # The new weights are in place, still under the old label.
+        self._torn = True
         await self._vllm.call(self._vllm.client.finish_weight_update(weight_version=str(manifest.version)))
 
     async def checksums(self) -> list[dict[str, str]]:
@@ -221,12 +236,21 @@ class Engine:
         """End the engine's processes; blocks for seconds. Idempotent."""
         self._vllm.shutdown()
 
-    async def _after_failure(self) -> None:
-        states = await self._vllm.call(self._vllm.client.collective_rpc("transfer_state"))
-        # Of several replicas only the first answers: the others may be torn.
-        self._torn = any(state["torn"] for state in states) or self.settings.data_parallel_size > 1
+    async def _failure(self, version: int, error: Exception) -> WeightUpdateFailed:
+        """Goes on with the former weights where the workers say that they are whole; what to raise."""
         self._rendezvous = None
-        await self._resume_unless_held()
+        try:
+            if not self._torn:
+                states = await self._vllm.call(self._vllm.client.collective_rpc("transfer_state"))
+                # Of several replicas only the first answers: the others may be torn.
+                self._torn = any(state["torn"] for state in states) or self.settings.data_parallel_size > 1
+                await self._resume_unless_held()
+        except EngineDied:
+            raise
+        except Exception as second:
+            self._torn = True
+            raise WeightUpdateFailed(version, False, f"{error}; then, asking what it holds: {second}") from second
+        return WeightUpdateFailed(version, not self._torn, str(error))
 
     async def _resume_unless_held(self) -> None:
         if not self._held and not self._torn:

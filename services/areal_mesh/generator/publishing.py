@@ -1,9 +1,10 @@
 """The receiving end of a publish as RPCs: prepare, receive, abort.
 
 One publish at a time. Each call is idempotent by version and group id: sent again, it answers as before and does
-nothing twice. A publish that tears the weights leaves the generator without weights until a later one succeeds. A
-transfer once begun runs to its end, whatever becomes of the call: a deadline that cut it off between freezing and
-resuming would leave generation frozen.
+nothing twice. A publish that tears the weights, or whose digests cannot be taken, leaves the generator without weights
+until a later one succeeds. A transfer once begun runs to its end, whatever becomes of the call: a deadline that cut it
+off between freezing and resuming would leave generation frozen. An engine that fails `FAILURES_ENDURED` publishes in a
+row may never take weights again: that ends the service, for its supervisor to start it anew.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from areal_mesh.generator.engine import PublishReport, WeightUpdateFailed
+from areal_mesh.generator.engine import EngineDied, PublishReport, WeightUpdateFailed
 from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.runtime.errors import MeshError, aborted, failed_precondition, invalid_argument, unavailable
 from areal_mesh.v1 import generator_pb2, generator_pb2_grpc, weights_pb2
@@ -23,6 +24,12 @@ from areal_mesh.weights.rendezvous import Rendezvous
 
 _LOG = structlog.get_logger("publish")
 NO_VERSION = -1
+FAILURES_ENDURED = 3
+"""Receives failed in a row that end the service."""
+
+
+class WeightsNeverCome(RuntimeError):
+    """The engine took no weights, time after time. Only a new engine helps."""
 
 
 class WeightReceiver(Protocol):
@@ -54,7 +61,7 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
     weights_came: Callable[[], None]
     """Called after each publish received."""
     policy_version: int = NO_VERSION
-    """The version held, whole, as the learner published it; -1 for none."""
+    """The version held, whole, as the learner published it and digested where that was asked; -1 for none."""
     pause_seconds: float = 0.0
     """In all: freezing, transfer and resuming of every publish."""
     transfer_seconds: float = 0.0
@@ -64,18 +71,28 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
     _tasks: asyncio.TaskGroup | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _prepared: _Prepared | None = None
+    _failures: int = 0
+    """Receives failed in a row."""
+    _useless: asyncio.Event = field(default_factory=asyncio.Event)
+    _cause: str = ""
+    """Why the last of them failed; no exception, whose frames would keep vLLM's client alive after its end."""
     _last: tuple[int, str, generator_pb2.ReceiveWeightsResponse] | None = None
     """Version and group id of the last publish received, and what was answered."""
 
     @asynccontextmanager
     async def serve(self, receiver: WeightReceiver) -> AsyncIterator[None]:
-        """Lets weights come; ends when the transfer under way has. An engine that dies under one ends it by raising."""
+        """Lets weights come; ends when the transfer under way has.
+
+        Raises, within a group, EngineDied when the engine dies under a transfer, WeightsNeverCome (see the module).
+        """
         async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(self._end_when_useless())
             self._receiver, self._tasks = receiver, tasks
             try:
                 yield
             finally:
                 self._receiver = self._tasks = None
+                watch.cancel()
 
     async def PrepareWeights(
         self, request: generator_pb2.PrepareWeightsRequest, context: Any
@@ -131,31 +148,52 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
                 )
             receiver, _ = self._require_serving()
             try:
-                report = await self._transfer(receiver, prepared.manifest)
-                digests = await receiver.checksums() if request.checksums else []
-            except (WeightUpdateFailed, TimeoutError) as error:
-                _LOG.error("publish failed", version=prepared.manifest.version, cause=str(error))
-                return aborted(str(error))
-            response = _response(report, digests)
+                response = await self._adopt(receiver, prepared.manifest, request.checksums)
+            except EngineDied:
+                raise
+            except Exception as error:  # noqa: BLE001 counted, logged and answered with
+                return self._failed(prepared.manifest.version, error)
             self._last = (request.policy_version, request.group_id, response)
             return response
+
+    async def _adopt(
+        self, receiver: WeightReceiver, manifest: WeightManifest, checksums: bool
+    ) -> generator_pb2.ReceiveWeightsResponse:
+        """Receives a version, digests it if asked, and only then says that it is held."""
+        report = await self._transfer(receiver, manifest)
+        digests = await receiver.checksums() if checksums else []
+        self.policy_version = manifest.version
+        self.received += 1
+        self._failures = 0
+        self.weights_came()
+        return _response(report, digests)
 
     async def _transfer(self, receiver: WeightReceiver, manifest: WeightManifest) -> PublishReport:
         self.clock.freeze(True)
         try:
             report = await receiver.transfer(manifest)
-        except WeightUpdateFailed as error:
-            if not error.intact:
-                self.policy_version = NO_VERSION
-            raise
         finally:
             self.clock.freeze(False)
-        self.policy_version = manifest.version
-        self.received += 1
         self.pause_seconds += report.pause_seconds + report.transfer_seconds + report.resume_seconds
         self.transfer_seconds += report.transfer_seconds
-        self.weights_came()
         return report
+
+    def _failed(self, version: int, error: Exception) -> MeshError:
+        """What to answer with. Only a transfer that failed intact leaves the former version held."""
+        if not (isinstance(error, WeightUpdateFailed) and error.intact):
+            self.policy_version, self._last = NO_VERSION, None
+        self._failures += 1
+        self._cause = str(error) or repr(error)
+        _LOG.error("publish failed", version=version, cause=self._cause, failures_in_a_row=self._failures)
+        if self._failures >= FAILURES_ENDURED:
+            self._useless.set()
+        return aborted(self._cause)
+
+    async def _end_when_useless(self) -> None:
+        await self._useless.wait()
+        raise WeightsNeverCome(
+            f"{self._failures} publishes in a row were not received, so the engine is given up; the last: {self._cause}"
+        )
 
     def _answer_of(self, version: int, group_id: str) -> generator_pb2.ReceiveWeightsResponse | None:
         if self._last is None or self._last[:2] != (version, group_id):

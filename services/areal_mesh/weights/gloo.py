@@ -14,7 +14,8 @@ class GlooTransport(ProcessGroupTransport):
     """Buffers lie in host memory.
 
     Gloo listens on `interface` where one is given, else on `GLOO_SOCKET_IFNAME`, else on the address from which the
-    store is reached. (Left alone it would listen on what the host's name resolves to, often 127.0.0.1.)
+    store is reached: for the learner, who hosts it, the store's own address. (Left alone it would listen on what the
+    host's name resolves to, often 127.0.0.1.)
     """
 
     device = torch.device("cpu")
@@ -33,11 +34,11 @@ class GlooTransport(ProcessGroupTransport):
     def _device(self) -> ProcessGroupGloo.Device:
         if self._interface:
             return ProcessGroupGloo.create_device(interface=self._interface)
-        return ProcessGroupGloo.create_device(hostname=_local_address(self._rendezvous.host, self._rendezvous.port))
+        return ProcessGroupGloo.create_device(hostname=local_address(self._rendezvous.host, self._rendezvous.port))
 
 
-def _local_address(host: str, port: int) -> str:
-    """Address of this machine on the route to `host`; nothing is sent."""
+def local_address(host: str, port: int) -> str:
+    """Address of this machine on the route to `host`, loopback where that is loopback; nothing is sent."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.connect(address)

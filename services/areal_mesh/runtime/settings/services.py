@@ -116,6 +116,6 @@ class LearnerSettings(ServiceSettings):
     checkpoints_kept: int = Field(default=2, gt=0)
     export_every: int = Field(default=0, ge=0)
     """Steps between exports in Hugging Face format; 0 exports at the end alone."""
-    interface: str = "lo"
-    """Network interface of the broadcast (Gloo advertises loopback otherwise)."""
+    interface: str | None = None
+    """Network interface on which Gloo broadcasts weights; left out, the one that has the learner's address."""
     draw_seconds: Seconds = 30.0
