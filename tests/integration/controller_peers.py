@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from areal_mesh.controller.durations import to_duration
 from areal_mesh.controller.service import ControllerService, build
 from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import aborted
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import (
+    common_pb2,
     controller_pb2,
     controller_pb2_grpc,
     generator_pb2,
@@ -35,7 +36,7 @@ STORED = controller_pb2.LEASE_END_STORED
 Stub: TypeAlias = "controller_pb2_grpc.ControllerServiceAsyncStub"
 
 
-def settings_in(folder: Path, **algorithm: Any) -> RunSettings:
+def settings_in(folder: Path, controller: dict[str, Any] | None = None, **algorithm: Any) -> RunSettings:
     prompts = folder / "prompts.jsonl"
     lines = [json.dumps({"id": f"p{n}", "problem": f"{n} + 1", "answer": str(n + 1)}) for n in range(7)]
     prompts.write_text("\n".join(lines))
@@ -50,7 +51,8 @@ def settings_in(folder: Path, **algorithm: Any) -> RunSettings:
             "algorithm": {"batch_groups": 2, "responses": 4, "max_staleness": 1} | algorithm,
             "model": {"folder": folder},
             "prompts": {"file": prompts},
-            "controller": {"listen": "127.0.0.1:0", "heartbeat_seconds": 0.1, "lease_seconds": 6, "drain_seconds": 3},
+            "controller": {"listen": "127.0.0.1:0", "heartbeat_seconds": 0.1, "lease_seconds": 6, "drain_seconds": 3}
+            | (controller or {}),
         }
     )
 
@@ -83,6 +85,7 @@ class Peer:
     name: str
     stack: AsyncExitStack
     version: int = -1
+    state: common_pb2.ServiceState.ValueType = common_pb2.SERVICE_STATE_UNSPECIFIED
     identity: Identity = field(init=False)
     stub: Stub = field(init=False)
     address: str = ""
@@ -117,7 +120,9 @@ class Peer:
         return {"service_id": self.identity.service_id, "incarnation": self.identity.incarnation}
 
     async def beat(self, *group_ids: str) -> controller_pb2.HeartbeatResponse:
-        request = controller_pb2.HeartbeatRequest(**self.me(), policy_version=self.version, group_ids=group_ids)
+        request = controller_pb2.HeartbeatRequest(
+            **self.me(), policy_version=self.version, group_ids=group_ids, state=self.state
+        )
         return await self.stub.Heartbeat(request, timeout=SECONDS)
 
     async def leave(self) -> None:
@@ -127,6 +132,8 @@ class Peer:
 @dataclass
 class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
     digest: str = "same"
+    hashes: bool = True
+    """Whether digests can be computed; if not, the weights are in and the call fails."""
     refuses: bool = False
     may_receive: asyncio.Event = field(default_factory=asyncio.Event)
     receiving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -142,6 +149,8 @@ class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
         await self.may_receive.wait()
         self.version = request.policy_version
         self.received.append(request.policy_version)
+        if not self.hashes:
+            raise aborted("digests took too long")
         tensor = weights_pb2.TensorChecksum(name="w", digest=self.digest)
         return generator_pb2.ReceiveWeightsResponse(
             pause=to_duration(0.01), checksums=[generator_pb2.WorkerChecksums(tensors=[tensor])]

@@ -10,14 +10,20 @@ import grpc
 import pytest
 from controller_peers import SECONDS, Mesh, Stub, controller, settings_in
 
-from areal_mesh.controller.durations import to_duration
+from areal_mesh.controller.channels import Channels
+from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.service import build
 from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
-from areal_mesh.v1 import controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
+from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
+
+
+def _states(status: status_pb2.RunStatus) -> dict[str, common_pb2.ServiceState.ValueType]:
+    return {service.service_id: service.state for service in status.services}
 
 
 @pytest.fixture
@@ -123,6 +129,9 @@ async def test_a_generator_whose_digests_differ_gets_no_lease(tmp_path: Path, me
         bad = await mesh.generator(address, digest="other")
         await mesh.learner(address)
         assert (await bad.lease(wait=0.5)).leases == []
+        with pytest.raises(grpc.aio.AioRpcError, match="differ from the learner's") as raised:
+            await bad.beat()  # the process ends, and its supervisor starts another
+        assert raised.value.code() is grpc.StatusCode.ABORTED
         assert service.report().policy_version == 0
         status = await mesh.status(address)
         assert (status.published_version, status.weight_updates) == (-1, 0)
@@ -157,6 +166,151 @@ async def test_a_commit_waits_for_a_killed_generator_to_come_back(tmp_path: Path
         restarted = await mesh.generator(address)
         assert (await commit).published_version == 1
         assert restarted.received == [1]
+
+
+async def test_weights_whose_digests_were_never_compared_are_published_again(tmp_path: Path, mesh: Mesh) -> None:
+    settings = settings_in(tmp_path)
+    async with controller(settings) as (_, address):
+        generator = await mesh.generator(address, hashes=False)
+        await mesh.learner(address)
+        await asyncio.wait_for(generator.receiving.wait(), SECONDS)
+        await generator.beat()  # it says version 0
+        assert (await generator.lease(wait=0.3)).leases == []
+        assert (await mesh.status(address)).published_version == -1, "its word is no publish"
+        generator.hashes = True
+        assert (await generator.lease(key="verified")).leases
+        assert set(generator.received) == {0}
+        assert len(generator.received) > 1
+    publishes = Ledger(settings.run_directory / "ledger.db").publishes()
+    assert [(row.policy_version, row.checksums) for row in publishes] == [(0, "agreed")]
+
+
+async def test_a_version_received_from_a_lost_controller_is_compared_by_the_next(tmp_path: Path, mesh: Mesh) -> None:
+    settings = settings_in(tmp_path)
+    async with controller(settings) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        ids = [lease.group_id for lease in (await generator.lease(most=2)).leases]
+        for group_id in ids:
+            await generator.end(group_id)
+        generator.hashes = False
+        generator.receiving.clear()
+        async with asyncio.TaskGroup() as tasks:
+            commit = tasks.create_task(learner.commit(1, ids))
+            await asyncio.wait_for(generator.receiving.wait(), SECONDS)
+            await generator.beat()
+            commit.cancel()
+        assert generator.version == 1
+        assert (await mesh.status(address)).published_version == 0, "its word is no publish"
+    generator.hashes = True
+    async with controller(settings) as (_, address):
+        await generator.join(address)
+        await generator.lease(key="without a learner", wait=0.2)
+        assert (await mesh.status(address)).published_version == 0
+        await learner.join(address)
+        assert (await learner.commit(1, ids)).published_version == 1
+        assert generator.received[-1] == 1
+        before = len(generator.received)
+    async with controller(settings) as (_, address):
+        await generator.join(address)
+        await learner.join(address)
+        assert (await learner.commit(1, ids)).published_version == 1
+        assert len(generator.received) == before, "what the ledger says was compared is not sent again"
+
+
+async def test_a_commit_repeated_to_a_restarted_controller_waits_for_its_generators(tmp_path: Path, mesh: Mesh) -> None:
+    settings = settings_in(tmp_path)
+    async with controller(settings) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        ids = [lease.group_id for lease in (await generator.lease(most=2)).leases]
+        for group_id in ids:
+            await generator.end(group_id)
+        generator.may_receive.clear()
+        async with asyncio.TaskGroup() as tasks:
+            generator.receiving.clear()
+            commit = tasks.create_task(learner.commit(1, ids))
+            await asyncio.wait_for(generator.receiving.wait(), SECONDS)
+            commit.cancel()
+    generator.may_receive.set()
+    async with controller(settings) as (_, address), asyncio.TaskGroup() as tasks:
+        await learner.join(address)
+        commit = tasks.create_task(learner.commit(1, ids))
+        assert not (await asyncio.wait([commit], timeout=0.5))[0]
+        await generator.join(address)
+        assert (await commit).published_version == 1
+
+
+async def test_a_commit_does_not_wait_for_a_generator_that_drains(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        ids = [lease.group_id for lease in (await generator.lease(most=2)).leases]
+        for group_id in ids:
+            await generator.end(group_id)
+        generator.state = common_pb2.SERVICE_STATE_DRAINING
+        await generator.beat()
+        assert (await learner.commit(1, ids)).published_version == 0
+
+
+async def test_a_learner_lost_after_the_last_step_is_waited_for_until_it_leaves(tmp_path: Path, mesh: Mesh) -> None:
+    settings = settings_in(tmp_path, {"lease_seconds": 0.4, "drain_seconds": 0.3}, sync_every=2, max_staleness=3)
+    context = ServiceContext(settings, Identity("controller", "controller"), "")
+    service = build(context)
+    server = MeshServer(settings.controller.listen)
+    service.attach(server)
+    address = f"127.0.0.1:{await server.start()}"
+    async with asyncio.TaskGroup() as tasks:
+        ending = tasks.create_task(service.run(context.draining))
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        ids = [lease.group_id for lease in (await generator.lease()).leases]
+        assert len(ids) == 8
+        for step in range(1, 5):
+            for group_id in ids[2 * step - 2 : 2 * step]:
+                await generator.end(group_id)
+            assert (await learner.commit(step, ids[2 * step - 2 : 2 * step])).finished == (step == 4)
+        await generator.leave()
+        replay = await mesh.replay(address)
+        for _ in range(5):  # the learner is silent; it is lost, and its time to drain passes
+            assert not (await replay.beat()).drain
+            assert not (await asyncio.wait([ending], timeout=0.2))[0]
+        assert _states(await mesh.status(address))["learner"] == common_pb2.SERVICE_STATE_LOST
+        restarted = await mesh.learner(address, version=4)
+        assert (await restarted.beat()).drain
+        await restarted.leave()
+        assert (await replay.beat()).drain
+        await replay.leave()
+        await asyncio.wait_for(ending, SECONDS)
+    await server.stop(0)
+    await service.close()
+
+
+async def test_channels_of_members_that_left_are_closed() -> None:
+    channels = Channels(Identity("controller", "controller"))
+    first, second = channels.to("127.0.0.1:1"), channels.to("127.0.0.1:2")
+    assert channels.to("127.0.0.1:1") is first
+    await channels.close_all_but({"127.0.0.1:2"})
+    assert channels.addresses == {"127.0.0.1:2"}
+    assert first.get_state() is grpc.ChannelConnectivity.SHUTDOWN
+    assert second.get_state() is grpc.ChannelConnectivity.IDLE
+    assert channels.to("127.0.0.1:1") is not first
+    await channels.close()
+    assert channels.addresses == frozenset()
+
+
+async def test_a_replaced_members_channel_is_closed_by_the_controller(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (service, address):
+        await mesh.learner(address)
+        first = await mesh.generator(address)
+        assert (await first.lease(most=1)).leases
+        assert first.address in service.channels.addresses
+        second = await mesh.generator(address)
+        assert (await second.lease()).leases
+        async with asyncio.timeout(SECONDS):
+            while first.address in service.channels.addresses:
+                assert not (await second.lease(key="full", wait=0.2)).leases, "a long poll: every place is taken"
+        assert second.address in service.channels.addresses
 
 
 async def test_a_restarted_controller_carries_on_where_the_ledger_ends(tmp_path: Path, mesh: Mesh) -> None:

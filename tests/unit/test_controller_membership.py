@@ -81,6 +81,24 @@ def test_a_generator_whose_weights_were_torn_is_believed_the_second_time(roster:
     assert member.policy_version == 4
 
 
+def test_a_late_heartbeat_of_a_newcomer_does_not_undo_its_first_publish(roster: Roster) -> None:
+    member = joined(roster)
+    roster.reports(member, -1)
+    roster.reports(member, -1)
+    roster.holds(member.key, 0)
+    roster.reports(member, -1)
+    assert member.policy_version == 0
+
+
+def test_a_lost_member_stays_for_a_while_and_one_that_left_does_not(roster: Roster) -> None:
+    joined(roster)
+    roster.expire(10.5)
+    assert roster.stays(GENERATOR, 29.0, 30.0)
+    assert not roster.stays(GENERATOR, 31.0, 30.0)
+    roster.remove("generator-0", "a")
+    assert not roster.stays(GENERATOR, 11.0, 30.0)
+
+
 def test_lives_are_counted_on_from_the_ledger() -> None:
     roster = Roster(10.0, {"generator-0": 3})
     assert joined(roster).starts == 4

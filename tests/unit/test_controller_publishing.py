@@ -49,6 +49,18 @@ def test_a_version_that_is_not_committed_yet_is_wanted_by_nobody() -> None:
     assert receivers(Standing(4, 4, 5, due=False), generators(4)) == []
 
 
+def test_weights_that_were_never_compared_are_sent_again() -> None:
+    unverified = Holding("g0", 5, 1, verified=False)
+    assert receivers(Standing(5, 4, 5, due=True), [unverified]) == [unverified]
+    assert receivers(Standing(5, 4, 5, due=False), [unverified]) == [unverified], "it does not wait for the pacing"
+    assert receivers(Standing(6, 5, 6, due=False), [unverified]) == [unverified], "the learner has gone on"
+    assert receivers(Standing(5, 5, 5, due=False), generators(5)) == []
+
+
+def test_a_learner_behind_unverified_weights_leaves_them_until_it_has_caught_up() -> None:
+    assert receivers(Standing(5, 4, 4, due=True), [Holding("g0", 5, 1, verified=False)]) == []
+
+
 def test_without_a_learner_nothing_is_published() -> None:
     assert receivers(Standing(5, 4, None, due=True), generators(4)) == []
 

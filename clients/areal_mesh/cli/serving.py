@@ -16,7 +16,7 @@ from areal_mesh.runtime.telemetry import configure_logging
 
 
 def serve_role(role: str, source: str, overrides: Sequence[str], service_id: str, controller: str) -> int:
-    """Runs one service to its end and ends the process with its exit code; the last line on standard error is the cause.
+    """Runs one service and ends the process with its exit code; the last line on standard error is the cause.
 
     Returns the exit code only of a service that never came to run.
     """

@@ -5,12 +5,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from areal_mesh.controller.durations import to_duration
 from areal_mesh.controller.groups import StoredFigures
 from areal_mesh.controller.membership import Member, holder_key
 from areal_mesh.controller.parts import Calls, present, stage_message, wait_seconds
 from areal_mesh.controller.prompts import group_seed
 from areal_mesh.controller.records import GroupRow
+from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import invalid_argument
 from areal_mesh.v1 import common_pb2, controller_pb2, rollout_pb2
 

@@ -108,6 +108,11 @@ class Ledger:
         """Lives of each service so far."""
         return dict(self._database.execute("SELECT service_id, count(*) FROM members GROUP BY service_id"))
 
+    def services(self, role: str) -> frozenset[str]:
+        """Services of a role that have ever been members."""
+        rows = self._database.execute("SELECT DISTINCT service_id FROM members WHERE role = ?", (role,))
+        return frozenset(row[0] for row in rows)
+
     # --- groups --------------------------------------------------------------------------------------------------
 
     def put_groups(self, rows: Iterable[GroupRow]) -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import structlog
 
-from areal_mesh.controller.durations import to_duration
 from areal_mesh.controller.membership import Introduction, Member, holder_key
 from areal_mesh.controller.parts import Calls, present
-from areal_mesh.runtime.errors import invalid_argument
+from areal_mesh.runtime.durations import to_duration
+from areal_mesh.runtime.errors import aborted, invalid_argument
 from areal_mesh.runtime.identity import role_name
 from areal_mesh.v1 import common_pb2, controller_pb2
 
@@ -56,6 +56,10 @@ class MemberCalls(Calls):
     ) -> controller_pb2.HeartbeatResponse:
         now = self._parts.clock.monotonic()
         member = self._roster.speak(request.service_id, request.incarnation, now)
+        if member.quarantined:
+            raise aborted(
+                f"{request.service_id}: its weights differ from the learner's; end this process and start another"
+            )
         news = (member.state, member.policy_version)
         if request.state not in (common_pb2.SERVICE_STATE_UNSPECIFIED, common_pb2.SERVICE_STATE_LOST):
             member.state = request.state
@@ -75,17 +79,17 @@ class MemberCalls(Calls):
 
         Generators once the last version is published to them, before the verifiers that grade for them; the learner,
         once it holds that version, before the replay buffer it draws from. Where the learner has left, no version
-        will come any more.
+        will come any more; one that was killed comes back for its last checkpoint and export.
         """
         if not self._run.over:
             return False
         if member.role == common_pb2.ROLE_VERIFIER:
             return not self._roster.live(common_pb2.ROLE_GENERATOR)
         if member.role == common_pb2.ROLE_REPLAY:
-            return not (self._roster.live(common_pb2.ROLE_LEARNER) or self._roster.live(common_pb2.ROLE_GENERATOR))
+            return not (self._parts.learner_stays or self._roster.live(common_pb2.ROLE_GENERATOR))
         if member.role == common_pb2.ROLE_LEARNER:
             return self._run.stopping or member.policy_version >= self._run.version
-        awaited = self._run.publish_due() and self._roster.live(common_pb2.ROLE_LEARNER)
+        awaited = self._run.publish_due() and self._parts.learner_stays
         return self._run.stopping or not awaited
 
     async def Deregister(

@@ -80,8 +80,8 @@ class Roster:
         self._members: dict[str, Member] = {}
         self._starts = dict(starts or {})
         self._replaced: set[str] = set()
-        self.met = False
-        """Whether anybody has registered."""
+        self.met: set[str] = set()
+        """Services that have registered."""
 
     def register(self, introduction: Introduction, now: float, new_life: bool) -> Member | None:
         """Takes a member in; returns the earlier life that it replaces, if there is one.
@@ -115,7 +115,7 @@ class Roster:
             progress_at=now,
         )
         self._members[introduction.service_id] = member
-        self.met = True
+        self.met.add(introduction.service_id)
         if earlier is None or same_life:
             return None
         self._replaced.add(earlier.key)
@@ -149,6 +149,8 @@ class Roster:
         member = self.find(key)
         if member is not None:
             member.policy_version = max(member.policy_version, version)
+            # A heartbeat that says "none" may have been on its way since before.
+            member.says_none = 0
 
     def reports(self, member: Member, version: int) -> None:
         """Takes in the version that a heartbeat states; -1 for none."""
@@ -187,6 +189,10 @@ class Roster:
     def live(self, role: Role.ValueType) -> list[Member]:
         """Members of a role that are not lost, by name."""
         return [member for member in self.all() if member.role == role and not member.lost]
+
+    def stays(self, role: Role.ValueType, now: float, return_seconds: float) -> bool:
+        """Whether a member of a role lives, or was lost so lately (it has not left) that it may return."""
+        return any(not member.lost or now - member.seen_at < return_seconds for member in self.of_role(role))
 
     def of_role(self, role: Role.ValueType) -> list[Member]:
         """Members of a role, the lost included, in the order of their first registration."""

@@ -8,18 +8,21 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 
 from areal_mesh.controller.clock import Changes, Clock
-from areal_mesh.controller.durations import from_duration
 from areal_mesh.controller.membership import Member, Roster
 from areal_mesh.controller.prompts import PromptFile
 from areal_mesh.controller.publisher import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.schedule import StagePlan
+from areal_mesh.runtime.durations import from_duration
 from areal_mesh.runtime.errors import invalid_argument
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import common_pb2
 
 _LONGEST_WAIT_SECONDS = 60.0
+# A learner killed while it writes its last checkpoint or export starts again, loads the model and a checkpoint, and
+# repeats the steps since. As long as members wait for a controller that is away.
+_LEARNER_RETURN_SECONDS = 120.0
 
 
 @dataclass
@@ -38,6 +41,12 @@ class Parts:
     """Called when a member has registered, before it is answered."""
     issued: dict[str, "OrderedDict[str, list[str]]"] = field(default_factory=dict)
     """Group ids by member's life and idempotency key."""
+
+    @property
+    def learner_stays(self) -> bool:
+        """Whether the learner lives, or was lost and is to be waited for; a run that was stopped waits for none."""
+        patience = 0.0 if self.run.stopping else _LEARNER_RETURN_SECONDS
+        return self.roster.stays(common_pb2.ROLE_LEARNER, self.clock.monotonic(), patience)
 
 
 class Calls:

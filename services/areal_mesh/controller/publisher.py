@@ -11,11 +11,12 @@ import structlog
 
 from areal_mesh.controller.clock import Changes, Clock
 from areal_mesh.controller.membership import Member, Roster
-from areal_mesh.controller.publishing import Cause, Holding, Rests, Standing, blamed, receivers, witnessed
+from areal_mesh.controller.publishing import Cause, Holding, Rests, Standing, blamed, lacks, receivers, witnessed
 from areal_mesh.controller.records import PublishRow
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.transfer import Ends, Outcome, TransferPlan, transfer_weights
+from areal_mesh.runtime.identity import role_name
 from areal_mesh.runtime.settings import ControllerSettings
 from areal_mesh.v1 import common_pb2, generator_pb2_grpc, learner_pb2_grpc
 
@@ -50,6 +51,16 @@ class Publisher:
         self._rests = Rests()
         self._burst: dict[str, int] = {}
         self._busy = False
+        self._began = clock.monotonic()
+        self._known = run.ledger.services(role_name(common_pb2.ROLE_GENERATOR))
+        self._verified = {
+            key: row.policy_version for row in run.publishes if row.checksums == "agreed" for key in row.members
+        }
+
+    @property
+    def busy(self) -> bool:
+        """Whether a publish is in progress."""
+        return self._busy
 
     @property
     def settled(self) -> bool:
@@ -60,16 +71,20 @@ class Publisher:
     def awaits_generator(self) -> bool:
         """Whether a version is due while every generator that lacks it is away, one of them since a short while only.
 
-        A killed generator comes back within the time of a publish; waiting for it keeps every version published.
+        A killed generator comes back within the time of a publish; waiting for it keeps every version published. So
+        does waiting, when the controller itself was restarted, for those that have not registered again.
         """
         learner = self._learner()
         if learner is None or self._run.stopping or not self._run.publish_due() or self._receivers():
             return False
+        now = self._clock.monotonic()
+        if now - self._began < self._settings.lease_seconds and not self._known <= self._roster.met:
+            return True
         patience = self._settings.prepare_seconds + self._settings.transfer_seconds
         return any(
-            not member.quarantined
-            and member.policy_version < learner.policy_version
-            and self._clock.monotonic() - member.seen_at < patience
+            _takes_weights(member)
+            and lacks(self._holding(member), learner.policy_version)
+            and now - member.seen_at < patience
             for member in self._roster.of_role(common_pb2.ROLE_GENERATOR)
         )
 
@@ -105,13 +120,20 @@ class Publisher:
     def _generators(self) -> list[Holding]:
         now = self._clock.monotonic()
         return [
-            Holding(member.key, member.policy_version, member.transfer_ranks)
+            self._holding(member)
             for member in self._roster.live(common_pb2.ROLE_GENERATOR)
-            if member.transfer_ranks > 0
-            and not member.quarantined
-            and member.state != common_pb2.SERVICE_STATE_DRAINING
-            and not self._rests.resting(member.key, now)
+            if _takes_weights(member) and not self._rests.resting(member.key, now)
         ]
+
+    def _holding(self, member: Member) -> Holding:
+        """A generator says its version once the weights are in; with `always` it counts once digests have agreed."""
+        version = member.policy_version
+        verified = not self._compares or version < 0 or self._verified.get(member.key) == version
+        return Holding(member.key, version, member.transfer_ranks, verified)
+
+    @property
+    def _compares(self) -> bool:
+        return self._settings.checksums == "always"
 
     def _standing(self) -> Standing:
         learner = self._learner()
@@ -122,7 +144,9 @@ class Publisher:
         return receivers(self._standing(), self._generators())
 
     def _witnessed(self) -> int | None:
-        return None if self._receivers() else witnessed(self._standing(), self._generators())
+        if self._compares or self._receivers():
+            return None
+        return witnessed(self._standing(), self._generators())
 
     def _record_witnessed(self) -> None:
         version = self._witnessed()
@@ -148,7 +172,7 @@ class Publisher:
             receivers=targets,
             prepare_seconds=settings.prepare_seconds,
             transfer_seconds=settings.transfer_seconds,
-            checksums=settings.checksums == "always",
+            checksums=self._compares,
             confirmed=self._committed,
         )
         outcome = await transfer_weights(self._ends(learner, targets), plan)
@@ -170,6 +194,8 @@ class Publisher:
     def _record(self, outcome: Outcome) -> None:
         for key in outcome.holders:
             self._roster.holds(key, outcome.version)
+            if self._compares:
+                self._verified[key] = outcome.version
             self._rests.succeeded(key)
             self._burst.pop(key, None)
         if outcome.holders:
@@ -181,7 +207,7 @@ class Publisher:
                 resume=outcome.resume,
                 bytes=outcome.bytes,
                 members=outcome.holders,
-                checksums="agreed" if self._settings.checksums == "always" else "unchecked",
+                checksums="agreed" if self._compares else "unchecked",
             )
             self._run.published(row)
             _LOG.info(
@@ -220,3 +246,7 @@ class Publisher:
         member = self._roster.find(key)
         if member is not None:
             member.quarantined = True
+
+
+def _takes_weights(member: Member) -> bool:
+    return member.transfer_ranks > 0 and not member.quarantined and member.state != common_pb2.SERVICE_STATE_DRAINING

@@ -37,11 +37,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Holding:
-    """A generator that could be published to: its life, the version it holds, the ranks it adds."""
+    """A generator that could be published to: its life, the version it says it holds, the ranks it adds."""
 
     key: str
     version: int
     ranks: int
+    verified: bool = True
+    """Whether its digests agreed with the learner's at that version, or none are asked for."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +59,29 @@ class Standing:
 def receivers(standing: Standing, generators: Sequence[Holding]) -> list[Holding]:
     """Generators that the learner's version should go to now; empty if there is nothing to publish.
 
-    A publish is wanted if it is due or if a generator holds less than what was published; it then goes to everyone who
-    lacks the learner's version. A learner that is behind what was published (it came back from a checkpoint) publishes
-    nothing until it has caught up.
+    A publish is wanted if it is due, or if a generator holds less than what was published or weights whose digests were
+    never compared; it then goes to everyone who lacks the learner's version. A learner that is behind what was
+    published, or behind a generator's unverified weights (it came back from a checkpoint), publishes nothing there
+    until it has caught up.
     """
     held = standing.held
     if held is None or held < max(standing.published, 0):
         return []
-    lacking = [generator for generator in generators if generator.version < min(held, standing.committed)]
-    newcomers = any(generator.version < standing.published for generator in lacking)
-    return lacking if standing.due or newcomers else []
+    lacking = [generator for generator in generators if lacks(generator, min(held, standing.committed))]
+    wanted = any(generator.version < standing.published or not generator.verified for generator in lacking)
+    return lacking if standing.due or wanted else []
+
+
+def lacks(generator: Holding, version: int) -> bool:
+    """Whether a generator needs `version`. Unverified weights of that version do not count; newer ones stay."""
+    return generator.version < version or (generator.version == version and not generator.verified)
 
 
 def witnessed(standing: Standing, generators: Iterable[Holding]) -> int | None:
     """A committed version newer than the last recorded publish that a generator holds already; None if there is none.
 
     A controller killed between a transfer and its record finds the publish done when the generators register again.
+    Only where digests are not asked for: a generator says its version before they are compared.
     """
     versions = [generator.version for generator in generators if generator.version <= standing.committed]
     newest = max(versions, default=-1)

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import IO
 
-import grpc.aio
 import structlog
 
 from areal_mesh.controller.admission import Pacing
+from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Changes, Clock
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.membership import Member, Roster
@@ -23,7 +23,6 @@ from areal_mesh.controller.servicer import ControllerServicer
 from areal_mesh.controller.sinks import MetricsFile, read_prepared_seconds, write_summary
 from areal_mesh.controller.status import StatusServicer
 from areal_mesh.controller.summary import RunFacts, summarise
-from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.membership import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
@@ -67,7 +66,7 @@ class ControllerService:
         self._clock = Clock()
         self._changes = Changes()
         self._ending = asyncio.Event()
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self.channels = Channels(context.identity)
         self._compare_now = False
         self._lock = _lock_run(context.run_directory)
         try:
@@ -88,7 +87,7 @@ class ControllerService:
         run, section = self._run, self._settings.controller
         roster = Roster(section.lease_seconds, self._ledger.member_starts())
         replay = ReplayLink(run)
-        publisher = Publisher(run, roster, replay, self._changes, self._clock, section, self._channel_to)
+        publisher = Publisher(run, roster, replay, self._changes, self._clock, section, self.channels.to)
         return Parts(
             settings=self._settings,
             run=run,
@@ -141,22 +140,16 @@ class ControllerService:
 
     async def close(self) -> None:
         """Closes channels and files."""
-        for channel in self._channels.values():
-            await channel.close()
+        await self.channels.close()
         self._metrics.close()
         self._prompts.close()
         self._ledger.close()
         self._lock.close()
 
-    def _channel_to(self, address: str) -> grpc.aio.Channel:
-        if address not in self._channels:
-            self._channels[address] = open_channel(address, self._context.identity)
-        return self._channels[address]
-
     def _joined(self, member: Member) -> None:
         """The replay buffer's address may be new; it and the learner are reasons to compare groups."""
         if member.role == common_pb2.ROLE_REPLAY:
-            self._parts.replay.stub = replay_pb2_grpc.ReplayServiceStub(self._channel_to(member.address))
+            self._parts.replay.stub = replay_pb2_grpc.ReplayServiceStub(self.channels.to(member.address))
         self._compare_now |= member.role in (common_pb2.ROLE_REPLAY, common_pb2.ROLE_LEARNER)
 
     async def _keep_time(self) -> None:
@@ -190,6 +183,16 @@ class ControllerService:
                     self._changes.notify()
             await self._parts.replay.refresh_statistics()
             self._changes.note()
+            await self._close_unused_channels()
+
+    async def _close_unused_channels(self) -> None:
+        """Between the calls of `_keep_replay` and outside publishes: closing a channel cancels the calls on it."""
+        if self._parts.publisher.busy:
+            return
+        members = list(self._parts.roster.all())
+        if not any(member.role == common_pb2.ROLE_REPLAY for member in members):
+            self._parts.replay.stub = None
+        await self.channels.close_all_but({member.address for member in members})
 
     async def _write_metrics(self) -> None:
         """Writes a step's line once its publish is through, at the latest when the next step is committed."""
@@ -210,12 +213,13 @@ class ControllerService:
             await self._changes.until(draining.is_set, seconds)
             now = self._clock.monotonic()
             members = list(self._parts.roster.all())
-            # The learner writes its last checkpoint and export at the end: it has all the time that it lives.
-            if not self._run.over or self._parts.roster.live(common_pb2.ROLE_LEARNER):
+            # The learner writes its last checkpoint and export at the end: it has all the time that it lives, and
+            # that of a restart.
+            if not self._run.over or self._parts.learner_stays:
                 needed = now
             waited = now - needed
             # Services of a run that was over before this life began may be on their way still.
-            came = self._parts.roster.met or now - began > self._settings.controller.lease_seconds
+            came = bool(self._parts.roster.met) or now - began > self._settings.controller.lease_seconds
             if self._run.over and not members and came:
                 return
             if waited > self._settings.controller.drain_seconds:

@@ -6,10 +6,10 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from areal_mesh.controller.durations import from_duration, to_duration
 from areal_mesh.controller.membership import Member
 from areal_mesh.controller.parts import Parts, stage_message
 from areal_mesh.controller.run import RATE_STEPS, Run, RunState
+from areal_mesh.runtime.durations import from_duration, to_duration
 from areal_mesh.v1 import replay_pb2, status_pb2, status_pb2_grpc
 
 _STATES = {

@@ -14,8 +14,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from areal_mesh.controller.durations import from_duration, to_duration
 from areal_mesh.controller.publishing import Cause, Failure, Holding, disagreement, ranks_of
+from areal_mesh.runtime.durations import from_duration, to_duration
 from areal_mesh.v1 import generator_pb2, generator_pb2_grpc, learner_pb2, learner_pb2_grpc, weights_pb2
 
 _GRACE_SECONDS = 3.0  # a killed peer shows in 0.3 s on the others; gRPC's own retries of a dead address take 1 s
