@@ -65,7 +65,8 @@ def test_a_micro_batch_lines_tokens_up_with_their_predictors(batch: TrainingBatc
     assert data.targets.tolist() == [5, 6, 7, 3]
     assert data.token_ids[data.predictor_index].tolist() == [4, 5, 6, 2]
     assert data.behaviour_log_probs.tolist() == pytest.approx([-0.2, -0.3, -0.4, -0.1])
-    assert data.fresh.tolist() == [False, True, True, True]
+    # The first response began under version 2: what version 3 went on with stands on its keys and values.
+    assert data.fresh.tolist() == [False, False, False, True]
     assert data.rewards.tolist() == [-5, 5]
 
 

@@ -76,6 +76,20 @@ def test_adjacent_boxes_match_a_listing_and_a_single_gold_only_by_the_last() -> 
     assert answer_matches(response, "1").status == "incorrect"
 
 
+def test_adjacent_boxes_match_the_listing_that_a_solution_holds_in_its_box() -> None:
+    solution = r"The equation factors, and so its solutions are $n = \boxed{4, -7}.$"
+
+    assert answer_matches(r"They are \boxed{-7} \quad \text{and} \quad \boxed{4}.", solution).rule == "joined boxes"
+    assert answer_matches(r"They are \boxed{-7} \quad \text{and} \quad \boxed{5}.", solution).status == "incorrect"
+
+
+def test_solution_without_a_box_is_what_it_states_as_its_answer() -> None:
+    solution = r"The price rises by $5$ and falls by $8$. The final answer is $32 \%$. I hope it is correct. Note:"
+
+    assert answer_matches(r"\boxed{32\%}", solution).status == "correct"
+    assert answer_matches(r"\boxed{8\%}", solution).status == "incorrect"
+
+
 def test_any_of_several_golds_is_enough() -> None:
     assert answer_matches(r"\boxed{3}", ["2", "3"]).status == "correct"
     assert answer_matches(r"\boxed{4}", ["2", "3"]).status == "incorrect"
