@@ -3,7 +3,7 @@
 Each reference answer is rewritten (right), perturbed (wrong) and crossed with another problem's (wrong). Both graders
 see the same boxed answers in blocks that alternate, in one process, each timed by the CPU time it takes.
 
-    python benchmarks/verifier.py [--answers N] [--data FOLDER] [--output FILE]
+    python -m benchmarks.verifier [--answers N] [--data FOLDER] [--output FILE] [--dry-run]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from areal_mesh.verifier import answer_matches
+from benchmarks.meshrun import write_result
 
 FILES = ("math_train", "math500", "aime24", "amc23", "gsm8k_test", "aime_train")
 BLOCK = 50
@@ -238,6 +239,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, help="write the figures as JSON too")
+    parser.add_argument("--dry-run", action="store_true", help="print the table without keeping it as the result")
     options = parser.parse_args()
     paths = [options.data / f"{name}.jsonl" for name in FILES if (options.data / f"{name}.jsonl").exists()]
     if not paths:
@@ -248,7 +250,10 @@ def main() -> int:
     graders = {"ours": ours, "math-verify": math_verify_grader()}
     run(cases[:BLOCK], graders)
     scores = run(cases, graders)
-    ratio = report(scores, cases, Console(width=110))
+    console = Console(record=True, width=110)
+    ratio = report(scores, cases, console)
+    if not options.dry_run:
+        write_result("verifier", console)
     if options.output:
         figures = {
             name: {"accuracy": score.accuracy, "answers_per_cpu_second": score.rate, "graded": score.graded}

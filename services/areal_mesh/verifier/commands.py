@@ -5,7 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 from areal_mesh.verifier import limits
+from areal_mesh.verifier.lexer import canonical
 from areal_mesh.verifier.literals import LiteralParser
+from areal_mesh.verifier.matrices import determinant
 from areal_mesh.verifier.nodes import (
     Call,
     Constant,
@@ -21,9 +23,12 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     negated,
 )
-from areal_mesh.verifier.vocabulary import DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS, RELATIONS
 
 _MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix", "Vmatrix"})
+_OPENING = frozenset({"{", "(", "[", r"\{", r"\langle"})
+_CLOSING = frozenset({"}", ")", "]", r"\}", r"\rangle"})
+_ENDS = _CLOSING | {",", ";", "&", r"\\", r"\end"}
 _MINUS_ONE = Number(Fraction(-1))
 _HALF = Number(Fraction(1, 2))
 
@@ -62,7 +67,25 @@ class CommandParser(LiteralParser):
             return Symbol(name.lower())
         if name in FUNCTIONS:
             return self._function(name)
+        if text in BIG_OPERATORS:
+            return self._big_operator(name)
         raise Unparsed(f"{text} is not read")
+
+    def _big_operator(self, name: str) -> Symbol:
+        """A sum, product, integral or limit with all that follows it, up to a relation or separator.
+
+        Nothing is evaluated: it is known by its text alone, as a name is.
+        """
+        start, depth = self.position, 0
+        while not self.at_end():
+            text = self.peek()
+            if depth == 0 and (text in RELATIONS or text in _ENDS or self.kind() == "join"):
+                break
+            depth += (text in _OPENING) - (text in _CLOSING)
+            self.advance()
+        if self.position == start:
+            raise Unparsed(f"{name} of nothing")
+        return Symbol(f"{name} {canonical(self.tokens[start : self.position])}")
 
     def letters(self) -> str:
         parts = []
@@ -161,7 +184,7 @@ class CommandParser(LiteralParser):
         if self._environment() != environment or not rows or len({len(row) for row in rows}) != 1:
             raise Unparsed("matrix with rows of different lengths")
         if environment == "vmatrix":
-            return Call("det", (Matrix(tuple(rows)),))
+            return determinant(Matrix(tuple(rows)))
         return Matrix(tuple(rows))
 
     def _row(self) -> tuple[Node, ...]:
@@ -190,4 +213,4 @@ class CommandParser(LiteralParser):
         inner = self.scalar()
         self.bars -= 1
         self.expect("|")
-        return Call("abs", (inner,))
+        return determinant(inner) if isinstance(inner, Matrix) else Call("abs", (inner,))

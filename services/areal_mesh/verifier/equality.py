@@ -12,6 +12,7 @@ from functools import reduce
 from typing import TypeAlias
 
 from areal_mesh.verifier.intervals import intervals_of, is_interval_set
+from areal_mesh.verifier.matrices import combined_matrix
 from areal_mesh.verifier.nodes import (
     SCALARS,
     BasedNumber,
@@ -34,7 +35,7 @@ from areal_mesh.verifier.nodes import (
 )
 from areal_mesh.verifier.relations import compare_relations, value_of
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
-from areal_mesh.verifier.shapes import expand_signs, interval_of, scaled_matrix, vector_items
+from areal_mesh.verifier.shapes import expand_signs, interval_of, vector_items
 from areal_mesh.verifier.units import by_unit, distinct_units, units_agree
 
 Decide: TypeAlias = Callable[[Node, Node], Outcome]
@@ -54,7 +55,7 @@ class Equality:
         """Whether `answer` says what `gold` says."""
         if gold == answer:
             return Outcome(True, "identical")
-        gold, answer = scaled_matrix(expand_signs(gold)), scaled_matrix(expand_signs(answer))
+        gold, answer = combined_matrix(expand_signs(gold)), combined_matrix(expand_signs(answer))
         if isinstance(gold, Measured) or isinstance(answer, Measured):
             return self._measured(gold, answer)
         if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):

@@ -89,9 +89,10 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
     worst = "no gold"
     undecided = False
     for gold in golds:
-        outcome = _match(gold_answer(gold), answer, equality)
+        reference = gold_answer(gold)
+        outcome = _match(reference, answer, equality)
         if outcome.equal is False and joined is not None:
-            outcome = _match_joined(gold, joined, outcome, equality)
+            outcome = _match_joined(reference, joined, outcome, equality)
         if outcome.equal:
             return Verdict("correct", extracted, answer.normalised, outcome.rule)
         undecided = undecided or outcome.equal is None
@@ -100,11 +101,10 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
 
 
 def gold_answer(text: str) -> Answer:
-    """A reference answer; of a solution's sentence that is no answer itself, what its box holds."""
+    """A reference answer; of a solution's text, with a box or no answer itself, what it states as its answer."""
     gold = Answer(text)
-    if ("\\boxed" in text or "\\fbox" in text) and not gold.readings():
-        return Answer(joined_boxes(text) or extract_answer(text) or text)
-    return gold
+    boxed = "\\boxed" in text or "\\fbox" in text
+    return gold if gold.readings() and not boxed else Answer(joined_boxes(text) or extract_answer(text) or text)
 
 
 class Answer:
@@ -214,12 +214,11 @@ def _match_readings(gold: Answer, answer: Answer, equality: Equality) -> Outcome
     return last
 
 
-def _match_joined(gold: str, joined: str, outcome: Outcome, equality: Equality) -> Outcome:
+def _match_joined(gold: Answer, joined: str, outcome: Outcome, equality: Equality) -> Outcome:
     """Adjacent boxes are one listing where the gold is a listing."""
-    reading = Answer(gold).readings()
-    if not any(isinstance(node, Listing | FiniteSet) for node in reading):
+    if not any(isinstance(node, Listing | FiniteSet) for node in gold.readings()):
         return outcome
-    found = _match(Answer(gold), Answer(joined), equality)
+    found = _match(gold, Answer(joined), equality)
     return Outcome(True, "joined boxes") if found.equal else found
 
 

@@ -36,7 +36,7 @@ class Token:
     """White space came before it."""
 
 
-_GROUP: Final = r"(?:,\\!\s*|\{,\}\s*|\\,|,\\,|~|\\ |,\\ |\s|\{\s*,\s*\}\s*)"
+_GROUP: Final = r"(?:,\\!\s*|\{,\}\s*|\\,|,\\,|~|\\ |,\\ |\s|\s?\{\s*,\s*\}\s*)"
 _EXPLICIT_GROUPS: Final = re.compile(rf"[1-9]\d{{0,2}}(?:{_GROUP}\d{{3}})+(?![\d])(?:\.\d+)?")
 _COMMA_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?")
 _REPEATING: Final = re.compile(r"\d*\.\d*\\(?:overline|bar)\s*\{?(\d{1,12})\}?")
@@ -188,6 +188,8 @@ class _Lexer:
             self._add("command", "\\" + run)
         elif is_word(run) or (self._after_number() and singular(lowered) in UNIT_SYNONYMS and len(run) > 1):
             self._add("word", run)
+        elif lowered == "is" and self.tokens and self.tokens[-1].kind == "word":
+            self._add("word", run)  # a sentence's verb
         elif run.isupper() and len(run) > 1:
             self._add("letter", run)
         else:

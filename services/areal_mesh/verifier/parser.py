@@ -29,6 +29,7 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     Words,
 )
+from areal_mesh.verifier.rationals import rational
 from areal_mesh.verifier.spelling import as_date
 from areal_mesh.verifier.vocabulary import (
     ALL_REALS,
@@ -178,7 +179,7 @@ class AnswerParser(ExpressionParser):
         if self.kind() == "word":
             return self._words()
         currency = self._currency()
-        value = self._multiplied(self.scalar())
+        value = self._remainder(self._multiplied(self.scalar()))
         unit = self._modulus() or self._unit()
         if self._currency() and not unit:
             currency = True
@@ -197,6 +198,26 @@ class AnswerParser(ExpressionParser):
         if self.kind() == "word" and self.peek().lower() in MULTIPLIERS and isinstance(value, SCALARS):
             value = Product((value, Number(Fraction(MULTIPLIERS[self.peek().lower()]))))
             self.advance()
+        return value
+
+    def _remainder(self, value: Node) -> Node:
+        r"""`17 \bmod 5` as the remainder that it is; a residue, and what a congruence says, keep their modulus."""
+        if self.peek() != r"\bmod" or any(token.text == r"\equiv" for token in self.tokens):
+            return value
+        start = self.position
+        self.advance()
+        modulus = rational(self.argument(signed=True))
+        number = rational(value) if isinstance(value, SCALARS) else None
+        if (
+            modulus is not None
+            and number is not None
+            and modulus > 0
+            and modulus.denominator == number.denominator == 1
+        ):
+            remainder = number % modulus
+            if remainder != number:
+                return Number(remainder)
+        self.position = start
         return value
 
     def _modulus(self) -> str:

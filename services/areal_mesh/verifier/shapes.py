@@ -30,6 +30,7 @@ from areal_mesh.verifier.nodes import (
     children,
     negated,
 )
+from areal_mesh.verifier.rationals import rational
 
 INFINITY = Constant("infinity")
 MINUS_INFINITY = Product((Number(Fraction(-1)), INFINITY))
@@ -66,22 +67,6 @@ def _expand_relation(node: Relation) -> Node:
     if node.operators[-1] == "=" and isinstance(last, Listing):
         return Listing(tuple(Relation((*node.sides[:-1], item), node.operators) for item in last.items))
     return node
-
-
-def scaled_matrix(node: Node) -> Node:
-    """A scalar multiple of a matrix with the scalar inside; any other node as it is."""
-    factor: tuple[Node, ...]
-    match node:
-        case Product(factors):
-            matrices = [part for part in factors if isinstance(part, Matrix)]
-            factor = tuple(part for part in factors if not isinstance(part, Matrix))
-            if len(matrices) != 1 or not all(isinstance(part, SCALARS) for part in factor):
-                return node
-            return Matrix(tuple(tuple(Product((*factor, cell)) for cell in row) for row in matrices[0].rows))
-        case Quotient(Matrix(rows), divisor) if isinstance(divisor, SCALARS):
-            return Matrix(tuple(tuple(Quotient(cell, divisor) for cell in row) for row in rows))
-        case _:
-            return node
 
 
 def _has_signs(node: Node) -> bool:
@@ -153,11 +138,15 @@ def interval_of(node: Relation) -> tuple[Node, Node] | None:
     if not all(operator in ("<", "<=") for operator in operators):
         return None
     left, right = ("[" if operators[0] == "<=" else "("), ("]" if operators[1] == "<=" else ")")
+    name = sides[1]
+    if isinstance(name, Call) and name.function == "abs" and isinstance(name.arguments[0], Symbol):
+        return _absolute_shell(name.arguments[0], sides, operators)
     return sides[1], Bracketed(left, (sides[0], sides[2]), right)  # type: ignore[arg-type]
 
 
 def is_positive(node: Node) -> bool:
-    return isinstance(node, Number) and node.value > 0
+    value = rational(node)
+    return value is not None and value > 0
 
 
 def _absolute_interval(name: Call, bound: Node, operator: str) -> tuple[Node, Node] | None:
@@ -171,6 +160,17 @@ def _absolute_interval(name: Call, bound: Node, operator: str) -> tuple[Node, No
     low = Bracketed("(", (MINUS_INFINITY, negated(bound)), "]" if closed else ")")
     high = Bracketed("[" if closed else "(", (bound, INFINITY), ")")
     return inner, SetOperation("union", low, high)
+
+
+def _absolute_shell(name: Node, sides: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[Node, Node] | None:
+    """`1 < |x| < 2` as the intervals on both sides of zero."""
+    low, high = sides[0], sides[2]
+    if not is_positive(low) or not is_positive(high):
+        return None
+    inner, outer = operators[0] == "<=", operators[1] == "<="
+    below = Bracketed("[" if outer else "(", (negated(high), negated(low)), "]" if inner else ")")
+    above = Bracketed("[" if inner else "(", (low, high), "]" if outer else ")")
+    return name, SetOperation("union", below, above)
 
 
 def vector_items(node: Node) -> tuple[Node, ...] | None:

@@ -61,6 +61,9 @@ FUNCTIONS: Final = _words("""
     gcd lcm max min Re Im arg
     """)
 
+BIG_OPERATORS: Final = frozenset({r"\sum", r"\prod", r"\int", r"\iint", r"\oint", r"\lim"})
+"""Commands whose value is not computed."""
+
 NAMED_IN_PLAIN_TEXT: Final = _words("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp")
 
 GREEK: Final = _words(r"""
