@@ -67,7 +67,9 @@ def _last_step(status: status_pb2.RunStatus, run: Run) -> None:
     status.reward = step.metrics.get("reward", 0.0)
     status.response_length = step.metrics.get("response_length", 0.0)
     status.truncated = step.metrics.get("truncated", 0.0)
-    status.mismatch_kl = step.metrics.get("mismatch_kl", 0.0)
+    # A step whose responses all began under an older version measures none: the last that did stands.
+    measured = (row.metrics["mismatch_kl"] for row in reversed(run.steps) if "mismatch_kl" in row.metrics)
+    status.mismatch_kl = next(measured, 0.0)
     recent = run.steps[-RATE_STEPS - 1 :]
     seconds = recent[-1].committed_at - recent[0].committed_at
     if seconds > 0:
