@@ -183,6 +183,7 @@ class RunStatus(_message.Message):
     response_length: _builtins.float
     truncated: _builtins.float
     mismatch_kl: _builtins.float
+    """Of the last step that had fresh responses to measure it on."""
     tokens_generated: _builtins.int
     tokens_trained: _builtins.int
     generated_tokens_per_second: _builtins.float
