@@ -53,9 +53,9 @@ def _print(console: Console, run: MeshRun, parameters: int) -> None:
     console.print(table)
     summary = run.summary
     console.print(
-        f"{summary['weight_updates']} weight updates, checksums of generator and learner equal after each: "
-        f"{summary['checksums_agree']}; mismatch_kl {summary['mismatch_kl']:.5f}; "
-        f"{summary['wall_seconds']:.0f} s; export loads in transformers with {parameters:,} parameters"
+        f"{summary['weight_updates']} weight updates, checksums of generator and learner: {summary['checksums']}; "
+        f"mismatch_kl {summary['mismatch_kl']:.5f}; {summary['wall_seconds']:.0f} s; "
+        f"the export loads in transformers with {parameters:,} parameters"
     )
 
 
