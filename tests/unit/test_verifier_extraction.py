@@ -22,6 +22,8 @@ from areal_mesh.verifier.extraction import extract_answer, joined_boxes
         (r"\boxed{\left\{1, 2\right\}}", r"\left\{1, 2\right\}"),
         (r"So \boxed{5}. Wait, maybe \boxed{12", "5"),
         (r"\boxed{5} The answer is 6.", "5"),
+        (r"\boxed{255} Final Answer: The final answer is $10,455$. I hope it is correct.", "10,455"),
+        (r"The final answer is $4$. I hope it is correct. The final answer is $5$. I hope it is correct.", "5"),
         ("The answer is 42.", "42"),
         ("The answer is 42. I hope it is correct.", "42"),
         ("the final answer is $\\frac{1}{2}$.", "$\\frac{1}{2}$"),
@@ -113,3 +115,24 @@ def test_extraction_takes_linear_time(piece: str) -> None:
     joined_boxes(response)
 
     assert process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (r"\boxed{1}\boxed{2}", "1,2", "2"),
+        (r"\boxed{35 cm} ++++++ \boxed{4}", r"\{35 cm, 4\}", "4"),
+        (r"\boxed{3} and so \boxed{7}", "7", "3, 7"),
+        (r"\boxed{W(n) = 1 \text{ and } W(n) = -1", "W(x)=1orW(x)=-1", "W(x)=1"),
+    ],
+)
+def test_reference_with_boxes_is_what_they_hold(gold: str, right: str, wrong: str) -> None:
+    assert answer_matches(f"\\boxed{{{right}}}", gold).correct
+    assert not answer_matches(f"\\boxed{{{wrong}}}", gold).correct
+
+
+def test_closing_sentence_is_not_joined_with_boxes_before_it() -> None:
+    response = r"\boxed{1} and \boxed{2}. The final answer is $7$. I hope it is correct."
+
+    assert answer_matches(response, "7").correct
+    assert not answer_matches(response, "1, 2").correct

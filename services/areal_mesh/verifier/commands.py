@@ -9,6 +9,7 @@ from areal_mesh.verifier.lexer import canonical
 from areal_mesh.verifier.literals import LiteralParser
 from areal_mesh.verifier.matrices import determinant
 from areal_mesh.verifier.nodes import (
+    DOTS,
     Call,
     Constant,
     FiniteSet,
@@ -23,12 +24,12 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     negated,
 )
-from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS, RELATIONS
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
 
 _MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix", "Vmatrix"})
-_OPENING = frozenset({"{", "(", "[", r"\{", r"\langle"})
-_CLOSING = frozenset({"}", ")", "]", r"\}", r"\rangle"})
-_ENDS = _CLOSING | {",", ";", "&", r"\\", r"\end"}
+_FUNCTION_SYNONYMS = {
+    "lg": "log", "ln": "log", "ceil": "ceiling", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+}  # fmt: skip
 _MINUS_ONE = Number(Fraction(-1))
 _HALF = Number(Fraction(1, 2))
 
@@ -45,6 +46,8 @@ class CommandParser(LiteralParser):
             return self._root()
         if text == r"\pi":
             return Constant("pi")
+        if text == r"\dots":
+            return DOTS
         if text == r"\infty":
             return Constant("infinity")
         if text == r"\binom":
@@ -60,7 +63,8 @@ class CommandParser(LiteralParser):
         if text in (r"\angle", r"\triangle") and (self.kind() == "letter" or self.peek() == "{"):
             return Symbol(name + " " + (self._decorated() if self.peek() == "{" else self.letters()))
         if text in DECORATIONS:
-            return Symbol(name + " " + self._decorated())
+            decorated = name + " " + self._decorated()
+            return Symbol(decorated + "_" + self.subscript_text() if self.peek() == "_" else decorated)
         if text == r"\emptyset":
             return FiniteSet(())
         if text in NUMBER_SETS.values():
@@ -71,21 +75,26 @@ class CommandParser(LiteralParser):
             return self._big_operator(name)
         raise Unparsed(f"{text} is not read")
 
-    def _big_operator(self, name: str) -> Symbol:
-        """A sum, product, integral or limit with all that follows it, up to a relation or separator.
+    def _big_operator(self, name: str) -> Call:
+        """A sum, product, integral or limit, of all the terms that follow it.
 
-        Nothing is evaluated: it is known by its text alone, as a name is.
+        Nothing is evaluated: its bounds are known by their text alone, as a name is.
         """
-        start, depth = self.position, 0
-        while not self.at_end():
-            text = self.peek()
-            if depth == 0 and (text in RELATIONS or text in _ENDS or self.kind() == "join"):
-                break
-            depth += (text in _OPENING) - (text in _CLOSING)
+        start = self.position
+        while self.peek() in ("_", "^"):
             self.advance()
-        if self.position == start:
-            raise Unparsed(f"{name} of nothing")
-        return Symbol(f"{name} {canonical(self.tokens[start : self.position])}")
+            self._skip_argument()
+        bounds = Symbol(canonical([token for token in self.tokens[start : self.position] if token.text not in "{}"]))
+        return Call(name, (bounds, self.scalar()))
+
+    def _skip_argument(self) -> None:
+        depth = 0
+        while not self.at_end():
+            depth += (self.peek() == "{") - (self.peek() == "}")
+            self.advance()
+            if depth <= 0:
+                return
+        raise Unparsed("bounds without end")
 
     def letters(self) -> str:
         parts = []
@@ -140,7 +149,7 @@ class CommandParser(LiteralParser):
             return Call("arc" + name, arguments)
         if name in ("log", "lg") and len(arguments) == 1 and name == "lg":
             arguments = (*arguments, Number(Fraction(10)))
-        name = {"lg": "log", "ln": "log"}.get(name, name)
+        name = _FUNCTION_SYNONYMS.get(name, name)
         call: Node = Power(Constant("e"), arguments[0]) if name == "exp" else Call(name, arguments)
         return call if exponent is None else Power(call, exponent)
 

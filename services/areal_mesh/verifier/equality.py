@@ -14,6 +14,7 @@ from typing import TypeAlias
 from areal_mesh.verifier.intervals import intervals_of, is_interval_set
 from areal_mesh.verifier.matrices import combined_matrix
 from areal_mesh.verifier.nodes import (
+    DOTS,
     SCALARS,
     BasedNumber,
     Bracketed,
@@ -32,11 +33,12 @@ from areal_mesh.verifier.nodes import (
     Sum,
     Symbol,
     Words,
+    symbols,
 )
 from areal_mesh.verifier.relations import compare_relations, value_of
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
 from areal_mesh.verifier.shapes import expand_signs, interval_of, vector_items
-from areal_mesh.verifier.units import by_unit, distinct_units, units_agree
+from areal_mesh.verifier.units import by_unit, distinct_units, units_agree, without_unit_letters
 
 Decide: TypeAlias = Callable[[Node, Node], Outcome]
 
@@ -100,7 +102,7 @@ class Equality:
             return Outcome(same, "symbol")
         bare_gold, bare_answer = _bare(gold), _bare(answer)
         if bare_gold is gold and bare_answer is answer:
-            return self.scalars(gold, answer)
+            return self._numbers_with_letters(gold, answer) or self.scalars(gold, answer)
         marked = "percent" if "percent" in (_mark(gold), _mark(answer)) else "degree"
         if _mark(gold) and _mark(answer) and _mark(gold) != _mark(answer):
             return Outcome(False, marked)
@@ -108,6 +110,15 @@ class Equality:
         if outcome.equal is not False or (_mark(gold) and _mark(answer)):
             return Outcome(outcome.equal, marked)
         return Outcome(self.scalars(gold, answer).equal, marked)
+
+    def _numbers_with_letters(self, gold: Node, answer: Node) -> Outcome | None:
+        """A bare number against `5m`; None for anything else."""
+        if bool(symbols(gold)) == bool(symbols(answer)):
+            return None
+        bare = without_unit_letters(answer if symbols(answer) else gold)
+        if bare is None:
+            return None
+        return Outcome(self.scalars(*((gold, bare) if symbols(answer) else (bare, answer))).equal, "unit")
 
     def _collections(self, gold: Node, answer: Node) -> Outcome | None:
         """Listings and sets; None where neither side's items can be set against the other's."""
@@ -298,6 +309,8 @@ def _items(node: Node) -> tuple[Node, ...]:
 
 def _must_keep_order(golds: Sequence[Node], answers: Sequence[Node]) -> bool:
     """Whether items mean different things by their place: values of several names, or words in a ranking."""
+    if DOTS in golds or DOTS in answers:
+        return True
     for items, others in ((golds, answers), (answers, golds)):
         names = {str(value[0]) for value in map(value_of, items) if value is not None and value[0] is not None}
         if len(names) > 1 and not any(isinstance(other, Relation) for other in others):

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Final
 
 from areal_mesh.verifier import strict_qwen
-from areal_mesh.verifier.extraction import find_answer, joined_boxes
+from areal_mesh.verifier.extraction import find_answer
 from areal_mesh.verifier.grading import Answer, gold_answer
 from areal_mesh.verifier.nodes import Bracketed, Constant, Node, Number, Symbol, Words
 from areal_mesh.verifier.verdict import GradeRequest, Verdict
@@ -79,12 +79,12 @@ def explain(request: GradeRequest, grade: Callable[[GradeRequest], Verdict]) -> 
 def _extraction(request: GradeRequest, verdict: Verdict) -> list[str]:
     if verdict.extracted is None:
         return [f"extracted: nothing; {_meaning(verdict.rule)}"]
-    where = ""
+    where, joined = "", None
     if request.protocol == "qwen":
         found = find_answer(request.response, last_number=request.last_number)
-        where = f" from {found[1]}" if found else ""
+        where = f" from {found.place}" if found else ""
+        joined = found.joined if found else None
     steps = [f"extracted{where}: {_shown(verdict.extracted)}", f"normalised: {_shown(verdict.normalised or '')}"]
-    joined = joined_boxes(request.response) if request.protocol == "qwen" else None
     return [*steps, f"adjacent boxes, if the reference is a listing: {_shown(joined)}"] if joined else steps
 
 

@@ -15,7 +15,7 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     negated,
 )
-from areal_mesh.verifier.vocabulary import DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
 
 _SIGNS = 2
 """Signs that a term may have: minus a negative."""
@@ -75,13 +75,14 @@ class ExpressionParser(CommandParser):
             elif text == "(" and self.kind(1) == "word":
                 break  # `120 (miles)`: a unit
             elif self.starts_factor():
-                if self.kind() in ("number", "digits") and isinstance(factors[-1], Number):
+                bracketed = self.peek(-1) in (")", "]")
+                if self.kind() in ("number", "digits") and isinstance(factors[-1], Number) and not bracketed:
                     mixed = self._mixed_number(factors[-1])
                     factors[-1:] = [mixed]
                 else:
                     whole = factors[-1]
                     factor = self.factor()
-                    if len(factors) == 1 and _is_mixed(whole, factor):
+                    if len(factors) == 1 and not bracketed and _is_mixed(whole, factor):
                         factors = [Sum((whole, factor))]
                     else:
                         factors.append(factor)
@@ -118,6 +119,7 @@ class ExpressionParser(CommandParser):
                 or name in FUNCTIONS
                 or text in GREEK
                 or text in DECORATIONS
+                or text in BIG_OPERATORS
             )
         return text in ("(", "[", "{") or (text == "|" and self.bars == 0)
 

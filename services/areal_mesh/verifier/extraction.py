@@ -1,13 +1,15 @@
 r"""Finding the answer that a response states.
 
-Order: the last balanced `\boxed`; then the last "the answer is" or "final answer is"; then the last
-`<answer>` tag; then, where the caller asks for it, the last number. Time is linear in the response's length.
+Order: the closing sentence of Minerva's prompt; the last balanced `\boxed`; then the last "the answer is" or "final
+answer is"; then the last `<answer>` tag; then, where the caller asks for it, the last number. Time is linear in the
+response's length.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.vocabulary import JOINING_WORDS
@@ -21,6 +23,9 @@ _NUMBER = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})")
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|\n")
 _LAYOUT = re.compile(r"\\(?:q?quad|text|textbf|mbox)(?![a-zA-Z])|\\[\])(,; ]|[$*{}(),;.\s]|[a-z](?:_\{?\d\}?)?\s*=")
 _WORD = re.compile(r"[A-Za-z]+")
+_SPOKEN = re.compile(r"[^\W_]")
+_MINERVA = re.compile(r"final answer is[ \t]*:?[ \t]*\$(.{1,400}?)\$\.?[ \t]*I hope it is correct", re.IGNORECASE)
+"""The closing sentence of Minerva's prompt, which Qwen's protocol puts before a box."""
 _OTHER_WORDS = 3
 """Words beside "and" or "or" between joined boxes: "2 papers and 3 bins"."""
 _JOINS = re.compile(r"[,;]|\band\b|\bor\b", re.IGNORECASE)
@@ -29,33 +34,62 @@ _JOINS = re.compile(r"[,;]|\band\b|\bor\b", re.IGNORECASE)
 def extract_answer(response: str, *, last_number: bool = False) -> str | None:
     """The answer as the response states it, stripped; None where it states none."""
     found = find_answer(response, last_number=last_number)
-    return None if found is None else found[0]
+    return None if found is None else found.answer
 
 
-def find_answer(response: str, *, last_number: bool = False) -> tuple[str, str] | None:
-    """(answer, where it stands) as the response states it; None where it states none."""
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """The answer that a response states."""
+
+    answer: str
+    place: str
+    """Where it stands."""
+    joined: str | None = None
+    """Its reading as one of several adjacent boxes."""
+
+
+def find_answer(response: str, *, last_number: bool = False) -> Stated | None:
+    """The answer as the response states it; None where it states none."""
+    closing = _closing_sentence(response)
+    if closing is not None:
+        return Stated(closing, "the closing sentence")
     for content, _, _ in _boxes_from_the_end(response):
-        return content.strip(), "the last box"
-    for find, where in ((_after_statement, "the last statement of an answer"), (_inside_tag, "the last <answer> tag")):
+        return Stated(content.strip(), "the last box", joined_boxes(response))
+    for find, place in ((_after_statement, "the last statement of an answer"), (_inside_tag, "the last <answer> tag")):
         found = find(response)
         if found:
-            return found, where
+            return Stated(found, place)
     number = _last_number(response) if last_number else None
-    return None if number is None else (number, "the last number")
+    return None if number is None else Stated(number, "the last number")
 
 
-def joined_boxes(response: str) -> str | None:
+def unclosed_box(reference: str) -> str | None:
+    r"""What follows the last `\boxed{` of a reference that was cut off within it."""
+    start = max(reference.rfind(command) for command in (r"\boxed{", r"\fbox{"))
+    return None if start < 0 else reference[reference.index("{", start) + 1 :]
+
+
+def _closing_sentence(response: str) -> str | None:
+    tail = response[-limits.ANSWER_CHARS :]
+    if "I hope it is correct" not in tail:
+        return None
+    found = [match.group(1) for match in _MINERVA.finditer(tail)]
+    return found[-1].strip() if found else None
+
+
+def joined_boxes(response: str, *, reference: bool = False) -> str | None:
     r"""The answers of adjacent boxes as one list: `\boxed{1} and \boxed{2}` is `1, 2`.
 
     Only boxes with nothing but a comma, "and", "or" or layout between them are joined, because a box elsewhere
-    is an intermediate result. None where the last box stands alone.
+    is an intermediate result; those of a reference, which has no steps, with anything but words and numbers
+    between them. None where the last box stands alone.
     """
     contents: list[str] = []
     next_start = -1
     for content, start, end in _boxes_from_the_end(response):
         if contents:
             between = response[end:next_start]
-            if not _joins(between):
+            if not (_joins(between) or (reference and not _SPOKEN.search(_LAYOUT.sub(" ", between)))):
                 break
         contents.append(content.strip())
         next_start = start

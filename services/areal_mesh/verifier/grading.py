@@ -9,12 +9,12 @@ from typing import Final
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.equality import Decide, Equality
-from areal_mesh.verifier.extraction import extract_answer, joined_boxes
+from areal_mesh.verifier.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
 from areal_mesh.verifier.lexer import Token, canonical, tokenize
-from areal_mesh.verifier.nodes import FiniteSet, Listing, Node, Number, Unparsed
+from areal_mesh.verifier.nodes import FiniteSet, Listing, Node, Number, Unparsed, Words
 from areal_mesh.verifier.parser import parse_tokens
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
-from areal_mesh.verifier.spelling import spelled
+from areal_mesh.verifier.spelling import spelled, stated_value
 from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_answers
 
 _PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z")
@@ -26,6 +26,8 @@ _TEXT_WRAPPER: Final = re.compile(
 )
 _ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z")
 _COMMA_GROUP: Final = re.compile(r"\d,\d{3}(?!\d)")
+_DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z")
+_DECIMAL_COMMA: Final = re.compile(r"(-?\d+),(\d{2,})\Z")
 
 
 def answer_matches(
@@ -74,12 +76,12 @@ def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
         return strict_qwen.grade(request, decide)
     if request.protocol != "qwen":
         raise ValueError(f"protocol is {request.protocol!r}: choose qwen or strict_qwen")
-    extracted = extract_answer(request.response, last_number=request.last_number)
-    if extracted is None:
+    stated = find_answer(request.response, last_number=request.last_number)
+    if stated is None:
         return Verdict("incorrect", None, None, "no answer")
-    if not extracted:
-        return Verdict("incorrect", extracted, "", "empty answer")
-    return grade_extracted(extracted, joined_boxes(request.response), request.golds, decide)
+    if not stated.answer:
+        return Verdict("incorrect", stated.answer, "", "empty answer")
+    return grade_extracted(stated.answer, stated.joined, request.golds, decide)
 
 
 def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None) -> Verdict | None:
@@ -104,7 +106,9 @@ def gold_answer(text: str) -> Answer:
     """A reference answer; of a solution's text, with a box or no answer itself, what it states as its answer."""
     gold = Answer(text)
     boxed = "\\boxed" in text or "\\fbox" in text
-    return gold if gold.readings() and not boxed else Answer(joined_boxes(text) or extract_answer(text) or text)
+    if gold.readings() and not boxed:
+        return gold
+    return Answer(joined_boxes(text, reference=True) or extract_answer(text) or unclosed_box(text) or text)
 
 
 class Answer:
@@ -151,7 +155,17 @@ class Answer:
             # No list has a member `000`.
             if self.tokens() and not (self._readings and _ZERO_GROUP.search(self.text)):
                 self._read(list(self.tokens()))
+            if not self._readings or isinstance(self._readings[0], Words):
+                self._read_sentence()
         return self._readings
+
+    def _read_sentence(self) -> None:
+        value = stated_value(self.text)
+        if value is not None:
+            try:
+                self._read(tokenize(value))
+            except Unparsed as problem:
+                self._problem = str(problem)
 
     def _read(self, tokens: list[Token]) -> None:
         try:
@@ -181,6 +195,8 @@ def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
         return compare_scalars(numbers[0], numbers[1])
     if len(answer.text) > limits.ANSWER_CHARS:
         return Outcome(False, "too long")
+    if _same_with_comma(gold.text, answer.text) or _same_with_comma(answer.text, gold.text):
+        return Outcome(True, "decimal")
     if gold.tokens() and answer.tokens() and canonical(gold.tokens()) == canonical(answer.tokens()):
         return Outcome(True, "text")
     if _same_words(gold.tokens(), answer.tokens()):
@@ -189,6 +205,13 @@ def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
     if outcome.equal is False and (_is_choice(gold.text, answer.text) or _is_choice(answer.text, gold.text)):
         return Outcome(True, "choice")
     return outcome
+
+
+def _same_with_comma(decimal: str, written: str) -> bool:
+    """Whether the second is the first with a comma as its decimal point: `3,75`, where the other answer is 3.75."""
+    return (
+        bool(_DECIMAL.match(decimal)) and bool(_DECIMAL_COMMA.match(written)) and written.replace(",", ".") == decimal
+    )
 
 
 def _same_words(gold: list[Token], answer: list[Token]) -> bool:

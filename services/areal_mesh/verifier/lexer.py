@@ -13,7 +13,9 @@ from typing import Final, Literal, TypeAlias
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.nodes import Unparsed
 from areal_mesh.verifier.vocabulary import (
+    CALLED_IN_PLAIN_TEXT,
     FONT_COMMANDS,
+    GREEK_IN_PLAIN_TEXT,
     JOINING_WORDS,
     LAYOUT,
     LOOKALIKES,
@@ -44,7 +46,7 @@ _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\.\d+|\d+\.(?!\S)")
 # Without a point, `2e-3` may be twice e less three.
 _SCIENTIFIC: Final = re.compile(r"(\d+\.\d*[eE][+-]?\d{1,3}|\d+e\d{1,3})(?![\d.a-zA-Z^_])")
 _COMMAND: Final = re.compile(r"\\(?:[a-zA-Z]+|.)", re.DOTALL)
-_LETTERS: Final = re.compile(r"[a-zA-Z]+")
+_LETTERS: Final = re.compile(r"(?:or|and)(?=[A-Z])|[a-zA-Z]+")
 _SPACE: Final = re.compile(r"\s+")
 _TEXT_PIECE: Final = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*|\d+(?:\.\d+)?|\s+|\\(?:[a-zA-Z]+|.)|.", re.DOTALL)
 _BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}")
@@ -127,6 +129,10 @@ class _Lexer:
 
     def _number(self) -> None:
         text, start = self.text, self.position
+        if text.startswith("...", start):
+            self.position += 3
+            self._add("command", r"\dots")
+            return
         repeating = _REPEATING.match(text, start)
         if repeating:
             self.position = repeating.end()
@@ -184,7 +190,7 @@ class _Lexer:
             self._add("command", r"\infty")
         elif lowered == "pi":
             self._add("command", r"\pi")
-        elif run in NAMED_IN_PLAIN_TEXT:
+        elif run in NAMED_IN_PLAIN_TEXT or run in GREEK_IN_PLAIN_TEXT or self._is_called(run):
             self._add("command", "\\" + run)
         elif is_word(run) or (self._after_number() and singular(lowered) in UNIT_SYNONYMS and len(run) > 1):
             self._add("word", run)
@@ -195,6 +201,9 @@ class _Lexer:
         else:
             for letter in run:
                 self._add("letter", letter)
+
+    def _is_called(self, run: str) -> bool:
+        return run in CALLED_IN_PLAIN_TEXT and self.text[self.position : self.position + 1] == "("
 
     def _after_number(self) -> bool:
         return bool(self.tokens) and (self.tokens[-1].kind in ("number", "word") or self.tokens[-1].text in ")}")
@@ -260,8 +269,9 @@ class _Lexer:
 
     def _text_command(self, command: str) -> None:
         content = self._argument()
-        bare = content.strip().replace("~", " ").strip()
-        if command in (r"\mathrm", r"\operatorname") and (len(bare) == 1 or bare in NAMED_IN_PLAIN_TEXT):
+        bare = content.replace("~", " ").strip()
+        apart = content[:1] in ("~", " ") and self._after_number()
+        if command in (r"\mathrm", r"\operatorname") and not apart and (len(bare) == 1 or bare in NAMED_IN_PLAIN_TEXT):
             self._add(*(("letter", bare) if len(bare) == 1 and bare.isalpha() else ("command", "\\" + bare)))
         elif self.text[self.position : self.position + 1] == "_" and _BASED_DIGITS.fullmatch(bare):
             self._add("digits", bare)
@@ -306,7 +316,7 @@ class _Lexer:
 
 def singular(word: str) -> str:
     """A unit's singular: `miles` to `mile`; `inches` has its own entry."""
-    if word in UNIT_SYNONYMS:
+    if word in UNIT_SYNONYMS or len(word) == 1:
         return word
     return word[:-1] if word.endswith("s") else word
 

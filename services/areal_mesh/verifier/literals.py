@@ -101,6 +101,7 @@ class LiteralParser(TokenReader):
         while self.peek() == "'":
             name += "'"
             self.advance()
+        self._unwrap_bracket()
         if name in _APPLIED and self.peek() == "(":
             return Call(name, (self.bracket(),))
         if self.peek() == "(" and self._is_applied():
@@ -112,6 +113,18 @@ class LiteralParser(TokenReader):
         if name == "i":
             return Constant("i")
         return Symbol(name)
+
+    def _unwrap_bracket(self) -> None:
+        """Takes the braces off `f{(x)}`, as SymPy writes a function's bracket."""
+        if self.peek() != "{" or self.peek(1) != "(":
+            return
+        depth = 0
+        for index in range(self.position + 1, len(self.tokens)):
+            depth += (self.tokens[index].text == "(") - (self.tokens[index].text == ")")
+            if depth == 0:
+                if index + 1 < len(self.tokens) and self.tokens[index + 1].text == "}":
+                    del self.tokens[index + 1], self.tokens[self.position]
+                return
 
     def _is_applied(self) -> bool:
         """Whether `P(x) =` follows: a bracket with one letter or number before a relation names a value."""

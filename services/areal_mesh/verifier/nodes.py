@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,9 @@ class Words:
     """Lower case, single spaces, no punctuation at the ends."""
 
 
+DOTS: Final = Symbol("...")
+"""What is left out of a sequence, a sum or a product: it stands for itself."""
+
 Scalar: TypeAlias = Number | Symbol | Constant | Sum | Product | Quotient | Power | Call | PlusMinus
 Node: TypeAlias = (
     Scalar | Measured | Bracketed | Listing | FiniteSet | SetOperation | Matrix | Relation | Ratio | BasedNumber | Words
@@ -153,6 +156,8 @@ class Unparsed(ValueError):
 def negated(node: Node) -> Node:
     if isinstance(node, Number):
         return Number(-node.value, node.decimals)
+    if isinstance(node, BasedNumber):
+        return BasedNumber(node.digits.removeprefix("-") if node.digits[0] == "-" else "-" + node.digits, node.base)
     return Product((Number(Fraction(-1)), node))
 
 

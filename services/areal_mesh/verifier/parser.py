@@ -10,18 +10,14 @@ from fractions import Fraction
 from typing import Final, Literal
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.expression import ExpressionParser
-from areal_mesh.verifier.lexer import Token, singular, tokenize
+from areal_mesh.verifier.lexer import Token, tokenize
 from areal_mesh.verifier.nodes import (
-    SCALARS,
     Bracketed,
-    Call,
     FiniteSet,
     Listing,
     Measured,
     Node,
     Number,
-    Product,
     Ratio,
     Relation,
     SetOperation,
@@ -29,21 +25,18 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     Words,
 )
-from areal_mesh.verifier.rationals import rational
+from areal_mesh.verifier.quantities import QuantityParser
 from areal_mesh.verifier.spelling import as_date
 from areal_mesh.verifier.vocabulary import (
     ALL_REALS,
-    HEDGES,
-    MULTIPLIERS,
     NUMBER_WORDS,
     OPENING_WORDS,
     RELATIONS,
-    UNIT_SYNONYMS,
 )
 
-_COMPOUND_UNITS = {"mi per h": "mph", "km per h": "kph"}
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
-_UNIT_SYMBOLS = frozenset({"-", "/", "."})
+_SEPARATORS = frozenset({",", ";", r"\vee", r"\wedge"})
+_GROUP_SEPARATORS = frozenset({";", "or", r"\vee"})
 _HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
 
 
@@ -109,12 +102,13 @@ def _as_words(tokens: list[Token]) -> Node | None:
     return None
 
 
-class AnswerParser(ExpressionParser):
+class AnswerParser(QuantityParser):
     """Adds to scalars everything that an answer may put around them."""
 
     def listing(self, closers: tuple[str, ...]) -> Node:
         """Items up to a closer or the end; one item is returned as it is."""
         items = [self.relation()]
+        groups = [1]
         alternatives = False
         while not self.at_end() and self.peek() not in closers:
             separators = self._separators()
@@ -124,13 +118,18 @@ class AnswerParser(ExpressionParser):
             if self.at_end() or self.peek() in closers:
                 break
             items.append(self.relation())
+            if separators & _GROUP_SEPARATORS:
+                groups.append(0)
+            groups[-1] += 1
             if len(items) > limits.LIST_ITEMS:
                 raise Unparsed("list longer than the bound")
-        return items[0] if len(items) == 1 else Listing(tuple(items), alternatives)
+        if len(items) == 1:
+            return items[0]
+        return Listing(_solutions(items, groups) or tuple(items), alternatives)
 
     def _separators(self) -> set[str]:
         found: set[str] = set()
-        while not self.at_end() and (self.peek() in (",", ";") or self.kind() == "join" or self.peek() == r"\vee"):
+        while not self.at_end() and (self.peek() in _SEPARATORS or self.kind() == "join"):
             found.add(self.peek())
             self.advance()
         return found
@@ -156,10 +155,10 @@ class AnswerParser(ExpressionParser):
 
     def _ratio(self) -> Node:
         start = self.position
-        items = [self._measured()]
-        while self.peek() == ":" or self._ranges():
+        items = [self.measured()]
+        while self.peek() == ":" or self.ranges():
             self.advance()
-            items.append(self._measured())
+            items.append(self.measured())
         if len(items) == 1:
             return items[0]
         half: Literal["", "am", "pm"] = ""
@@ -171,70 +170,7 @@ class AnswerParser(ExpressionParser):
         clock = len(digits) == len(items) and all(len(text) == 2 and text.isdigit() for text in digits[1:])
         return Ratio(tuple(items), clock, half)
 
-    def _ranges(self) -> bool:
-        """Whether `3 to 5` goes on here."""
-        return self.kind() == "word" and self.peek().lower() == "to" and self.kind(1) == "number"
-
-    def _measured(self) -> Node:
-        if self.kind() == "word":
-            return self._words()
-        currency = self._currency()
-        value = self._remainder(self._multiplied(self.scalar()))
-        unit = self._modulus() or self._unit()
-        if self._currency() and not unit:
-            currency = True
-        if not isinstance(value, (*SCALARS, Bracketed, Listing)) and (unit or currency):
-            raise Unparsed("unit after what has none")
-        if unit == "degree" and isinstance(value, SCALARS):
-            return Call("degree", (value,))
-        if unit == "percent" and isinstance(value, SCALARS):
-            return Call("percent", (value,))
-        if currency and (not unit or unit == "dollar"):
-            return Measured(value, "dollar")
-        return Measured(value, unit) if unit else value
-
-    def _multiplied(self, value: Node) -> Node:
-        """`1.5 million` as the product that it is."""
-        if self.kind() == "word" and self.peek().lower() in MULTIPLIERS and isinstance(value, SCALARS):
-            value = Product((value, Number(Fraction(MULTIPLIERS[self.peek().lower()]))))
-            self.advance()
-        return value
-
-    def _remainder(self, value: Node) -> Node:
-        r"""`17 \bmod 5` as the remainder that it is; a residue, and what a congruence says, keep their modulus."""
-        if self.peek() != r"\bmod" or any(token.text == r"\equiv" for token in self.tokens):
-            return value
-        start = self.position
-        self.advance()
-        modulus = rational(self.argument(signed=True))
-        number = rational(value) if isinstance(value, SCALARS) else None
-        if (
-            modulus is not None
-            and number is not None
-            and modulus > 0
-            and modulus.denominator == number.denominator == 1
-        ):
-            remainder = number % modulus
-            if remainder != number:
-                return Number(remainder)
-        self.position = start
-        return value
-
-    def _modulus(self) -> str:
-        r"""`\pmod{7}` after a residue, as if it were its unit."""
-        if self.peek() not in (r"\pmod", r"\mod", r"\bmod"):
-            return ""
-        self.advance()
-        modulus = self.argument()
-        return f"mod {modulus.value}" if isinstance(modulus, Number) else "mod"
-
-    def _currency(self) -> bool:
-        if not self.at_end() and self.peek() == r"\$":
-            self.advance()
-            return True
-        return False
-
-    def _words(self) -> Node:
+    def words(self) -> Node:
         texts = []
         while not self.at_end() and self.kind() in ("word", "number"):
             texts.append(self.peek().lower())
@@ -243,46 +179,6 @@ class AnswerParser(ExpressionParser):
         if " ".join(texts) in ALL_REALS:
             return Symbol("reals")
         return Words(" ".join(texts)) if value is None else Number(Fraction(value))
-
-    def _unit(self) -> str:
-        """The unit at the position, in canonical words; empty where there is none."""
-        if self.peek() == "(" and self.kind(1) == "word":
-            self.advance()
-            unit = self._unit()
-            self.expect(")")
-            return unit
-        parts: list[str] = []
-        while not self.at_end() and len(parts) < 12 and not self._ranges():
-            token = self.tokens[self.position]
-            word = token.text.lower()
-            if token.kind == "word":
-                if word in HEDGES or word in NUMBER_WORDS:
-                    raise Unparsed(f"{word!r} is no unit")
-                parts.append(UNIT_SYNONYMS.get(singular(word), singular(word)))
-            elif parts and token.kind == "letter" and len(parts[-1]) == 1 and token.spaced:
-                parts.append(word)
-            elif parts and token.text == "^" and self._unit_power():
-                parts.append("^" + self.tokens[self.position - 1].text)
-                continue
-            elif parts and token.text in _UNIT_SYMBOLS and self._word_follows():
-                parts.append("per") if token.text == "/" else None
-            else:
-                break
-            self.advance()
-        return canonical_unit(parts)
-
-    def _unit_power(self) -> bool:
-        for offset, closing in ((1, 0), (2, 1)):
-            index = self.position + offset
-            if index + closing < len(self.tokens) and self.tokens[index].text in ("2", "3"):
-                self.position = index + 1 + closing
-                if closing:
-                    self.tokens[index + 1] = self.tokens[index]
-                return True
-        return False
-
-    def _word_follows(self) -> bool:
-        return self.position + 1 < len(self.tokens) and self.tokens[self.position + 1].kind == "word"
 
     def bracket(self) -> Node:
         """What brackets enclose: a group, a tuple or interval, a set."""
@@ -301,7 +197,7 @@ class AnswerParser(ExpressionParser):
         self.advance()
         items = inner.items if isinstance(inner, Listing) else (inner,)
         if built:
-            if not isinstance(inner, Relation):
+            if not all(isinstance(item, Relation) for item in items):
                 raise Unparsed("set without a condition")
             return inner
         if opening == r"\{":
@@ -323,11 +219,15 @@ class AnswerParser(ExpressionParser):
         return True
 
 
-def canonical_unit(parts: list[str]) -> str:
-    """`square cm`, `cm ^2` and `cm squared` are one unit."""
-    text = " ".join(parts)
-    for power, word in (("^2", "square"), ("^3", "cubic")):
-        if power in parts:
-            text = f"{word} " + " ".join(part for part in parts if part != power)
-    text = text.strip()
-    return _COMPOUND_UNITS.get(text, text)
+def _solutions(items: list[Node], groups: list[int]) -> tuple[Node, ...] | None:
+    """`x = 1, y = 2; x = 3, y = 4` as one point for each group; None unless each
+    has values for the same names."""
+    size = groups[0]
+    if size < 2 or len(groups) < 2 or any(count != size for count in groups):
+        return None
+    if not all(isinstance(item, Relation) and item.operators == ("=",) for item in items):
+        return None
+    names = [item.sides[0] for item in items if isinstance(item, Relation)]
+    if len(set(names[:size])) != size or names != names[:size] * len(groups):
+        return None
+    return tuple(Bracketed("(", tuple(items[at : at + size]), ")") for at in range(0, len(items), size))

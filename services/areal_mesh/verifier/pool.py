@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from areal_mesh.verifier import strict_qwen, wire
 from areal_mesh.verifier.cache import Key, VerdictCache
-from areal_mesh.verifier.extraction import extract_answer, joined_boxes
+from areal_mesh.verifier.extraction import find_answer
 from areal_mesh.verifier.grading import grade_extracted
 from areal_mesh.verifier.verdict import GradeRequest, Verdict
 from areal_mesh.verifier.workers import Worker, WorkerFactory, WorkerStartError
@@ -160,8 +160,8 @@ class WorkerPool:
             if item.protocol == "strict_qwen":
                 extracted, joined = strict_qwen.extract(item.response, item.last_number), None
             else:
-                extracted = extract_answer(item.response, last_number=item.last_number)
-                joined = joined_boxes(item.response) if extracted else None
+                stated = find_answer(item.response, last_number=item.last_number)
+                extracted, joined = (stated.answer, stated.joined) if stated else (None, None)
             if not extracted:
                 return Verdict("incorrect", extracted, extracted, "no answer" if extracted is None else "empty answer")
             key: Key = (extracted, joined, item.golds, item.protocol)

@@ -24,7 +24,7 @@ from areal_mesh.verifier.nodes import (
 )
 from areal_mesh.verifier.rationals import Inexact
 from areal_mesh.verifier.scalars import Outcome
-from areal_mesh.verifier.shapes import interval_of, is_name
+from areal_mesh.verifier.shapes import interval_of, is_name, renamed
 
 Compare: TypeAlias = Callable[[Node, Node], Outcome]
 
@@ -72,6 +72,8 @@ def compare_relations(gold: Node, answer: Node, compare: Compare, scalars: Compa
     for side in (gold, answer):
         if isinstance(side, Relation) and not _consistent(side, compare):
             return Outcome(False, "forged equality")
+    if isinstance(gold, Relation) and isinstance(answer, Relation):
+        answer = _with_argument_of(gold, answer)
     said, stated = value_of(gold), value_of(answer)
     if said is not None and stated is not None:
         if said[0] is None or stated[0] is None or _same_name(said[0], stated[0]):
@@ -85,6 +87,18 @@ def compare_relations(gold: Node, answer: Node, compare: Compare, scalars: Compa
             return _equations(gold, answer, scalars)
         return _inequalities(gold, answer, compare, scalars)
     return _DIFFERENT
+
+
+def _with_argument_of(gold: Relation, answer: Relation) -> Relation:
+    """`f(t) = t + 1` as `f(x) = x + 1`, where the reference calls the argument x."""
+    named, other = gold.sides[0], answer.sides[0]
+    if not isinstance(named, Call) or not isinstance(other, Call) or named.function != other.function:
+        return answer
+    match named.arguments, other.arguments:
+        case (Symbol(argument),), (Symbol(written),) if argument != written:
+            if not any(argument in symbols(side) for side in answer.sides) and all(map(_is_scalar, answer.sides)):
+                return Relation(tuple(renamed(side, written, argument) for side in answer.sides), answer.operators)
+    return answer
 
 
 def _values(gold: Node, answer: Node, said: Node, stated: Node, compare: Compare) -> Outcome:

@@ -17,6 +17,8 @@ from areal_mesh.verifier.rationals import Inexact, rational
 RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
 """Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
 
+_FLOATING_NOISE: Final = Fraction(1, 10**9)
+"""Relative error that arithmetic in double precision may leave in a decimal, with room."""
 _ROUNDING: Final = Fraction(6, 10)
 """Of the last place: half, and some for a number that was rounded twice."""
 
@@ -96,7 +98,14 @@ def _decimals_agree(left: Fraction, right: Fraction, left_place: Fraction | None
     assert right_place is not None  # the coarser of the two is on the right now
     rounded = difference <= _ROUNDING * right_place
     cut = 0 <= abs(left) - abs(right) < right_place
-    return rounded or cut
+    # A value that no decimal states, worked out to sixteen digits of which the last are noise.
+    noisy = left_place is None and difference <= _FLOATING_NOISE * abs(left) and not _terminates(left)
+    return rounded or cut or noisy
+
+
+def _terminates(value: Fraction) -> bool:
+    """Whether a number has a decimal spelling of less than twenty places."""
+    return 10**20 % value.denominator == 0
 
 
 def _screened(gold: Node, answer: Node, decimals: bool) -> Outcome:

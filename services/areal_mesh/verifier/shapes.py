@@ -31,6 +31,7 @@ from areal_mesh.verifier.nodes import (
     negated,
 )
 from areal_mesh.verifier.rationals import rational
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS
 
 INFINITY = Constant("infinity")
 MINUS_INFINITY = Product((Number(Fraction(-1)), INFINITY))
@@ -93,10 +94,33 @@ def with_sign(node: Node, sign: int) -> Node:
             return node
 
 
+def renamed(node: Node, old: str, new: str) -> Node:
+    """A scalar with one of its symbols under another name."""
+    match node:
+        case Symbol(name):
+            return Symbol(new) if name == old else node
+        case Sum(terms):
+            return Sum(tuple(renamed(term, old, new) for term in terms))
+        case Product(factors):
+            return Product(tuple(renamed(factor, old, new) for factor in factors))
+        case Quotient(top, bottom):
+            return Quotient(renamed(top, old, new), renamed(bottom, old, new))
+        case Power(base, exponent):
+            return Power(renamed(base, old, new), renamed(exponent, old, new))
+        case Call(name, arguments):
+            return Call(name, tuple(renamed(argument, old, new) for argument in arguments))
+        case PlusMinus(argument, flipped):
+            return PlusMinus(renamed(argument, old, new), flipped)
+        case _:
+            return node
+
+
 def is_name(node: Node) -> bool:
     """Whether a side of a relation only names what the other side is worth: `x`, `f(x)`, `AB`, `(x, y)`."""
     match node:
         case Symbol() | Words():
+            return True
+        case Call(function, _) if "\\" + function in BIG_OPERATORS:
             return True
         case Call(function, arguments):
             applied = function.startswith("apply ") or function in ("f", "g", "F", "G", "prime", "abs")

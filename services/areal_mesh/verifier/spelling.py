@@ -10,6 +10,17 @@ from areal_mesh.verifier.nodes import Words
 from areal_mesh.verifier.vocabulary import MONTHS
 
 _SPELLED_TOKENS: Final = 64
+_SENTENCE_CHARS: Final = 300
+_SUBJECT_WORDS: Final = 2
+_SENTENCE: Final = re.compile(
+    r"(?P<subject>[A-Z][^.;:=<>]*?)\s(?:is|are|equals|be)\s+(?P<value>[-\d(\[\\$.][^.;?!]*(?:\.\d[^.;?!]*)?)\.?"
+)
+_SENTENCE_LAYOUT: Final = re.compile(r"\\text(?:bf|rm|it)?\s*(?=\{)|[{}$~]|\\[ ,;:!]|\s+")
+_NO_STATEMENT: Final = re.compile(
+    r"\b(?:is|are|equals|be|not|no|never|if|or|either|neither|unless|except|but|wrong|maybe|might|can|cannot|could)\b",
+    re.IGNORECASE,
+)
+"""Words of a subject with which the sentence does not state its value, or states another one too."""
 _MONTH: Final = "|".join(MONTHS.split())
 _DATE: Final = re.compile(
     rf"(?:(?P<month>{_MONTH}) (?P<day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?"
@@ -29,6 +40,18 @@ def spelled(tokens: list[Token]) -> str | None:
         elif token.text not in (",", "."):
             return None
     return "".join(pieces)
+
+
+def stated_value(text: str) -> str | None:
+    """The value of a sentence that states one, as in "The sum of the roots is 12."; None for any other text."""
+    if len(text) > _SENTENCE_CHARS:
+        return None
+    match = _SENTENCE.fullmatch(_SENTENCE_LAYOUT.sub(" ", text).strip())
+    if match is None or _NO_STATEMENT.search(match["subject"]):
+        return None
+    if len(match["subject"].split()) < _SUBJECT_WORDS and match["subject"] != "There":
+        return None
+    return match["value"].strip()
 
 
 def as_date(tokens: list[Token]) -> Words | None:

@@ -18,6 +18,7 @@ LOOKALIKES: Final = str.maketrans(
         "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ",
         "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
         "²": "^2 ", "³": "^3 ", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+        "…": r"\dots ", "⋯": r"\dots ",
         "⟨": r"\langle ", "⟩": r"\rangle ", "∠": r"\angle ", "△": r"\triangle ", "€": r"\$", "£": r"\$",
         "⩽": r"\le ", "⩾": r"\ge ", "％": "%", "“": '"', "”": '"', "’": "'",
     }
@@ -53,18 +54,24 @@ SYNONYMS: Final = {
     r"\backslash": r"\setminus", r"\dbinom": r"\binom", r"\tbinom": r"\binom", r"\choose": r"\choose",
     r"\varphi": r"\phi", r"\vartheta": r"\theta", r"\varepsilon": r"\epsilon", r"\land": r"\wedge",
     r"\lor": r"\vee", r"\rightarrow": r"\to", r"\longrightarrow": r"\to", r"\infin": r"\infty", r"\coloneqq": "=",
+    r"\ldots": r"\dots", r"\cdots": r"\dots", r"\dotsc": r"\dots", r"\dotsb": r"\dots",
     r"\equiv": r"\equiv", r"\R": r"\Reals", r"\reals": r"\Reals", r"\lceil": r"\lceil", r"\sp": "^", r"\sb": "_",
 }  # fmt: skip
 
 FUNCTIONS: Final = _words("""
     sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch log ln lg exp det
-    gcd lcm max min Re Im arg
+    gcd lcm max min Re Im arg abs floor ceil factorial binomial asin acos atan
     """)
 
 BIG_OPERATORS: Final = frozenset({r"\sum", r"\prod", r"\int", r"\iint", r"\oint", r"\lim"})
 """Commands whose value is not computed."""
 
 NAMED_IN_PLAIN_TEXT: Final = _words("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp")
+
+CALLED_IN_PLAIN_TEXT: Final = _words("abs floor ceil factorial asin acos atan sinh cosh tanh gcd lcm binomial")
+"""Functions where a bracket follows, letters or a word elsewhere."""
+
+GREEK_IN_PLAIN_TEXT: Final = _words("alpha beta gamma delta epsilon theta lambda sigma omega phi psi rho tau")
 
 GREEK: Final = _words(r"""
     \alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \rho \sigma
@@ -73,7 +80,7 @@ GREEK: Final = _words(r"""
     """)
 
 DECORATIONS: Final = _words(r"""
-    \overline \vec \hat \bar \tilde \overrightarrow \overleftrightarrow \widehat \widetilde \dot
+    \overline \vec \hat \bar \tilde \overrightarrow \overleftrightarrow \widehat \widetilde \dot \ddot
     \overarc
     """)
 
@@ -121,6 +128,9 @@ NUMBER_WORDS: Final = {word: value for value, word in enumerate(_COUNTED.split()
     "ninety": 90,
     "hundred": 100,
 }
+
+UNIT_LETTERS: Final = frozenset("msgL")
+"""Letters that stand for a unit after a number where the other answer is a bare number: `5m` for 5."""
 
 UNIT_SYNONYMS: Final = {
     "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "kilometer": "km",
