@@ -122,7 +122,7 @@ def test_extraction_takes_linear_time(piece: str) -> None:
     [
         (r"\boxed{1}\boxed{2}", "1,2", "2"),
         (r"\boxed{35 cm} ++++++ \boxed{4}", r"\{35 cm, 4\}", "4"),
-        (r"\boxed{3} and so \boxed{7}", "7", "3, 7"),
+        (r"\boxed{3}, so that \boxed{7}", "7", "3, 7"),
         (r"\boxed{W(n) = 1 \text{ and } W(n) = -1", "W(x)=1orW(x)=-1", "W(x)=1"),
     ],
 )

@@ -10,6 +10,7 @@ from areal_mesh.verifier.literals import LiteralParser
 from areal_mesh.verifier.matrices import determinant
 from areal_mesh.verifier.nodes import (
     DOTS,
+    Bracketed,
     Call,
     Constant,
     FiniteSet,
@@ -29,7 +30,10 @@ from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS
 _MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix", "Vmatrix"})
 _FUNCTION_SYNONYMS = {
     "lg": "log", "ln": "log", "ceil": "ceiling", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+    "tg": "tan", "ctg": "cot", "arctg": "arctan",
 }  # fmt: skip
+_SEVERAL_ARGUMENTS = frozenset({"log", "gcd", "lcm", "max", "min", "binomial"})
+_CONDITION_WORDS = frozenset({"if", "for", "when", "where"})
 _MINUS_ONE = Number(Fraction(-1))
 _HALF = Number(Fraction(1, 2))
 
@@ -63,7 +67,10 @@ class CommandParser(LiteralParser):
         if text in (r"\angle", r"\triangle") and (self.kind() == "letter" or self.peek() == "{"):
             return Symbol(name + " " + (self._decorated() if self.peek() == "{" else self.letters()))
         if text in DECORATIONS:
-            decorated = name + " " + self._decorated()
+            letters = self._decorated()
+            # `\vec{a}` is a in bold, and `\overline{AB}` as a length is AB.
+            bare = name == "vec" or (name == "overline" and len(letters) > 1)
+            decorated = letters if bare else f"{name} {letters}"
             return Symbol(decorated + "_" + self.subscript_text() if self.peek() == "_" else decorated)
         if text == r"\emptyset":
             return FiniteSet(())
@@ -122,7 +129,8 @@ class CommandParser(LiteralParser):
             index = self.scalar()
             self.expect("]")
         # Plain `sqrt(2)`: the bracket is the argument.
-        radicand = self.primary() if self.peek() == "(" else self.argument()
+        # A number without braces is taken whole, as Qwen's protocol does: a model that writes `\sqrt13` means it.
+        radicand = self.primary() if self.peek() == "(" or self.kind() == "number" else self.argument()
         if index is None or index == Number(Fraction(2)):
             return Power(radicand, _HALF)
         return Call("root", (radicand, index))
@@ -133,7 +141,8 @@ class CommandParser(LiteralParser):
         while self.peek() in ("^", "_"):
             mark = self.peek()
             self.advance()
-            argument = self.argument(signed=True)
+            # `\log_23` is the logarithm of 3, `log_10(x)` one to the base ten.
+            argument = self.argument(signed=mark == "^" or self._goes_on_after_number())
             if mark == "^":
                 exponent = argument
             else:
@@ -145,13 +154,32 @@ class CommandParser(LiteralParser):
             arguments = (*arguments, base)
         elif base is not None:
             raise Unparsed("subscript of a function")
+        if name == "log" and len(arguments) == 1 and self.decimal_logarithms:
+            arguments = (*arguments, Number(Fraction(10)))
         if exponent == _MINUS_ONE and name in ("sin", "cos", "tan"):
             return Call("arc" + name, arguments)
         if name in ("log", "lg") and len(arguments) == 1 and name == "lg":
             arguments = (*arguments, Number(Fraction(10)))
         name = _FUNCTION_SYNONYMS.get(name, name)
-        call: Node = Power(Constant("e"), arguments[0]) if name == "exp" else Call(name, arguments)
+        call = self._called(name, arguments)
         return call if exponent is None else Power(call, exponent)
+
+    def _called(self, name: str, arguments: tuple[Node, ...]) -> Node:
+        first = arguments[0]
+        if len(arguments) > 1 and name not in _SEVERAL_ARGUMENTS:
+            raise Unparsed(f"{name} of several arguments")
+        if name == "exp":
+            return Power(Constant("e"), first)
+        if name == "cis":
+            return Power(Constant("e"), Product((Constant("i"), first)))
+        if name == "cbrt":
+            return Call("root", (first, Number(Fraction(3))))
+        if name == "det" and isinstance(first, Matrix):
+            return determinant(first)
+        return Call(name, arguments)
+
+    def _goes_on_after_number(self) -> bool:
+        return self.kind(1) in ("letter", "number", "command") or self.peek(1) in ("(", "{")
 
     def _function_argument(self) -> Node:
         """A bracket, or the factors up to the next function or operator."""
@@ -177,6 +205,8 @@ class CommandParser(LiteralParser):
 
     def _matrix(self) -> Node:
         environment = self._environment()
+        if environment in ("cases", "dcases"):
+            return self._cases(environment)
         if environment not in _MATRICES:
             raise Unparsed(f"environment {environment} is not read")
         if environment == "array" and self.peek() == "{":
@@ -195,6 +225,28 @@ class CommandParser(LiteralParser):
         if environment == "vmatrix":
             return determinant(Matrix(tuple(rows)))
         return Matrix(tuple(rows))
+
+    def _cases(self, environment: str) -> Node:
+        """Values side by side, or each with its condition as the set of such pairs."""
+        rows: list[Node] = []
+        with self.nested():
+            while self.peek() != r"\end":
+                value = self.relation()
+                while self.peek() in ("&", ",") or self.peek().lower() in _CONDITION_WORDS:
+                    self.advance()
+                if self.peek() not in (r"\\", r"\end"):
+                    value = Bracketed("(", (value, self.relation()), ")")
+                rows.append(value)
+                if self.peek() in (",", "."):
+                    self.advance()
+                if self.peek() == r"\\":
+                    self.advance()
+                elif self.peek() != r"\end" or len(rows) > limits.LIST_ITEMS:
+                    raise Unparsed("cases that are not read")
+        self.advance()
+        if self._environment() != environment or not rows:
+            raise Unparsed("cases without end")
+        return FiniteSet(tuple(rows)) if all(isinstance(row, Bracketed) for row in rows) else Listing(tuple(rows))
 
     def _row(self) -> tuple[Node, ...]:
         cells = [self.scalar()]

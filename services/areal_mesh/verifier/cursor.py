@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.lexer import Token
 from areal_mesh.verifier.nodes import Node, Unparsed
+from areal_mesh.verifier.tokens import Token
 
 
 class TokenReader:
@@ -22,6 +22,8 @@ class TokenReader:
         self.position = 0
         self.depth = 0
         self.bars = 0
+        self.decimal_logarithms = False
+        """Whether a logarithm without a base has the base ten."""
 
     def at_end(self) -> bool:
         return self.position >= len(self.tokens)
@@ -56,6 +58,9 @@ class TokenReader:
         self.depth -= 1
 
     def listing(self, closers: tuple[str, ...]) -> Node:
+        raise NotImplementedError
+
+    def relation(self) -> Node:
         raise NotImplementedError
 
     def bracket(self) -> Node:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import reduce
 from typing import TypeAlias
 
 from areal_mesh.verifier.intervals import intervals_of, is_interval_set
-from areal_mesh.verifier.matrices import combined_matrix
+from areal_mesh.verifier.listings import coordinates_of, families, items_of, must_keep_order, united
+from areal_mesh.verifier.matrices import as_matrix_like, combined_matrix
 from areal_mesh.verifier.nodes import (
-    DOTS,
     SCALARS,
     BasedNumber,
     Bracketed,
@@ -26,24 +25,25 @@ from areal_mesh.verifier.nodes import (
     Node,
     Number,
     Product,
-    Quotient,
     Ratio,
     Relation,
     SetOperation,
-    Sum,
     Symbol,
     Words,
     symbols,
 )
-from areal_mesh.verifier.relations import compare_relations, value_of
+from areal_mesh.verifier.rationals import rational
+from areal_mesh.verifier.ratios import compare_ratios
+from areal_mesh.verifier.relations import compare_relations
+from areal_mesh.verifier.rewriting import expand_signs, independent_signs
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
-from areal_mesh.verifier.shapes import expand_signs, interval_of, vector_items
-from areal_mesh.verifier.units import by_unit, distinct_units, units_agree, without_unit_letters
+from areal_mesh.verifier.shapes import unit_vectors, vector_items
+from areal_mesh.verifier.units import by_unit, distinct_units, lettered_quantity, units_agree
 
 Decide: TypeAlias = Callable[[Node, Node], Outcome]
 
 _EMPTY = FiniteSet(())
-_NOTHING = frozenset({"no solution", "no solutions", "no real solutions", "empty set", "the empty set"})
+_NOTHING = Words("no solution")
 _DIFFERENT_SHAPES = Outcome(False, "shape")
 
 
@@ -57,16 +57,28 @@ class Equality:
         """Whether `answer` says what `gold` says."""
         if gold == answer:
             return Outcome(True, "identical")
-        gold, answer = combined_matrix(expand_signs(gold)), combined_matrix(expand_signs(answer))
+        outcome = self._expanded(expand_signs(gold), expand_signs(answer))
+        if outcome.equal is False:
+            others = independent_signs(gold), independent_signs(answer)
+            if any(others):
+                return self._expanded(others[0] or expand_signs(gold), others[1] or expand_signs(answer))
+        return outcome
+
+    def _expanded(self, gold: Node, answer: Node) -> Outcome:
+        gold, answer = combined_matrix(gold), combined_matrix(answer)
+        gold, answer = as_matrix_like(gold, answer), as_matrix_like(answer, gold)
         if isinstance(gold, Measured) or isinstance(answer, Measured):
             return self._measured(gold, answer)
         if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
-            gold, answer = _united(gold, answer), _united(answer, gold)
+            gold, answer = families(gold, answer)
+            gold, answer = united(gold, answer), united(answer, gold)
             if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
                 collected = self._collections(gold, answer)
                 if collected is not None:
                     return collected
         if isinstance(gold, Relation) or isinstance(answer, Relation):
+            if _names_another_choice(gold, answer):
+                return Outcome(False, "name")
             return compare_relations(gold, answer, self.compare, self.scalars)
         if isinstance(gold, SCALARS) and isinstance(answer, SCALARS):
             return self._quantities(gold, answer)
@@ -80,6 +92,7 @@ class Equality:
         return outcome
 
     def _measured(self, gold: Node, answer: Node) -> Outcome:
+        gold, answer = _with_unit(gold), _with_unit(answer)
         gold_unit = gold.unit if isinstance(gold, Measured) else _mark(gold)
         answer_unit = answer.unit if isinstance(answer, Measured) else _mark(answer)
         if {gold_unit, answer_unit} == {"degree", "radian"}:
@@ -87,7 +100,9 @@ class Equality:
             return Outcome(
                 self.scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit"
             )
-        if not units_agree(gold_unit, answer_unit):
+        if {gold_unit, answer_unit} == {"dollar", "cent"}:
+            gold, answer = _in_cents(gold), _in_cents(answer)
+        elif not units_agree(gold_unit, answer_unit):
             return Outcome(False, "unit")
         outcome = self.compare(
             gold.value if isinstance(gold, Measured) else gold,
@@ -106,7 +121,9 @@ class Equality:
         marked = "percent" if "percent" in (_mark(gold), _mark(answer)) else "degree"
         if _mark(gold) and _mark(answer) and _mark(gold) != _mark(answer):
             return Outcome(False, marked)
-        outcome = self.scalars(bare_gold, bare_answer)
+        outcome = Outcome(False, marked)
+        if not (marked == "percent" and bare_gold is gold and _below_one(gold)):
+            outcome = self.scalars(bare_gold, bare_answer)
         if outcome.equal is not False or (_mark(gold) and _mark(answer)):
             return Outcome(outcome.equal, marked)
         return Outcome(self.scalars(gold, answer).equal, marked)
@@ -115,10 +132,10 @@ class Equality:
         """A bare number against `5m`; None for anything else."""
         if bool(symbols(gold)) == bool(symbols(answer)):
             return None
-        bare = without_unit_letters(answer if symbols(answer) else gold)
-        if bare is None:
+        lettered = lettered_quantity(answer if symbols(answer) else gold)
+        if lettered is None:
             return None
-        return Outcome(self.scalars(*((gold, bare) if symbols(answer) else (bare, answer))).equal, "unit")
+        return Outcome(self.scalars(*((gold, lettered[0]) if symbols(answer) else (lettered[0], answer))).equal, "unit")
 
     def _collections(self, gold: Node, answer: Node) -> Outcome | None:
         """Listings and sets; None where neither side's items can be set against the other's."""
@@ -130,14 +147,18 @@ class Equality:
             closed_pair = "[" in brackets.left + brackets.right or "]" in brackets.right
             if not isinstance(other, Listing) or (closed_pair and len(brackets.items) == 2):
                 return _DIFFERENT_SHAPES
-            return self.sequences(_items(gold), _items(answer), "list")
+            coordinates = coordinates_of(other)
+            if coordinates is None:
+                return _DIFFERENT_SHAPES
+            pair = (brackets.items, coordinates) if gold is brackets else (coordinates, brackets.items)
+            return self.sequences(*pair, "list")
         if isinstance(gold, Relation) or isinstance(answer, Relation):
             if not (isinstance(gold, Listing) or isinstance(answer, Listing)):
                 return None
-            if len(_items(gold)) != len(_items(answer)):
+            if len(items_of(gold)) != len(items_of(answer)):
                 return None
         if isinstance(gold, Words) or isinstance(answer, Words):
-            both = [_EMPTY if isinstance(node, Words) and node.text in _NOTHING else node for node in (gold, answer)]
+            both = [_EMPTY if node == _NOTHING else node for node in (gold, answer)]
             if _EMPTY in both:
                 return Outcome(both[0] == both[1], "set")
         if isinstance(gold, Matrix | Ratio) or isinstance(answer, Matrix | Ratio):
@@ -145,11 +166,11 @@ class Equality:
         return self._unordered(gold, answer)
 
     def _unordered(self, gold: Node, answer: Node) -> Outcome:
-        golds, answers = _items(gold), by_unit(_items(gold), _items(answer))
+        golds, answers = items_of(gold), by_unit(items_of(gold), items_of(answer))
         points = all(isinstance(item, Bracketed) for item in (*golds, *answers))
         as_set = points or isinstance(gold, FiniteSet) or isinstance(answer, FiniteSet)
         rule = "set" if as_set else "list"
-        if _must_keep_order(golds, answers) or distinct_units(golds) == distinct_units(answers) != ():
+        if must_keep_order(golds, answers) or distinct_units(golds) == distinct_units(answers) != ():
             return self.sequences(golds, answers, rule)
         if not as_set and len(golds) == 1 and len(answers) > 1:
             # "3/4 or 0.75" says one thing twice.
@@ -212,11 +233,11 @@ class Equality:
                 return Outcome(False, "matrix")
             flat = [[cell for row in matrix.rows for cell in row] for matrix in (gold, answer)]
             return self.sequences(flat[0], flat[1], "matrix")
-        golds, answers = vector_items(gold), vector_items(answer)
+        golds, answers = vector_items(gold) or unit_vectors(gold), vector_items(answer) or unit_vectors(answer)
         if golds is not None and answers is not None:
             return self.sequences(golds, answers, "vector")
         if isinstance(gold, Ratio) or isinstance(answer, Ratio):
-            return self._ratios(gold, answer)
+            return compare_ratios(gold, answer, self.sequences, self.scalars)
         if isinstance(gold, BasedNumber) or isinstance(answer, BasedNumber):
             return _based(gold, answer)
         if isinstance(gold, Words) or isinstance(answer, Words):
@@ -243,83 +264,33 @@ class Equality:
             undecided = undecided or ends.equal is None
         return Outcome(None if undecided else True, "interval")
 
-    def _times(self, gold: Ratio, answer: Ratio) -> Outcome:
-        """Times of day, or ratios written like them: 8:34 p.m. is 20:34, and 8:34 where nothing says which half."""
-        if gold.half == answer.half:
-            return self.sequences(gold.items, answer.items, "time or ratio")
-        if gold.half and answer.half:
-            return Outcome(False, "time or ratio")
-        marked, other = (gold, answer) if gold.half else (answer, gold)
-        later = Sum((marked.items[0], Number(Fraction(12 if marked.half == "pm" else 0))))
-        for first in (marked.items[0], later):
-            outcome = self.sequences((first, *marked.items[1:]), other.items, "time or ratio")
-            if outcome.equal:
-                break
-        return outcome
 
-    def _ratios(self, gold: Node, answer: Node) -> Outcome:
-        if isinstance(gold, Ratio) and isinstance(answer, Ratio):
-            if len(gold.items) != len(answer.items):
-                return Outcome(False, "ratio")
-            if gold.clock and answer.clock:
-                return self._times(gold, answer)
-            pairs = [
-                (Product((gold.items[index], answer.items[0])), Product((gold.items[0], answer.items[index])))
-                for index in range(1, len(gold.items))
-            ]
-            if not all(isinstance(item, SCALARS) for item in (*gold.items, *answer.items)):
-                return self.sequences(gold.items, answer.items, "ratio")
-            return self.sequences([left for left, _ in pairs], [right for _, right in pairs], "ratio")
-        ratio, other = (gold, answer) if isinstance(gold, Ratio) else (answer, gold)
-        assert isinstance(ratio, Ratio)
-        if not isinstance(other, SCALARS) or len(ratio.items) != 2 or ratio.clock:
-            return _DIFFERENT_SHAPES
-        return Outcome(self.scalars(Quotient(*ratio.items), other).equal, "ratio")
-
-
-def _united(node: Node, other: Node) -> Node:
-    """`x < -1 or x > 4` as the union of two half-lines, `x > 1 and x < 4` as what they share; other nodes as they are.
-
-    Without "or", half-lines that share nothing are meant as a union too.
-    """
-    if not isinstance(node, Listing):
-        return node
-    if isinstance(other, SetOperation) and all(map(is_interval_set, node.items)):
-        return _union(node.items)
-    if not all(isinstance(item, Relation) for item in node.items):
-        return node
-    parts = [interval_of(item) for item in node.items if isinstance(item, Relation)]
-    found = [part for part in parts if part is not None]
-    if len(found) < len(node.items) or len({str(name) for name, _ in found}) > 1:
-        return node
-    sets = [part for _, part in found]
-    shared = reduce(lambda left, right: SetOperation("intersection", left, right), sets)
-    if not node.alternatives and intervals_of(shared):
-        return shared
-    return _union(sets)
-
-
-def _union(sets: Sequence[Node]) -> Node:
-    return reduce(lambda left, right: SetOperation("union", left, right), sets)
-
-
-def _items(node: Node) -> tuple[Node, ...]:
-    return node.items if isinstance(node, Listing | FiniteSet | Bracketed) else (node,)
-
-
-def _must_keep_order(golds: Sequence[Node], answers: Sequence[Node]) -> bool:
-    """Whether items mean different things by their place: values of several names, or words in a ranking."""
-    if DOTS in golds or DOTS in answers:
-        return True
-    for items, others in ((golds, answers), (answers, golds)):
-        names = {str(value[0]) for value in map(value_of, items) if value is not None and value[0] is not None}
-        if len(names) > 1 and not any(isinstance(other, Relation) for other in others):
-            return True
-    return all(isinstance(item, Words) and len(item.text) > 1 for item in (*golds, *answers))
+def _names_another_choice(gold: Node, answer: Node) -> bool:
+    """Whether `B = A` answers a choice: it names two."""
+    if not isinstance(gold, Symbol) or not isinstance(answer, Relation):
+        return False
+    return all(isinstance(side, Symbol) and side.name.isupper() for side in (gold, *answer.sides))
 
 
 def _mark(node: Node) -> str:
     return node.function if isinstance(node, Call) and node.function in ("percent", "degree") else ""
+
+
+def _below_one(node: Node) -> bool:
+    """Whether a number is so small that a percent sign beside it changes it, rather than repeats the question's."""
+    value = rational(node)
+    return value is not None and abs(value) < 1
+
+
+def _with_unit(node: Node) -> Node:
+    lettered = lettered_quantity(node)
+    return node if lettered is None else Measured(*lettered)
+
+
+def _in_cents(node: Node) -> Node:
+    if isinstance(node, Measured) and node.unit == "dollar" and isinstance(node.value, SCALARS):
+        return Product((node.value, Number(Fraction(100))))
+    return node.value if isinstance(node, Measured) else node
 
 
 def _bare(node: Node) -> Node:
@@ -332,8 +303,13 @@ def _based(gold: Node, answer: Node) -> Outcome:
     based, other = (gold, answer) if isinstance(gold, BasedNumber) else (answer, gold)
     assert isinstance(based, BasedNumber)
     # The question says which base: digits without a subscript are the same digits.
-    same = isinstance(other, Number) and other.decimals is None and str(other.value) == based.digits
+    same = isinstance(other, Number) and other.decimals is None and _digits_of(based) == other.value
     return Outcome(same, "base")
+
+
+def _digits_of(based: BasedNumber) -> int | None:
+    """The number with the same digits in base ten; None where there is none."""
+    return int(based.digits) if based.digits.removeprefix("-").isdigit() else None
 
 
 def _words(gold: Node, answer: Node) -> Outcome:

@@ -8,20 +8,26 @@ of symbols are taken at positive values. Unequal forms prove nothing unless both
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.nodes import Call, Constant, Node, Number, Power, Product, Quotient, Sum, Symbol
-from areal_mesh.verifier.rationals import Inexact, bounded, integer_power, prime_factors, rational_value
+from areal_mesh.verifier.nodes import Call, Constant, Node, Number, Power, Product, Quotient, Sum, Symbol, symbols
+from areal_mesh.verifier.polynomials import (
+    ONE,
+    Base,
+    Monomial,
+    Polynomial,
+    added,
+    coefficient_within,
+    monomial_power,
+    multiplied,
+    normalised,
+    polynomial_power,
+)
+from areal_mesh.verifier.rationals import Inexact, prime_factors, rational_value
 
-Base: TypeAlias = int | str
-Monomial: TypeAlias = tuple[tuple[Base, Fraction], ...]
-Polynomial: TypeAlias = dict[Monomial, Fraction]
 Form: TypeAlias = tuple[Polynomial, Polynomial]
-
-_ONE: Final[Polynomial] = {(): Fraction(1)}
 
 
 def equal(left: Node, right: Node) -> bool:
@@ -34,7 +40,25 @@ def equal(left: Node, right: Node) -> bool:
     other_top, other_bottom = form(right)
     if bottom == other_bottom:
         return top == other_top
-    return _multiply(top, other_bottom) == _multiply(other_top, bottom)
+    return multiplied(top, other_bottom) == multiplied(other_top, bottom)
+
+
+def different(left: Node, right: Node) -> bool:
+    """Whether the normal forms prove two scalars different: by a number, or as polynomials in symbols.
+
+    Raises:
+        Inexact: if either has no normal form within the bounds.
+    """
+    first, second = form(left), form(right)
+    if first[1] != ONE or second[1] != ONE:
+        return False
+    if (added(first[0], {key: -value for key, value in second[0].items()})).keys() == {()}:
+        return True  # they differ by a number that is not zero
+    names = symbols(left) | symbols(right)
+    for monomial in (*first[0], *second[0]):
+        if any(base not in names or exponent.denominator != 1 for base, exponent in monomial):
+            return False
+    return first[0] != second[0]
 
 
 def proportional(left: Node, right: Node) -> Fraction | None:
@@ -45,12 +69,43 @@ def proportional(left: Node, right: Node) -> Fraction | None:
     """
     top, bottom = form(left)
     other_top, other_bottom = form(right)
-    first, second = _multiply(top, other_bottom), _multiply(other_top, bottom)
+    first, second = multiplied(top, other_bottom), multiplied(other_top, bottom)
     if not first or first.keys() != second.keys():
         return None
     key = next(iter(first))
     factor = first[key] / second[key]
     return factor if all(first[key] == factor * second[key] for key in first) else None
+
+
+def proportional_numerators(left: Node, right: Node) -> bool:
+    """Whether the numerators of two rational functions are proved proportional, negative powers moved below.
+
+    Raises:
+        Inexact: if either has no normal form within the bounds.
+    """
+    names = symbols(left) | symbols(right)
+    first, second = _numerator(form(left)), _numerator(form(right))
+    if any(base not in names or power.denominator != 1 for monomial in first for base, power in monomial):
+        return False  # roots hold at positive values alone
+    if not first or first.keys() != second.keys():
+        return False
+    key = next(iter(first))
+    return all(first[other] * second[key] == second[other] * first[key] for other in first)
+
+
+def _numerator(form: Form) -> Polynomial:
+    """The numerator, times the powers of symbols that make every exponent a nought or more, and as small as that."""
+    top, _ = form
+    lowest: dict[Base, Fraction] = {}
+    for monomial in top:
+        for base, _exponent in monomial:
+            if isinstance(base, str):
+                powers = [dict(other).get(base, Fraction(0)) for other in top]
+                lowest[base] = min(powers)
+    shift = tuple(
+        sorted(((base, -power) for base, power in lowest.items() if power < 0), key=lambda item: str(item[0]))
+    )
+    return multiplied(top, {shift: Fraction(1)}) if shift else top
 
 
 def form(node: Node) -> Form:
@@ -60,36 +115,41 @@ def form(node: Node) -> Form:
         Inexact: if it has none within the bounds.
     """
     try:
-        return _form(node)
+        top, bottom = _form(node)
     except ZeroDivisionError as error:
         raise Inexact("division by zero") from error
+    if not bottom:
+        raise Inexact("division by zero")
+    return top, bottom
 
 
 def _form(node: Node) -> Form:
     value = rational_value(node)
     if value is not None:
-        return {(): value} if value else {}, _ONE
+        return {(): coefficient_within(value)} if value else {}, ONE
     if isinstance(node, Symbol):
-        return {((node.name, Fraction(1)),): Fraction(1)}, _ONE
+        # A name with signs in it must not be taken for the key of an expression.
+        name = node.name if node.name.replace("_", "").isalnum() else repr(node.name)
+        return {((name, Fraction(1)),): Fraction(1)}, ONE
     if isinstance(node, Constant):
         if node.name == "infinity":
             raise Inexact("infinity")
-        return {(("\0" + node.name, Fraction(1)),): Fraction(1)}, _ONE
+        return {(("\0" + node.name, Fraction(1)),): Fraction(1)}, ONE
     if isinstance(node, Sum):
-        total: Form = ({}, _ONE)
+        total: Form = ({}, ONE)
         for term in node.terms:
             total = _add(total, _form(term))
         return total
     if isinstance(node, Product):
-        product: Form = (_ONE, _ONE)
+        product: Form = (ONE, ONE)
         for factor in node.factors:
             top, bottom = _form(factor)
-            product = (_multiply(product[0], top), _multiply(product[1], bottom))
+            product = (multiplied(product[0], top), multiplied(product[1], bottom))
         return product
     if isinstance(node, Quotient):
         top, bottom = _form(node.numerator)
         other_top, other_bottom = _form(node.denominator)
-        return _divide((_multiply(top, other_bottom), _multiply(bottom, other_top)))
+        return _divide((multiplied(top, other_bottom), multiplied(bottom, other_top)))
     if isinstance(node, Power):
         return _power(node)
     if isinstance(node, Call):
@@ -105,91 +165,17 @@ def _divide(form: Form) -> Form:
     if len(bottom) > 1:
         return form
     ((monomial, coefficient),) = bottom.items()
-    inverse = _monomial_power(monomial, 1 / coefficient, Fraction(-1))
-    return _multiply(top, inverse), _ONE
+    inverse = monomial_power(monomial, 1 / coefficient, Fraction(-1))
+    return multiplied(top, inverse), ONE
 
 
 def _add(left: Form, right: Form) -> Form:
     if left[1] == right[1]:
-        return _sum(left[0], right[0]), left[1]
+        return added(left[0], right[0]), left[1]
     return (
-        _sum(_multiply(left[0], right[1]), _multiply(right[0], left[1])),
-        _multiply(left[1], right[1]),
+        added(multiplied(left[0], right[1]), multiplied(right[0], left[1])),
+        multiplied(left[1], right[1]),
     )
-
-
-def _sum(left: Polynomial, right: Polynomial) -> Polynomial:
-    total = dict(left)
-    for monomial, coefficient in right.items():
-        value = bounded(total.get(monomial, Fraction(0)) + coefficient)
-        if value:
-            total[monomial] = value
-        else:
-            total.pop(monomial, None)
-    if len(total) > limits.EXPAND_TERMS:
-        raise Inexact("more terms than the bound")
-    return total
-
-
-def _multiply(left: Polynomial, right: Polynomial) -> Polynomial:
-    if left is _ONE:
-        return right
-    if right is _ONE:
-        return left
-    if len(left) * len(right) > 8 * limits.EXPAND_TERMS:
-        raise Inexact("more terms than the bound")
-    total: Polynomial = {}
-    for monomial, coefficient in left.items():
-        for other, factor in right.items():
-            merged, carried = _merge(monomial, other)
-            value = total.get(merged, Fraction(0)) + bounded(coefficient * factor * carried)
-            if value:
-                total[merged] = value
-            else:
-                total.pop(merged, None)
-    if len(total) > limits.EXPAND_TERMS:
-        raise Inexact("more terms than the bound")
-    return total
-
-
-def _merge(left: Monomial, right: Monomial) -> tuple[Monomial, Fraction]:
-    """The product of two monomials, with what became rational."""
-    if not left:
-        return right, Fraction(1)
-    if not right:
-        return left, Fraction(1)
-    exponents = dict(left)
-    for base, exponent in right:
-        exponents[base] = exponents.get(base, Fraction(0)) + exponent
-    return _normalised(exponents)
-
-
-def _normalised(exponents: dict[Base, Fraction]) -> tuple[Monomial, Fraction]:
-    carried = Fraction(1)
-    kept: list[tuple[Base, Fraction]] = []
-    for base, exponent in exponents.items():
-        if isinstance(base, int):
-            whole = math.floor(exponent)
-            carried = bounded(carried * integer_power(Fraction(base), whole))
-            exponent -= whole
-        elif base == "\0i":
-            if exponent.denominator != 1:
-                raise Inexact("root of the imaginary unit")
-            turns = exponent.numerator % 4
-            carried = -carried if turns >= 2 else carried
-            exponent = Fraction(turns % 2)
-        if exponent:
-            kept.append((base, exponent))
-    kept.sort(key=lambda item: (isinstance(item[0], str), item[0]))
-    return tuple(kept), carried
-
-
-def _monomial_power(monomial: Monomial, coefficient: Fraction, exponent: Fraction) -> Polynomial:
-    """(coefficient * monomial)^exponent, for an exponent that is rational, of a coefficient that is inverted
-    beforehand where the exponent is negative."""
-    exponents = {base: power * exponent for base, power in monomial}
-    merged, carried = _normalised(exponents)
-    return {merged: bounded(carried * coefficient)}
 
 
 def _power(node: Power) -> Form:
@@ -199,7 +185,7 @@ def _power(node: Power) -> Form:
     top, bottom = _form(node.base)
     if exponent.denominator == 1:
         return _repeated(top, bottom, exponent.numerator)
-    if bottom is not _ONE and bottom != _ONE:
+    if bottom is not ONE and bottom != ONE:
         raise Inexact("root of a quotient")
     if len(top) != 1:
         return _opaque(f"({_key((top, bottom))})", exponent)
@@ -209,8 +195,8 @@ def _power(node: Power) -> Form:
     exponents: dict[Base, Fraction] = {base: power * exponent for base, power in monomial}
     for base, power in _factored(coefficient, exponent).items():
         exponents[base] = exponents.get(base, Fraction(0)) + power
-    merged, carried = _normalised(exponents)
-    return {merged: carried}, _ONE
+    merged, carried = normalised(exponents)
+    return {merged: carried}, ONE
 
 
 def _factored(value: Fraction, exponent: Fraction) -> dict[Base, Fraction]:
@@ -233,30 +219,16 @@ def _repeated(top: Polynomial, bottom: Polynomial, exponent: int) -> Form:
         if not bottom:
             raise ZeroDivisionError
     count = abs(exponent)
-    return _divide((_polynomial_power(top, count), _polynomial_power(bottom, count)))
-
-
-def _polynomial_power(polynomial: Polynomial, exponent: int) -> Polynomial:
-    if polynomial is _ONE or not polynomial:
-        return polynomial if exponent else _ONE
-    if len(polynomial) == 1:
-        ((monomial, coefficient),) = polynomial.items()
-        return _monomial_power(monomial, integer_power(coefficient, exponent), Fraction(exponent))
-    if exponent > limits.EXPAND_POWER:
-        raise Inexact("power of a sum larger than the bound")
-    result = _ONE
-    for _ in range(exponent):
-        result = _multiply(result, polynomial)
-    return result
+    return _divide((polynomial_power(top, count), polynomial_power(bottom, count)))
 
 
 def _symbolic_power(node: Power) -> Form:
     """a^(p x + q) as (a^x)^p times a^q, for a positive rational or a constant or symbol a."""
     exponent_top, exponent_bottom = _form(node.exponent)
-    if exponent_bottom != _ONE:
+    if exponent_bottom != ONE:
         return _opaque(f"{_key(_form(node.base))}^{_key((exponent_top, exponent_bottom))}", Fraction(1))
     top, bottom = _form(node.base)
-    if bottom != _ONE or len(top) != 1:
+    if bottom != ONE or len(top) != 1:
         return _opaque(f"{_key((top, bottom))}^{_key((exponent_top, exponent_bottom))}", Fraction(1))
     ((monomial, coefficient),) = top.items()
     if coefficient <= 0:
@@ -268,8 +240,8 @@ def _symbolic_power(node: Power) -> Form:
         for term, factor in exponent_top.items():
             name: Base = base if not term else f"{base}^[{_key_monomial(term)}]"
             exponents[name] = exponents.get(name, Fraction(0)) + power * factor
-    merged, carried = _normalised(exponents)
-    return {merged: carried}, _ONE
+    merged, carried = normalised(exponents)
+    return {merged: carried}, ONE
 
 
 def _call(node: Call) -> Form:
@@ -301,17 +273,17 @@ def _logarithm(node: Call) -> Form:
         polynomial: Polynomial = {}
         for base, count in _factored(value, Fraction(1)).items():
             polynomial[((f"log {base}", Fraction(1)),)] = count
-        top: Form = (polynomial, _ONE)
+        top: Form = (polynomial, ONE)
     else:
         top = _opaque(f"log({_key(_form(node.arguments[0]))})", Fraction(1))
     if len(node.arguments) == 1:
         return top
     bottom = _logarithm(Call("log", node.arguments[1:]))
-    return _divide((_multiply(top[0], bottom[1]), _multiply(top[1], bottom[0])))
+    return _divide((multiplied(top[0], bottom[1]), multiplied(top[1], bottom[0])))
 
 
 def _opaque(name: str, exponent: Fraction) -> Form:
-    return {((name, exponent),): Fraction(1)}, _ONE
+    return {((name, exponent),): Fraction(1)}, ONE
 
 
 def _key_monomial(monomial: Monomial) -> str:

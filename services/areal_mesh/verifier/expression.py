@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
+from areal_mesh.verifier import limits
 from areal_mesh.verifier.commands import CommandParser
 from areal_mesh.verifier.nodes import (
     Call,
@@ -12,6 +15,7 @@ from areal_mesh.verifier.nodes import (
     Product,
     Quotient,
     Sum,
+    Symbol,
     Unparsed,
     negated,
 )
@@ -64,6 +68,7 @@ class ExpressionParser(CommandParser):
     def _term(self) -> Node:
         """Factors with `*`, `/` or nothing between them."""
         factors = [self.factor()]
+        divisions = 0
         while not self.at_end():
             text = self.peek()
             if text == "*":
@@ -71,6 +76,9 @@ class ExpressionParser(CommandParser):
                 factors.append(self._unary_factor())
             elif text == "/":
                 self.advance()
+                divisions += 1
+                if divisions > limits.CHAIN:
+                    raise Unparsed("more divisions than a term has")
                 factors[-1:] = [Quotient(factors[-1], self._unary_factor())]
             elif text == "(" and self.kind(1) == "word":
                 break  # `120 (miles)`: a unit
@@ -84,6 +92,9 @@ class ExpressionParser(CommandParser):
                     factor = self.factor()
                     if len(factors) == 1 and not bracketed and _is_mixed(whole, factor):
                         factors = [Sum((whole, factor))]
+                    elif len(factors) == 1 and not bracketed and _is_marked_mixed(factor, whole):
+                        # `7 1/2 %`: the sign stands after the whole number.
+                        factors = [Call(factor.function, (Sum((whole, *factor.arguments)),))]
                     else:
                         factors.append(factor)
             else:
@@ -126,14 +137,20 @@ class ExpressionParser(CommandParser):
     def factor(self) -> Node:
         """A primary with its powers, factorials, degrees and percent signs."""
         node = self.primary()
+        marks = 0
         while not self.at_end():
             text = self.peek()
+            marks += 1
+            if marks > limits.CHAIN:
+                raise Unparsed("more signs than a factor has")
             if text == "^":
                 node = self._power(node)
             elif text == "!":
                 self.advance()
                 node = Call("factorial", (node,))
             elif text in ("%", r"\circ"):
+                if isinstance(node, Call) and node.function in ("percent", "degree"):
+                    raise Unparsed("a percent or degree sign after another")
                 self.advance()
                 node = Call("percent" if text == "%" else "degree", (node,))
             elif text == "_":
@@ -157,7 +174,13 @@ class ExpressionParser(CommandParser):
     def _subscript(self, node: Node) -> Node:
         if isinstance(node, Number) and node.decimals is None and node.value.denominator == 1 and node.value >= 0:
             return self.based(str(node.value.numerator))
+        if isinstance(node, Symbol) and "_" not in node.name:
+            return Symbol(f"{node.name}_{self.subscript_text()}")
         raise Unparsed("subscript after what has none")
+
+
+def _is_marked_mixed(part: Node, whole: Node) -> TypeGuard[Call]:
+    return isinstance(part, Call) and part.function in ("percent", "degree") and _is_mixed(whole, part.arguments[0])
 
 
 def _is_mixed(whole: Node, part: Node) -> bool:

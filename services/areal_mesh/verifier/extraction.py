@@ -16,19 +16,23 @@ from areal_mesh.verifier.vocabulary import JOINING_WORDS
 
 _BOX = re.compile(r"\\f?boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
-_STATED = re.compile(r"\b(?:final )?answer(?: is|:)[ \t]*:?", re.IGNORECASE)
+_STATED = re.compile(r"\b(?:final )?answer(?: is|:)[ \t]*:?", re.IGNORECASE | re.ASCII)
 _TAG_OPEN = "<answer>"
 _TAG_CLOSE = "</answer>"
-_NUMBER = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})")
+_NUMBER = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})", re.ASCII)
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|\n")
-_LAYOUT = re.compile(r"\\(?:q?quad|text|textbf|mbox)(?![a-zA-Z])|\\[\])(,; ]|[$*{}(),;.\s]|[a-z](?:_\{?\d\}?)?\s*=")
+_LAYOUT = re.compile(
+    r"\\(?:q?quad|text|textbf|mbox)(?![a-zA-Z])|\\[\])(,; ]|[$*{}(),;.\s]|[a-z](?:_\{?\d\}?)?\s*=", re.ASCII
+)
 _WORD = re.compile(r"[A-Za-z]+")
 _SPOKEN = re.compile(r"[^\W_]")
-_MINERVA = re.compile(r"final answer is[ \t]*:?[ \t]*\$(.{1,400}?)\$\.?[ \t]*I hope it is correct", re.IGNORECASE)
+_MINERVA = re.compile(
+    r"final answer is[ \t]*:?[ \t]*\$(.{1,400}?)\$\.?[ \t]*I hope it is correct", re.IGNORECASE | re.ASCII
+)
 """The closing sentence of Minerva's prompt, which Qwen's protocol puts before a box."""
 _OTHER_WORDS = 3
 """Words beside "and" or "or" between joined boxes: "2 papers and 3 bins"."""
-_JOINS = re.compile(r"[,;]|\band\b|\bor\b", re.IGNORECASE)
+_JOINS = re.compile(r"[,;]|\band\b|\bor\b", re.IGNORECASE | re.ASCII)
 
 
 def extract_answer(response: str, *, last_number: bool = False) -> str | None:
@@ -114,17 +118,21 @@ def _boxes_from_the_end(response: str) -> Iterator[tuple[str, int, int]]:
     A box is searched for its end only up to the start of the box after it: where that one had no end, this one
     cannot enclose it and be balanced. So no character is read twice.
     """
-    stop = bound = len(response)
-    unbalanced = 0
-    # Looked for once: a search for what is not there reads everything before the bound.
-    commands = [command for command in (r"\boxed", r"\fbox") if command in response]
-    while commands and unbalanced < limits.UNBALANCED_BOXES:
-        start = max(response.rfind(command, 0, bound) for command in commands)
+    stop = len(response)
+    unbalanced = others = 0
+    # Each command's last place is looked for again only when it was used: no character is searched twice.
+    places = {command: response.rfind(command) for command in (r"\boxed", r"\fbox")}
+    while unbalanced < limits.UNBALANCED_BOXES:
+        command = max(places, key=places.__getitem__)
+        start = places[command]
         if start < 0:
             return
-        bound = start
+        places[command] = response.rfind(command, 0, start)
         match = _BOX.match(response, start)
         if match is None:
+            others += 1
+            if others > limits.OTHER_COMMANDS:
+                return
             continue
         found = _box_content(response, match.end(), stop)
         if found is None:

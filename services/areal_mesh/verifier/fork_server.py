@@ -40,7 +40,11 @@ def main(arguments: list[str]) -> int:
 
     def reap(_signal: int, _frame: FrameType | None) -> None:
         for child in list(children):
-            if os.waitpid(child, os.WNOHANG)[0] == child:
+            try:
+                ended = os.waitpid(child, os.WNOHANG)[0] == child
+            except ChildProcessError:
+                ended = True  # the signal came in the middle of another round, which reaped it
+            if ended:
                 children.discard(child)
 
     warm_up()

@@ -10,24 +10,30 @@ from typing import Final
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.equality import Decide, Equality
 from areal_mesh.verifier.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
-from areal_mesh.verifier.lexer import Token, canonical, tokenize
+from areal_mesh.verifier.lexer import canonical, tokenize
 from areal_mesh.verifier.nodes import FiniteSet, Listing, Node, Number, Unparsed, Words
 from areal_mesh.verifier.parser import parse_tokens
 from areal_mesh.verifier.scalars import Outcome, compare_scalars
 from areal_mesh.verifier.spelling import spelled, stated_value
+from areal_mesh.verifier.tokens import Token
 from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_answers
 
-_PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z")
+_PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z", re.ASCII)
 _CHOICE: Final = re.compile(r"\(?\s*([A-Za-z])\s*(?:\)|[.:](?=\s|$))\s*(.*)\Z", re.DOTALL)
-_NAMED_CHOICE: Final = re.compile(r"(?:option|choice|answer)\s+\(?\s*([A-Za-z])\s*\)?\s*\.?\Z", re.IGNORECASE)
+_NAMED_CHOICE: Final = re.compile(
+    r"(?:option|choice|answer)\s+\(?\s*([A-Za-z])\s*\)?\s*\.?\Z", re.IGNORECASE | re.ASCII
+)
 _OTHER_CHOICE: Final = re.compile(r"\([A-Za-z]\)|(?:^|\s)[A-Z][.:)](?=\s|$)|\bor\b|\band\b")
+_OTHER_LETTER: Final = re.compile(r"(?:^|[\s,;(])[A-Z](?:[\s,;).]|$)|\b(?:not|wrong|incorrect|false)\b")
 _TEXT_WRAPPER: Final = re.compile(
     r"\\(?:textbf|textrm|textnormal|text|mathrm|mathbf|mbox|rm|bf)(?![a-zA-Z])\s*|[{}$]|\\[ ,;:!]|~|\\q?quad"
 )
-_ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z")
-_COMMA_GROUP: Final = re.compile(r"\d,\d{3}(?!\d)")
-_DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z")
-_DECIMAL_COMMA: Final = re.compile(r"(-?\d+),(\d{2,})\Z")
+_ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z", re.ASCII)
+_COMMA_GROUP: Final = re.compile(r"\d,\d{3}(?!\d)", re.ASCII)
+_DOLLARS: Final = re.compile(r"\A\$+|(?<!\\)\$+\Z")
+_DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
+_DECIMAL_COMMA: Final = re.compile(r"-?\d+,\d{2,}\Z", re.ASCII)
+_FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
 
 
 def answer_matches(
@@ -115,7 +121,7 @@ class Answer:
     """An answer in the forms that the rules need, each made when first asked for."""
 
     def __init__(self, text: str) -> None:
-        self.text = text.strip().strip("$").strip()
+        self.text = _DOLLARS.sub("", text.strip()).strip()
         self._tokens: list[Token] | None = None
         self._problem: str | None = None
         self._readings: list[Node] | None = None
@@ -142,6 +148,16 @@ class Answer:
         """Why the answer does not parse; None where it does."""
         self.readings()
         return self._problem
+
+    def decimal_readings(self) -> list[Node]:
+        """As `readings`, with ten as the base of a logarithm without a base; empty where there is no logarithm."""
+        if not any(token.text == r"\log" for token in self.tokens()):
+            return []
+        try:
+            return [parse_tokens(list(self.tokens()), decimal_logarithms=True)]
+        except Unparsed as problem:
+            self._problem = str(problem)
+            return []
 
     def readings(self) -> list[Node]:
         """Parsed readings: with commas as separators, and as thousands separators where they can be."""
@@ -195,7 +211,9 @@ def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
         return compare_scalars(numbers[0], numbers[1])
     if len(answer.text) > limits.ANSWER_CHARS:
         return Outcome(False, "too long")
-    if _same_with_comma(gold.text, answer.text) or _same_with_comma(answer.text, gold.text):
+    if _same_with_comma(gold.text, answer.text, _DECIMAL_COMMA) or (
+        _same_with_comma(answer.text, gold.text, _FRACTION_COMMA)
+    ):
         return Outcome(True, "decimal")
     if gold.tokens() and answer.tokens() and canonical(gold.tokens()) == canonical(answer.tokens()):
         return Outcome(True, "text")
@@ -207,11 +225,12 @@ def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
     return outcome
 
 
-def _same_with_comma(decimal: str, written: str) -> bool:
-    """Whether the second is the first with a comma as its decimal point: `3,75`, where the other answer is 3.75."""
-    return (
-        bool(_DECIMAL.match(decimal)) and bool(_DECIMAL_COMMA.match(written)) and written.replace(",", ".") == decimal
-    )
+def _same_with_comma(decimal: str, written: str, with_comma: re.Pattern[str]) -> bool:
+    """Whether the second is the first with a comma as its decimal point: `3,75`, where the other answer is 3.75.
+
+    A reference with a comma is a listing, unless it begins with a nought.
+    """
+    return bool(_DECIMAL.match(decimal) and with_comma.match(written)) and written.replace(",", ".") == decimal
 
 
 def _same_words(gold: list[Token], answer: list[Token]) -> bool:
@@ -226,6 +245,15 @@ def _match_readings(gold: Answer, answer: Answer, equality: Equality) -> Outcome
     golds, answers = gold.readings(), answer.readings()
     if not answers or not golds:
         return Outcome(False, "unparsed")
+    outcome = _match_any(golds, answers, equality)
+    if outcome.equal is False:
+        decimal = gold.decimal_readings(), answer.decimal_readings()
+        if any(decimal):
+            return _match_any(decimal[0] or golds, decimal[1] or answers, equality)
+    return outcome
+
+
+def _match_any(golds: Sequence[Node], answers: Sequence[Node], equality: Equality) -> Outcome:
     last = Outcome(False, "unparsed")
     for gold_reading in golds:
         for answer_reading in answers:
@@ -255,4 +283,6 @@ def _is_choice(gold: str, answer: str) -> bool:
     if named is not None:
         return named.group(1).upper() == letter
     match = _CHOICE.match(plain)
-    return match is not None and match.group(1).upper() == letter and not _OTHER_CHOICE.search(match.group(2))
+    if match is None or match.group(1).upper() != letter:
+        return False
+    return not (_OTHER_CHOICE.search(match.group(2)) or _OTHER_LETTER.search(match.group(2)))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from areal_mesh.verifier import numeric
 from areal_mesh.verifier.nodes import SCALARS, Bracketed, FiniteSet, Node, SetOperation, Symbol, symbols
+from areal_mesh.verifier.rationals import rational
 from areal_mesh.verifier.scalars import infinite_sign
 from areal_mesh.verifier.shapes import INFINITY, MINUS_INFINITY
 
@@ -17,8 +19,9 @@ class Interval:
     high: Node
     low_closed: bool
     high_closed: bool
-    start: float
-    end: float
+    start: float | Fraction
+    end: float | Fraction
+    """Exact where the ends are rational."""
 
 
 def is_interval_set(node: Node) -> bool:
@@ -64,9 +67,12 @@ def _interval(low: Node, high: Node, low_closed: bool, high_closed: bool) -> Int
     return Interval(low, high, low_closed, high_closed, start, end)
 
 
-def _position(node: Node) -> float | None:
+def _position(node: Node) -> float | Fraction | None:
     if not isinstance(node, SCALARS):
         return None
+    exact = rational(node)
+    if exact is not None:
+        return exact
     sign = infinite_sign(node)
     if sign:
         return sign * math.inf
@@ -97,13 +103,16 @@ def _touches(left: Interval, right: Interval) -> bool:
     return right.start < left.end
 
 
-def _near(left: float, right: float) -> bool:
+def _near(left: float | Fraction, right: float | Fraction) -> bool:
+    if isinstance(left, Fraction) and isinstance(right, Fraction):
+        return left == right
     return left == right or math.isclose(left, right, rel_tol=1e-12, abs_tol=1e-12)
 
 
 def _complement(intervals: list[Interval]) -> list[Interval]:
     result: list[Interval] = []
-    low, low_closed, start = MINUS_INFINITY, False, -math.inf
+    start: float | Fraction = -math.inf
+    low, low_closed = MINUS_INFINITY, False
     current: Node = low
     for interval in intervals:
         if start < interval.start or (start == interval.start and low_closed and not interval.low_closed):

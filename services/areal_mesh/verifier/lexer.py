@@ -7,51 +7,41 @@ separators in, and the contents of `\text` become words. The time taken is linea
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from areal_mesh.verifier import limits
+from areal_mesh.verifier.lookalikes import in_latex
 from areal_mesh.verifier.nodes import Unparsed
+from areal_mesh.verifier.number_words import NUMBER_WORDS
+from areal_mesh.verifier.tokens import Kind, NumberLexer, Token
 from areal_mesh.verifier.vocabulary import (
     CALLED_IN_PLAIN_TEXT,
+    CURRENCIES,
     FONT_COMMANDS,
     GREEK_IN_PLAIN_TEXT,
     JOINING_WORDS,
     LAYOUT,
-    LOOKALIKES,
     NAMED_IN_PLAIN_TEXT,
     NUMBER_SETS,
-    NUMBER_WORDS,
     SYNONYMS,
     TEXT_COMMANDS,
     UNIT_SYNONYMS,
 )
 
-Kind: TypeAlias = Literal["number", "letter", "word", "command", "symbol", "join", "digits"]
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    kind: Kind
-    text: str
-    spaced: bool = False
-    """White space came before it."""
-
-
-_GROUP: Final = r"(?:,\\!\s*|\{,\}\s*|\\,|,\\,|~|\\ |,\\ |\s|\s?\{\s*,\s*\}\s*)"
-_EXPLICIT_GROUPS: Final = re.compile(rf"[1-9]\d{{0,2}}(?:{_GROUP}\d{{3}})+(?![\d])(?:\.\d+)?")
-_COMMA_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?")
-_REPEATING: Final = re.compile(r"\d*\.\d*\\(?:overline|bar)\s*\{?(\d{1,12})\}?")
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\.\d+|\d+\.(?!\S)")
-# Without a point, `2e-3` may be twice e less three.
-_SCIENTIFIC: Final = re.compile(r"(\d+\.\d*[eE][+-]?\d{1,3}|\d+e\d{1,3})(?![\d.a-zA-Z^_])")
 _COMMAND: Final = re.compile(r"\\(?:[a-zA-Z]+|.)", re.DOTALL)
 _LETTERS: Final = re.compile(r"(?:or|and)(?=[A-Z])|[a-zA-Z]+")
 _SPACE: Final = re.compile(r"\s+")
-_TEXT_PIECE: Final = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*|\d+(?:\.\d+)?|\s+|\\(?:[a-zA-Z]+|.)|.", re.DOTALL)
-_BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}")
-_CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE)
+_TEXT_PIECE: Final = re.compile(
+    r"[A-Za-z]+(?:['-][A-Za-z]+)*|\d+(?:\.\d+)?|\s+|\\(?:[a-zA-Z]+|.)|.", re.DOTALL | re.ASCII
+)
+_BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}", re.ASCII)
+_CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE | re.ASCII)
 _VOWEL: Final = re.compile(r"[aeiouy]")
+_BRACED_MARK: Final = re.compile(r"\{([:.+=-]?)\}")
+_ROW_SPACING: Final = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm)\s*\]", re.ASCII)
+_PRIMES: Final = re.compile(r"\^\s*(?:\\prime|\{\s*((?:\\prime\s*)+)\})")
+_CHOICES: Final = re.compile(r"[_^]\{?(\w{1,4})\}?\s*C_\{?(\w{1,4})\}?", re.ASCII)
+"""`{}_{10}C_3`, `^{10}C_3`: binomial coefficients."""
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
 
 
@@ -67,22 +57,22 @@ def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
     if len(text) > limits.ANSWER_CHARS:
         raise Unparsed("longer than the bound")
     if not text.isascii():
-        text = text.translate(LOOKALIKES)
+        text = in_latex(text)
+    if "\\" in text or "{" in text:
+        text = _undone(text)
     lexer = _Lexer(text, comma_groups)
     lexer.run()
     return lexer.tokens
 
 
-class _Lexer:
-    def __init__(self, text: str, comma_groups: bool) -> None:
-        self.text = text
-        self.position = 0
-        self.comma_groups = comma_groups
-        self.brackets = 0
-        self.spaced = False
-        self.fonts = 0
-        self.tokens: list[Token] = []
+def _undone(text: str) -> str:
+    """Without row spacing and empty groups, and with one spelling of primes, marks and binomial coefficients."""
+    text = _PRIMES.sub(lambda primes: "'" * max(1, (primes.group(1) or "").count("prime")), text)
+    text = _BRACED_MARK.sub(r"\1", _ROW_SPACING.sub(r"\\\\", text))
+    return _CHOICES.sub(r"\\binom{\1}{\2}", text) if "C_" in text else text
 
+
+class _Lexer(NumberLexer):
     def run(self) -> None:
         while self.position < len(self.text):
             character = self.text[self.position]
@@ -92,7 +82,7 @@ class _Lexer:
             elif character == "\\":
                 self._command()
             elif character.isascii() and (character.isdigit() or character == "."):
-                self._number()
+                self.number()
             elif character.isascii() and character.isalpha():
                 self._letters()
             else:
@@ -100,15 +90,13 @@ class _Lexer:
             if len(self.tokens) > limits.TOKENS:
                 raise Unparsed("more tokens than the bound")
 
-    def _add(self, kind: Kind, text: str) -> None:
-        self.tokens.append(Token(kind, text, self.spaced))
-        self.spaced = False
-
     def _symbol(self, character: str) -> None:
         self.position += 1
         if character in _DROPPED_SYMBOLS:
-            if character == "'" and self.tokens and self.tokens[-1].kind == "letter":
-                self._add("symbol", "'")
+            if character == "'" and self.tokens and (self.tokens[-1].kind == "letter" or self.tokens[-1].text == "'"):
+                self.add("symbol", "'")
+            elif character in "'\"" and self.tokens and self.tokens[-1].kind == "number":
+                self.mark_of_length(character)
             self.spaced = True
             return
         if character not in "+-*/^_=<>()[]{}|,;:!%&?":
@@ -121,63 +109,17 @@ class _Lexer:
         if two in ("<=", ">=", "!=", "**"):
             self.position += 1
             if two == "**":
-                self._add("symbol", "^")
+                self.add("symbol", "^")
             else:
-                self._add("command", {"<=": r"\le", ">=": r"\ge", "!=": r"\ne"}[two])
+                self.add("command", {"<=": r"\le", ">=": r"\ge", "!=": r"\ne"}[two])
             return
-        self._add("symbol", character)
-
-    def _number(self) -> None:
-        text, start = self.text, self.position
-        if text.startswith("...", start):
-            self.position += 3
-            self._add("command", r"\dots")
-            return
-        repeating = _REPEATING.match(text, start)
-        if repeating:
-            self.position = repeating.end()
-            whole, _, rest = repeating.group().partition(".")
-            self._add("digits", f"{whole or 0}.{rest.split(chr(92))[0]}({repeating.group(1)})")
-            return
-        scientific = _SCIENTIFIC.match(text, start)
-        if scientific:
-            self._scientific(scientific.group().lower())
-            return
-        match = _EXPLICIT_GROUPS.match(text, start)
-        if match is None and self.comma_groups and self.brackets == 0:
-            match = _COMMA_GROUPS.match(text, start)
-        if match is not None:
-            digits = re.sub(r"[^\d.]", "", match.group())
-        else:
-            match = _NUMBER.match(text, start)
-            if match is None:
-                self.position += 1
-                if text[start] == "." and not text[self.position :].strip(" $})]\\"):
-                    return
-                raise Unparsed("stray point")
-            digits = match.group()
-        if len(digits) > limits.LITERAL_DIGITS:
-            raise Unparsed("number with more digits than the bound")
-        self.position = match.end()
-        self._add("number", digits)
-
-    def _scientific(self, text: str) -> None:
-        """`6.02e23` as `{6.02*10^{23}}`."""
-        self.position += len(text)
-        mantissa, _, exponent = text.partition("e")
-        self._add("symbol", "{")
-        self._add("number", mantissa.rstrip("."))
-        for symbol in ("*", "10", "^", "{", *(("-",) if exponent.startswith("-") else ())):
-            self._add("number" if symbol == "10" else "symbol", symbol)
-        self._add("number", exponent.lstrip("+-"))
-        self._add("symbol", "}")
-        self._add("symbol", "}")
+        self.add("symbol", character)
 
     def _letters(self) -> None:
         clock = _CLOCK.match(self.text, self.position) if self._after_number() else None
-        if clock is not None and (len(clock.group()) > 2 or self.spaced):
+        if clock is not None and (len(clock.group()) > 2 or self.spaced or self._follows(":")):
             self.position = clock.end()
-            self._add("word", clock.group(1).lower() + "m")
+            self.add("word", clock.group(1).lower() + "m")
             return
         match = _LETTERS.match(self.text, self.position)
         assert match is not None  # the caller saw a letter
@@ -185,22 +127,30 @@ class _Lexer:
         self.position = match.end()
         lowered = run.lower()
         if lowered in JOINING_WORDS:
-            self._add("join", lowered)
+            self.add("join", lowered)
         elif lowered in ("infinity", "infty", "inf", "oo") and run != "OO":
-            self._add("command", r"\infty")
+            self.add("command", r"\infty")
         elif lowered == "pi":
-            self._add("command", r"\pi")
+            self.add("command", r"\pi")
         elif run in NAMED_IN_PLAIN_TEXT or run in GREEK_IN_PLAIN_TEXT or self._is_called(run):
-            self._add("command", "\\" + run)
+            self.add("command", "\\" + run)
         elif is_word(run) or (self._after_number() and singular(lowered) in UNIT_SYNONYMS and len(run) > 1):
-            self._add("word", run)
-        elif lowered == "is" and self.tokens and self.tokens[-1].kind == "word":
-            self._add("word", run)  # a sentence's verb
+            self.add("word", run)
+        elif lowered in ("is", "of") and self.tokens and self.tokens[-1].kind == "word":
+            self.add("word", run)  # parts of a sentence
+        elif lowered == "to" and self._after_number() and self.spaced:
+            self.add("word", run)
+        elif run == "I" and self.tokens and self.tokens[-1].text == "*":
+            self.add("letter", "i")  # SymPy's imaginary unit
         elif run.isupper() and len(run) > 1:
-            self._add("letter", run)
+            self.add("letter", run)
         else:
             for letter in run:
-                self._add("letter", letter)
+                self.add("letter", letter)
+
+    def _follows(self, text: str) -> bool:
+        """Whether the last token but one is this symbol: `8:34`."""
+        return len(self.tokens) > 1 and self.tokens[-2].text == text
 
     def _is_called(self, run: str) -> bool:
         return run in CALLED_IN_PLAIN_TEXT and self.text[self.position : self.position + 1] == "("
@@ -219,8 +169,10 @@ class _Lexer:
             self.position = match.start() + 5
             command = r"\quad"
         command = SYNONYMS.get(command, command)
-        if command == r"\$":
-            self._add("command", r"\$")
+        if command in ("i", "j", "T"):
+            self.add("letter", command)
+        elif command == r"\$":
+            self.add("command", r"\$")
         elif command in LAYOUT:
             self.spaced = True
             if command in (r"\left", r"\right") and self.text[self.position : self.position + 1] == ".":
@@ -229,23 +181,23 @@ class _Lexer:
             self._text_command(command)
         elif command in FONT_COMMANDS:
             self._font_command()
-        elif command in (r"\phantom", r"\hphantom", r"\vphantom", r"\color"):
+        elif command in (r"\hspace", r"\phantom", r"\hphantom", r"\vphantom", r"\color"):
             self._argument()
         elif command == r"\textcolor":
             self._argument()
             self._font_command()
         elif command == r"\mathbb":
-            self._add("command", NUMBER_SETS.get(self._argument().strip(), r"\mathbb"))
+            self.add("command", NUMBER_SETS.get(self._argument().strip(), r"\mathbb"))
         elif command[1:].isalpha() or command in (r"\{", r"\}", r"\\"):
             if command == r"\{":
                 self.brackets += 1
             elif command == r"\}":
                 self.brackets -= 1
-            self._add("command", command)
+            self.add("command", command)
         elif command in ("%", "<", ">", "|", "*", "/", ":", "=", "(", ")", "[", "]", "^", "_"):
-            self._add("symbol", command)
+            self.add("symbol", command)
         elif command == r"\|":
-            self._add("symbol", "|")
+            self.add("symbol", "|")
         else:
             raise Unparsed(f"unknown command {command!r}")
 
@@ -271,12 +223,14 @@ class _Lexer:
         content = self._argument()
         bare = content.replace("~", " ").strip()
         apart = content[:1] in ("~", " ") and self._after_number()
-        if command in (r"\mathrm", r"\operatorname") and not apart and (len(bare) == 1 or bare in NAMED_IN_PLAIN_TEXT):
-            self._add(*(("letter", bare) if len(bare) == 1 and bare.isalpha() else ("command", "\\" + bare)))
+        if bare in NAMED_IN_PLAIN_TEXT or (
+            command in (r"\mathrm", r"\operatorname") and not apart and (len(bare) == 1)
+        ):
+            self.add(*(("letter", bare) if len(bare) == 1 and bare.isalpha() else ("command", "\\" + bare)))
         elif self.text[self.position : self.position + 1] == "_" and _BASED_DIGITS.fullmatch(bare):
-            self._add("digits", bare)
+            self.add("digits", bare)
         elif command == r"\operatorname" and bare.isalpha():
-            self._add("command", "\\" + bare)
+            self.add("command", "\\" + bare)
         else:
             self._words(bare.replace("\\%", "%").replace("\\,", " ").replace("\\ ", " "))
         self.spaced = True
@@ -287,18 +241,20 @@ class _Lexer:
             piece = match.group()
             if piece.isspace():
                 self.spaced = True
+            elif piece.lower() == "pi" and self._after_number():
+                self.add("command", r"\pi")
             elif piece.lower() in JOINING_WORDS:
-                self._add("join", piece.lower())
+                self.add("join", piece.lower())
             elif piece[0].isascii() and piece[0].isalpha():
-                self._add("word", piece)
+                self.add("word", piece)
             elif piece[0].isascii() and piece[0].isdigit():
-                self._add("number", piece)
-            elif piece == r"\$":
-                self._add("command", piece)
+                self.add("number", piece)
+            elif piece in CURRENCIES:
+                self.add("command", piece)
             elif piece in ".$" or piece in LAYOUT:
                 self.spaced = True
             elif piece in ",;:()-/+^=%":
-                self._add("symbol", piece)
+                self.add("symbol", piece)
             else:
                 raise Unparsed(f"unknown text {piece!r}")
 

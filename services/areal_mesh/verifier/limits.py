@@ -14,15 +14,21 @@ NESTING: Final = 40
 NODES: Final = 800
 LITERAL_DIGITS: Final = 1_000
 """Digits of one number literal, well below Python's limit of 4,300 for decimal conversion."""
-INTEGER_BITS: Final = 16_384
-"""Largest integer that exact arithmetic may build: 2^4950 is a gold answer of MATH."""
+INTEGER_BITS: Final = 40_000
+"""Largest fraction that exact arithmetic may build: 2^4950 is a gold answer of MATH, and 1/1000! is a number."""
 FACTORIAL: Final = 1_000
 """Largest n whose n! is computed."""
+COEFFICIENT_BITS: Final = 1_024
+"""Largest integer in a polynomial's coefficients."""
+CHAIN: Final = 16
+"""Divisions in one term, signs after one factor: each makes the tree a level deeper."""
 EXPAND_POWER: Final = 32
 """Largest exponent to which a sum of terms is multiplied out."""
 EXPAND_TERMS: Final = 160
 """Terms that a multiplied-out expression may have."""
 LIST_ITEMS: Final = 64
 """Items of a list, set, tuple or matrix that is compared item by item."""
-UNBALANCED_BOXES: Final = 256
+OTHER_COMMANDS: Final = 256
+"""Commands such as `\\boxedly` that are passed over in search of a box."""
+UNBALANCED_BOXES: Final = 16
 """Boxes without an end that are passed over in search of the last balanced one."""

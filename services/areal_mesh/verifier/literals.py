@@ -5,9 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 from areal_mesh.verifier.cursor import TokenReader
-from areal_mesh.verifier.lexer import Token
 from areal_mesh.verifier.nodes import (
     BasedNumber,
+    Bracketed,
     Call,
     Constant,
     Node,
@@ -16,6 +16,8 @@ from areal_mesh.verifier.nodes import (
     Unparsed,
     negated,
 )
+from areal_mesh.verifier.number_words import NUMBER_WORDS
+from areal_mesh.verifier.tokens import Token
 from areal_mesh.verifier.vocabulary import RELATIONS
 
 _APPLIED = frozenset("fgFG")
@@ -102,8 +104,19 @@ class LiteralParser(TokenReader):
             name += "'"
             self.advance()
         self._unwrap_bracket()
-        if name in _APPLIED and self.peek() == "(":
+        if name in _APPLIED and [self.peek(ahead) for ahead in range(6)] == ["^", "{", "-", "1", "}", "("]:
+            self.position += 5
+            name += "^-1"
+        if name.rstrip("'").removesuffix("^-1") in _APPLIED and self.peek() == "(":
             return Call(name, (self.bracket(),))
+        if name.isupper() and self.peek() == "(":
+            point = self._labelled_point()
+            if point is not None:
+                return point
+        if name == "C" and self.peek() == "_":
+            chosen = self._chosen()
+            if chosen is not None:
+                return chosen
         if self.peek() == "(" and self._is_applied():
             return Call("apply " + name, (self.bracket(),))
         if self.peek() == "_":
@@ -113,6 +126,29 @@ class LiteralParser(TokenReader):
         if name == "i":
             return Constant("i")
         return Symbol(name)
+
+    def _labelled_point(self) -> Node | None:
+        """The coordinates of `P(2, 3)`; None where the bracket holds one thing."""
+        start = self.position
+        node = self.bracket()
+        if isinstance(node, Bracketed):
+            return node
+        self.position = start
+        return None
+
+    def _chosen(self) -> Node | None:
+        """The binomial coefficient `C_n^k`; None for a constant with an index and a power."""
+        start = self.position
+        self.advance()
+        upper = self.argument()
+        if self.peek() == "^":
+            self.advance()
+            lower = self.argument(signed=True)
+            numbers = isinstance(upper, Number) and isinstance(lower, Number) and upper.value > lower.value > 0
+            if numbers or (isinstance(upper, Symbol) and not isinstance(lower, Number)):
+                return Call("binomial", (upper, lower))
+        self.position = start
+        return None
 
     def _unwrap_bracket(self) -> None:
         """Takes the braces off `f{(x)}`, as SymPy writes a function's bracket."""
@@ -145,8 +181,11 @@ class LiteralParser(TokenReader):
         return "".join(parts)
 
     def based(self, digits: str) -> Node:
-        base = self.subscript_text()
-        named = {"two": 2, "three": 3, "eight": 8, "ten": 10, "sixteen": 16}.get(base.lower())
+        return self.in_base(digits, self.subscript_text().strip("()"))
+
+    def in_base(self, digits: str, base: str) -> Node:
+        """The number with these digits; the base is in digits or words."""
+        named = NUMBER_WORDS.get(base.lower())
         value = named if named is not None else int(base) if base.isdigit() and len(base) <= 2 else 0
         if not 2 <= value <= 36 or any(int(digit, 36) >= value for digit in digits if digit.isalnum()):
             raise Unparsed("digits that their base does not have")

@@ -9,9 +9,24 @@ from itertools import permutations
 from typing import Final
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.nodes import SCALARS, Call, Matrix, Node, Number, Product, Quotient, Sum
+from areal_mesh.verifier.nodes import (
+    SCALARS,
+    Call,
+    Matrix,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    Symbol,
+    with_children,
+)
+from areal_mesh.verifier.rationals import rational
 from areal_mesh.verifier.shapes import count_nodes
 
+_ZERO: Final = Number(Fraction(0))
+_ONE: Final = Number(Fraction(1))
 _ORDER: Final = 4
 """Largest determinant that is written out: its terms are as many as the permutations of its rows."""
 
@@ -21,13 +36,34 @@ def combined_matrix(node: Node) -> Node:
 
     Entries are written out, not simplified. A combination beyond the bound on nodes stays as it is.
     """
-    return (_combined(node) if isinstance(node, Sum | Product | Quotient) else None) or node
+    return (_combined(node) if isinstance(node, Sum | Product | Quotient | Power) else None) or node
+
+
+def as_matrix_like(node: Node, other: Node) -> Node:
+    """A multiple of the identity `I`, or a nought, as the square matrix that it is beside one; others as they are."""
+    if not isinstance(other, Matrix) or isinstance(node, Matrix) or not isinstance(node, SCALARS):
+        return node
+    order = len(other.rows)
+    if order != len(other.rows[0]):
+        return node
+    if rational(node) == 0:
+        return Matrix(((_ZERO,) * order,) * order)
+    identity = Matrix(tuple(tuple(_ONE if row == column else _ZERO for column in range(order)) for row in range(order)))
+    return combined_matrix(_with_identity(node, identity))
+
+
+def _with_identity(node: Node, identity: Matrix) -> Node:
+    if isinstance(node, Symbol):
+        return identity if node.name in ("I", f"I_{len(identity.rows)}") else node
+    return with_children(node, lambda child: _with_identity(child, identity))
 
 
 def _combined(node: Node) -> Matrix | None:
     match node:
         case Matrix():
             return node
+        case Power(Matrix(rows), Symbol("T")):
+            return Matrix(tuple(zip(*rows, strict=True)))
         case Sum(terms):
             return _total([_combined(term) for term in terms])
         case Product(factors):

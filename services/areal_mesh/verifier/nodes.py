@@ -6,6 +6,7 @@ rest are the shapes an answer can have around them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, TypeAlias
@@ -172,6 +173,25 @@ def children(node: Node) -> tuple[Node, ...]:
             return (argument,)
         case _:
             return ()
+
+
+def with_children(node: Node, change: Callable[[Node], Node]) -> Node:
+    """A scalar with each node directly inside it changed; any other node as it is."""
+    match node:
+        case Sum(terms):
+            return Sum(tuple(map(change, terms)))
+        case Product(factors):
+            return Product(tuple(map(change, factors)))
+        case Quotient(top, bottom):
+            return Quotient(change(top), change(bottom))
+        case Power(base, exponent):
+            return Power(change(base), change(exponent))
+        case Call(name, arguments):
+            return Call(name, tuple(map(change, arguments)))
+        case PlusMinus(argument, flipped):
+            return PlusMinus(change(argument), flipped)
+        case _:
+            return node
 
 
 def symbols(node: Node) -> frozenset[str]:

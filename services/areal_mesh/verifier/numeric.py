@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
@@ -25,15 +25,25 @@ from areal_mesh.verifier.nodes import (
     Sum,
     Symbol,
     Unparsed,
+    children,
+    symbols,
 )
 
 _EPSILON: Final = 4e-16
 _HUGE: Final = 1e250
 _TINY: Final = 1e-250
 _CONSTANTS: Final = {"pi": math.pi, "e": math.e, "i": 1j}
-SAMPLES: Final = 5
-"""Points at which scalars with symbols are compared: three with every symbol positive, two with mixed signs."""
+SAMPLES: Final = 8
+"""Points at which scalars with symbols are compared: three near with every symbol positive, two near with mixed signs,
+and three far from zero: all negative, all positive, mixed."""
 POSITIVE_SAMPLES: Final = 3
+COMPLEX_SAMPLE: Final = SAMPLES
+"""A point at which names of complex numbers have complex values, where a modulus or a part is taken."""
+SIGNED_SAMPLES: Final = SAMPLES + 9
+NEAR_SAMPLES: Final = 5
+_RANGES: Final = ((0.4, 1.7),) * NEAR_SAMPLES + ((6, 31), (6, 31), (150, 1100))
+_ONE_SIGN: Final = {5: -1, 6: 1, COMPLEX_SAMPLE: 1}
+_COMPLEX_NAMES: Final = frozenset("zw")
 
 
 class Unmeasurable(ArithmeticError):
@@ -50,10 +60,28 @@ class Value:
 def sample(name: str, index: int) -> float:
     """The value that a symbol takes at a sample point; the same name has the same value in every expression."""
     fraction = crc32(f"{name}/{index}".encode()) / 2**32
-    value = 0.4 + 1.7 * fraction
-    if index >= POSITIVE_SAMPLES and crc32(f"{index}/{name}/sign".encode()) % 4 != 0:
-        value = -value
-    return value
+    least, width = _RANGES[index] if index < SAMPLES else _RANGES[0]
+    value = least + width * fraction
+    if index in _ONE_SIGN:
+        return _ONE_SIGN[index] * value
+    mixed = index >= POSITIVE_SAMPLES and crc32(f"{index}/{name}/sign".encode()) % 16 < 9
+    return -value if mixed else value
+
+
+def sample_points(left: Node, right: Node) -> Sequence[int]:
+    """The points at which two scalars are compared; more of them where a modulus makes signs and parts matter."""
+    names = symbols(left) | symbols(right)
+    if names and (_takes_parts(left) or _takes_parts(right)):
+        # `|ab|` is ab wherever a and b have one sign.
+        return range(SIGNED_SAMPLES)
+    return range(SAMPLES if names else 1)
+
+
+def _takes_parts(node: Node) -> bool:
+    """Whether a scalar has a modulus or a part of a complex number in it."""
+    if isinstance(node, Call) and node.function in ("abs", "Re", "Im"):
+        return True
+    return any(map(_takes_parts, children(node)))
 
 
 def evaluate(node: Node, index: int = 0) -> Value:
@@ -77,7 +105,8 @@ def _evaluate(node: Node, index: int) -> Value:
         number = node.value.numerator / node.value.denominator
         return Value(complex(number), _EPSILON * abs(number))
     if isinstance(node, Symbol):
-        return Value(complex(sample(node.name, index)), 0.0)
+        imaginary = 0.7 if index == COMPLEX_SAMPLE and node.name in _COMPLEX_NAMES else 0.0
+        return Value(complex(sample(node.name, index), imaginary), 0.0)
     if isinstance(node, Constant):
         if node.name == "infinity":
             raise Unmeasurable("infinity")

@@ -6,11 +6,10 @@ from `expression`. Nothing is evaluated here.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Final, Literal
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.lexer import Token, tokenize
+from areal_mesh.verifier.lexer import tokenize
 from areal_mesh.verifier.nodes import (
     Bracketed,
     FiniteSet,
@@ -18,24 +17,27 @@ from areal_mesh.verifier.nodes import (
     Measured,
     Node,
     Number,
+    Product,
     Ratio,
     Relation,
     SetOperation,
+    Sum,
     Symbol,
     Unparsed,
-    Words,
 )
 from areal_mesh.verifier.quantities import QuantityParser
-from areal_mesh.verifier.spelling import as_date
+from areal_mesh.verifier.spelling import as_date, said_in_words
+from areal_mesh.verifier.tokens import Token
 from areal_mesh.verifier.vocabulary import (
     ALL_REALS,
-    NUMBER_WORDS,
+    OPENING_SYMBOLS,
     OPENING_WORDS,
     RELATIONS,
 )
 
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
-_SEPARATORS = frozenset({",", ";", r"\vee", r"\wedge"})
+_SEPARATORS = frozenset({",", ";", r"\vee", r"\wedge", r"\\"})
+_INEQUALITIES = frozenset({"<", ">", r"\le", r"\ge", r"\ne"})
 _GROUP_SEPARATORS = frozenset({";", "or", r"\vee"})
 _HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
 
@@ -49,14 +51,18 @@ def parse(text: str) -> Node:
     return parse_tokens(tokenize(text))
 
 
-def parse_tokens(tokens: list[Token]) -> Node:
-    """As `parse`, from tokens."""
+def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> Node:
+    """As `parse`, from tokens; a logarithm without a base is natural, unless it is to have the base ten."""
     if not tokens:
         raise Unparsed("empty")
     words = as_date(tokens) or _as_words(tokens)
     if words is not None:
         return words
-    reader = AnswerParser(_without_ends(tokens))
+    excluded = _all_reals_but(tokens)
+    if excluded is not None:
+        return excluded
+    reader = AnswerParser(_with_or(_without_ends(tokens)))
+    reader.decimal_logarithms = decimal_logarithms
     node = reader.listing(())
     reader.expect_end()
     return node
@@ -67,10 +73,10 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
     start, end = 0, len(tokens)
     while start < end - 1 and (
         (tokens[start].kind == "word" and tokens[start].text.lower() in OPENING_WORDS)
-        or tokens[start].text in (":", r"\approx")
+        or tokens[start].text in OPENING_SYMBOLS
     ):
         start += 1
-    while end > start + 1 and tokens[end - 1].text in (",", ";", ":", "?", r"\\"):
+    while end > start + 1 and tokens[end - 1].text in (",", ";", ":", r"\\"):
         end -= 1
     return tokens[start:end]
 
@@ -91,15 +97,34 @@ def _as_words(tokens: list[Token]) -> Node | None:
                 pieces[-1] += token.text.lower()
             elif token.kind in ("word", "number", "letter"):
                 pieces.append(token.text.lower())
-        text = " ".join(pieces)
-        if text in ALL_REALS:
-            return Symbol("reals")
-        if text in NUMBER_WORDS:
-            return Number(Fraction(NUMBER_WORDS[text]))
         if "number" in kinds and all(piece in OPENING_WORDS or piece[0].isdigit() for piece in pieces):
             return None
-        return Words(text)
+        return said_in_words(" ".join(pieces).split())
     return None
+
+
+def _with_or(tokens: list[Token]) -> list[Token]:
+    r"""`x < 1 \cup x > 2` with "or" between its inequalities."""
+    texts = {token.text for token in tokens}
+    if r"\cup" not in texts or not texts & _INEQUALITIES or texts & {"(", "[", r"\{", r"\in"}:
+        return tokens
+    return [Token("join", "or", token.spaced) if token.text == r"\cup" else token for token in tokens]
+
+
+def _all_reals_but(tokens: list[Token]) -> Node | None:
+    """`all real numbers except 5`, as the reals without what follows; None for any other answer."""
+    texts = [token.text.lower() for token in tokens]
+    if "except" not in texts:
+        return None
+    at = texts.index("except")
+    if " ".join(text for text in texts[:at] if len(text) > 1) not in ALL_REALS or at + 1 == len(texts):
+        return None
+    listed = AnswerParser(tokens[at + 1 :])
+    node = listed.listing(())
+    listed.expect_end()
+    items = node.items if isinstance(node, Listing | FiniteSet) else (node,)
+    values = tuple(item.sides[-1] if isinstance(item, Relation) else item for item in items)
+    return SetOperation("minus", Symbol("reals"), FiniteSet(values))
 
 
 class AnswerParser(QuantityParser):
@@ -146,10 +171,14 @@ class AnswerParser(QuantityParser):
             return Relation(tuple(sides), tuple(operators)) if operators else sides[0]
 
     def _set_expression(self) -> Node:
-        left = self._ratio()
+        left = _without_points(self._ratio())
+        operators = 0
         while not self.at_end() and self.peek() in _SET_OPERATORS:
             operator = _SET_OPERATORS[self.peek()]
             self.advance()
+            operators += 1
+            if operators > limits.CHAIN:
+                raise Unparsed("more set operations than the bound")
             left = SetOperation(operator, left, self._ratio())  # type: ignore[arg-type]
         return left
 
@@ -175,10 +204,7 @@ class AnswerParser(QuantityParser):
         while not self.at_end() and self.kind() in ("word", "number"):
             texts.append(self.peek().lower())
             self.advance()
-        value = NUMBER_WORDS.get(" ".join(texts))
-        if " ".join(texts) in ALL_REALS:
-            return Symbol("reals")
-        return Words(" ".join(texts)) if value is None else Number(Fraction(value))
+        return said_in_words(" ".join(texts).split())
 
     def bracket(self) -> Node:
         """What brackets enclose: a group, a tuple or interval, a set."""
@@ -217,6 +243,15 @@ class AnswerParser(QuantityParser):
             return False
         self.position += 2 + over_reals
         return True
+
+
+def _without_points(node: Node) -> Node:
+    r"""`\mathbb{R} - \{5\}` as the difference of sets that it is."""
+    match node:
+        case Sum((Symbol("reals"), Product((Number(), FiniteSet(items))))):
+            return SetOperation("minus", Symbol("reals"), FiniteSet(items))
+        case _:
+            return node
 
 
 def _solutions(items: list[Node], groups: list[int]) -> tuple[Node, ...] | None:

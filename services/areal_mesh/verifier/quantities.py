@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from areal_mesh.verifier.expression import ExpressionParser
 from areal_mesh.verifier.lexer import singular
 from areal_mesh.verifier.nodes import (
@@ -17,10 +15,11 @@ from areal_mesh.verifier.nodes import (
     Product,
     Unparsed,
 )
+from areal_mesh.verifier.number_words import MULTIPLIERS, NUMBER_WORDS
 from areal_mesh.verifier.rationals import rational
-from areal_mesh.verifier.vocabulary import HEDGES, MULTIPLIERS, NUMBER_WORDS, UNIT_SYNONYMS
+from areal_mesh.verifier.vocabulary import CURRENCIES, HEDGES, UNIT_SYNONYMS, UNIT_WORDS_OF_ONE_LETTER
 
-_COMPOUND_UNITS = {"mi per h": "mph", "km per h": "kph"}
+_COMPOUND_UNITS = {"per cent": "percent", "mi per h": "mph", "km per h": "kph"}
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})
 
 
@@ -31,60 +30,64 @@ class QuantityParser(ExpressionParser):
         if self.kind() == "word":
             return self.words()
         currency = self._currency()
-        value = self._remainder(self._multiplied(self.scalar()))
-        unit = self._modulus() or self._unit()
-        if self._currency() and not unit:
-            currency = True
+        if self.kind() == "word":
+            return self.words()
+        value, modulus = self._modulus(self._multiplied(self.scalar()))
+        based = self._in_base(value)
+        if based is not None:
+            return based
+        unit = modulus or self._unit()
+        currency = self._currency() or currency
         if not isinstance(value, (*SCALARS, Bracketed, Listing)) and (unit or currency):
             raise Unparsed("unit after what has none")
         if unit == "degree" and isinstance(value, SCALARS):
             return Call("degree", (value,))
         if unit == "percent" and isinstance(value, SCALARS):
             return Call("percent", (value,))
-        if currency and (not unit or unit == "dollar"):
-            return Measured(value, "dollar")
-        return Measured(value, unit) if unit else value
+        if currency and unit and unit != currency:
+            raise Unparsed(f"{currency} and {unit}")
+        return Measured(value, unit or currency) if unit or currency else value
+
+    def _in_base(self, value: Node) -> Node | None:
+        """`101 base 2`, `101 (base two)`; None where no base follows."""
+        ahead = 1 if self.peek() == "(" else 0
+        ahead += self.peek(ahead).lower() == "in"
+        if self.peek(ahead).lower() != "base" or not isinstance(value, Number) or value.decimals is not None:
+            return None
+        base = self.peek(ahead + 1)
+        self.position += ahead + 2
+        if self.tokens[self.position - 2 - ahead].text == "(":
+            self.expect(")")
+        return self.in_base(str(value.value), base)
 
     def _multiplied(self, value: Node) -> Node:
         """`1.5 million` as the product that it is."""
         if self.kind() == "word" and self.peek().lower() in MULTIPLIERS and isinstance(value, SCALARS):
-            value = Product((value, Number(Fraction(MULTIPLIERS[self.peek().lower()]))))
+            value = Product((value, Number(MULTIPLIERS[self.peek().lower()])))
             self.advance()
         return value
 
-    def _remainder(self, value: Node) -> Node:
-        r"""`17 \bmod 5` as the remainder that it is; a residue, and what a congruence says, keep their modulus."""
-        if self.peek() != r"\bmod" or any(token.text == r"\equiv" for token in self.tokens):
-            return value
-        start = self.position
+    def _modulus(self, value: Node) -> tuple[Node, str]:
+        r"""(value, unit) with `17 \bmod 5` as the remainder that it is; any other modulus is like a unit.
+
+        A residue, and what a congruence says, keep their modulus.
+        """
+        if self.peek() not in (r"\pmod", r"\mod", r"\bmod"):
+            return value, ""
+        divides = self.peek() == r"\bmod" and all(token.text != r"\equiv" for token in self.tokens)
         self.advance()
         modulus = rational(self.argument(signed=True))
         number = rational(value) if isinstance(value, SCALARS) else None
-        if (
-            modulus is not None
-            and number is not None
-            and modulus > 0
-            and modulus.denominator == number.denominator == 1
-        ):
-            remainder = number % modulus
-            if remainder != number:
-                return Number(remainder)
-        self.position = start
-        return value
+        if modulus is None or modulus.denominator != 1 or modulus <= 0:
+            raise Unparsed("a modulus that is no positive integer")
+        if divides and number is not None and number.denominator == 1 and number % modulus != number:
+            return Number(number % modulus), ""
+        return value, f"mod {modulus}"
 
-    def _modulus(self) -> str:
-        r"""`\pmod{7}` after a residue, as if it were its unit."""
-        if self.peek() not in (r"\pmod", r"\mod", r"\bmod"):
-            return ""
-        self.advance()
-        modulus = self.argument()
-        return f"mod {modulus.value}" if isinstance(modulus, Number) else "mod"
-
-    def _currency(self) -> bool:
-        if not self.at_end() and self.peek() == r"\$":
-            self.advance()
-            return True
-        return False
+    def _currency(self) -> str:
+        name = CURRENCIES.get(self.peek(), "")
+        self.position += bool(name)
+        return name
 
     def words(self) -> Node:
         raise NotImplementedError
@@ -101,7 +104,9 @@ class QuantityParser(ExpressionParser):
             token = self.tokens[self.position]
             word = token.text.lower()
             if token.kind == "word":
-                if word in HEDGES or word in NUMBER_WORDS:
+                if {word, singular(word)} & HEDGES or word in NUMBER_WORDS or word in MULTIPLIERS:
+                    raise Unparsed(f"{word!r} is no unit")
+                if len(word) == 1 and word not in UNIT_WORDS_OF_ONE_LETTER:
                     raise Unparsed(f"{word!r} is no unit")
                 parts.append(UNIT_SYNONYMS.get(singular(word), singular(word)))
             elif parts and token.kind == "letter" and (parts[-1] == "per" or (len(parts[-1]) == 1 and token.spaced)):

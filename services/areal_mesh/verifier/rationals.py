@@ -40,6 +40,8 @@ def bounded(value: Fraction) -> Fraction:
 
 def integer_power(value: Fraction, exponent: int) -> Fraction:
     """value^exponent, refused before it is computed where it would exceed the bound."""
+    if value == 0 and exponent <= 0:
+        raise Inexact("nought to the power of nought")
     bits = max(value.numerator.bit_length(), value.denominator.bit_length())
     if bits > 1 and bits * abs(exponent) > limits.INTEGER_BITS:
         raise Inexact("power larger than the bound")
@@ -106,7 +108,12 @@ def _rational_call(node: Call) -> Fraction | None:
     if name == "binomial" and len(integers) == 2 and min(integers) >= 0 and max(integers) <= limits.FACTORIAL:
         return bounded(Fraction(math.comb(*integers)))
     if name in ("gcd", "lcm"):
-        return bounded(Fraction(math.gcd(*integers) if name == "gcd" else math.lcm(*integers)))
+        if name == "gcd":
+            return Fraction(math.gcd(*integers))
+        multiple = Fraction(1)
+        for integer in integers:
+            multiple = bounded(Fraction(math.lcm(multiple.numerator, integer)))
+        return multiple
     return None
 
 

@@ -10,21 +10,26 @@ from typing import TypeAlias
 from areal_mesh.verifier import exact, numeric
 from areal_mesh.verifier.nodes import (
     SCALARS,
+    BasedNumber,
     Bracketed,
     Call,
     Listing,
+    Measured,
     Node,
     Number,
     Product,
     Relation,
+    SetOperation,
     Sum,
     Symbol,
+    Words,
     negated,
     symbols,
 )
-from areal_mesh.verifier.rationals import Inexact
+from areal_mesh.verifier.rationals import Inexact, rational
+from areal_mesh.verifier.rewriting import renamed
 from areal_mesh.verifier.scalars import Outcome
-from areal_mesh.verifier.shapes import interval_of, is_name, renamed
+from areal_mesh.verifier.shapes import interval_of, is_name
 
 Compare: TypeAlias = Callable[[Node, Node], Outcome]
 
@@ -43,6 +48,8 @@ def value_of(node: Node) -> tuple[Node | None, Node] | None:
     operators = set(node.operators)
     if operators <= {"=", "~"}:
         return _equated(node)
+    if operators == {"not in"} and len(node.sides) == 2 and is_name(node.sides[0]):
+        return node.sides[0], SetOperation("minus", Symbol("reals"), node.sides[1])
     if operators <= {"in", "to"} and len(node.sides) == 2 and is_name(node.sides[0]):
         return node.sides[0], node.sides[1]
     if len(node.sides) > 3 or "~" in operators:
@@ -51,16 +58,49 @@ def value_of(node: Node) -> tuple[Node | None, Node] | None:
 
 
 def _equated(node: Relation) -> tuple[Node | None, Node] | None:
-    names = [side for side in node.sides if is_name(side)]
-    values = [side for side in node.sides if not is_name(side)]
+    names = [side for side in node.sides if _is_named_side(side)]
+    values = [side for side in node.sides if not _is_named_side(side)]
+    if not values and any(isinstance(side, Words) for side in node.sides[1:]) and isinstance(node.sides[0], Words):
+        return None  # one name for another
     if not values:
         # `y = x`: the last side is the value.
         return (node.sides[0], node.sides[-1]) if len(node.sides) == 2 else None
     if not names:
+        plain = [value for value in values if not (_is_scalar(value) and symbols(value))]
+        if 0 < len(plain) < len(values) and plain == values[-len(plain) :] and _is_asked_for(values[0]):
+            return values[0], plain[-1]
+        if _modulus_of(node.sides[-1]) is not None:
+            return None, node.sides[-1]
         return (None, values[0]) if all(not symbols(value) for value in values if _is_scalar(value)) else None
     if not (is_name(node.sides[0]) or (is_name(node.sides[-1]) and len(values) == 1)):
         return None
-    return names[0], values[0]
+    return _in_order(names[0], values[0])
+
+
+def _is_asked_for(node: Node) -> bool:
+    """Whether an expression is what a question asks for, as `m + n` is; `2x = 5` is a step on the way to x."""
+    return not isinstance(node, SCALARS) or len(symbols(node)) > 1
+
+
+def _is_named_side(node: Node) -> bool:
+    """As `is_name`, without the modulus of an unknown: `|x| = 5` does not say what x is."""
+    return is_name(node) and node not in (Call("abs", (Symbol("x"),)), Call("abs", (Symbol("y"),)))
+
+
+def _in_order(name: Node, value: Node) -> tuple[Node, Node]:
+    """`(y, x) = (1, 2)` as what it says of (x, y)."""
+    match name, value:
+        case Bracketed("(", names, ")"), Bracketed("(", values, ")") if len(names) == len(values):
+            pairs = [(item.name, item, at) for item, at in zip(names, values, strict=True) if isinstance(item, Symbol)]
+            if len(pairs) == len(names) and all(len(letter) == 1 for letter, _, _ in pairs):
+                pairs.sort(key=lambda pair: pair[0])
+                ordered, sorted_values = tuple(item for _, item, _ in pairs), tuple(at for _, _, at in pairs)
+                return Bracketed("(", ordered, ")"), Bracketed("(", sorted_values, ")")
+    return name, value
+
+
+def _is_named(said: tuple[Node | None, Node]) -> bool:
+    return said[0] is None or is_name(said[0])
 
 
 def _is_scalar(node: Node) -> bool:
@@ -69,12 +109,21 @@ def _is_scalar(node: Node) -> bool:
 
 def compare_relations(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> Outcome:
     """Whether two answers of which at least one is a relation say the same."""
-    for side in (gold, answer):
-        if isinstance(side, Relation) and not _consistent(side, compare):
-            return Outcome(False, "forged equality")
+    chains = [_consistent(side, compare) for side in (gold, answer) if isinstance(side, Relation)]
+    if False in chains:
+        return Outcome(False, "forged equality")
+    outcome = _compared(gold, answer, compare, scalars)
+    return Outcome(None, outcome.rule) if outcome.equal and None in chains else outcome
+
+
+def _compared(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> Outcome:
     if isinstance(gold, Relation) and isinstance(answer, Relation):
         answer = _with_argument_of(gold, answer)
     said, stated = value_of(gold), value_of(answer)
+    if said is not None and not _is_named(said):
+        said = None  # an equation, that an answer has to be
+    if stated is not None and not _is_named(stated) and isinstance(gold, Relation):
+        stated = None
     if said is not None and stated is not None:
         if said[0] is None or stated[0] is None or _same_name(said[0], stated[0]):
             outcome = _values(gold, answer, said[1], stated[1], compare)
@@ -114,7 +163,11 @@ def _values(gold: Node, answer: Node, said: Node, stated: Node, compare: Compare
 
 
 def _is_membership(node: Node) -> bool:
-    return isinstance(node, Relation) and node.operators == ("in",) and isinstance(node.sides[1], Bracketed)
+    if not isinstance(node, Relation):
+        return False
+    if set(node.operators) <= {"<", "<=", ">", ">="}:
+        return True
+    return node.operators == ("in",) and isinstance(node.sides[1], Bracketed)
 
 
 def _both_equations(gold: Node, answer: Node) -> bool:
@@ -127,23 +180,69 @@ def _same_name(left: Node, right: Node) -> bool:
     # y and f(x) name the same thing in questions about graphs.
     pair = (left, right)
     return any(node == Symbol("y") for node in pair) and any(
-        isinstance(node, Call) and node.function == "f" for node in pair
+        isinstance(node, Call) and node.function in ("f", "f^-1") for node in pair
     )
 
 
-def _consistent(node: Relation, compare: Compare) -> bool:
-    """Whether the numbers that a chain equates are equal: `4 = 5` is a forgery, not the answer 5."""
-    values = [(side, index) for index, side in enumerate(node.sides) if _is_scalar(side) and not symbols(side)]
-    for (left, at), (right, to) in pairwise(values):
+def _consistent(node: Relation, compare: Compare) -> bool | None:
+    """Whether what a chain equates is equal: `4 = 5` is a forgery, not the answer 5. None where only algebra can tell.
+
+    The first side may be what the question says is worth the others: a name, an unknown function, an expression.
+    """
+    modulus = _modulus_of(node.sides[-1])
+    undecided = False
+    if len(node.sides) == 2 and any(map(_is_unknown, node.sides)):
+        return True  # an equation
+    stated = [(side, index) for index, side in enumerate(node.sides) if not is_name(side)]
+    for position, ((left, at), (right, to)) in enumerate(pairwise(stated)):
         between = set(node.operators[at:to])
-        if between == {"="} and not compare(left, right).equal:
+        if not between <= {"=", "~"} or (position == 0 and at == 0 and _is_unknown(left)):
+            continue
+        if "~" in between:
+            equal: bool | None = _nearly(_bare(left), _bare(right))
+        elif modulus is not None:
+            equal = _congruent(left, right, modulus)
+        else:
+            equal = compare(_in_base_ten(left), _in_base_ten(right)).equal
+        if equal is False:
             return False
-        if "~" in between and between <= {"=", "~"} and not _nearly(left, right):
-            return False
-    return True
+        undecided = undecided or equal is None
+    return None if undecided else True
+
+
+def _modulus_of(node: Node) -> int | None:
+    if isinstance(node, Measured) and node.unit.removeprefix("mod ").isdigit():
+        return int(node.unit.removeprefix("mod "))
+    return None
+
+
+def _congruent(left: Node, right: Node, modulus: int) -> bool:
+    """Whether two integers leave the same remainder: `2^5 = 4 (mod 7)`."""
+    values = [rational(side.value if isinstance(side, Measured) else side) for side in (left, right)]
+    if any(value is None or value.denominator != 1 for value in values):
+        return False
+    first, second = values
+    return first is not None and second is not None and (first - second) % modulus == 0
+
+
+def _is_unknown(node: Node) -> bool:
+    """Whether a side is worth what the question says: it has names in it, or a function that is not known."""
+    if not _is_scalar(node):
+        return False
+    return bool(symbols(node)) or (isinstance(node, Call) and is_name(node) and node.function != "abs")
+
+
+def _bare(node: Node) -> Node:
+    return node.value if isinstance(node, Measured) else node
+
+
+def _in_base_ten(node: Node) -> Node:
+    return Number(Fraction(int(node.digits, node.base))) if isinstance(node, BasedNumber) else node
 
 
 def _nearly(left: Node, right: Node) -> bool:
+    if not (_is_scalar(left) and _is_scalar(right)):
+        return False
     try:
         first, second = numeric.evaluate(left).number, numeric.evaluate(right).number
     except numeric.Unmeasurable:
@@ -163,8 +262,16 @@ def _equations(gold: Relation, answer: Relation, scalars: Compare) -> Outcome:
         return _DIFFERENT
     factor = _factor(first, second)
     if factor is None:
-        return Outcome(False, "equation")
+        return Outcome(_same_numerators(first, second), "equation")
     return Outcome(_scaled(first, second, factor, scalars).equal, "equation")
+
+
+def _same_numerators(first: Node, second: Node) -> bool:
+    """Whether two differences vanish together because their numerators are proportional: `y = 1/x` and `xy = 1`."""
+    try:
+        return exact.proportional_numerators(first, second)
+    except Inexact:
+        return False
 
 
 def _scaled(first: Node, second: Node, factor: Fraction, scalars: Compare) -> Outcome:
@@ -179,7 +286,7 @@ def _scaled(first: Node, second: Node, factor: Fraction, scalars: Compare) -> Ou
 def _factor(first: Node, second: Node) -> Fraction | None:
     """The constant ratio of two scalars over the sample points; None where there is none."""
     ratios: list[complex] = []
-    for index in range(numeric.SAMPLES):
+    for index in numeric.sample_points(first, second):
         try:
             left, right = numeric.evaluate(first, index), numeric.evaluate(second, index)
         except numeric.Unmeasurable:

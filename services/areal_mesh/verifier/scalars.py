@@ -11,12 +11,30 @@ from fractions import Fraction
 from typing import Final
 
 from areal_mesh.verifier import exact, numeric
-from areal_mesh.verifier.nodes import Constant, Node, Number, Product, Quotient, has_decimals, symbols
+from areal_mesh.verifier.nodes import (
+    Call,
+    Constant,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    Symbol,
+    children,
+    has_decimals,
+    symbols,
+)
 from areal_mesh.verifier.rationals import Inexact, rational
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS
 
 RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
 """Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
 
+_EVERYWHERE: Final = frozenset(
+    {"sin", "cos", "arctan", "abs", "percent", "degree", "factorial", "binomial", "floor", "ceiling"}
+) | {command[1:] for command in BIG_OPERATORS}
+"""Functions with a value wherever their arguments have one, or which are known by their text alone."""
 _FLOATING_NOISE: Final = Fraction(1, 10**9)
 """Relative error that arithmetic in double precision may leave in a decimal, with room."""
 _ROUNDING: Final = Fraction(6, 10)
@@ -66,6 +84,10 @@ def resolution(node: Node) -> Fraction | None:
     if isinstance(node, Quotient) and not has_decimals(node.denominator):
         place, divisor = resolution(node.numerator), rational(node.denominator)
         return place / abs(divisor) if place and divisor else None
+    if isinstance(node, Sum):
+        parts = [(term, resolution(term)) for term in node.terms]
+        written = [place for _, place in parts if place]
+        return max(written) if all(place or not has_decimals(term) for term, place in parts) and written else None
     if isinstance(node, Product):
         places = [place for place in map(resolution, node.factors) if place]
         if len(places) != 1:
@@ -90,9 +112,12 @@ def _decimals_agree(left: Fraction, right: Fraction, left_place: Fraction | None
     if difference > RELATIVE_TOLERANCE * max(abs(left), abs(right)):
         return False
     if left_place is None and right_place is None:
-        return True
+        # Neither says to which place it was rounded: `83/499.01` is not 83/499.
+        return difference <= _FLOATING_NOISE * max(abs(left), abs(right))
     if left_place == right_place:
         return False
+    if left_place is None and left.denominator == 1 and right_place is not None and right_place >= 1:
+        return False  # an integer that is cut to fewer digits than it has
     if right_place is None or (left_place is not None and left_place > right_place):
         left, right, right_place = right, left, left_place
     assert right_place is not None  # the coarser of the two is on the right now
@@ -115,25 +140,60 @@ def _screened(gold: Node, answer: Node, decimals: bool) -> Outcome:
     if decimals and closeness and not (symbols(gold) or symbols(answer)):
         return Outcome(_decimal_of_irrational(gold, answer), "decimal")
     try:
-        if exact.equal(gold, answer):
+        # Forms cancel what has no value, so they prove nothing of it.
+        if (closeness or (_has_values(gold) and _has_values(answer))) and exact.equal(gold, answer):
             return Outcome(True, "normal form")
+        if exact.different(gold, answer):
+            return Outcome(False, "normal form")
     except Inexact:
         pass  # no normal form: algebra decides
-    if decimals and closeness:
-        return Outcome(True, "decimal")
     return Outcome(None, "symbolic")
+
+
+def _has_values(node: Node) -> bool:
+    """Whether a scalar has a value by its form alone: no division by what can be zero, no root or logarithm of it."""
+    match node:
+        case Quotient(top, bottom):
+            return _has_values(top) and (bool(rational(bottom)) or _is_monomial(bottom))
+        case Power(Symbol(), exponent):
+            power = rational(exponent)
+            return power.denominator == 1 if power is not None else _has_values(exponent)
+        case Power(base, exponent):
+            power, root = rational(exponent), rational(base)
+            return (power is not None and power.denominator == 1 and power > 0 and _has_values(base)) or (
+                root is not None and root > 0 and _has_values(exponent)
+            )
+        case Call(function, _) if function not in _EVERYWHERE:
+            return False
+        case _:
+            return all(map(_has_values, children(node)))
+
+
+def _is_monomial(node: Node) -> bool:
+    """Whether a scalar is a product of numbers and letters, which is zero only where one of them is."""
+    match node:
+        case Number(value, _):
+            return bool(value)
+        case Symbol():
+            return True
+        case Power(Symbol(), _) | Call("factorial", (Symbol(),)):
+            return True
+        case Product(factors):
+            return all(map(_is_monomial, factors))
+        case _:
+            return False
 
 
 def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
     """Whether the values agree at every sample point; None where no point can tell."""
     names = symbols(gold) | symbols(answer)
     measured = 0
-    for index in range(numeric.SAMPLES if names else 1):
+    for index in numeric.sample_points(gold, answer):
         try:
             left, right = numeric.evaluate(gold, index), numeric.evaluate(answer, index)
         except numeric.Unmeasurable:
             continue
-        if index >= numeric.POSITIVE_SAMPLES and (
+        if numeric.POSITIVE_SAMPLES <= index != numeric.COMPLEX_SAMPLE and (
             abs(left.number.imag) > left.error or abs(right.number.imag) > right.error
         ):
             # Roots of what is negative here: their branches are a convention, not a difference.

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
+from typing import Final
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.nodes import (
-    SCALARS,
     Bracketed,
     Call,
     Constant,
     FiniteSet,
-    Listing,
     Matrix,
-    Measured,
     Node,
     Number,
-    PlusMinus,
-    Power,
     Product,
     Quotient,
     Ratio,
@@ -31,102 +26,30 @@ from areal_mesh.verifier.nodes import (
     negated,
 )
 from areal_mesh.verifier.rationals import rational
-from areal_mesh.verifier.vocabulary import BIG_OPERATORS
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS, HEDGES
 
 INFINITY = Constant("infinity")
 MINUS_INFINITY = Product((Number(Fraction(-1)), INFINITY))
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "~": "~", "in": "in", "to": "to"}
 
 
-def expand_signs(node: Node) -> Node:
-    r"""With `\pm` as a listing of both signs, and listings flat."""
-    if isinstance(node, Listing):
-        return Listing(tuple(_flat(node.items)), node.alternatives)
-    if isinstance(node, FiniteSet):
-        return FiniteSet(tuple(_flat(node.items)))
-    if isinstance(node, Measured):
-        inner = expand_signs(node.value)
-        return Listing(tuple(Measured(item, node.unit) for item in inner.items)) if isinstance(inner, Listing) else node
-    if isinstance(node, Relation):
-        return _expand_relation(node)
-    if isinstance(node, SCALARS) and _has_signs(node):
-        return Listing((with_sign(node, 1), with_sign(node, -1)))
-    return node
-
-
-def _flat(items: tuple[Node, ...]) -> Iterator[Node]:
-    for item in items:
-        expanded = expand_signs(item)
-        if isinstance(expanded, Listing):
-            yield from expanded.items
-        else:
-            yield expanded
-
-
-def _expand_relation(node: Relation) -> Node:
-    last = expand_signs(node.sides[-1])
-    if node.operators[-1] == "=" and isinstance(last, Listing):
-        return Listing(tuple(Relation((*node.sides[:-1], item), node.operators) for item in last.items))
-    return node
-
-
-def _has_signs(node: Node) -> bool:
-    return isinstance(node, PlusMinus) or any(_has_signs(child) for child in children(node))
-
-
-def with_sign(node: Node, sign: int) -> Node:
-    r"""A scalar with every `\pm` read as `sign` and every `\mp` as its opposite."""
-    match node:
-        case PlusMinus(argument, flipped):
-            inner = with_sign(argument, sign)
-            return inner if (sign > 0) != flipped else negated(inner)
-        case Sum(terms):
-            return Sum(tuple(with_sign(term, sign) for term in terms))
-        case Product(factors):
-            return Product(tuple(with_sign(factor, sign) for factor in factors))
-        case Quotient(top, bottom):
-            return Quotient(with_sign(top, sign), with_sign(bottom, sign))
-        case Power(base, exponent):
-            return Power(with_sign(base, sign), with_sign(exponent, sign))
-        case Call(name, arguments):
-            return Call(name, tuple(with_sign(argument, sign) for argument in arguments))
-        case _:
-            return node
-
-
-def renamed(node: Node, old: str, new: str) -> Node:
-    """A scalar with one of its symbols under another name."""
-    match node:
-        case Symbol(name):
-            return Symbol(new) if name == old else node
-        case Sum(terms):
-            return Sum(tuple(renamed(term, old, new) for term in terms))
-        case Product(factors):
-            return Product(tuple(renamed(factor, old, new) for factor in factors))
-        case Quotient(top, bottom):
-            return Quotient(renamed(top, old, new), renamed(bottom, old, new))
-        case Power(base, exponent):
-            return Power(renamed(base, old, new), renamed(exponent, old, new))
-        case Call(name, arguments):
-            return Call(name, tuple(renamed(argument, old, new) for argument in arguments))
-        case PlusMinus(argument, flipped):
-            return PlusMinus(renamed(argument, old, new), flipped)
-        case _:
-            return node
-
-
 def is_name(node: Node) -> bool:
     """Whether a side of a relation only names what the other side is worth: `x`, `f(x)`, `AB`, `(x, y)`."""
     match node:
-        case Symbol() | Words():
+        case Words(text):
+            return not set(text.split()) & HEDGES
+        case Symbol():
             return True
         case Call(function, _) if "\\" + function in BIG_OPERATORS:
             return True
         case Call(function, arguments):
-            applied = function.startswith("apply ") or function in ("f", "g", "F", "G", "prime", "abs")
+            plain = function.removesuffix("^-1")
+            applied = function.startswith("apply ") or plain in ("f", "g", "F", "G", "prime", "abs")
             return applied and all(is_name(part) or isinstance(part, Number) for part in arguments)
         case Bracketed(_, items, _) | Ratio(items):
             return all(is_name(item) for item in items)
+        case Matrix(rows):
+            return all(is_name(cell) for row in rows for cell in row)
         case Quotient(top, bottom):
             return all(isinstance(part, Symbol) and len(part.name) > 1 for part in (top, bottom))
         case Product(factors):
@@ -207,6 +130,32 @@ def vector_items(node: Node) -> tuple[Node, ...] | None:
         if all(len(row) == 1 for row in node.rows):
             return tuple(row[0] for row in node.rows)
     return None
+
+
+_AXES: Final = {Constant("i"): 0, Symbol("i"): 0, Symbol("hat i"): 0, Symbol("j"): 1, Symbol("hat j"): 1,
+    Symbol("k"): 2, Symbol("hat k"): 2}  # fmt: skip
+
+
+def unit_vectors(node: Node) -> tuple[Node, ...] | None:
+    """Components of `3i + j - 2k`; None for what is no combination of unit vectors, or may be a complex number."""
+    terms = node.terms if isinstance(node, Sum) else (node,)
+    components: dict[int, Node] = {}
+    for term in terms:
+        factors = _factors(term)
+        axes = [factor for factor in factors if factor in _AXES]
+        if len(axes) != 1 or _AXES[axes[0]] in components:
+            return None
+        rest = tuple(factor for factor in factors if factor is not axes[0])
+        components[_AXES[axes[0]]] = Product(rest) if rest else Number(Fraction(1))
+    if not components or max(components) == 0:
+        return None
+    return tuple(components.get(axis, Number(Fraction(0))) for axis in range(max(components) + 1))
+
+
+def _factors(node: Node) -> tuple[Node, ...]:
+    if not isinstance(node, Product):
+        return (node,)
+    return tuple(part for factor in node.factors for part in _factors(factor))
 
 
 def count_nodes(node: Node) -> int:

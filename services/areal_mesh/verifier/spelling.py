@@ -5,22 +5,28 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from areal_mesh.verifier.lexer import Token
-from areal_mesh.verifier.nodes import Words
-from areal_mesh.verifier.vocabulary import MONTHS
+from areal_mesh.verifier.lexer import singular
+from areal_mesh.verifier.nodes import Constant, Measured, Node, Number, Symbol, Words
+from areal_mesh.verifier.number_words import leading_number
+from areal_mesh.verifier.tokens import Token
+from areal_mesh.verifier.vocabulary import ALL_INTEGERS, ALL_REALS, ARTICLES, MONTHS, NO_SOLUTION, UNIT_SYNONYMS
 
+_UNITS: Final = frozenset(UNIT_SYNONYMS.values())
 _SPELLED_TOKENS: Final = 64
 _SENTENCE_CHARS: Final = 300
 _SUBJECT_WORDS: Final = 2
 _SENTENCE: Final = re.compile(
-    r"(?P<subject>[A-Z][^.;:=<>]*?)\s(?:is|are|equals|be)\s+(?P<value>[-\d(\[\\$.][^.;?!]*(?:\.\d[^.;?!]*)?)\.?"
+    r"(?P<subject>[A-Z][^.;:=<>]*?)\s(?:is|are|equals|be|has|gives|saves|needs|costs|takes)\s+"
+    r"(?P<value>[-\d(\[\\$.][^.;?!]*(?:\.\d[^.;?!]*)?|(?:an? )?[A-Za-z]+)\.?"
 )
-_SENTENCE_LAYOUT: Final = re.compile(r"\\text(?:bf|rm|it)?\s*(?=\{)|[{}$~]|\\[ ,;:!]|\s+")
+_SENTENCE_LAYOUT: Final = re.compile(r"\\\$|\\text(?:bf|rm|it)?\s*(?=\{)|[{}$~]|\\[ ,;:!]|\s+")
 _NO_STATEMENT: Final = re.compile(
     r"\b(?:is|are|equals|be|not|no|never|if|or|either|neither|unless|except|but|wrong|maybe|might|can|cannot|could)\b",
     re.IGNORECASE,
 )
 """Words of a subject with which the sentence does not state its value, or states another one too."""
+_DAYS: Final = "sunday monday tuesday wednesday thursday friday saturday"
+_ABBREVIATIONS: Final = {name[:3]: name for name in f"{MONTHS} {_DAYS}".split()} | {"sept": "september"}
 _MONTH: Final = "|".join(MONTHS.split())
 _DATE: Final = re.compile(
     rf"(?:(?P<month>{_MONTH}) (?P<day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?"
@@ -52,6 +58,35 @@ def stated_value(text: str) -> str | None:
     if len(match["subject"].split()) < _SUBJECT_WORDS and match["subject"] != "There":
         return None
     return match["value"].strip()
+
+
+def said_in_words(words: list[str]) -> Node:
+    """What lower-case words say: a number, a number of things, all reals, or a name without its article."""
+    text = " ".join(words)
+    if text in ALL_REALS:
+        return Symbol("reals")
+    if text in ALL_INTEGERS:
+        return Symbol("integers")
+    if text == "infinity":
+        return Constant("infinity")
+    if NO_SOLUTION.fullmatch(text):
+        return Words("no solution")
+    parts = [part for word in words for part in word.split("-")]
+    number = leading_number(parts)
+    if number is not None:
+        value, taken = number
+        if taken == len(parts):
+            return Number(value)
+        unit = [UNIT_SYNONYMS.get(singular(word), singular(word)) for word in parts[taken:]]
+        if all(word in _UNITS for word in unit):
+            return Measured(Number(value), " ".join(unit))
+    start = 0
+    while start < len(words) - 1 and words[start] in ARTICLES:
+        start += 1
+    if len(words) - start > 1 and words[-1] == "function":
+        words = words[:-1]
+    named = [_ABBREVIATIONS.get(word.rstrip("."), word) for word in words[start:]]
+    return Words(" ".join(named))
 
 
 def as_date(tokens: list[Token]) -> Words | None:

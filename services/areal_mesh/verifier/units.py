@@ -9,7 +9,8 @@ from areal_mesh.verifier.nodes import Measured, Node, Number, Power, Product, Qu
 from areal_mesh.verifier.vocabulary import UNIT_LETTERS, UNIT_SYNONYMS
 
 _KNOWN_UNITS: Final = frozenset(UNIT_SYNONYMS.values())
-_LOOSE_UNITS: Final = frozenset({"", "unit"})
+_POWERS: Final = frozenset({"square", "cubic"})
+_NO_LENGTHS: Final = frozenset({"degree", "radian", "percent", "dollar", "cent", "euro"})
 
 
 def units_agree(gold: str, answer: str) -> bool:
@@ -18,32 +19,46 @@ def units_agree(gold: str, answer: str) -> bool:
         return True
     if gold.startswith("mod ") and answer.startswith("mod "):
         return False
-    if {gold.split()[-1], answer.split()[-1]} & _LOOSE_UNITS:
+    if f"{gold} per ".startswith(f"{answer} per ") or f"{answer} per ".startswith(f"{gold} per "):
         return True
-    # Only a clash of two units that are both known tells that one of them is wrong.
-    return not all(part in _KNOWN_UNITS for part in (*gold.split(), *answer.split()))
+    golds, answers = frozenset(gold.split()), frozenset(answer.split())
+    if "unit" in (gold.split()[-1], answer.split()[-1]):
+        return _some_length(golds, answers)
+    # Only a clash of units that are known tells that one of them is wrong.
+    return not (golds & _KNOWN_UNITS and answers & _KNOWN_UNITS) or golds & _KNOWN_UNITS == answers & _KNOWN_UNITS
 
 
-def without_unit_letters(node: Node) -> Node | None:
-    """The number before letters that can be its unit, as in `5m`, `5m^2` and `5m/s`; None for anything else."""
-    if not isinstance(node, Product) or not _is_lettered_unit(node.factors[-1]):
+def _some_length(golds: frozenset[str], answers: frozenset[str]) -> bool:
+    """Whether a "unit", "square unit" or "cubic unit" may be the other: any length, with the same power."""
+    if (golds | answers) & _NO_LENGTHS or any(len(side & _KNOWN_UNITS - _POWERS) > 1 for side in (golds, answers)):
+        return False
+    return answers == {"unit"} or golds & _POWERS == answers & _POWERS
+
+
+def lettered_quantity(node: Node) -> tuple[Node, str] | None:
+    """(number, unit) of a number before letters that can be its unit, as `5m`, `5m^2` and `5m/s`; None for others."""
+    if not isinstance(node, Product):
         return None
+    unit = _lettered_unit(node.factors[-1])
     value = node.factors[:-1]
-    if any(symbols(factor) for factor in value):
+    if unit is None or any(symbols(factor) for factor in value):
         return None
-    return value[0] if len(value) == 1 else Product(value)
+    return value[0] if len(value) == 1 else Product(value), unit
 
 
-def _is_lettered_unit(node: Node) -> bool:
+def _lettered_unit(node: Node) -> str | None:
     match node:
         case Symbol(name):
-            return name in UNIT_LETTERS
+            return name.lower() if name in UNIT_LETTERS else None
         case Quotient(top, bottom):
-            return _is_lettered_unit(top) and _is_lettered_unit(bottom)
-        case Power(Symbol("m"), Number(value)) | Power(Symbol("s"), Number(value)):
-            return value in (2, 3)
+            over, under = _lettered_unit(top), _lettered_unit(bottom)
+            return None if over is None or under is None else f"{over} per {under}"
+        case Power(Symbol("m"), Number(value)) if value in (2, 3):
+            return "square m" if value == 2 else "cubic m"
+        case Power(Symbol("s"), Number(value)) if value == 2:
+            return "square s"
         case _:
-            return False
+            return None
 
 
 def distinct_units(items: Sequence[Node]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 
@@ -9,28 +10,11 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-LOOKALIKES: Final = str.maketrans(
-    {
-        "−": "-", "–": "-", "—": "-", "﹣": "-", "－": "-", "‐": "-", "‑": "-", "‒": "-",
-        "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2002": " ", "\u2003": " ", "\u2061": " ", "\ufeff": " ",
-        "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
-        "√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ",
-        "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ",
-        "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
-        "²": "^2 ", "³": "^3 ", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-        "…": r"\dots ", "⋯": r"\dots ",
-        "⟨": r"\langle ", "⟩": r"\rangle ", "∠": r"\angle ", "△": r"\triangle ", "€": r"\$", "£": r"\$",
-        "⩽": r"\le ", "⩾": r"\ge ", "％": "%", "“": '"', "”": '"', "’": "'",
-    }
-)  # fmt: skip
-"""Characters that mathematics writes in several ways. Digits and letters that only look like ASCII are not here:
-an answer spelled with them is not the answer."""
-
 LAYOUT: Final = _words(r"""
     \left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr \middle
     \displaystyle \textstyle \scriptstyle \limits \nolimits \; \: \> \! \, \( \) \[ \] \quad \qquad
-    \hspace \enspace \thinspace \space \bf \rm \it \Large \large \hfill \nonumber \boldmath \mathstrut
-    \strut \cr
+    \enspace \thinspace \space \bf \rm \it \Large \large \hfill \nonumber \boldmath \mathstrut
+    \strut \checkmark \mathbin \mathrel
     """) | {
     "\\ ",
     "\\\n",
@@ -51,6 +35,8 @@ SYNONYMS: Final = {
     r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\mid": "|",
     r"\lbrack": "[", r"\rbrack": "]", r"\lparen": "(", r"\rparen": ")", r"\varnothing": r"\emptyset",
     r"\simeq": r"\approx", r"\sim": r"\approx", r"\doteq": r"\approx", r"\%": "%", r"\degree": r"\circ",
+    r"\textdollar": r"\$", r"\cr": r"\\", r"\imath": "i", r"\top": "T", r"\jmath": "j", r"\overrightarrow": r"\vec",
+    r"\bar": r"\overline", r"\widehat": r"\hat", r"\widetilde": r"\tilde",
     r"\backslash": r"\setminus", r"\dbinom": r"\binom", r"\tbinom": r"\binom", r"\choose": r"\choose",
     r"\varphi": r"\phi", r"\vartheta": r"\theta", r"\varepsilon": r"\epsilon", r"\land": r"\wedge",
     r"\lor": r"\vee", r"\rightarrow": r"\to", r"\longrightarrow": r"\to", r"\infin": r"\infty", r"\coloneqq": "=",
@@ -60,15 +46,15 @@ SYNONYMS: Final = {
 
 FUNCTIONS: Final = _words("""
     sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch log ln lg exp det
-    gcd lcm max min Re Im arg abs floor ceil factorial binomial asin acos atan
+    gcd lcm max min Re Im arg abs floor ceil factorial binomial asin acos atan cbrt cis tg ctg arctg
     """)
 
 BIG_OPERATORS: Final = frozenset({r"\sum", r"\prod", r"\int", r"\iint", r"\oint", r"\lim"})
 """Commands whose value is not computed."""
 
-NAMED_IN_PLAIN_TEXT: Final = _words("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp")
+NAMED_IN_PLAIN_TEXT: Final = _words("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp tg arctg cis")
 
-CALLED_IN_PLAIN_TEXT: Final = _words("abs floor ceil factorial asin acos atan sinh cosh tanh gcd lcm binomial")
+CALLED_IN_PLAIN_TEXT: Final = _words("abs floor ceil factorial asin acos atan sinh cosh tanh gcd lcm binomial cbrt cis")
 """Functions where a bracket follows, letters or a word elsewhere."""
 
 GREEK_IN_PLAIN_TEXT: Final = _words("alpha beta gamma delta epsilon theta lambda sigma omega phi psi rho tau")
@@ -87,7 +73,16 @@ DECORATIONS: Final = _words(r"""
 RELATIONS: Final = {
     "=": "=", "<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\approx": "~", r"\in": "in",
     r"\to": "to", r"\equiv": "=",
+    r"\notin": "not in",
 }  # fmt: skip
+
+NO_SOLUTION: Final = re.compile(
+    r"none|null set|no (?:real |such |integer |valid )?(?:solutions?|values?|roots?|answers?)(?: exists?)?"
+    r"|there (?:is|are) no (?:real |such |integer |valid )?(?:solutions?|values?|roots?)|(?:the )?empty set"
+)
+"""Words for a set with nothing in it, in lower case."""
+
+ALL_INTEGERS: Final = frozenset(f"{opening}integers" for opening in ("", "all ", "the ", "all the ", "the set of all "))
 
 NUMBER_SETS: Final = {"R": r"\Reals", "Z": r"\Integers", "Q": r"\Rationals", "C": r"\Complexes", "N": r"\Naturals"}
 """What `\\mathbb` of a letter names."""
@@ -105,32 +100,30 @@ JOINING_WORDS: Final = frozenset({"and", "or"})
 HEDGES: Final = _words("""
     not no isn't wrong incorrect false maybe perhaps possibly unless except or and but versus vs either
     neither more less least most than over under above below between undefined unknown plus minus times
-    hundred thousand million billion trillion dozen half double twice squared cubed negative remainder
-    mod
+    hundred thousand million billion trillion dozen half double doubled tripled halved twice squared cubed negative
+    remainder mod factorial inverse reciprocal root score gross lakh crore power never fail fails rejected instead
+    alternatively otherwise
     """)
 """Words that change what a quantity means: they are never taken for a unit."""
 
-MULTIPLIERS: Final = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
-"""Words that multiply the number before them."""
-
 OPENING_WORDS: Final = _words("approximately about roughly answer the is final exactly around")
 
-_COUNTED: Final = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
-fifteen sixteen seventeen eighteen nineteen twenty"""
+OPENING_SYMBOLS: Final = frozenset({":", "=", r"\approx", r"\therefore", r"\implies", r"\Rightarrow", r"\equiv"})
+"""What may stand before an answer without being part of it."""
 
-NUMBER_WORDS: Final = {word: value for value, word in enumerate(_COUNTED.split())} | {
-    "thirty": 30,
-    "forty": 40,
-    "fifty": 50,
-    "sixty": 60,
-    "seventy": 70,
-    "eighty": 80,
-    "ninety": 90,
-    "hundred": 100,
-}
+ARTICLES: Final = _words("a an the on in due it is its")
+"""Words before a name or a day that do not change which it is."""
+
+UNIT_WORDS_OF_ONE_LETTER: Final = frozenset("dmsghlnjwvkcfap")
+"""Single letters that name a unit in text: `5\\text{ x}` has none."""
 
 UNIT_LETTERS: Final = frozenset("msgL")
 """Letters that stand for a unit after a number where the other answer is a bare number: `5m` for 5."""
+
+CURRENCIES: Final = {
+    r"\$": "dollar", r"\euro": "euro", r"\pounds": "sterling", r"\yen": "yen", r"\cent": "cent",
+}  # fmt: skip
+"""Signs of money, before an amount or after it."""
 
 UNIT_SYNONYMS: Final = {
     "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "kilometer": "km",
@@ -142,5 +135,11 @@ UNIT_SYNONYMS: Final = {
     "gallon": "gallon", "mph": "mph", "kg": "kg", "cm": "cm", "mm": "mm", "km": "km", "ft": "ft", "lb": "lb",
     "oz": "oz", "yd": "yd", "mg": "mg", "ml": "ml", "square": "square", "sq": "square", "cubic": "cubic",
     "cu": "cubic", "unit": "unit", "per": "per", "radian": "radian", "rad": "radian", "kph": "kph", "pct": "percent",
-    "percentage": "percent",
+    "percentage": "percent", "mi": "mi", "in": "in", "gal": "gallon", "quart": "quart", "qt": "quart", "pint": "pint",
+    "cup": "cup", "tablespoon": "tablespoon", "teaspoon": "teaspoon", "hectare": "hectare", "ton": "ton",
+    "tonne": "tonne", "stone": "stone", "league": "league", "furlong": "furlong", "micron": "micron",
+    "decade": "decade", "century": "century", "centuries": "century", "fortnight": "fortnight", "grad": "grad",
+    "peso": "peso", "rupee": "rupee", "franc": "franc", "yen": "yen", "penny": "cent", "pennies": "cent",
+    "nickel": "nickel", "dime": "dime", "quarter": "quarter", "kilowatt": "kilowatt", "watt": "watt",
+    "joule": "joule", "newton": "newton", "nautical": "nautical", "light": "light", "sterling": "sterling",
 }  # fmt: skip

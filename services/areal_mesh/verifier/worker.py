@@ -16,6 +16,7 @@ _WARM_UP: Final = (
     (r"\sin^2 x + \cos^2 x + \log 2 \cdot e^{y}", r"1 + \log 2 \cdot e^{y}"),
     (r"\sqrt{3+2\sqrt{2}}", r"1+\sqrt{2}"),
     (r"\binom{5}{2} + \arctan 1 + |z|", r"10 + \frac{\pi}{4} + |z|"),
+    (r"\binom{n}{3}", r"\binom{n}{n-3}"),
 )
 
 
