@@ -61,8 +61,40 @@ def forgeries() -> list[str]:
     ]  # fmt: skip
 
 
+def undefined() -> list[str]:
+    """Answers without a value, which cancellation would turn into any value."""
+    composite = r"\frac{0}{\sqrt{1022117}-\sqrt{1009}\sqrt{1013}}+\frac{0}{\sqrt{1022117}+\sqrt{1009}\sqrt{1013}}"
+    return [
+        composite, f"({composite},{composite})", f"\\{{{composite},{composite}\\}}", f"y={composite}", f"x={composite}",
+        "0:0", r"\frac{5\sin\pi}{\sin\pi}", r"\frac{5\sin0}{\sin0}", r"5+\ln0-\ln0",
+        r"5+\tan\frac\pi2-\tan\frac\pi2",
+        r"5+0\cdot\frac1{\sin0}", r"5+\frac{0}{\sin^21+\cos^21-1}", r"(5)\cdot(\sin0)^0",
+        r"5\cdot\frac{\sqrt{\cos^22}}{\cos2}\cdot\frac{10^{400}}{10^{400}}", r"x \bmod {5}",
+    ]  # fmt: skip
+
+
+def perturbations() -> list[str]:
+    return [
+        r"5+10^{-20}", r"5+10^{-400}", r"5+e^{-150}", r"5+\pi 10^{-60}", r"(5)\cos(10^{-40})", r"5^{1+10^{-60}}",
+        r"5+\frac{1}{1000!}", "4.9997+0", "5.0002^1", "5.0002/1.0", r"5\cdot1.00001\cdot1.0", r"\sqrt{25.002}",
+        r"x^2+1+10^{-50}", "x^2+1.0001", "2x+3.0002", r"\sqrt2+10^{-50}", r"\frac12+e^{-200}", r"y=\max(2x+3,-2)",
+    ]  # fmt: skip
+
+
+def bombs() -> list[str]:
+    terms = r"(3^{40}+7^{50}\sqrt2+\frac{1}{5^{50}}\sqrt3+\sqrt5+\sqrt[3]7)^{32}+"
+    primes = ",".join(f"{number}^{{2000}}" for number in range(3, 240, 4))
+    return [
+        terms * 15 + "10^{400}", rf"\lcm({primes})", "10^{400}" + "".join(f"(x+{k})" for k in range(1, 140)),
+        r"\binom{\pi}{900}", r"\binom{\ln5}{555}", r"\binom{i}{300}", r"((2^{100}-1)^{163}\pi)^{x}",
+        r"\sin((2^{100}-1)^{163})", "5" + "!" * 400, "5" + r"\%" * 400, "1" + "/1" * 390, "0." + "12" * 900 + "...",
+        r"x \bmod {" * 30 + "x" + "}" * 30, "P(" * 30 + "1,2" + ")" * 30, r"1\cup" * 200 + "2", "_{1}C_" * 300,
+        "5'" * 900,
+    ]  # fmt: skip
+
+
 def lookalikes() -> list[str]:
-    return ["５", "5\u200b", "٥", "𝟓", "Б", "х^2+1", "ｘ^2+1", "１/２", "А", "Α", "(1\u201a2)", "5\u0336"]
+    return ["５", "5\u200b", "٥", "𝟓", "Б", "х^2+1", "ｘ^2+1", "１/２", "1٢", "А", "Α", "(1\u201a2)", "5\u0336"]
 
 
 def floods() -> list[str]:
@@ -84,6 +116,10 @@ def responses() -> list[str]:
         "<answer>" * 100_000,
         "final answer is " * 60_000,
         "1" * 1_000_000,
+        r"\fbox" + r"\boxedx" * 140_000,
+        (r"\boxed" + "{" * 3_999) * 256,
+        (r"\boxed{" + "{}" * 1_995) * 256,
+        (r"(\fboxx\boxedx)") * 70_000,
     ]
 
 
@@ -93,6 +129,9 @@ HOSTILE = {
     "code": code(),
     "forgeries": forgeries(),
     "lookalikes": lookalikes(),
+    "undefined": undefined(),
+    "perturbations": perturbations(),
+    "bombs": bombs(),
     "floods": floods(),
 }
 

@@ -25,6 +25,7 @@ from areal_mesh.verifier.nodes import (
     Symbol,
     symbols,
 )
+from areal_mesh.verifier.rationals import common_multiple
 from areal_mesh.verifier.scalars import Outcome
 from areal_mesh.verifier.shapes import count_nodes
 
@@ -178,7 +179,7 @@ _FUNCTIONS: Final[dict[str, Any]] = {
     "abs": sympy.Abs, "Re": sympy.re, "Im": sympy.im, "factorial": sympy.factorial, "binomial": sympy.binomial,
     "floor": sympy.floor, "ceiling": sympy.ceiling, "max": sympy.Max, "min": sympy.Min,
     "gcd": lambda *values: sympy.Integer(math.gcd(*map(int, values))),
-    "lcm": lambda *values: sympy.Integer(math.lcm(*map(int, values))),
+    "lcm": lambda *values: sympy.Integer(common_multiple(map(int, values))),
     "f": _generic(83, 31), "g": _generic(57, 77), "F": _generic(71, 13), "G": _generic(93, 49),
     "prime": _generic(37, 91),
 }  # fmt: skip

@@ -12,7 +12,19 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.nodes import Call, Constant, Node, Number, Power, Product, Quotient, Sum, Symbol, symbols
+from areal_mesh.verifier.nodes import (
+    Call,
+    Constant,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    Symbol,
+    children,
+    symbols,
+)
 from areal_mesh.verifier.polynomials import (
     ONE,
     Base,
@@ -83,14 +95,24 @@ def proportional_numerators(left: Node, right: Node) -> bool:
     Raises:
         Inexact: if either has no normal form within the bounds.
     """
-    names = symbols(left) | symbols(right)
-    first, second = _numerator(form(left)), _numerator(form(right))
-    if any(base not in names or power.denominator != 1 for monomial in first for base, power in monomial):
+    if not (_is_rational_function(left) and _is_rational_function(right)):
         return False  # roots hold at positive values alone
+    first, second = _numerator(form(left)), _numerator(form(right))
     if not first or first.keys() != second.keys():
         return False
     key = next(iter(first))
     return all(first[other] * second[key] == second[other] * first[key] for other in first)
+
+
+def _is_rational_function(node: Node) -> bool:
+    if isinstance(node, Call) or (isinstance(node, Power) and not _is_whole(node.exponent)):
+        return False
+    return all(map(_is_rational_function, children(node)))
+
+
+def _is_whole(node: Node) -> bool:
+    value = rational_value(node)
+    return value is not None and value.denominator == 1
 
 
 def _numerator(form: Form) -> Polynomial:

@@ -15,6 +15,7 @@ from areal_mesh.verifier.nodes import Unparsed
 from areal_mesh.verifier.number_words import NUMBER_WORDS
 from areal_mesh.verifier.tokens import Kind, NumberLexer, Token
 from areal_mesh.verifier.vocabulary import (
+    ABBREVIATIONS,
     CALLED_IN_PLAIN_TEXT,
     CURRENCIES,
     FONT_COMMANDS,
@@ -281,6 +282,8 @@ def is_word(run: str) -> bool:
     """Whether a run of letters outside LaTeX text is a word instead of a product of variables."""
     if len(run) < 3 or not (run.islower() or run[1:].islower()):
         return False
+    if run[0].isupper() and run.lower() in ABBREVIATIONS:
+        return True
     if singular(run.lower()) in UNIT_SYNONYMS or run.lower() in NUMBER_WORDS:
         return True
     return len(run) > 3 and _VOWEL.search(run.lower()) is not None

@@ -24,6 +24,8 @@ from areal_mesh.verifier.rewriting import renamed
 from areal_mesh.verifier.shapes import interval_of
 
 _USUAL_INTEGERS = frozenset("nkm")
+_BOUNDS = frozenset({"<", "<=", ">", ">=", "!="})
+_PLAIN_DOMAINS = frozenset({Symbol("reals"), Symbol("complexes")})
 _DOMAINS = frozenset({"integers", "naturals", "reals", "rationals", "complexes"})
 
 
@@ -71,6 +73,8 @@ def families(gold: Node, answer: Node) -> tuple[Node, Node]:
 
     `2 k pi` and `2 n pi` are one family where k and n are any integers.
     """
+    if _domains(gold) and _domains(answer) and _domains(gold) != _domains(answer):
+        return gold, answer
     stated, named = _integer_letters(gold), _integer_letters(answer)
     gold, answer = _without_conditions(gold), _without_conditions(answer)
     if len(stated) > 1 or len(named) > 1 or not (stated or named):
@@ -85,13 +89,20 @@ def families(gold: Node, answer: Node) -> tuple[Node, Node]:
 def _without_conditions(node: Node) -> Node:
     if not isinstance(node, Listing):
         return node
-    kept = tuple(item for item in node.items if not _is_membership(item))
+    bounded = any(isinstance(item, Relation) and set(item.operators) & _BOUNDS for item in node.items)
+    kept = tuple(item for item in node.items if not _is_droppable(item, bounded))
     if len(kept) == len(node.items) and isinstance(kept[0], SCALARS):
         # `x + 1, x > 0`
         kept = tuple(item for item in kept if not _is_bound_on(item, kept[0]))
     if not kept:
         return node
     return kept[0] if len(kept) == 1 else Listing(kept, node.alternatives)
+
+
+def _domains(node: Node) -> frozenset[Node]:
+    if not isinstance(node, Listing):
+        return frozenset()
+    return frozenset(item.sides[1] for item in node.items if isinstance(item, Relation) and _is_membership(item))
 
 
 def _integer_letters(node: Node) -> frozenset[str]:
@@ -110,8 +121,15 @@ def _is_membership(node: Node) -> bool:
     return isinstance(node.sides[1], Symbol) and node.sides[1].name in _DOMAINS
 
 
+def _is_droppable(node: Node, bounded: bool) -> bool:
+    """Whether a membership only says what any letter is: a real one, or an integer that nothing else bounds."""
+    if not isinstance(node, Relation) or not _is_membership(node):
+        return False
+    return node.sides[1] in _PLAIN_DOMAINS or not bounded
+
+
 def _is_bound_on(node: Node, scalar: Node) -> bool:
-    if not isinstance(node, Relation) or not set(node.operators) <= {"<", "<=", ">", ">=", "!="}:
+    if not isinstance(node, Relation) or not set(node.operators) <= _BOUNDS:
         return False
     return bool(_letters(node)) and _letters(node) <= symbols(scalar)
 

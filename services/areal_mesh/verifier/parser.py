@@ -55,12 +55,9 @@ def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> No
     """As `parse`, from tokens; a logarithm without a base is natural, unless it is to have the base ten."""
     if not tokens:
         raise Unparsed("empty")
-    words = as_date(tokens) or _as_words(tokens)
+    words = _all_reals_but(tokens) or as_date(tokens) or _as_words(tokens)
     if words is not None:
         return words
-    excluded = _all_reals_but(tokens)
-    if excluded is not None:
-        return excluded
     reader = AnswerParser(_with_or(_without_ends(tokens)))
     reader.decimal_logarithms = decimal_logarithms
     node = reader.listing(())
@@ -117,7 +114,8 @@ def _all_reals_but(tokens: list[Token]) -> Node | None:
     if "except" not in texts:
         return None
     at = texts.index("except")
-    if " ".join(text for text in texts[:at] if len(text) > 1) not in ALL_REALS or at + 1 == len(texts):
+    said = " ".join(text for text in texts[:at] if len(text) > 1)
+    if (said not in ALL_REALS and said != "all real") or at + 1 == len(texts):
         return None
     listed = AnswerParser(tokens[at + 1 :])
     node = listed.listing(())

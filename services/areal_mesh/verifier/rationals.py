@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final
 
@@ -46,6 +47,20 @@ def integer_power(value: Fraction, exponent: int) -> Fraction:
     if bits > 1 and bits * abs(exponent) > limits.INTEGER_BITS:
         raise Inexact("power larger than the bound")
     return value**exponent
+
+
+def common_multiple(integers: Iterable[int]) -> int:
+    """The least common multiple.
+
+    Raises:
+        Inexact: as soon as it is larger than the bound on integers.
+    """
+    multiple = 1
+    for integer in integers:
+        multiple = math.lcm(multiple, integer)
+        if multiple.bit_length() > limits.INTEGER_BITS:
+            raise Inexact("common multiple larger than the bound")
+    return multiple
 
 
 def rational_value(node: Node) -> Fraction | None:
@@ -110,10 +125,7 @@ def _rational_call(node: Call) -> Fraction | None:
     if name in ("gcd", "lcm"):
         if name == "gcd":
             return Fraction(math.gcd(*integers))
-        multiple = Fraction(1)
-        for integer in integers:
-            multiple = bounded(Fraction(math.lcm(multiple.numerator, integer)))
-        return multiple
+        return Fraction(common_multiple(integers))
     return None
 
 

@@ -9,7 +9,15 @@ from areal_mesh.verifier.lexer import singular
 from areal_mesh.verifier.nodes import Constant, Measured, Node, Number, Symbol, Words
 from areal_mesh.verifier.number_words import leading_number
 from areal_mesh.verifier.tokens import Token
-from areal_mesh.verifier.vocabulary import ALL_INTEGERS, ALL_REALS, ARTICLES, MONTHS, NO_SOLUTION, UNIT_SYNONYMS
+from areal_mesh.verifier.vocabulary import (
+    ABBREVIATIONS,
+    ALL_INTEGERS,
+    ALL_REALS,
+    ARTICLES,
+    MONTHS,
+    NO_SOLUTION,
+    UNIT_SYNONYMS,
+)
 
 _UNITS: Final = frozenset(UNIT_SYNONYMS.values())
 _SPELLED_TOKENS: Final = 64
@@ -25,8 +33,6 @@ _NO_STATEMENT: Final = re.compile(
     re.IGNORECASE,
 )
 """Words of a subject with which the sentence does not state its value, or states another one too."""
-_DAYS: Final = "sunday monday tuesday wednesday thursday friday saturday"
-_ABBREVIATIONS: Final = {name[:3]: name for name in f"{MONTHS} {_DAYS}".split()} | {"sept": "september"}
 _MONTH: Final = "|".join(MONTHS.split())
 _DATE: Final = re.compile(
     rf"(?:(?P<month>{_MONTH}) (?P<day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?"
@@ -85,7 +91,7 @@ def said_in_words(words: list[str]) -> Node:
         start += 1
     if len(words) - start > 1 and words[-1] == "function":
         words = words[:-1]
-    named = [_ABBREVIATIONS.get(word.rstrip("."), word) for word in words[start:]]
+    named = [ABBREVIATIONS.get(word.rstrip("."), word) for word in words[start:]]
     return Words(" ".join(named))
 
 

@@ -91,6 +91,8 @@ class NumberLexer:
                 self.position += 1
                 if text[start] == "." and not text[self.position :].strip(" $})]\\"):
                     return
+                if text[start] == "." and self.tokens and self.tokens[-1].kind == "word":
+                    return  # an abbreviation's
                 raise Unparsed("stray point")
             digits = match.group()
         if len(digits) > limits.LITERAL_DIGITS:

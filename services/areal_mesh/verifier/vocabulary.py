@@ -95,6 +95,10 @@ ALL_REALS: Final = frozenset(
 
 MONTHS: Final = """january february march april may june july august september october november december"""
 
+DAYS: Final = "sunday monday tuesday wednesday thursday friday saturday"
+
+ABBREVIATIONS: Final = {name[:3]: name for name in f"{MONTHS} {DAYS}".split()} | {"sept": "september"}
+
 JOINING_WORDS: Final = frozenset({"and", "or"})
 
 HEDGES: Final = _words("""
