@@ -152,6 +152,8 @@ def _power(base: Value, exponent: Value) -> Value:
     start = complex(base.number.real, 0.0) if abs(base.number.imag) <= base.error else base.number
     number = start**exponent.number
     size = abs(number)
+    if size < _TINY:
+        raise Unmeasurable("too small for its relative error to be known")
     relative = abs(exponent.number) * base.error / abs(start) + abs(cmath.log(start)) * exponent.error
     return Value(number, size * (relative + 4 * _EPSILON * (1 + abs(exponent.number))))
 

@@ -14,6 +14,7 @@ from areal_mesh.verifier.nodes import (
     Bracketed,
     Call,
     Listing,
+    Matrix,
     Measured,
     Node,
     Number,
@@ -23,6 +24,7 @@ from areal_mesh.verifier.nodes import (
     Sum,
     Symbol,
     Words,
+    children,
     negated,
     symbols,
 )
@@ -229,7 +231,13 @@ def _is_unknown(node: Node) -> bool:
     """Whether a side is worth what the question says: it has names in it, or a function that is not known."""
     if not _is_scalar(node):
         return False
-    return bool(symbols(node)) or (isinstance(node, Call) and is_name(node) and node.function != "abs")
+    if symbols(node) or _holds_matrix(node):
+        return True
+    return isinstance(node, Call) and is_name(node) and node.function != "abs"
+
+
+def _holds_matrix(node: Node) -> bool:
+    return isinstance(node, Matrix) or any(map(_holds_matrix, children(node)))
 
 
 def _bare(node: Node) -> Node:
