@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.nodes import Node, Unparsed
 from areal_mesh.verifier.tokens import Token
@@ -48,13 +45,16 @@ class TokenReader:
         if not self.at_end():
             raise Unparsed(f"unexpected {self.peek()!r}")
 
-    @contextmanager
-    def nested(self) -> Iterator[None]:
-        """One level deeper, within the bound."""
+    def nested(self) -> TokenReader:
+        """One level deeper, within the bound, as a context."""
+        return self
+
+    def __enter__(self) -> None:
         self.depth += 1
         if self.depth > limits.NESTING:
             raise Unparsed("nesting deeper than the bound")
-        yield
+
+    def __exit__(self, *_: object) -> None:
         self.depth -= 1
 
     def listing(self, closers: tuple[str, ...]) -> Node:

@@ -9,7 +9,7 @@ of symbols are taken at positive values. Unequal forms prove nothing unless both
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.nodes import (
@@ -39,6 +39,9 @@ from areal_mesh.verifier.polynomials import (
 )
 from areal_mesh.verifier.rationals import Inexact, prime_factors, rational_value
 
+_BY_SINE_AND_COSINE: Final = {
+    "tan": ("sin", "cos"), "cot": ("cos", "sin"), "sec": ("", "cos"), "csc": ("", "sin"),
+}  # fmt: skip
 Form: TypeAlias = tuple[Polynomial, Polynomial]
 
 
@@ -283,6 +286,10 @@ def _call(node: Call) -> Form:
         return _power(Power(node.arguments[0], Number(1 / degree)))
     if name == "log":
         return _logarithm(node)
+    if name in _BY_SINE_AND_COSINE:
+        top, bottom = _BY_SINE_AND_COSINE[name]
+        sides = [Call(side, node.arguments) if side else Number(Fraction(1)) for side in (top, bottom)]
+        return _form(Quotient(*sides))
     if name == "factorial":
         raise Inexact("factorial of no small integer")
     return _opaque(f"{name}({','.join(_key(_form(argument)) for argument in node.arguments)})", Fraction(1))

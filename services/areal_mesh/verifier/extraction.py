@@ -15,6 +15,7 @@ from areal_mesh.verifier import limits
 from areal_mesh.verifier.vocabulary import JOINING_WORDS
 
 _BOX = re.compile(r"\\f?boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])")
+_BOX_COMMANDS = (r"\boxed", r"\fbox")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 _STATED = re.compile(r"\b(?:final )?answer(?: is|:)[ \t]*:?", re.IGNORECASE | re.ASCII)
 _TAG_OPEN = "<answer>"
@@ -57,8 +58,9 @@ def find_answer(response: str, *, last_number: bool = False) -> Stated | None:
     closing = _closing_sentence(response)
     if closing is not None:
         return Stated(closing, "the closing sentence")
-    for content, _, _ in _boxes_from_the_end(response):
-        return Stated(content.strip(), "the last box", joined_boxes(response))
+    for content, start, _ in _boxes_from_the_end(response):
+        alone = all(response.rfind(command, 0, start) < 0 for command in _BOX_COMMANDS)
+        return Stated(content.strip(), "the last box", None if alone else joined_boxes(response))
     for find, place in ((_after_statement, "the last statement of an answer"), (_inside_tag, "the last <answer> tag")):
         found = find(response)
         if found:
@@ -121,7 +123,7 @@ def _boxes_from_the_end(response: str) -> Iterator[tuple[str, int, int]]:
     stop = len(response)
     unbalanced = others = 0
     # Each command's last place is looked for again only when it was used: no character is searched twice.
-    places = {command: response.rfind(command) for command in (r"\boxed", r"\fbox")}
+    places = {command: response.rfind(command) for command in _BOX_COMMANDS}
     while unbalanced < limits.UNBALANCED_BOXES:
         command = max(places, key=places.__getitem__)
         start = places[command]
