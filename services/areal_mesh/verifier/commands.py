@@ -204,7 +204,9 @@ class CommandParser(LiteralParser):
         return negated(node) if negative else node
 
     def _matrix(self) -> Node:
-        environment = self._environment()
+        environment = self._environment().removesuffix("*")
+        if self.peek() == "[":
+            self.position += 3  # the alignment of `pmatrix*`
         if environment in ("cases", "dcases"):
             return self._cases(environment)
         if environment not in _MATRICES:
@@ -220,7 +222,7 @@ class CommandParser(LiteralParser):
                 if sum(map(len, rows)) > limits.LIST_ITEMS:
                     raise Unparsed("matrix larger than the bound")
         self.advance()
-        if self._environment() != environment or not rows or len({len(row) for row in rows}) != 1:
+        if self._environment().removesuffix("*") != environment or not rows or len({len(row) for row in rows}) != 1:
             raise Unparsed("matrix with rows of different lengths")
         if environment == "vmatrix":
             return determinant(Matrix(tuple(rows)))

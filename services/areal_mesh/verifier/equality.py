@@ -71,7 +71,7 @@ class Equality:
             return self._measured(gold, answer)
         if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
             gold, answer = families(gold, answer)
-            gold, answer = united(gold, answer), united(answer, gold)
+            gold, answer = united(gold, answer, reference=True), united(answer, gold, reference=False)
             if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
                 collected = self._collections(gold, answer)
                 if collected is not None:

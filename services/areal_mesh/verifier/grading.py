@@ -30,6 +30,15 @@ _TEXT_WRAPPER: Final = re.compile(
 )
 _ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z", re.ASCII)
 _COMMA_GROUP: Final = re.compile(r"\d,\d{3}(?!\d)", re.ASCII)
+_LONE_BACKSLASH: Final = re.compile(r"(?<!\\)\\\Z")
+"""What is left of a control space at the end."""
+_LABEL: Final = re.compile(
+    r"\A(?:\\(?:textbf|text|textrm|mathrm|mathbf|mbox|bf)\s*\{\s*\(?[A-E]\)?[.:]?\s*\}|\([A-E]\))"
+    r"(?:\s|\\[ ,;:]|~|\\q?quad|[:.])*(?=\S)",
+    re.ASCII,
+)
+"""A choice's letter before its value: `\\textbf{(B)}\\ 502`."""
+_LONE_LETTER: Final = re.compile(r"[$\\({]*(?:text|textbf|mathrm)?[{(]*[A-Z][)}.$]*\s*\Z", re.ASCII)
 _DOLLARS: Final = re.compile(r"\A\$+|(?<!\\)\$+\Z")
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
 _DECIMAL_COMMA: Final = re.compile(r"-?\d+,\d{2,}\Z", re.ASCII)
@@ -121,7 +130,7 @@ class Answer:
     """An answer in the forms that the rules need, each made when first asked for."""
 
     def __init__(self, text: str) -> None:
-        self.text = _DOLLARS.sub("", text.strip()).strip()
+        self.text = _DOLLARS.sub("", _LONE_BACKSLASH.sub("", text.strip())).strip()
         self._tokens: list[Token] | None = None
         self._problem: str | None = None
         self._readings: list[Node] | None = None
@@ -172,16 +181,19 @@ class Answer:
             if self.tokens() and not (self._readings and _ZERO_GROUP.search(self.text)):
                 self._read(list(self.tokens()))
             if not self._readings or isinstance(self._readings[0], Words):
-                self._read_sentence()
+                self._read_more(stated_value(self.text))
+            label = _LABEL.match(self.text)
+            if label is not None and not _LONE_LETTER.match(self.text[label.end() :]):
+                self._read_more(self.text[label.end() :])
         return self._readings
 
-    def _read_sentence(self) -> None:
-        value = stated_value(self.text)
-        if value is not None:
-            try:
-                self._read(tokenize(value))
-            except Unparsed as problem:
-                self._problem = str(problem)
+    def _read_more(self, text: str | None) -> None:
+        """One more reading, of a part of the text."""
+        try:
+            if text:
+                self._read(tokenize(text, comma_groups=bool(_COMMA_GROUP.search(text))))
+        except Unparsed as problem:
+            self._problem = str(problem)
 
     def _read(self, tokens: list[Token]) -> None:
         try:

@@ -19,6 +19,7 @@ from areal_mesh.verifier.vocabulary import (
     CALLED_IN_PLAIN_TEXT,
     CURRENCIES,
     FONT_COMMANDS,
+    FUNCTIONS,
     GREEK_IN_PLAIN_TEXT,
     JOINING_WORDS,
     LAYOUT,
@@ -37,6 +38,8 @@ _TEXT_PIECE: Final = re.compile(
 )
 _BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}", re.ASCII)
 _CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE | re.ASCII)
+_TEXT_MACRO: Final = re.compile(r"\\(?:text[a-z]*|mathrm|mbox|operatorname)\s*\{([^{}]*)\}")
+_TEXT_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?", re.ASCII)
 _VOWEL: Final = re.compile(r"[aeiouy]")
 _BRACED_MARK: Final = re.compile(r"\{([:.+=-]?)\}")
 _ROW_SPACING: Final = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm)\s*\]", re.ASCII)
@@ -221,7 +224,7 @@ class _Lexer(NumberLexer):
         raise Unparsed("argument without end")
 
     def _text_command(self, command: str) -> None:
-        content = self._argument()
+        content = _TEXT_MACRO.sub(r"\1", self._argument())
         bare = content.replace("~", " ").strip()
         apart = content[:1] in ("~", " ") and self._after_number()
         if bare in NAMED_IN_PLAIN_TEXT or (
@@ -230,7 +233,7 @@ class _Lexer(NumberLexer):
             self.add(*(("letter", bare) if len(bare) == 1 and bare.isalpha() else ("command", "\\" + bare)))
         elif self.text[self.position : self.position + 1] == "_" and _BASED_DIGITS.fullmatch(bare):
             self.add("digits", bare)
-        elif command == r"\operatorname" and bare.isalpha():
+        elif command == r"\operatorname" and bare.isalpha() and (bare in FUNCTIONS or not is_word(bare)):
             self.add("command", "\\" + bare)
         else:
             self._words(bare.replace("\\%", "%").replace("\\,", " ").replace("\\ ", " "))
@@ -238,6 +241,8 @@ class _Lexer(NumberLexer):
 
     def _words(self, content: str) -> None:
         self.spaced = True
+        if self.comma_groups:
+            content = _TEXT_GROUPS.sub(lambda group: group.group().replace(",", ""), content)
         for match in _TEXT_PIECE.finditer(content):
             piece = match.group()
             if piece.isspace():
@@ -252,16 +257,21 @@ class _Lexer(NumberLexer):
                 self.add("number", piece)
             elif piece in CURRENCIES:
                 self.add("command", piece)
-            elif piece in ".$" or piece in LAYOUT:
+            elif piece in ".${}" or piece in LAYOUT:
                 self.spaced = True
             elif piece in ",;:()-/+^=%":
                 self.add("symbol", piece)
+            elif piece == r"\circ":
+                self.add("command", piece)
             else:
                 raise Unparsed(f"unknown text {piece!r}")
 
     def _font_command(self) -> None:
         # The content is mathematics in another font: read it in place.
         content = self._argument()
+        if len(content) > 2 and content.isascii() and content.isalpha() and not content.isupper():
+            self._words(content)  # a word in bold
+            return
         if len(content) > limits.ANSWER_CHARS // 2:
             raise Unparsed("argument longer than the bound")
         self.text = "{" + content + "}" + self.text[self.position :]

@@ -19,7 +19,7 @@ from areal_mesh.verifier.nodes import (
     Words,
     symbols,
 )
-from areal_mesh.verifier.relations import value_of
+from areal_mesh.verifier.relations import have_an_order, value_of
 from areal_mesh.verifier.rewriting import renamed
 from areal_mesh.verifier.shapes import interval_of
 
@@ -33,14 +33,14 @@ def items_of(node: Node) -> tuple[Node, ...]:
     return node.items if isinstance(node, Listing | FiniteSet | Bracketed) else (node,)
 
 
-def united(node: Node, other: Node) -> Node:
+def united(node: Node, other: Node, *, reference: bool) -> Node:
     """`x < -1 or x > 4` as the union of two half-lines, `x > 1 and x < 4` as what they share; other nodes as they are.
 
-    Without "or", half-lines that share nothing are meant as a union too.
+    With a comma, and in a reference with "and" too, half-lines that share nothing are meant as a union.
     """
     if not isinstance(node, Listing):
         return node
-    if isinstance(other, SetOperation) and all(map(is_interval_set, node.items)):
+    if isinstance(other, SetOperation) and all(map(_can_be_interval, node.items)):
         return _union(node.items)
     items = _exclusions(node.items)
     if not all(isinstance(item, Relation) for item in items):
@@ -51,9 +51,13 @@ def united(node: Node, other: Node) -> Node:
         return node
     sets = [part for _, part in found]
     shared = reduce(lambda left, right: SetOperation("intersection", left, right), sets)
-    if not node.alternatives and intervals_of(shared):
+    if not node.alternatives and (intervals_of(shared) or (node.together and not reference)):
         return shared
     return _union(sets)
+
+
+def _can_be_interval(node: Node) -> bool:
+    return is_interval_set(node) or (isinstance(node, Bracketed) and len(node.items) == 2)
 
 
 def _exclusions(items: tuple[Node, ...]) -> tuple[Node, ...]:
@@ -89,14 +93,16 @@ def families(gold: Node, answer: Node) -> tuple[Node, Node]:
 def _without_conditions(node: Node) -> Node:
     if not isinstance(node, Listing):
         return node
-    bounded = any(isinstance(item, Relation) and set(item.operators) & _BOUNDS for item in node.items)
-    kept = tuple(item for item in node.items if not _is_droppable(item, bounded))
+    others = tuple(item for item in node.items if not _is_membership(item))
+    bounded = any(not isinstance(item, Relation) or set(item.operators) & _BOUNDS for item in others)
+    letters = frozenset[str]().union(*(symbols(item) for item in others if isinstance(item, SCALARS)))
+    kept = tuple(item for item in node.items if not _is_droppable(item, bounded, letters))
     if len(kept) == len(node.items) and isinstance(kept[0], SCALARS):
         # `x + 1, x > 0`
         kept = tuple(item for item in kept if not _is_bound_on(item, kept[0]))
     if not kept:
         return node
-    return kept[0] if len(kept) == 1 else Listing(kept, node.alternatives)
+    return kept[0] if len(kept) == 1 else Listing(kept, node.alternatives, node.together)
 
 
 def _domains(node: Node) -> frozenset[Node]:
@@ -121,11 +127,11 @@ def _is_membership(node: Node) -> bool:
     return isinstance(node.sides[1], Symbol) and node.sides[1].name in _DOMAINS
 
 
-def _is_droppable(node: Node, bounded: bool) -> bool:
-    """Whether a membership only says what any letter is: a real one, or an integer that nothing else bounds."""
+def _is_droppable(node: Node, bounded: bool, letters: frozenset[str]) -> bool:
+    """Whether a membership only says what any letter is: a real one, or an integer in what is said of it."""
     if not isinstance(node, Relation) or not _is_membership(node):
         return False
-    return node.sides[1] in _PLAIN_DOMAINS or not bounded
+    return node.sides[1] in _PLAIN_DOMAINS or not bounded or symbols(node.sides[0]) <= letters
 
 
 def _is_bound_on(node: Node, scalar: Node) -> bool:
@@ -136,8 +142,8 @@ def _is_bound_on(node: Node, scalar: Node) -> bool:
 
 def _with_letter(node: Node, old: str, new: str) -> Node:
     match node:
-        case Listing(items, alternatives):
-            return Listing(tuple(_with_letter(item, old, new) for item in items), alternatives)
+        case Listing(items, alternatives, together):
+            return Listing(tuple(_with_letter(item, old, new) for item in items), alternatives, together)
         case FiniteSet(items):
             return FiniteSet(tuple(_with_letter(item, old, new) for item in items))
         case Bracketed(left, items, right):
@@ -157,7 +163,7 @@ def _letters(node: Node) -> frozenset[str]:
 
 
 def coordinates_of(listing: Listing) -> tuple[Node, ...] | None:
-    """The coordinates that a listing can be of a point, those with names in the order of their letters.
+    """The coordinates that a listing can be of a point: those called x, y, z or a, b, c in the order of their letters.
 
     None where it cannot: two values of one name are two values, `x = 1, x = 2` and `x = 1, 2` alike.
     """
@@ -172,7 +178,7 @@ def coordinates_of(listing: Listing) -> tuple[Node, ...] | None:
     names = [name for name, _ in pairs]
     if len(set(names)) != len(names):
         return None
-    if all(len(name) == 1 and name.isalpha() for name in names):
+    if have_an_order(names):
         pairs.sort(key=lambda pair: pair[0])
     return tuple(value for _, value in pairs)
 

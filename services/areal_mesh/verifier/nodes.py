@@ -90,6 +90,8 @@ class Listing:
     items: tuple[Node, ...]
     alternatives: bool = False
     """"Or" stands between them."""
+    together: bool = False
+    """"And" stands between them."""
 
 
 @dataclass(frozen=True, slots=True)

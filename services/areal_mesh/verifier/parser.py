@@ -30,6 +30,7 @@ from areal_mesh.verifier.spelling import as_date, said_in_words
 from areal_mesh.verifier.tokens import Token
 from areal_mesh.verifier.vocabulary import (
     ALL_REALS,
+    CURRENCY_CODES,
     OPENING_SYMBOLS,
     OPENING_WORDS,
     RELATIONS,
@@ -68,6 +69,9 @@ def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> No
 def _without_ends(tokens: list[Token]) -> list[Token]:
     """Without opening words ("approximately 5") and closing punctuation."""
     start, end = 0, len(tokens)
+    label = next((at for at, token in enumerate(tokens) if token.kind != "word"), 0)
+    if 0 < label < end - 1 and tokens[label].text == ":":
+        start = label + 1  # "Domain: [2, 5)"
     while start < end - 1 and (
         (tokens[start].kind == "word" and tokens[start].text.lower() in OPENING_WORDS)
         or tokens[start].text in OPENING_SYMBOLS
@@ -81,7 +85,7 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
 def _as_words(tokens: list[Token]) -> Node | None:
     """Words, where the answer is nothing else: a name, a day, a date, a sentence."""
     kinds = [token.kind for token in tokens]
-    if "word" not in kinds or kinds[0] == "number":
+    if "word" not in kinds or kinds[0] == "number" or (tokens[0].text == "-" and kinds[1:2] == ["number"]):
         return None
     if any(
         token.kind not in ("word", "number", "letter") and token.text not in ("-", ":", "(", ")") for token in tokens
@@ -94,7 +98,9 @@ def _as_words(tokens: list[Token]) -> Node | None:
                 pieces[-1] += token.text.lower()
             elif token.kind in ("word", "number", "letter"):
                 pieces.append(token.text.lower())
-        if "number" in kinds and all(piece in OPENING_WORDS or piece[0].isdigit() for piece in pieces):
+        if "number" in kinds and all(
+            piece in OPENING_WORDS or piece in CURRENCY_CODES or piece[0].isdigit() for piece in pieces
+        ):
             return None
         return said_in_words(" ".join(pieces).split())
     return None
@@ -132,10 +138,11 @@ class AnswerParser(QuantityParser):
         """Items up to a closer or the end; one item is returned as it is."""
         items = [self.relation()]
         groups = [1]
-        alternatives = False
+        alternatives = together = False
         while not self.at_end() and self.peek() not in closers:
             separators = self._separators()
             alternatives = alternatives or bool({"or", r"\vee"} & separators)
+            together = together or bool({"and", r"\wedge"} & separators)
             if not separators:
                 raise Unparsed(f"unexpected {self.peek()!r}")
             if self.at_end() or self.peek() in closers:
@@ -148,7 +155,7 @@ class AnswerParser(QuantityParser):
                 raise Unparsed("list longer than the bound")
         if len(items) == 1:
             return items[0]
-        return Listing(_solutions(items, groups) or tuple(items), alternatives)
+        return Listing(_solutions(items, groups) or tuple(items), alternatives, together)
 
     def _separators(self) -> set[str]:
         found: set[str] = set()

@@ -17,7 +17,7 @@ from areal_mesh.verifier.nodes import (
 )
 from areal_mesh.verifier.number_words import MULTIPLIERS, NUMBER_WORDS
 from areal_mesh.verifier.rationals import rational
-from areal_mesh.verifier.vocabulary import CURRENCIES, HEDGES, UNIT_SYNONYMS, UNIT_WORDS_OF_ONE_LETTER
+from areal_mesh.verifier.vocabulary import CURRENCIES, CURRENCY_CODES, HEDGES, UNIT_SYNONYMS, UNIT_WORDS_OF_ONE_LETTER
 
 _COMPOUND_UNITS = {"per cent": "percent", "mi per h": "mph", "km per h": "kph"}
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})
@@ -27,7 +27,7 @@ class QuantityParser(ExpressionParser):
     """Reads one quantity, or the words that stand in its place."""
 
     def measured(self) -> Node:
-        if self.kind() == "word":
+        if self.kind() == "word" and not self._is_currency_code():
             return self.words()
         currency = self._currency()
         if self.kind() == "word":
@@ -86,8 +86,14 @@ class QuantityParser(ExpressionParser):
 
     def _currency(self) -> str:
         name = CURRENCIES.get(self.peek(), "")
+        if self._is_currency_code():
+            name = CURRENCY_CODES[self.peek().lower()]
         self.position += bool(name)
         return name
+
+    def _is_currency_code(self) -> bool:
+        """Whether `USD 150` stands here."""
+        return self.kind() == "word" and self.peek().lower() in CURRENCY_CODES and self.kind(1) == "number"
 
     def words(self) -> Node:
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import TypeAlias
@@ -30,12 +30,13 @@ from areal_mesh.verifier.nodes import (
 )
 from areal_mesh.verifier.rationals import Inexact, rational
 from areal_mesh.verifier.rewriting import renamed
-from areal_mesh.verifier.scalars import Outcome
+from areal_mesh.verifier.scalars import Outcome, resolution
 from areal_mesh.verifier.shapes import interval_of, is_name
 
 Compare: TypeAlias = Callable[[Node, Node], Outcome]
 
 _DIFFERENT = Outcome(False, "relation")
+_ORDERED_LETTERS = ("xyz", "abcdef", "pqr", "uvw", "mn")
 _APPROXIMATION = 0.02
 """How far `a \\approx b` may be from an equation."""
 
@@ -69,7 +70,7 @@ def _equated(node: Relation) -> tuple[Node | None, Node] | None:
         return (node.sides[0], node.sides[-1]) if len(node.sides) == 2 else None
     if not names:
         plain = [value for value in values if not (_is_scalar(value) and symbols(value))]
-        if 0 < len(plain) < len(values) and plain == values[-len(plain) :] and _is_asked_for(values[0]):
+        if 0 < len(plain) < len(values) and plain == values[-len(plain) :] and _is_asked_for(values[0], plain[-1]):
             return values[0], plain[-1]
         if _modulus_of(node.sides[-1]) is not None:
             return None, node.sides[-1]
@@ -79,9 +80,9 @@ def _equated(node: Relation) -> tuple[Node | None, Node] | None:
     return _in_order(names[0], values[0])
 
 
-def _is_asked_for(node: Node) -> bool:
+def _is_asked_for(node: Node, value: Node) -> bool:
     """Whether an expression is what a question asks for, as `m + n` is; `2x = 5` is a step on the way to x."""
-    return not isinstance(node, SCALARS) or len(symbols(node)) > 1
+    return not (_is_scalar(node) and _is_scalar(value)) or len(symbols(node)) > 1
 
 
 def _is_named_side(node: Node) -> bool:
@@ -89,12 +90,17 @@ def _is_named_side(node: Node) -> bool:
     return is_name(node) and node not in (Call("abs", (Symbol("x"),)), Call("abs", (Symbol("y"),)))
 
 
+def have_an_order(names: Sequence[str]) -> bool:
+    """Whether letters have an order of their own; others stand in the order that the question names them in."""
+    return any(set(names) <= set(letters) for letters in _ORDERED_LETTERS)
+
+
 def _in_order(name: Node, value: Node) -> tuple[Node, Node]:
     """`(y, x) = (1, 2)` as what it says of (x, y)."""
     match name, value:
         case Bracketed("(", names, ")"), Bracketed("(", values, ")") if len(names) == len(values):
             pairs = [(item.name, item, at) for item, at in zip(names, values, strict=True) if isinstance(item, Symbol)]
-            if len(pairs) == len(names) and all(len(letter) == 1 for letter, _, _ in pairs):
+            if len(pairs) == len(names) and have_an_order([letter for letter, _, _ in pairs]):
                 pairs.sort(key=lambda pair: pair[0])
                 ordered, sorted_values = tuple(item for _, item, _ in pairs), tuple(at for _, _, at in pairs)
                 return Bracketed("(", ordered, ")"), Bracketed("(", sorted_values, ")")
@@ -255,7 +261,9 @@ def _nearly(left: Node, right: Node) -> bool:
         first, second = numeric.evaluate(left).number, numeric.evaluate(right).number
     except numeric.Unmeasurable:
         return False
-    return abs(first - second) <= _APPROXIMATION * max(abs(first), abs(second))
+    place = resolution(right)
+    rounded = place is not None and abs(first - second) <= 0.6 * float(place)
+    return rounded or abs(first - second) <= _APPROXIMATION * max(abs(first), abs(second))
 
 
 def _difference(node: Relation) -> Node | None:

@@ -27,7 +27,7 @@ _MOST_SIGNS: Final = 3
 def expand_signs(node: Node) -> Node:
     r"""With `\pm` as a listing of both signs, and listings flat. Several `\pm` have the same sign."""
     if isinstance(node, Listing):
-        return Listing(tuple(_flat(node.items)), node.alternatives)
+        return Listing(tuple(_flat(node.items)), node.alternatives, node.together)
     if isinstance(node, FiniteSet):
         return FiniteSet(tuple(_flat(node.items)))
     if isinstance(node, Measured):

@@ -27,7 +27,8 @@ _SENTENCE: Final = re.compile(
     r"(?P<subject>[A-Z][^.;:=<>]*?)\s(?:is|are|equals|be|has|gives|saves|needs|costs|takes)\s+"
     r"(?P<value>[-\d(\[\\$.][^.;?!]*(?:\.\d[^.;?!]*)?|(?:an? )?[A-Za-z]+)\.?"
 )
-_SENTENCE_LAYOUT: Final = re.compile(r"\\\$|\\text(?:bf|rm|it)?\s*(?=\{)|[{}$~]|\\[ ,;:!]|\s+")
+_TEXT_MACRO: Final = re.compile(r"\\text(?:bf|rm|it)?\s*\{([^{}]*)\}")
+_SENTENCE_LAYOUT: Final = re.compile(r"\\\$|[$~]|\\[ ,;:!]|\s+")
 _NO_STATEMENT: Final = re.compile(
     r"\b(?:is|are|equals|be|not|no|never|if|or|either|neither|unless|except|but|wrong|maybe|might|can|cannot|could)\b",
     re.IGNORECASE,
@@ -58,7 +59,7 @@ def stated_value(text: str) -> str | None:
     """The value of a sentence that states one, as in "The sum of the roots is 12."; None for any other text."""
     if len(text) > _SENTENCE_CHARS:
         return None
-    match = _SENTENCE.fullmatch(_SENTENCE_LAYOUT.sub(" ", text).strip())
+    match = _SENTENCE.fullmatch(_SENTENCE_LAYOUT.sub(" ", _TEXT_MACRO.sub(r"\1", text)).strip())
     if match is None or _NO_STATEMENT.search(match["subject"]):
         return None
     if len(match["subject"].split()) < _SUBJECT_WORDS and match["subject"] != "There":
@@ -87,7 +88,7 @@ def said_in_words(words: list[str]) -> Node:
         if all(word in _UNITS for word in unit):
             return Measured(Number(value), " ".join(unit))
     start = 0
-    while start < len(words) - 1 and words[start] in ARTICLES:
+    while start < len(words) - 1 and (words[start] in ARTICLES or words[start] in ("answer", "final")):
         start += 1
     if len(words) - start > 1 and words[-1] == "function":
         words = words[:-1]

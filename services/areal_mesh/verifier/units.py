@@ -9,6 +9,7 @@ from areal_mesh.verifier.nodes import Measured, Node, Number, Power, Product, Qu
 from areal_mesh.verifier.vocabulary import UNIT_LETTERS, UNIT_SYNONYMS
 
 _KNOWN_UNITS: Final = frozenset(UNIT_SYNONYMS.values())
+_TIMES: Final = frozenset({"s", "min", "h", "day", "week", "month", "year"})
 _POWERS: Final = frozenset({"square", "cubic"})
 _NO_LENGTHS: Final = frozenset({"degree", "radian", "percent", "dollar", "cent", "euro"})
 
@@ -19,8 +20,9 @@ def units_agree(gold: str, answer: str) -> bool:
         return True
     if gold.startswith("mod ") and answer.startswith("mod "):
         return False
-    if f"{gold} per ".startswith(f"{answer} per ") or f"{answer} per ".startswith(f"{gold} per "):
-        return True
+    longer, shorter = (gold, answer) if len(gold) > len(answer) else (answer, gold)
+    if longer.startswith(f"{shorter} per ") and longer.split()[-1] not in _TIMES:
+        return True  # cents per ounce
     golds, answers = frozenset(gold.split()), frozenset(answer.split())
     if "unit" in (gold.split()[-1], answer.split()[-1]):
         return _some_length(golds, answers)

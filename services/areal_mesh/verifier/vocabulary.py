@@ -35,7 +35,8 @@ SYNONYMS: Final = {
     r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\mid": "|",
     r"\lbrack": "[", r"\rbrack": "]", r"\lparen": "(", r"\rparen": ")", r"\varnothing": r"\emptyset",
     r"\simeq": r"\approx", r"\sim": r"\approx", r"\doteq": r"\approx", r"\%": "%", r"\degree": r"\circ",
-    r"\textdollar": r"\$", r"\cr": r"\\", r"\imath": "i", r"\top": "T", r"\jmath": "j", r"\overrightarrow": r"\vec",
+    r"\textdollar": r"\$", r"\textcent": r"\cent", r"\bigcup": r"\cup", r"\bigcap": r"\cap",
+    r"\cr": r"\\", r"\imath": "i", r"\top": "T", r"\jmath": "j", r"\overrightarrow": r"\vec",
     r"\bar": r"\overline", r"\widehat": r"\hat", r"\widetilde": r"\tilde",
     r"\backslash": r"\setminus", r"\dbinom": r"\binom", r"\tbinom": r"\binom", r"\choose": r"\choose",
     r"\varphi": r"\phi", r"\vartheta": r"\theta", r"\varepsilon": r"\epsilon", r"\land": r"\wedge",
@@ -97,7 +98,9 @@ MONTHS: Final = """january february march april may june july august september o
 
 DAYS: Final = "sunday monday tuesday wednesday thursday friday saturday"
 
-ABBREVIATIONS: Final = {name[:3]: name for name in f"{MONTHS} {DAYS}".split()} | {"sept": "september"}
+ABBREVIATIONS: Final = {name[:3]: name for name in f"{MONTHS} {DAYS}".split()} | {
+    "sept": "september", "grey": "gray",
+}  # fmt: skip
 
 JOINING_WORDS: Final = frozenset({"and", "or"})
 
@@ -129,6 +132,9 @@ CURRENCIES: Final = {
 }  # fmt: skip
 """Signs of money, before an amount or after it."""
 
+CURRENCY_CODES: Final = {"usd": "dollar", "eur": "euro", "gbp": "sterling", "jpy": "yen", "rs": "rupee"}
+"""Words of money before an amount."""
+
 UNIT_SYNONYMS: Final = {
     "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "kilometer": "km",
     "kilometre": "km", "meter": "m", "metre": "m", "inches": "in", "inch": "in", "feet": "ft", "foot": "ft",
@@ -145,5 +151,6 @@ UNIT_SYNONYMS: Final = {
     "decade": "decade", "century": "century", "centuries": "century", "fortnight": "fortnight", "grad": "grad",
     "peso": "peso", "rupee": "rupee", "franc": "franc", "yen": "yen", "penny": "cent", "pennies": "cent",
     "nickel": "nickel", "dime": "dime", "quarter": "quarter", "kilowatt": "kilowatt", "watt": "watt",
-    "joule": "joule", "newton": "newton", "nautical": "nautical", "light": "light", "sterling": "sterling",
+    "joule": "joule", "newton": "newton", "nautical": "nautical", "light": "light",
+    "eur": "euro", "gbp": "sterling", "sterling": "sterling",
 }  # fmt: skip
