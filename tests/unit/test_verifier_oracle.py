@@ -21,6 +21,7 @@ DISAGREEMENTS: set[tuple[str, str]] = {
     ("i\\sqrt{2}", "\\sqrt{-2}"),
     ("42x\\sqrt{5x}", "\\sqrt{8820x^3}"),
     ("√2", "\\sqrt{2}"),
+    ("9-4\\sqrt5", "9-4\\sqrt5 \\approx 0.08"),
     ("3", "\\sqrt13"),
     ("\\sqrt{13}", "\\sqrt13"),
     ("3", "√13"),
