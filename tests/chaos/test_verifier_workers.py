@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.verifier.facade import SynchronousPool
-from areal_mesh.verifier.pool import PoolSettings, WorkerPool
 from areal_mesh.verifier.verdict import GradeRequest, Verdict
+from areal_mesh.verifier.workers.pool import PoolSettings, WorkerPool
 
 # Needs algebra: no cheap rule proves it.
 ALGEBRA = GradeRequest(r"\boxed{1+\sqrt{2}}", (r"\sqrt{3+2\sqrt{2}}",))
@@ -40,7 +40,7 @@ async def test_batch_is_graded_in_order(pool: WorkerPool) -> None:
 
 def test_service_process_never_loads_sympy_or_torch() -> None:
     script = (
-        "import sys, areal_mesh.verifier.pool; from areal_mesh.verifier import answer_matches; "
+        "import sys, areal_mesh.verifier.workers.pool; from areal_mesh.verifier import answer_matches; "
         "assert answer_matches(r'\\boxed{x^2+2x+1}', '(x+1)^2').correct; "
         "print('sympy' in sys.modules, 'torch' in sys.modules)"
     )
@@ -132,7 +132,7 @@ def test_synchronous_pool_grades_for_the_command_line() -> None:
 
 ATTEMPTS = """
 import json, os, socket
-from areal_mesh.verifier import sandbox
+from areal_mesh.verifier.workers import sandbox
 
 filtered = sandbox.apply(sandbox.SandboxLimits())
 def denied(attempt):

@@ -19,10 +19,10 @@ from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
 from areal_mesh.verifier import rewards
-from areal_mesh.verifier.queueing import ItemQueue
 from areal_mesh.verifier.rewards import GradedResponse, RewardSettings
 from areal_mesh.verifier.service import SERVICE, Grading, Rewards, build
 from areal_mesh.verifier.verdict import GradeRequest, Verdict
+from areal_mesh.verifier.workers.queueing import ItemQueue
 
 DEADLINE = 30.0
 CORRECT = rollout_pb2.VERDICT_STATUS_CORRECT

@@ -2,8 +2,8 @@
 
 import pytest
 
-from areal_mesh.verifier.cache import Key, VerdictCache
 from areal_mesh.verifier.verdict import Verdict
+from areal_mesh.verifier.workers.cache import Key, VerdictCache
 
 CORRECT = Verdict("correct", "1", "1", "text")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.verifier.grading import grade
-from areal_mesh.verifier.nodes import Unparsed
-from areal_mesh.verifier.parser import parse
+from areal_mesh.verifier.reading.parser import parse
+from areal_mesh.verifier.trees.nodes import Unparsed
 from areal_mesh.verifier.verdict import GradeRequest
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

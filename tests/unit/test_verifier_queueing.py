@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.verifier.queueing import ItemQueue
+from areal_mesh.verifier.workers.queueing import ItemQueue
 
 
 @given(

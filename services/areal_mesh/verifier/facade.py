@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 
-from areal_mesh.verifier.pool import Observer, PoolSettings, WorkerPool
 from areal_mesh.verifier.verdict import GradeRequest, Verdict
+from areal_mesh.verifier.workers.pool import Observer, PoolSettings, WorkerPool
 
 
 class SynchronousPool:

@@ -8,14 +8,14 @@ from fractions import Fraction
 from typing import Final
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.equality import Decide, Equality
+from areal_mesh.verifier.equality.comparison import Decide, Equality
+from areal_mesh.verifier.equality.scalars import Outcome, compare_scalars
 from areal_mesh.verifier.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
-from areal_mesh.verifier.lexer import canonical, tokenize
-from areal_mesh.verifier.nodes import FiniteSet, Listing, Node, Number, Unparsed, Words
-from areal_mesh.verifier.parser import parse_tokens
-from areal_mesh.verifier.scalars import Outcome, compare_scalars
-from areal_mesh.verifier.spelling import spelled, stated_value
-from areal_mesh.verifier.tokens import Token
+from areal_mesh.verifier.reading.lexer import canonical, tokenize
+from areal_mesh.verifier.reading.parser import parse_tokens
+from areal_mesh.verifier.reading.spelling import spelled, stated_value
+from areal_mesh.verifier.reading.tokens import Token
+from areal_mesh.verifier.trees.nodes import FiniteSet, Listing, Node, Number, Unparsed, Words
 from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_answers
 
 _PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z", re.ASCII)
@@ -74,7 +74,7 @@ def answer_matches(
 
 def _decide_by_algebra(gold: Node, answer: Node) -> Outcome:
     # Imported when first needed: loading SymPy takes longer than ten thousand cheap verdicts.
-    from areal_mesh.verifier.algebra import decide
+    from areal_mesh.verifier.equality.algebra import decide
 
     return decide(gold, answer)
 
@@ -86,7 +86,7 @@ def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
         ValueError: if the protocol is unknown.
     """
     if request.protocol == "strict_qwen":
-        from areal_mesh.verifier import strict_qwen
+        from areal_mesh.verifier.strict import qwen as strict_qwen
 
         return strict_qwen.grade(request, decide)
     if request.protocol != "qwen":

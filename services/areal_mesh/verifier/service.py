@@ -15,10 +15,10 @@ from areal_mesh.runtime.rates import CounterRate
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
-from areal_mesh.verifier.pool import PoolSettings, WorkerPool
-from areal_mesh.verifier.queueing import ItemQueue
 from areal_mesh.verifier.rewards import GradedResponse, RewardSettings, RewardTerm, compose, load_terms
 from areal_mesh.verifier.verdict import PROTOCOLS, GradeRequest, Verdict
+from areal_mesh.verifier.workers.pool import PoolSettings, WorkerPool
+from areal_mesh.verifier.workers.queueing import ItemQueue
 
 _LOG = structlog.get_logger("verifier")
 SERVICE = "areal_mesh.v1.VerifierService"

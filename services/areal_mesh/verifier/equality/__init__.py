@@ -1,0 +1,5 @@
+"""Whether two trees say the same, by rising cost.
+
+`comparison` takes shapes apart and asks `scalars` for values; `scalars` asks `numeric` and `exact`; what is left goes
+to `algebra`. The other modules are what is special to one kind of answer.
+"""

@@ -1,0 +1,193 @@
+"""The last and dearest rule: SymPy, on expressions built node by node from the bounded tree.
+
+Both scalars are evaluated to fifty digits, with SymPy's control of cancellation, at points where each symbol has a
+rational value. Agreement to that many digits at every point is taken for equality. No string is ever given to SymPy.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any, Final
+
+import sympy
+
+from areal_mesh.verifier import limits
+from areal_mesh.verifier.equality import numeric
+from areal_mesh.verifier.equality.scalars import Outcome
+from areal_mesh.verifier.trees.nodes import (
+    Call,
+    Constant,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    Symbol,
+    symbols,
+)
+from areal_mesh.verifier.trees.rationals import common_multiple
+from areal_mesh.verifier.trees.shapes import count_nodes
+
+_DIGITS: Final = 50
+_WORKING_DIGITS: Final = 200
+"""Digits that SymPy may work with before a difference counts as zero."""
+_FINEST_DIGITS: Final = 500
+_POINTS: Final = 2
+"""Points that are evaluated to many digits: values in double precision have agreed at all of them."""
+_ORDER: Final = (0, 3, 1, 4, 2)
+_EQUAL: Final = sympy.Float(10) ** -(_DIGITS - 6)
+_SPECIAL_EXPONENT: Final = 4_096
+_FACTORED_BITS: Final = 512
+_FALLING_FACTORS: Final = 20
+"""Largest k for which SymPy writes out the binomial coefficient of a number that is no integer."""
+_LARGEST_ROUNDED: Final = 10**15
+_CONSTANTS: Final = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}
+
+
+class _Unsupported(ArithmeticError):
+    """SymPy has no bounded way to evaluate this."""
+
+
+def decide(gold: Node, answer: Node) -> Outcome:
+    """Whether two scalars are equal; what SymPy cannot evaluate within the bounds is not."""
+    if count_nodes(gold) > limits.NODES or count_nodes(answer) > limits.NODES:
+        return Outcome(False, "symbolic")
+    names = symbols(gold) | symbols(answer)
+    measured = 0
+    needed = _POINTS if names else 1
+    for index in _ORDER[: None if names else 1]:
+        try:
+            left, right = _build(gold, index), _build(answer, index)
+            values = _value(left), _value(right)
+            if index >= numeric.POSITIVE_SAMPLES and not all(value.is_real for value in values):
+                continue
+            if abs(values[0] - values[1]) > _EQUAL * max(map(abs, values)) or not _vanishes(left, right, bool(names)):
+                return Outcome(False, "symbolic")
+        except (_Unsupported, ArithmeticError, ValueError, TypeError, RecursionError):
+            continue
+        measured += 1
+        if measured == needed:
+            break
+    return Outcome(measured == needed, "symbolic")
+
+
+def _vanishes(left: Any, right: Any, sampled: bool) -> bool:
+    """Whether a difference is zero as far as the working digits tell, however small it is beside what it is made of."""
+    # Left unevaluated: to ask SymPy whether it is zero may start a search for minimal polynomials.
+    difference = sympy.Add(left, -right, evaluate=False)
+    # The gamma function prepares tables for as many digits as it may need.
+    slow = sampled or difference.has(sympy.gamma, sympy.factorial, sympy.binomial)
+    digits = _WORKING_DIGITS if slow else _FINEST_DIGITS
+    value = difference.evalf(2, maxn=digits)
+    return all(part.is_zero or getattr(part, "_prec", 2) <= 1 for part in value.as_real_imag())
+
+
+def _value(expression: Any) -> Any:
+    """The value to fifty digits."""
+    value = expression.evalf(_DIGITS, maxn=_WORKING_DIGITS)
+    if not value.is_number or value.has(sympy.nan, sympy.zoo, sympy.oo):
+        raise _Unsupported("no finite value")
+    real, imaginary = value.as_real_imag()
+    if not (real.is_Float or real.is_Rational) or not (imaginary.is_Float or imaginary.is_Rational):
+        raise _Unsupported("no number")
+    if abs(imaginary) <= _EQUAL * abs(real):
+        return real
+    return real + sympy.I * imaginary
+
+
+def _rational(value: Fraction) -> Any:
+    return sympy.Rational(value.numerator, value.denominator)
+
+
+def _build(node: Node, index: int) -> Any:
+    """A SymPy expression with every symbol at its sample value."""
+    match node:
+        case Number(value, _):
+            return _rational(value)
+        case Symbol(name):
+            return _rational(Fraction(numeric.sample(name, index)).limit_denominator(997))
+        case Constant(name) if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        case Sum(terms):
+            return sympy.Add(*(_build(term, index) for term in terms))
+        case Product(factors):
+            return sympy.Mul(*(_build(factor, index) for factor in factors))
+        case Quotient(top, bottom):
+            divisor = _build(bottom, index)
+            if divisor.is_zero:
+                raise _Unsupported("division by zero")
+            return _build(top, index) / divisor
+        case Power(base, exponent):
+            return _power(_build(base, index), _build(exponent, index))
+        case Call(name, arguments):
+            return _call(name, [_build(argument, index) for argument in arguments])
+    raise _Unsupported(type(node).__name__)
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if base.is_zero and not exponent.is_positive:
+        raise _Unsupported("nought to the power of nought")
+    size = exponent.evalf(15)
+    if not size.is_number or abs(size) > _SPECIAL_EXPONENT:
+        raise _Unsupported("exponent larger than the bound")
+    if not base.is_Rational and any(
+        max(abs(part.p), part.q).bit_length() > _FACTORED_BITS for part in base.atoms(sympy.Rational)
+    ):
+        raise _Unsupported("power of what holds an integer larger than the bound")
+    if base.is_Rational and exponent.is_Rational:
+        bits = max(abs(base.p), base.q).bit_length()
+        if bits * abs(float(size)) > limits.INTEGER_BITS:
+            raise _Unsupported("power larger than the bound")
+        if exponent.q != 1:
+            # Left unevaluated: SymPy would factor the base in search of perfect powers.
+            return sympy.Pow(base, exponent, evaluate=False)
+    return base**exponent
+
+
+def _call(name: str, arguments: list[Any]) -> Any:
+    first = arguments[0]
+    if name == "percent":
+        return first / 100
+    if name == "degree":
+        return first * sympy.pi / 180
+    if name == "root":
+        return _root(first, arguments[1])
+    if name == "log" and len(arguments) == 2:
+        return sympy.log(first) / sympy.log(arguments[1])
+    if name in ("factorial", "binomial") and any(abs(value.evalf(15)) > limits.FACTORIAL for value in arguments):
+        raise _Unsupported(f"{name} larger than the bound")
+    if name == "binomial" and not all(value.is_Integer for value in arguments) and abs(arguments[1]) > _FALLING_FACTORS:
+        raise _Unsupported("binomial of no integers larger than the bound")
+    if name in ("floor", "ceiling") and not abs(first.evalf(15)) < _LARGEST_ROUNDED:
+        raise _Unsupported(f"{name} of more than the bound")
+    if name in ("gcd", "lcm") and not all(value.is_Integer for value in arguments):
+        raise _Unsupported(f"{name} of no integers")
+    function = _FUNCTIONS.get(name)
+    if function is None:
+        raise _Unsupported(name)
+    return function(*arguments)
+
+
+def _root(radicand: Any, degree: Any) -> Any:
+    if radicand.is_negative and degree.is_odd:
+        return -_power(-radicand, 1 / degree)
+    return _power(radicand, 1 / degree)
+
+
+def _generic(scale: int, shift: int) -> Any:
+    return lambda x: sympy.sin(sympy.Rational(scale, 100) * x + sympy.Rational(shift, 100)) + x * x / 7
+
+
+_FUNCTIONS: Final[dict[str, Any]] = {
+    "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
+    "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "arccot": lambda x: sympy.pi / 2 - sympy.atan(x),
+    "sinh": sympy.sinh, "cosh": sympy.cosh, "tanh": sympy.tanh, "coth": sympy.coth, "log": sympy.log,
+    "abs": sympy.Abs, "Re": sympy.re, "Im": sympy.im, "factorial": sympy.factorial, "binomial": sympy.binomial,
+    "floor": sympy.floor, "ceiling": sympy.ceiling, "max": sympy.Max, "min": sympy.Min,
+    "gcd": lambda *values: sympy.Integer(math.gcd(*map(int, values))),
+    "lcm": lambda *values: sympy.Integer(common_multiple(map(int, values))),
+    "f": _generic(83, 31), "g": _generic(57, 77), "F": _generic(71, 13), "G": _generic(93, 49),
+    "prime": _generic(37, 91),
+}  # fmt: skip

@@ -1,0 +1,323 @@
+"""Whether two parsed answers say the same, whatever shape they have.
+
+Pure and bounded. A comparison that only algebra can settle goes to the `decide` given by the caller: in the
+service's own process that returns "undecided", in a worker it asks SymPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import TypeAlias
+
+from areal_mesh.verifier.equality.intervals import intervals_of, is_interval_set
+from areal_mesh.verifier.equality.listings import coordinates_of, families, items_of, must_keep_order, united
+from areal_mesh.verifier.equality.ratios import compare_ratios
+from areal_mesh.verifier.equality.relations import compare_relations
+from areal_mesh.verifier.equality.scalars import Outcome, compare_scalars
+from areal_mesh.verifier.equality.units import by_unit, distinct_units, lettered_quantity, units_agree
+from areal_mesh.verifier.trees.matrices import as_matrix_like, combined_matrix
+from areal_mesh.verifier.trees.nodes import (
+    SCALARS,
+    BasedNumber,
+    Bracketed,
+    Call,
+    FiniteSet,
+    Listing,
+    Matrix,
+    Measured,
+    Node,
+    Number,
+    Product,
+    Ratio,
+    Relation,
+    SetOperation,
+    Symbol,
+    Words,
+    symbols,
+)
+from areal_mesh.verifier.trees.rationals import rational
+from areal_mesh.verifier.trees.rewriting import expand_signs, independent_signs
+from areal_mesh.verifier.trees.shapes import unit_vectors, vector_items
+
+Decide: TypeAlias = Callable[[Node, Node], Outcome]
+
+_EMPTY = FiniteSet(())
+_NOTHING = Words("no solution")
+_DIFFERENT_SHAPES = Outcome(False, "shape")
+
+
+class Equality:
+    """Compares answers, asking `decide` where values alone cannot tell."""
+
+    def __init__(self, decide: Decide | None = None) -> None:
+        self._decide = decide
+
+    def compare(self, gold: Node, answer: Node) -> Outcome:
+        """Whether `answer` says what `gold` says."""
+        if gold == answer:
+            return Outcome(True, "identical")
+        outcome = self._expanded(expand_signs(gold), expand_signs(answer))
+        if outcome.equal is False:
+            others = independent_signs(gold), independent_signs(answer)
+            if any(others):
+                return self._expanded(others[0] or expand_signs(gold), others[1] or expand_signs(answer))
+        return outcome
+
+    def _expanded(self, gold: Node, answer: Node) -> Outcome:
+        gold, answer = combined_matrix(gold), combined_matrix(answer)
+        gold, answer = as_matrix_like(gold, answer), as_matrix_like(answer, gold)
+        if isinstance(gold, Measured) or isinstance(answer, Measured):
+            return self._measured(gold, answer)
+        if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
+            gold, answer = families(gold, answer)
+            gold, answer = united(gold, answer, reference=True), united(answer, gold, reference=False)
+            if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
+                collected = self._collections(gold, answer)
+                if collected is not None:
+                    return collected
+        if isinstance(gold, Relation) or isinstance(answer, Relation):
+            if _names_another_choice(gold, answer):
+                return Outcome(False, "name")
+            return compare_relations(gold, answer, self.compare, self.scalars)
+        if isinstance(gold, SCALARS) and isinstance(answer, SCALARS):
+            return self._quantities(gold, answer)
+        return self._shapes(gold, answer)
+
+    def scalars(self, gold: Node, answer: Node) -> Outcome:
+        """As `compare`, for two scalars with nothing to strip."""
+        outcome = compare_scalars(gold, answer)
+        if outcome.equal is None and self._decide is not None:
+            return self._decide(gold, answer)
+        return outcome
+
+    def _measured(self, gold: Node, answer: Node) -> Outcome:
+        gold, answer = _with_unit(gold), _with_unit(answer)
+        gold_unit = gold.unit if isinstance(gold, Measured) else _mark(gold)
+        answer_unit = answer.unit if isinstance(answer, Measured) else _mark(answer)
+        if {gold_unit, answer_unit} == {"degree", "radian"}:
+            values = [node.value if isinstance(node, Measured) else node for node in (gold, answer)]
+            return Outcome(
+                self.scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit"
+            )
+        if {gold_unit, answer_unit} == {"dollar", "cent"}:
+            gold, answer = _in_cents(gold), _in_cents(answer)
+        elif not units_agree(gold_unit, answer_unit):
+            return Outcome(False, "unit")
+        outcome = self.compare(
+            gold.value if isinstance(gold, Measured) else gold,
+            answer.value if isinstance(answer, Measured) else answer,
+        )
+        return Outcome(outcome.equal, "unit" if outcome.rule == "identical" else outcome.rule)
+
+    def _quantities(self, gold: Node, answer: Node) -> Outcome:
+        """Scalars, where a percent or degree sign may stand on one side alone."""
+        if isinstance(gold, Symbol) and isinstance(answer, Symbol) and len(gold.name) == len(answer.name) == 1:
+            same = gold.name == answer.name or (gold.name in "ABCDE" and gold.name == answer.name.upper())
+            return Outcome(same, "symbol")
+        bare_gold, bare_answer = _bare(gold), _bare(answer)
+        if bare_gold is gold and bare_answer is answer:
+            return self._numbers_with_letters(gold, answer) or self.scalars(gold, answer)
+        marked = "percent" if "percent" in (_mark(gold), _mark(answer)) else "degree"
+        if _mark(gold) and _mark(answer) and _mark(gold) != _mark(answer):
+            return Outcome(False, marked)
+        outcome = Outcome(False, marked)
+        if not (marked == "percent" and bare_gold is gold and _below_one(gold)):
+            outcome = self.scalars(bare_gold, bare_answer)
+        if outcome.equal is not False or (_mark(gold) and _mark(answer)):
+            return Outcome(outcome.equal, marked)
+        return Outcome(self.scalars(gold, answer).equal, marked)
+
+    def _numbers_with_letters(self, gold: Node, answer: Node) -> Outcome | None:
+        """A bare number against `5m`; None for anything else."""
+        if bool(symbols(gold)) == bool(symbols(answer)):
+            return None
+        lettered = lettered_quantity(answer if symbols(answer) else gold)
+        if lettered is None:
+            return None
+        return Outcome(self.scalars(*((gold, lettered[0]) if symbols(answer) else (lettered[0], answer))).equal, "unit")
+
+    def _collections(self, gold: Node, answer: Node) -> Outcome | None:
+        """Listings and sets; None where neither side's items can be set against the other's."""
+        if isinstance(gold, SetOperation) or isinstance(answer, SetOperation):
+            return None
+        if isinstance(gold, Bracketed) or isinstance(answer, Bracketed):
+            brackets, other = (gold, answer) if isinstance(gold, Bracketed) else (answer, gold)
+            assert isinstance(brackets, Bracketed)
+            closed_pair = "[" in brackets.left + brackets.right or "]" in brackets.right
+            if not isinstance(other, Listing) or (closed_pair and len(brackets.items) == 2):
+                return _DIFFERENT_SHAPES
+            coordinates = coordinates_of(other)
+            if coordinates is None:
+                return _DIFFERENT_SHAPES
+            pair = (brackets.items, coordinates) if gold is brackets else (coordinates, brackets.items)
+            return self.sequences(*pair, "list")
+        if isinstance(gold, Relation) or isinstance(answer, Relation):
+            if not (isinstance(gold, Listing) or isinstance(answer, Listing)):
+                return None
+            if len(items_of(gold)) != len(items_of(answer)):
+                return None
+        if isinstance(gold, Words) or isinstance(answer, Words):
+            both = [_EMPTY if node == _NOTHING else node for node in (gold, answer)]
+            if _EMPTY in both:
+                return Outcome(both[0] == both[1], "set")
+        if isinstance(gold, Matrix | Ratio) or isinstance(answer, Matrix | Ratio):
+            return _DIFFERENT_SHAPES
+        return self._unordered(gold, answer)
+
+    def _unordered(self, gold: Node, answer: Node) -> Outcome:
+        golds, answers = items_of(gold), by_unit(items_of(gold), items_of(answer))
+        points = all(isinstance(item, Bracketed) for item in (*golds, *answers))
+        as_set = points or isinstance(gold, FiniteSet) or isinstance(answer, FiniteSet)
+        rule = "set" if as_set else "list"
+        if must_keep_order(golds, answers) or distinct_units(golds) == distinct_units(answers) != ():
+            return self.sequences(golds, answers, rule)
+        if not as_set and len(golds) == 1 and len(answers) > 1:
+            # "3/4 or 0.75" says one thing twice.
+            same = [self.compare(gold, item).equal for item in answers]
+            return Outcome(False if False in same else None if None in same else True, rule)
+        if not as_set and len(golds) != len(answers):
+            return Outcome(False, rule)
+        undecided = False
+        waiting = list(answers)
+        for item in golds:
+            found = None
+            for index, candidate in enumerate(waiting):
+                equal = self._member(item, candidate, as_set).equal
+                if equal:
+                    found = index
+                    break
+                if equal is None and found is None:
+                    found = index
+                    undecided = True
+            if found is None:
+                if as_set and any(self._member(item, candidate, as_set).equal for candidate in answers):
+                    continue
+                return Outcome(False, rule)
+            waiting.pop(found)
+        if waiting and as_set:
+            # A set may name a member twice, in two spellings.
+            leftovers = all(any(self.compare(item, candidate).equal for item in golds) for candidate in waiting)
+            return Outcome(leftovers and not (undecided and not leftovers), rule)
+        return Outcome(None if undecided else not waiting, rule)
+
+    def _member(self, gold: Node, answer: Node, as_set: bool) -> Outcome:
+        """Two members of listings or sets: in a set, a set of one thing is not that thing."""
+        if as_set and isinstance(gold, FiniteSet) != isinstance(answer, FiniteSet):
+            return _DIFFERENT_SHAPES
+        return self.compare(gold, answer)
+
+    def sequences(self, golds: Sequence[Node], answers: Sequence[Node], rule: str) -> Outcome:
+        """Items in the same order."""
+        if len(golds) != len(answers):
+            return Outcome(False, rule)
+        undecided = False
+        for gold, answer in zip(golds, answers, strict=True):
+            equal = self.compare(gold, answer).equal
+            if equal is False:
+                return Outcome(False, rule)
+            undecided = undecided or equal is None
+        return Outcome(None if undecided else True, rule)
+
+    def _shapes(self, gold: Node, answer: Node) -> Outcome:
+        if is_interval_set(gold) or is_interval_set(answer):
+            return self._interval_sets(gold, answer)
+        if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
+            rule = "interval or point" if len(gold.items) == 2 else "tuple"
+            same = (gold.left, gold.right) == (answer.left, answer.right)
+            if not same and (len(gold.items) == 2 and "<" not in (gold.left, answer.left)):
+                return Outcome(False, rule)
+            return self.sequences(gold.items, answer.items, rule)
+        if isinstance(gold, Matrix) and isinstance(answer, Matrix):
+            if len(gold.rows) != len(answer.rows):
+                return Outcome(False, "matrix")
+            flat = [[cell for row in matrix.rows for cell in row] for matrix in (gold, answer)]
+            return self.sequences(flat[0], flat[1], "matrix")
+        golds, answers = vector_items(gold) or unit_vectors(gold), vector_items(answer) or unit_vectors(answer)
+        if golds is not None and answers is not None:
+            return self.sequences(golds, answers, "vector")
+        if isinstance(gold, Ratio) or isinstance(answer, Ratio):
+            return compare_ratios(gold, answer, self.sequences, self.scalars)
+        if isinstance(gold, BasedNumber) or isinstance(answer, BasedNumber):
+            return _based(gold, answer)
+        if isinstance(gold, Words) or isinstance(answer, Words):
+            return _words(gold, answer)
+        return _DIFFERENT_SHAPES
+
+    def _interval_sets(self, gold: Node, answer: Node) -> Outcome:
+        first, second = intervals_of(gold), intervals_of(answer)
+        if first is None or second is None:
+            if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
+                if (gold.left, gold.right) != (answer.left, answer.right):
+                    return Outcome(False, "interval")
+                return self.sequences(gold.items, answer.items, "interval")
+            return Outcome(False, "interval")
+        if len(first) != len(second):
+            return Outcome(False, "interval")
+        undecided = False
+        for left, right in zip(first, second, strict=True):
+            if (left.low_closed, left.high_closed) != (right.low_closed, right.high_closed):
+                return Outcome(False, "interval")
+            ends = self.sequences((left.low, left.high), (right.low, right.high), "interval")
+            if ends.equal is False:
+                return ends
+            undecided = undecided or ends.equal is None
+        return Outcome(None if undecided else True, "interval")
+
+
+def _names_another_choice(gold: Node, answer: Node) -> bool:
+    """Whether `B = A` answers a choice: it names two."""
+    if not isinstance(gold, Symbol) or not isinstance(answer, Relation):
+        return False
+    return all(isinstance(side, Symbol) and side.name.isupper() for side in (gold, *answer.sides))
+
+
+def _mark(node: Node) -> str:
+    return node.function if isinstance(node, Call) and node.function in ("percent", "degree") else ""
+
+
+def _below_one(node: Node) -> bool:
+    """Whether a number is so small that a percent sign beside it changes it, rather than repeats the question's."""
+    value = rational(node)
+    return value is not None and abs(value) < 1
+
+
+def _with_unit(node: Node) -> Node:
+    lettered = lettered_quantity(node)
+    return node if lettered is None else Measured(*lettered)
+
+
+def _in_cents(node: Node) -> Node:
+    if isinstance(node, Measured) and node.unit == "dollar" and isinstance(node.value, SCALARS):
+        return Product((node.value, Number(Fraction(100))))
+    return node.value if isinstance(node, Measured) else node
+
+
+def _bare(node: Node) -> Node:
+    return node.arguments[0] if isinstance(node, Call) and _mark(node) else node
+
+
+def _based(gold: Node, answer: Node) -> Outcome:
+    if isinstance(gold, BasedNumber) and isinstance(answer, BasedNumber):
+        return Outcome(gold == answer, "base")
+    based, other = (gold, answer) if isinstance(gold, BasedNumber) else (answer, gold)
+    assert isinstance(based, BasedNumber)
+    # The question says which base: digits without a subscript are the same digits.
+    same = isinstance(other, Number) and other.decimals is None and _digits_of(based) == other.value
+    return Outcome(same, "base")
+
+
+def _digits_of(based: BasedNumber) -> int | None:
+    """The number with the same digits in base ten; None where there is none."""
+    return int(based.digits) if based.digits.removeprefix("-").isdigit() else None
+
+
+def _words(gold: Node, answer: Node) -> Outcome:
+    texts = [_spelling(node) for node in (gold, answer)]
+    return Outcome(texts[0] is not None and texts[0] == texts[1], "words")
+
+
+def _spelling(node: Node) -> str | None:
+    if isinstance(node, Words):
+        return node.text
+    return node.name.lower() if isinstance(node, Symbol) else None

@@ -1,0 +1,64 @@
+"""Ratios and times of day, which are written alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import TypeAlias
+
+from areal_mesh.verifier.equality.numeric import Unmeasurable, evaluate
+from areal_mesh.verifier.equality.scalars import Outcome
+from areal_mesh.verifier.trees.nodes import SCALARS, Node, Number, Product, Quotient, Ratio, Sum
+
+Sequences: TypeAlias = Callable[[Sequence[Node], Sequence[Node], str], Outcome]
+Scalars: TypeAlias = Callable[[Node, Node], Outcome]
+
+
+def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Scalars) -> Outcome:
+    """Whether two answers of which at least one is a ratio say the same."""
+    if isinstance(gold, Ratio) and isinstance(answer, Ratio):
+        if len(gold.items) != len(answer.items):
+            return Outcome(False, "ratio")
+        if gold.clock and answer.clock:
+            return _times(gold, answer, sequences)
+        if not all(map(_is_measurable, (*gold.items, *answer.items))):
+            return sequences(gold.items, answer.items, "ratio")
+        pairs = [
+            (Product((gold.items[index], answer.items[0])), Product((gold.items[0], answer.items[index])))
+            for index in range(1, len(gold.items))
+        ]
+        return sequences([left for left, _ in pairs], [right for _, right in pairs], "ratio")
+    ratio, other = (gold, answer) if isinstance(gold, Ratio) else (answer, gold)
+    assert isinstance(ratio, Ratio)
+    if not isinstance(other, SCALARS) or len(ratio.items) != 2 or ratio.clock:
+        return Outcome(False, "shape")
+    if not all(map(_is_measurable, ratio.items)):
+        return Outcome(False, "ratio")
+    return Outcome(scalars(Quotient(*ratio.items), other).equal, "ratio")
+
+
+def _is_measurable(item: Node) -> bool:
+    """Whether an item has a value that is certainly not zero, at least where its letters have values."""
+    if not isinstance(item, SCALARS):
+        return False
+    try:
+        value = evaluate(item)
+    except Unmeasurable:
+        return False
+    return abs(value.number) > 8 * value.error
+
+
+def _times(gold: Ratio, answer: Ratio, sequences: Sequences) -> Outcome:
+    """Times of day, or ratios written like them: 8:34 p.m. is 20:34, and 8:34 where nothing says which half."""
+    if gold.half == answer.half:
+        return sequences(gold.items, answer.items, "time or ratio")
+    if gold.half and answer.half:
+        return Outcome(False, "time or ratio")
+    marked, other = (gold, answer) if gold.half else (answer, gold)
+    later = Sum((marked.items[0], Number(Fraction(12 if marked.half == "pm" else 0))))
+    outcome = Outcome(False, "time or ratio")
+    for first in (marked.items[0], later):
+        outcome = sequences((first, *marked.items[1:]), other.items, "time or ratio")
+        if outcome.equal:
+            break
+    return outcome

@@ -1,0 +1,79 @@
+"""Units of measured quantities: which of them clash, and which quantities belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from areal_mesh.verifier.reading.vocabulary import UNIT_LETTERS, UNIT_SYNONYMS
+from areal_mesh.verifier.trees.nodes import Measured, Node, Number, Power, Product, Quotient, Symbol, symbols
+
+_KNOWN_UNITS: Final = frozenset(UNIT_SYNONYMS.values())
+_TIMES: Final = frozenset({"s", "min", "h", "day", "week", "month", "year"})
+_POWERS: Final = frozenset({"square", "cubic"})
+_NO_LENGTHS: Final = frozenset({"degree", "radian", "percent", "dollar", "cent", "euro"})
+
+
+def units_agree(gold: str, answer: str) -> bool:
+    """Whether two units may stand for the same; a missing one agrees with any."""
+    if gold == answer or not gold or not answer:
+        return True
+    if gold.startswith("mod ") and answer.startswith("mod "):
+        return False
+    longer, shorter = (gold, answer) if len(gold) > len(answer) else (answer, gold)
+    if longer.startswith(f"{shorter} per ") and longer.split()[-1] not in _TIMES:
+        return True  # cents per ounce
+    golds, answers = frozenset(gold.split()), frozenset(answer.split())
+    if "unit" in (gold.split()[-1], answer.split()[-1]):
+        return _some_length(golds, answers)
+    # Only a clash of units that are known tells that one of them is wrong.
+    return not (golds & _KNOWN_UNITS and answers & _KNOWN_UNITS) or golds & _KNOWN_UNITS == answers & _KNOWN_UNITS
+
+
+def _some_length(golds: frozenset[str], answers: frozenset[str]) -> bool:
+    """Whether a "unit", "square unit" or "cubic unit" may be the other: any length, with the same power."""
+    if (golds | answers) & _NO_LENGTHS or any(len(side & _KNOWN_UNITS - _POWERS) > 1 for side in (golds, answers)):
+        return False
+    return answers == {"unit"} or golds & _POWERS == answers & _POWERS
+
+
+def lettered_quantity(node: Node) -> tuple[Node, str] | None:
+    """(number, unit) of a number before letters that can be its unit, as `5m`, `5m^2` and `5m/s`; None for others."""
+    if not isinstance(node, Product):
+        return None
+    unit = _lettered_unit(node.factors[-1])
+    value = node.factors[:-1]
+    if unit is None or any(symbols(factor) for factor in value):
+        return None
+    return value[0] if len(value) == 1 else Product(value), unit
+
+
+def _lettered_unit(node: Node) -> str | None:
+    match node:
+        case Symbol(name):
+            return name.lower() if name in UNIT_LETTERS else None
+        case Quotient(top, bottom):
+            over, under = _lettered_unit(top), _lettered_unit(bottom)
+            return None if over is None or under is None else f"{over} per {under}"
+        case Power(Symbol("m"), Number(value)) if value in (2, 3):
+            return "square m" if value == 2 else "cubic m"
+        case Power(Symbol("s"), Number(value)) if value == 2:
+            return "square s"
+        case _:
+            return None
+
+
+def distinct_units(items: Sequence[Node]) -> tuple[str, ...]:
+    """The units of measured quantities of which no two have the same; empty for anything else."""
+    units = tuple(item.unit for item in items if isinstance(item, Measured))
+    return units if len(set(units)) == len(items) > 1 else ()
+
+
+def by_unit(golds: tuple[Node, ...], answers: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The answers in the order of the golds' units, where both have the same distinct ones: 10 red and 5 blue are
+    5 blue and 10 red, and not 5 red and 10 blue."""
+    units, others = distinct_units(golds), distinct_units(answers)
+    if not units or sorted(units) != sorted(others):
+        return answers
+    places = dict(zip(others, answers, strict=True))
+    return tuple(places[unit] for unit in units)

@@ -1,0 +1,76 @@
+"""A position in a list of tokens."""
+
+from __future__ import annotations
+
+from areal_mesh.verifier import limits
+from areal_mesh.verifier.reading.tokens import Token
+from areal_mesh.verifier.trees.nodes import Node, Unparsed
+
+
+class TokenReader:
+    """Reads tokens from left to right, within the bound on nesting.
+
+    The layers of the parser build on each other and on what their subclasses add: what a listing, a bracket and a
+    scalar are.
+    """
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.position = 0
+        self.depth = 0
+        self.bars = 0
+        self.decimal_logarithms = False
+        """Whether a logarithm without a base has the base ten."""
+
+    def at_end(self) -> bool:
+        return self.position >= len(self.tokens)
+
+    def peek(self, ahead: int = 0) -> str:
+        index = self.position + ahead
+        return self.tokens[index].text if index < len(self.tokens) else ""
+
+    def kind(self, ahead: int = 0) -> str:
+        index = self.position + ahead
+        return self.tokens[index].kind if index < len(self.tokens) else ""
+
+    def advance(self) -> None:
+        self.position += 1
+
+    def expect(self, text: str) -> None:
+        if self.peek() != text:
+            raise Unparsed(f"expected {text!r}, found {self.peek()!r}")
+        self.advance()
+
+    def expect_end(self) -> None:
+        if not self.at_end():
+            raise Unparsed(f"unexpected {self.peek()!r}")
+
+    def nested(self) -> TokenReader:
+        """One level deeper, within the bound, as a context."""
+        return self
+
+    def __enter__(self) -> None:
+        self.depth += 1
+        if self.depth > limits.NESTING:
+            raise Unparsed("nesting deeper than the bound")
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+
+    def listing(self, closers: tuple[str, ...]) -> Node:
+        raise NotImplementedError
+
+    def relation(self) -> Node:
+        raise NotImplementedError
+
+    def bracket(self) -> Node:
+        raise NotImplementedError
+
+    def scalar(self) -> Node:
+        raise NotImplementedError
+
+    def factor(self) -> Node:
+        raise NotImplementedError
+
+    def starts_factor(self) -> bool:
+        raise NotImplementedError

@@ -1,0 +1,204 @@
+"""The smallest parts of expressions: numbers, letters with subscripts, groups."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from areal_mesh.verifier.reading.cursor import TokenReader
+from areal_mesh.verifier.reading.number_words import NUMBER_WORDS
+from areal_mesh.verifier.reading.tokens import Token
+from areal_mesh.verifier.reading.vocabulary import RELATIONS
+from areal_mesh.verifier.trees.nodes import (
+    BasedNumber,
+    Bracketed,
+    Call,
+    Constant,
+    Node,
+    Number,
+    Symbol,
+    Unparsed,
+    negated,
+)
+
+_APPLIED = frozenset("fgFG")
+"""Letters that name a function where a bracket follows."""
+
+
+class LiteralParser(TokenReader):
+    """Reads numbers, letters and groups."""
+
+    def command(self, text: str) -> Node:
+        raise NotImplementedError
+
+    def absolute(self) -> Node:
+        raise NotImplementedError
+
+    def argument(self, *, signed: bool = False) -> Node:
+        r"""The argument of `\frac`, `\sqrt` or `^`: a group, or one digit, letter or command."""
+        if self.peek() == "{":
+            return self._group()
+        if signed and self.peek() in ("-", "+"):
+            negative = self.peek() == "-"
+            self.advance()
+            argument = self.argument()
+            return negated(argument) if negative else argument
+        if self.kind() == "number":
+            return self.number() if signed else self._digit()
+        return self.primary()
+
+    def _digit(self) -> Node:
+        r"""One digit, as TeX reads `\frac12`; the rest of the literal stays."""
+        token = self.tokens[self.position]
+        if len(token.text) == 1 or not token.text[0].isdigit() or "." in token.text:
+            return self.number()
+        self.tokens[self.position] = Token("number", token.text[1:])
+        return Number(Fraction(int(token.text[0])))
+
+    def _group(self) -> Node:
+        self.expect("{")
+        bars, self.bars = self.bars, 0
+        with self.nested():
+            node = self.listing(("}",))
+        self.bars = bars
+        self.expect("}")
+        return node
+
+    def number(self) -> Number:
+        text = self.peek()
+        if self.kind() != "number":
+            raise Unparsed(f"expected a number, found {text!r}")
+        self.advance()
+        whole, point, decimals = text.partition(".")
+        if not point or not decimals:
+            return Number(Fraction(int(whole)))
+        return Number(Fraction(int(whole + decimals or "0"), 10 ** len(decimals)), len(decimals))
+
+    def primary(self) -> Node:
+        with self.nested():
+            text, kind = self.peek(), self.kind()
+            if kind == "number":
+                number_text = text
+                number = self.number()
+                return self.based(number_text) if self.peek() == "_" else number
+            if kind == "digits":
+                return self._special_digits()
+            if kind == "letter":
+                return self._letter()
+            if text == "{":
+                return self._group()
+            if text in ("(", "[", r"\{", r"\langle"):
+                bars, self.bars = self.bars, 0
+                node = self.bracket()
+                self.bars = bars
+                return node
+            if text == "|":
+                return self.absolute()
+            if kind == "command":
+                return self.command(text)
+            raise Unparsed(f"unexpected {text!r}" if text else "unexpected end")
+
+    def _letter(self) -> Node:
+        name = self.peek()
+        self.advance()
+        while self.peek() == "'":
+            name += "'"
+            self.advance()
+        self._unwrap_bracket()
+        if name in _APPLIED and [self.peek(ahead) for ahead in range(6)] == ["^", "{", "-", "1", "}", "("]:
+            self.position += 5
+            name += "^-1"
+        if name.rstrip("'").removesuffix("^-1") in _APPLIED and self.peek() == "(":
+            return Call(name, (self.bracket(),))
+        if name.isupper() and self.peek() == "(":
+            point = self._labelled_point()
+            if point is not None:
+                return point
+        if name == "C" and self.peek() == "_":
+            chosen = self._chosen()
+            if chosen is not None:
+                return chosen
+        if self.peek() == "(" and self._is_applied():
+            return Call("apply " + name, (self.bracket(),))
+        if self.peek() == "_":
+            return Symbol(name + "_" + self.subscript_text())
+        if name == "e":
+            return Constant("e")
+        if name == "i":
+            return Constant("i")
+        return Symbol(name)
+
+    def _labelled_point(self) -> Node | None:
+        """The coordinates of `P(2, 3)`; None where the bracket holds one thing."""
+        start = self.position
+        node = self.bracket()
+        if isinstance(node, Bracketed):
+            return node
+        self.position = start
+        return None
+
+    def _chosen(self) -> Node | None:
+        """The binomial coefficient `C_n^k`; None for a constant with an index and a power."""
+        start = self.position
+        self.advance()
+        upper = self.argument()
+        if self.peek() == "^":
+            self.advance()
+            lower = self.argument(signed=True)
+            numbers = isinstance(upper, Number) and isinstance(lower, Number) and upper.value > lower.value > 0
+            if numbers or (isinstance(upper, Symbol) and not isinstance(lower, Number)):
+                return Call("binomial", (upper, lower))
+        self.position = start
+        return None
+
+    def _unwrap_bracket(self) -> None:
+        """Takes the braces off `f{(x)}`, as SymPy writes a function's bracket."""
+        if self.peek() != "{" or self.peek(1) != "(":
+            return
+        depth = 0
+        for index in range(self.position + 1, len(self.tokens)):
+            depth += (self.tokens[index].text == "(") - (self.tokens[index].text == ")")
+            if depth == 0:
+                if index + 1 < len(self.tokens) and self.tokens[index + 1].text == "}":
+                    del self.tokens[index + 1], self.tokens[self.position]
+                return
+
+    def _is_applied(self) -> bool:
+        """Whether `P(x) =` follows: a bracket with one letter or number before a relation names a value."""
+        return self.kind(1) in ("letter", "number") and self.peek(2) == ")" and self.peek(3) in RELATIONS
+
+    def subscript_text(self) -> str:
+        self.expect("_")
+        if self.peek() != "{":
+            text = self.peek()
+            self.advance()
+            return text
+        self.advance()
+        parts = []
+        while not self.at_end() and self.peek() != "}":
+            parts.append(self.peek())
+            self.advance()
+        self.expect("}")
+        return "".join(parts)
+
+    def based(self, digits: str) -> Node:
+        return self.in_base(digits, self.subscript_text().strip("()"))
+
+    def in_base(self, digits: str, base: str) -> Node:
+        """The number with these digits; the base is in digits or words."""
+        named = NUMBER_WORDS.get(base.lower())
+        value = named if named is not None else int(base) if base.isdigit() and len(base) <= 2 else 0
+        if not 2 <= value <= 36 or any(int(digit, 36) >= value for digit in digits if digit.isalnum()):
+            raise Unparsed("digits that their base does not have")
+        if not digits.isalnum():
+            raise Unparsed("a point in a number with a base")
+        return BasedNumber(digits.lstrip("0") or "0", value)
+
+    def _special_digits(self) -> Node:
+        text = self.peek()
+        self.advance()
+        if "(" not in text:
+            return self.based(text)
+        whole, _, rest = text.partition(".")
+        fixed, _, repeating = rest.rstrip(")").partition("(")
+        scale = 10 ** len(fixed + repeating) - 10 ** len(fixed)
+        return Number(Fraction(int(whole + fixed + repeating) - int(whole + fixed), scale))

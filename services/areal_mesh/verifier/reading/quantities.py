@@ -1,0 +1,172 @@
+"""Quantities: a scalar with a currency before it, and a multiplier, a modulus or a unit after it."""
+
+from __future__ import annotations
+
+from areal_mesh.verifier.reading.expression import ExpressionParser
+from areal_mesh.verifier.reading.lexer import singular
+from areal_mesh.verifier.reading.number_words import MULTIPLIERS, NUMBER_WORDS
+from areal_mesh.verifier.reading.vocabulary import (
+    CURRENCIES,
+    CURRENCY_CODES,
+    HEDGES,
+    UNIT_SYNONYMS,
+    UNIT_WORDS_OF_ONE_LETTER,
+)
+from areal_mesh.verifier.trees.nodes import (
+    SCALARS,
+    Bracketed,
+    Call,
+    Listing,
+    Measured,
+    Node,
+    Number,
+    Product,
+    Unparsed,
+)
+from areal_mesh.verifier.trees.rationals import rational
+
+_COMPOUND_UNITS = {"per cent": "percent", "mi per h": "mph", "km per h": "kph"}
+_UNIT_SYMBOLS = frozenset({"-", "/", "."})
+
+
+class QuantityParser(ExpressionParser):
+    """Reads one quantity, or the words that stand in its place."""
+
+    def measured(self) -> Node:
+        if self.kind() == "word" and not self._is_currency_code():
+            return self.words()
+        currency = self._currency()
+        if self.kind() == "word":
+            return self.words()
+        value, modulus = self._modulus(self._multiplied(self.scalar()))
+        based = self._in_base(value)
+        if based is not None:
+            return based
+        unit = modulus or self._unit()
+        currency = self._currency() or currency
+        if not isinstance(value, (*SCALARS, Bracketed, Listing)) and (unit or currency):
+            raise Unparsed("unit after what has none")
+        if unit == "degree" and isinstance(value, SCALARS):
+            return Call("degree", (value,))
+        if unit == "percent" and isinstance(value, SCALARS):
+            return Call("percent", (value,))
+        if currency and unit and unit != currency:
+            raise Unparsed(f"{currency} and {unit}")
+        return Measured(value, unit or currency) if unit or currency else value
+
+    def _in_base(self, value: Node) -> Node | None:
+        """`101 base 2`, `101 (base two)`; None where no base follows."""
+        ahead = 1 if self.peek() == "(" else 0
+        ahead += self.peek(ahead).lower() == "in"
+        if self.peek(ahead).lower() != "base" or not isinstance(value, Number) or value.decimals is not None:
+            return None
+        base = self.peek(ahead + 1)
+        self.position += ahead + 2
+        if self.tokens[self.position - 2 - ahead].text == "(":
+            self.expect(")")
+        return self.in_base(str(value.value), base)
+
+    def _multiplied(self, value: Node) -> Node:
+        """`1.5 million` as the product that it is."""
+        if self.kind() == "word" and self.peek().lower() in MULTIPLIERS and isinstance(value, SCALARS):
+            value = Product((value, Number(MULTIPLIERS[self.peek().lower()])))
+            self.advance()
+        return value
+
+    def _modulus(self, value: Node) -> tuple[Node, str]:
+        r"""(value, unit) with `17 \bmod 5` as the remainder that it is; any other modulus is like a unit.
+
+        A residue, and what a congruence says, keep their modulus.
+        """
+        if self.peek() not in (r"\pmod", r"\mod", r"\bmod"):
+            return value, ""
+        divides = self.peek() == r"\bmod" and all(token.text != r"\equiv" for token in self.tokens)
+        self.advance()
+        modulus = rational(self.argument(signed=True))
+        number = rational(value) if isinstance(value, SCALARS) else None
+        if modulus is None or modulus.denominator != 1 or modulus <= 0:
+            raise Unparsed("a modulus that is no positive integer")
+        if divides and number is not None and number.denominator == 1 and number % modulus != number:
+            return Number(number % modulus), ""
+        return value, f"mod {modulus}"
+
+    def _currency(self) -> str:
+        name = CURRENCIES.get(self.peek(), "")
+        if self._is_currency_code():
+            name = CURRENCY_CODES[self.peek().lower()]
+        self.position += bool(name)
+        return name
+
+    def _is_currency_code(self) -> bool:
+        """Whether `USD 150` stands here."""
+        return self.kind() == "word" and self.peek().lower() in CURRENCY_CODES and self.kind(1) == "number"
+
+    def words(self) -> Node:
+        raise NotImplementedError
+
+    def _unit(self) -> str:
+        """The unit at the position, in canonical words; empty where there is none."""
+        if self.peek() == "(" and self.kind(1) == "word":
+            self.advance()
+            unit = self._unit()
+            self.expect(")")
+            return unit
+        parts: list[str] = []
+        while not self.at_end() and len(parts) < 12 and not self.ranges():
+            token = self.tokens[self.position]
+            word = token.text.lower()
+            if token.kind == "word":
+                if {word, singular(word)} & HEDGES or word in NUMBER_WORDS or word in MULTIPLIERS:
+                    raise Unparsed(f"{word!r} is no unit")
+                if len(word) == 1 and word not in UNIT_WORDS_OF_ONE_LETTER:
+                    raise Unparsed(f"{word!r} is no unit")
+                parts.append(UNIT_SYNONYMS.get(singular(word), singular(word)))
+            elif parts and token.kind == "letter" and (parts[-1] == "per" or (len(parts[-1]) == 1 and token.spaced)):
+                parts.append(word)
+            elif parts and token.text == "^":
+                power = self._unit_power()
+                if power is None:
+                    break
+                # `m s^{-2}`: a negative power divides by what it stands on.
+                parts[-1:] = ["per", parts[-1]] if power < 0 else [parts[-1]]
+                parts += [f"^{abs(power)}"] if abs(power) > 1 else []
+                continue
+            elif parts and token.text in _UNIT_SYMBOLS and self._unit_follows(token.text):
+                parts.append("per") if token.text == "/" else None
+            else:
+                break
+            self.advance()
+        return canonical_unit(parts)
+
+    def _unit_power(self) -> int | None:
+        """Passes over the whole power at the position; None where there is none that a unit has."""
+        start = self.position
+        self.advance()
+        braced = self.peek() == "{"
+        self.position += braced
+        negative = self.peek() == "-"
+        self.position += negative
+        power = self.peek()
+        self.advance()
+        if power in ("1", "2", "3") and (not braced or self.peek() == "}"):
+            self.position += braced
+            return -int(power) if negative else int(power)
+        self.position = start
+        return None
+
+    def _unit_follows(self, sign: str) -> bool:
+        return self.kind(1) == "word" or (sign == "/" and self.kind(1) == "letter")
+
+    def ranges(self) -> bool:
+        """Whether `3 to 5` goes on here."""
+        return self.kind() == "word" and self.peek().lower() == "to" and self.kind(1) == "number"
+
+
+def canonical_unit(parts: list[str]) -> str:
+    """`square cm`, `cm ^2` and `cm squared` are one unit."""
+    text = " ".join(parts)
+    for power, word in (("^2", "square"), ("^3", "cubic")):
+        if power in parts:
+            text = f"{word} " + " ".join(part for part in parts if part != power)
+    text = text.strip()
+    return _COMPOUND_UNITS.get(text, text)

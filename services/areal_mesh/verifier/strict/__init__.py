@@ -1,0 +1,1 @@
+"""Qwen's protocol with its mistakes, for comparison with published figures."""
