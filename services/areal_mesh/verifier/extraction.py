@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.reading.vocabulary import JOINING_WORDS
+from areal_mesh.verifier.vocabulary import JOINING_WORDS
 
 _BOX = re.compile(r"\\f?boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])")
 _BOX_COMMANDS = (r"\boxed", r"\fbox")

@@ -11,7 +11,6 @@ from fractions import Fraction
 from typing import Final
 
 from areal_mesh.verifier.equality import exact, numeric
-from areal_mesh.verifier.reading.vocabulary import BIG_OPERATORS
 from areal_mesh.verifier.trees.nodes import (
     Call,
     Constant,
@@ -27,6 +26,7 @@ from areal_mesh.verifier.trees.nodes import (
     symbols,
 )
 from areal_mesh.verifier.trees.rationals import Inexact, rational
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS
 
 RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
 """Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from areal_mesh.verifier.reading.vocabulary import UNIT_LETTERS, UNIT_SYNONYMS
 from areal_mesh.verifier.trees.nodes import Measured, Node, Number, Power, Product, Quotient, Symbol, symbols
+from areal_mesh.verifier.vocabulary import UNIT_LETTERS, UNIT_SYNONYMS
 
 _KNOWN_UNITS: Final = frozenset(UNIT_SYNONYMS.values())
 _TIMES: Final = frozenset({"s", "min", "h", "day", "week", "month", "year"})

@@ -1,6 +1,5 @@
 """From the text of an answer to a tree, without evaluating anything.
 
 `lexer` makes tokens of the text; `parser` makes a tree of the tokens, on top of `quantities` (units, money),
-`expression` (terms), `commands` (LaTeX), `literals` (numbers, letters) and `cursor` (a position). Words are in
-`vocabulary`.
+`expression` (terms), `commands` (LaTeX), `literals` (numbers, letters) and `cursor` (a position).
 """

@@ -7,7 +7,6 @@ from fractions import Fraction
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.reading.lexer import canonical
 from areal_mesh.verifier.reading.literals import LiteralParser
-from areal_mesh.verifier.reading.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
 from areal_mesh.verifier.trees.matrices import determinant
 from areal_mesh.verifier.trees.nodes import (
     DOTS,
@@ -26,6 +25,7 @@ from areal_mesh.verifier.trees.nodes import (
     Unparsed,
     negated,
 )
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
 
 _MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix", "Vmatrix"})
 _FUNCTION_SYNONYMS = {

@@ -6,7 +6,6 @@ from typing import TypeGuard
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.reading.commands import CommandParser
-from areal_mesh.verifier.reading.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
 from areal_mesh.verifier.trees.nodes import (
     Call,
     Node,
@@ -20,6 +19,7 @@ from areal_mesh.verifier.trees.nodes import (
     Unparsed,
     negated,
 )
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
 
 _SIGNS = 2
 """Signs that a term may have: minus a negative."""

@@ -13,7 +13,8 @@ from areal_mesh.verifier import limits
 from areal_mesh.verifier.reading.lookalikes import in_latex
 from areal_mesh.verifier.reading.number_words import NUMBER_WORDS
 from areal_mesh.verifier.reading.tokens import Kind, NumberLexer, Token
-from areal_mesh.verifier.reading.vocabulary import (
+from areal_mesh.verifier.trees.nodes import Unparsed
+from areal_mesh.verifier.vocabulary import (
     ABBREVIATIONS,
     CALLED_IN_PLAIN_TEXT,
     CURRENCIES,
@@ -28,7 +29,6 @@ from areal_mesh.verifier.reading.vocabulary import (
     TEXT_COMMANDS,
     UNIT_SYNONYMS,
 )
-from areal_mesh.verifier.trees.nodes import Unparsed
 
 _COMMAND: Final = re.compile(r"\\(?:[a-zA-Z]+|.)", re.DOTALL)
 _LETTERS: Final = re.compile(r"(?:or|and)(?=[A-Z])|[a-zA-Z]+")

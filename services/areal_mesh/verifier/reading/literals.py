@@ -7,7 +7,6 @@ from fractions import Fraction
 from areal_mesh.verifier.reading.cursor import TokenReader
 from areal_mesh.verifier.reading.number_words import NUMBER_WORDS
 from areal_mesh.verifier.reading.tokens import Token
-from areal_mesh.verifier.reading.vocabulary import RELATIONS
 from areal_mesh.verifier.trees.nodes import (
     BasedNumber,
     Bracketed,
@@ -19,6 +18,7 @@ from areal_mesh.verifier.trees.nodes import (
     Unparsed,
     negated,
 )
+from areal_mesh.verifier.vocabulary import RELATIONS
 
 _APPLIED = frozenset("fgFG")
 """Letters that name a function where a bracket follows."""

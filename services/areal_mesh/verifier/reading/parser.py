@@ -13,13 +13,6 @@ from areal_mesh.verifier.reading.lexer import tokenize
 from areal_mesh.verifier.reading.quantities import QuantityParser
 from areal_mesh.verifier.reading.spelling import as_date, said_in_words
 from areal_mesh.verifier.reading.tokens import Token
-from areal_mesh.verifier.reading.vocabulary import (
-    ALL_REALS,
-    CURRENCY_CODES,
-    OPENING_SYMBOLS,
-    OPENING_WORDS,
-    RELATIONS,
-)
 from areal_mesh.verifier.trees.nodes import (
     Bracketed,
     FiniteSet,
@@ -34,6 +27,13 @@ from areal_mesh.verifier.trees.nodes import (
     Sum,
     Symbol,
     Unparsed,
+)
+from areal_mesh.verifier.vocabulary import (
+    ALL_REALS,
+    CURRENCY_CODES,
+    OPENING_SYMBOLS,
+    OPENING_WORDS,
+    RELATIONS,
 )
 
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}

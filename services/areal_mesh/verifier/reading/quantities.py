@@ -5,13 +5,6 @@ from __future__ import annotations
 from areal_mesh.verifier.reading.expression import ExpressionParser
 from areal_mesh.verifier.reading.lexer import singular
 from areal_mesh.verifier.reading.number_words import MULTIPLIERS, NUMBER_WORDS
-from areal_mesh.verifier.reading.vocabulary import (
-    CURRENCIES,
-    CURRENCY_CODES,
-    HEDGES,
-    UNIT_SYNONYMS,
-    UNIT_WORDS_OF_ONE_LETTER,
-)
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
     Bracketed,
@@ -24,6 +17,13 @@ from areal_mesh.verifier.trees.nodes import (
     Unparsed,
 )
 from areal_mesh.verifier.trees.rationals import rational
+from areal_mesh.verifier.vocabulary import (
+    CURRENCIES,
+    CURRENCY_CODES,
+    HEDGES,
+    UNIT_SYNONYMS,
+    UNIT_WORDS_OF_ONE_LETTER,
+)
 
 _COMPOUND_UNITS = {"per cent": "percent", "mi per h": "mph", "km per h": "kph"}
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})

@@ -8,7 +8,8 @@ from typing import Final
 from areal_mesh.verifier.reading.lexer import singular
 from areal_mesh.verifier.reading.number_words import leading_number
 from areal_mesh.verifier.reading.tokens import Token
-from areal_mesh.verifier.reading.vocabulary import (
+from areal_mesh.verifier.trees.nodes import Constant, Measured, Node, Number, Symbol, Words
+from areal_mesh.verifier.vocabulary import (
     ABBREVIATIONS,
     ALL_INTEGERS,
     ALL_REALS,
@@ -17,7 +18,6 @@ from areal_mesh.verifier.reading.vocabulary import (
     NO_SOLUTION,
     UNIT_SYNONYMS,
 )
-from areal_mesh.verifier.trees.nodes import Constant, Measured, Node, Number, Symbol, Words
 
 _UNITS: Final = frozenset(UNIT_SYNONYMS.values())
 _SPELLED_TOKENS: Final = 64

@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Final
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.reading.vocabulary import BIG_OPERATORS, HEDGES
 from areal_mesh.verifier.trees.nodes import (
     Bracketed,
     Call,
@@ -27,6 +26,7 @@ from areal_mesh.verifier.trees.nodes import (
     negated,
 )
 from areal_mesh.verifier.trees.rationals import rational
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS, HEDGES
 
 INFINITY = Constant("infinity")
 MINUS_INFINITY = Product((Number(Fraction(-1)), INFINITY))
