@@ -8,6 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from areal_mesh.verifier import answer_matches
+from areal_mesh.verifier.grading import grade
+from areal_mesh.verifier.verdict import GradeRequest
 
 GOLDS = ["5", r"\frac{1}{2}", "x^2+1", "(1,2)", r"\sqrt{2}", "y=2x+3", r"\{1,2\}", "A"]
 
@@ -70,6 +72,10 @@ def undefined() -> list[str]:
         r"5+\tan\frac\pi2-\tan\frac\pi2",
         r"5+0\cdot\frac1{\sin0}", r"5+\frac{0}{\sin^21+\cos^21-1}", r"(5)\cdot(\sin0)^0",
         r"5\cdot\frac{\sqrt{\cos^22}}{\cos2}\cdot\frac{10^{400}}{10^{400}}", r"x \bmod {5}",
+        r"\{1,1,\sum x\}", r"\{1,1,10^{400}\sin1\}", r"1,1,\tan\frac\pi2", r"\{5,\sum x\}",
+        r"5+\frac{x}{\tan\frac\pi2}", r"\{2,2,\ln0\}", r"3\notin x", r"x=5=5\pmod1", r"2x\equiv 5\pmod 7",
+        r"5.0+10^{9}\sqrt2-10^{9}\sqrt2+0.0002i", r"\text{There are }3=5", r"\sum 3=5", r"3\in\mathbb{R},5",
+        r"\text{The incorrect sum is 5}", "A: B|C|D|E", "NOT(1,2)",
     ]  # fmt: skip
 
 
@@ -89,7 +95,9 @@ def bombs() -> list[str]:
         r"\binom{\pi}{900}", r"\binom{\ln5}{555}", r"\binom{i}{300}", r"((2^{100}-1)^{163}\pi)^{x}",
         r"\sin((2^{100}-1)^{163})", "5" + "!" * 400, "5" + r"\%" * 400, "1" + "/1" * 390, "0." + "12" * 900 + "...",
         r"x \bmod {" * 30 + "x" + "}" * 30, "P(" * 30 + "1,2" + ")" * 30, r"1\cup" * 200 + "2", "_{1}C_" * 300,
-        "5'" * 900,
+        "5'" * 900, "C_1^A(" * 7 + "1" + "+1" * 340 + ")" * 7, "A(" * 9 + r"\log x" + "+1" * 340 + ")" * 9,
+        "+".join(["(1+x+x^2+x^3+x^4+x^5+x^6+x^7)^{22}"] * 18) + "+10^{400}x", "2(" * 9 + "0.1" + "+0.1" * 380 + ")" * 9,
+        "(" * 9 + "x+y" + ("!" * 15 + ")") * 9, "|x|+" * 100 + r"10^{400}\pm1\pm1\pm1",
     ]  # fmt: skip
 
 
@@ -151,6 +159,14 @@ def test_hostile_answer_is_rejected_in_time(kind: str, tmp_path: Path, monkeypat
     assert max(times)[0] < 1.1, max(times)
     assert sum(seconds > 0.1 for seconds, _, _ in times) <= max(1, len(times) // 100), sorted(times)[-3:]
     assert not list(tmp_path.iterdir())
+
+
+def test_algebra_leaves_no_member_of_a_set_unproved() -> None:
+    for content in (r"\{0,0,\sum x,\sum x\}", r"\{0,0,10^{400}\sin1\}", r"\{0,0,\ln0\}"):
+        request = GradeRequest(boxed(content), (r"\{-3,0,7\}",))
+        verdict = grade(request, None)
+
+        assert verdict is None or verdict.status == "incorrect", content
 
 
 @pytest.mark.parametrize("index", range(len(responses())))

@@ -24,7 +24,7 @@ _NAMED_CHOICE: Final = re.compile(
     r"(?:option|choice|answer)\s+\(?\s*([A-Za-z])\s*\)?\s*\.?\Z", re.IGNORECASE | re.ASCII
 )
 _OTHER_CHOICE: Final = re.compile(r"\([A-Za-z]\)|(?:^|\s)[A-Z][.:)](?=\s|$)|\bor\b|\band\b")
-_OTHER_LETTER: Final = re.compile(r"(?:^|[\s,;(])[A-Z](?:[\s,;).]|$)|\b(?:not|wrong|incorrect|false)\b")
+_OTHER_LETTER: Final = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])|\b(?:not|wrong|incorrect|false)\b")
 _TEXT_WRAPPER: Final = re.compile(
     r"\\(?:textbf|textrm|textnormal|text|mathrm|mathbf|mbox|rm|bf)(?![a-zA-Z])\s*|[{}$]|\\[ ,;:!]|~|\\q?quad"
 )

@@ -127,6 +127,14 @@ UNIT_WORDS_OF_ONE_LETTER: Final = frozenset("dmsghlnjwvkcfap")
 UNIT_LETTERS: Final = frozenset("msgL")
 """Letters that stand for a unit after a number where the other answer is a bare number: `5m` for 5."""
 
+_COUNTED: Final = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+fifteen sixteen seventeen eighteen nineteen"""
+_TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety"
+
+NUMBER_WORDS: Final = {word: value for value, word in enumerate(_COUNTED.split())} | {
+    word: 10 * value for value, word in enumerate(_TENS.split(), start=2)
+}
+
 CURRENCIES: Final = {
     r"\$": "dollar", r"\euro": "euro", r"\pounds": "sterling", r"\yen": "yen", r"\cent": "cent",
 }  # fmt: skip

@@ -103,6 +103,13 @@ def _rational(value: Fraction) -> Any:
 
 def _build(node: Node, index: int) -> Any:
     """A SymPy expression with every symbol at its sample value."""
+    built = _built(node, index)
+    if built.is_finite is False or isinstance(built, sympy.AccumBounds) or built is sympy.nan:
+        raise _Unsupported("no finite value")
+    return built
+
+
+def _built(node: Node, index: int) -> Any:
     match node:
         case Number(value, _):
             return _rational(value)
@@ -156,6 +163,8 @@ def _call(name: str, arguments: list[Any]) -> Any:
         return _root(first, arguments[1])
     if name == "log" and len(arguments) == 2:
         return sympy.log(first) / sympy.log(arguments[1])
+    if name in ("factorial", "binomial") and any(value.has(sympy.gamma, sympy.factorial) for value in arguments):
+        raise _Unsupported("factorial of a factorial that is no number")
     if name in ("factorial", "binomial") and any(abs(value.evalf(15)) > limits.FACTORIAL for value in arguments):
         raise _Unsupported(f"{name} larger than the bound")
     if name == "binomial" and not all(value.is_Integer for value in arguments) and abs(arguments[1]) > _FALLING_FACTORS:

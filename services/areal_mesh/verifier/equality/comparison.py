@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
+from areal_mesh.verifier.equality import numeric
 from areal_mesh.verifier.equality.intervals import intervals_of, is_interval_set
 from areal_mesh.verifier.equality.listings import coordinates_of, families, items_of, must_keep_order, united
 from areal_mesh.verifier.equality.ratios import compare_ratios
@@ -22,6 +23,7 @@ from areal_mesh.verifier.trees.nodes import (
     BasedNumber,
     Bracketed,
     Call,
+    Constant,
     FiniteSet,
     Listing,
     Matrix,
@@ -34,9 +36,9 @@ from areal_mesh.verifier.trees.nodes import (
     SetOperation,
     Symbol,
     Words,
+    children,
     symbols,
 )
-from areal_mesh.verifier.trees.rationals import rational
 from areal_mesh.verifier.trees.rewriting import expand_signs, independent_signs
 from areal_mesh.verifier.trees.shapes import unit_vectors, vector_items
 
@@ -122,7 +124,7 @@ class Equality:
         if _mark(gold) and _mark(answer) and _mark(gold) != _mark(answer):
             return Outcome(False, marked)
         outcome = Outcome(False, marked)
-        if not (marked == "percent" and bare_gold is gold and _below_one(gold)):
+        if not (bare_gold is gold and (_below_one(gold) if marked == "percent" else _is_in_radians(gold))):
             outcome = self.scalars(bare_gold, bare_answer)
         if outcome.equal is not False or (_mark(gold) and _mark(answer)):
             return Outcome(outcome.equal, marked)
@@ -178,12 +180,34 @@ class Equality:
             return Outcome(False if False in same else None if None in same else True, rule)
         if not as_set and len(golds) != len(answers):
             return Outcome(False, rule)
+        return Outcome(self._same_set(golds, answers) if as_set else self._same_listing(golds, answers), rule)
+
+    def _same_set(self, golds: Sequence[Node], answers: Sequence[Node]) -> bool | None:
+        """Whether each member of either is one of the other: a set may name a member twice, in two spellings."""
+        found: list[bool | None] = []
+        for ours, theirs in ((golds, answers), (answers, golds)):
+            for item in ours:
+                equals = (self._member(item, candidate).equal for candidate in theirs)
+                undecided = False
+                member: bool | None = False
+                for equal in equals:
+                    undecided = undecided or equal is None
+                    if equal:
+                        member = True
+                        break
+                if not member and not undecided:
+                    return False
+                found.append(member or None)
+        return None if None in found else True
+
+    def _same_listing(self, golds: Sequence[Node], answers: Sequence[Node]) -> bool | None:
+        """Whether the items of one are those of the other, in any order."""
         undecided = False
         waiting = list(answers)
         for item in golds:
-            found = None
+            found: int | None = None
             for index, candidate in enumerate(waiting):
-                equal = self._member(item, candidate, as_set).equal
+                equal = self.compare(item, candidate).equal
                 if equal:
                     found = index
                     break
@@ -191,19 +215,14 @@ class Equality:
                     found = index
                     undecided = True
             if found is None:
-                if as_set and any(self._member(item, candidate, as_set).equal for candidate in answers):
-                    continue
-                return Outcome(False, rule)
+                # What was taken before without proof may belong here.
+                return None if undecided else False
             waiting.pop(found)
-        if waiting and as_set:
-            # A set may name a member twice, in two spellings.
-            leftovers = all(any(self.compare(item, candidate).equal for item in golds) for candidate in waiting)
-            return Outcome(leftovers and not (undecided and not leftovers), rule)
-        return Outcome(None if undecided else not waiting, rule)
+        return None if undecided else not waiting
 
-    def _member(self, gold: Node, answer: Node, as_set: bool) -> Outcome:
-        """Two members of listings or sets: in a set, a set of one thing is not that thing."""
-        if as_set and isinstance(gold, FiniteSet) != isinstance(answer, FiniteSet):
+    def _member(self, gold: Node, answer: Node) -> Outcome:
+        """Two members of sets: a set of one thing is not that thing."""
+        if isinstance(gold, FiniteSet) != isinstance(answer, FiniteSet):
             return _DIFFERENT_SHAPES
         return self.compare(gold, answer)
 
@@ -278,8 +297,14 @@ def _mark(node: Node) -> str:
 
 def _below_one(node: Node) -> bool:
     """Whether a number is so small that a percent sign beside it changes it, rather than repeats the question's."""
-    value = rational(node)
-    return value is not None and abs(value) < 1
+    try:
+        return abs(numeric.evaluate(node).number) < 1
+    except numeric.Unmeasurable:
+        return True
+
+
+def _is_in_radians(node: Node) -> bool:
+    return node == Constant("pi") or any(map(_is_in_radians, children(node)))
 
 
 def _with_unit(node: Node) -> Node:

@@ -45,35 +45,30 @@ _BY_SINE_AND_COSINE: Final = {
 Form: TypeAlias = tuple[Polynomial, Polynomial]
 
 
-def equal(left: Node, right: Node) -> bool:
-    """Whether the normal forms prove two scalars equal.
+def same(left: Node, right: Node) -> bool | None:
+    """Whether the normal forms prove two scalars equal, or different: by a number, or as polynomials in symbols.
+
+    None where they prove neither.
 
     Raises:
         Inexact: if either has no normal form within the bounds.
     """
-    top, bottom = form(left)
-    other_top, other_bottom = form(right)
+    (top, bottom), (other_top, other_bottom) = form(left), form(right)
     if bottom == other_bottom:
-        return top == other_top
-    return multiplied(top, other_bottom) == multiplied(other_top, bottom)
-
-
-def different(left: Node, right: Node) -> bool:
-    """Whether the normal forms prove two scalars different: by a number, or as polynomials in symbols.
-
-    Raises:
-        Inexact: if either has no normal form within the bounds.
-    """
-    first, second = form(left), form(right)
-    if first[1] != ONE or second[1] != ONE:
-        return False
-    if (added(first[0], {key: -value for key, value in second[0].items()})).keys() == {()}:
-        return True  # they differ by a number that is not zero
+        equal = top == other_top
+    else:
+        equal = multiplied(top, other_bottom) == multiplied(other_top, bottom)
+    if equal:
+        return True
+    if bottom != ONE or other_bottom != ONE:
+        return None
+    if added(top, {key: -value for key, value in other_top.items()}).keys() == {()}:
+        return False  # they differ by a number that is not zero
     names = symbols(left) | symbols(right)
-    for monomial in (*first[0], *second[0]):
-        if any(base not in names or exponent.denominator != 1 for base, exponent in monomial):
-            return False
-    return first[0] != second[0]
+    polynomials = all(
+        base in names and exponent.denominator == 1 for monomial in (*top, *other_top) for base, exponent in monomial
+    )
+    return False if polynomials else None
 
 
 def proportional(left: Node, right: Node) -> Fraction | None:
@@ -139,6 +134,8 @@ def form(node: Node) -> Form:
     Raises:
         Inexact: if it has none within the bounds.
     """
+    if _work(node) > limits.EXPANSION_WORK:
+        raise Inexact("more work than the bound")
     try:
         top, bottom = _form(node)
     except ZeroDivisionError as error:
@@ -146,6 +143,16 @@ def form(node: Node) -> Form:
     if not bottom:
         raise Inexact("division by zero")
     return top, bottom
+
+
+def _work(node: Node) -> int:
+    """An upper estimate of the products of terms that multiplying out takes."""
+    work = sum(map(_work, children(node)))
+    if isinstance(node, Power) and isinstance(node.base, Sum):
+        exponent = rational_value(node.exponent) if isinstance(node.exponent, Number) else None
+        if exponent is not None and 1 < abs(exponent) <= limits.EXPAND_POWER:
+            work += int(abs(exponent)) * limits.EXPAND_TERMS * len(node.base.terms)
+    return work
 
 
 def _form(node: Node) -> Form:

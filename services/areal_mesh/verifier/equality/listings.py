@@ -124,7 +124,8 @@ def _integer_letters(node: Node) -> frozenset[str]:
 def _is_membership(node: Node) -> bool:
     if not isinstance(node, Relation) or node.operators != ("in",):
         return False
-    return isinstance(node.sides[1], Symbol) and node.sides[1].name in _DOMAINS
+    name, domain = node.sides
+    return isinstance(name, Symbol) and isinstance(domain, Symbol) and domain.name in _DOMAINS
 
 
 def _is_droppable(node: Node, bounded: bool, letters: frozenset[str]) -> bool:

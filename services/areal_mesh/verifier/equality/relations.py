@@ -72,7 +72,7 @@ def _equated(node: Relation) -> tuple[Node | None, Node] | None:
         plain = [value for value in values if not (_is_scalar(value) and symbols(value))]
         if 0 < len(plain) < len(values) and plain == values[-len(plain) :] and _is_asked_for(values[0], plain[-1]):
             return values[0], plain[-1]
-        if _modulus_of(node.sides[-1]) is not None:
+        if _modulus_of(node.sides[-1]) is not None and not symbols(node.sides[0]):
             return None, node.sides[-1]
         return (None, values[0]) if all(not symbols(value) for value in values if _is_scalar(value)) else None
     if not (is_name(node.sides[0]) or (is_name(node.sides[-1]) and len(values) == 1)):
@@ -82,7 +82,8 @@ def _equated(node: Relation) -> tuple[Node | None, Node] | None:
 
 def _is_asked_for(node: Node, value: Node) -> bool:
     """Whether an expression is what a question asks for, as `m + n` is; `2x = 5` is a step on the way to x."""
-    return not (_is_scalar(node) and _is_scalar(value)) or len(symbols(node)) > 1
+    measured = isinstance(value, Measured) or _is_scalar(value)
+    return not (_is_scalar(node) and measured) or len(symbols(node)) > 1
 
 
 def _is_named_side(node: Node) -> bool:

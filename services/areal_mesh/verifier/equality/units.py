@@ -27,7 +27,15 @@ def units_agree(gold: str, answer: str) -> bool:
     if "unit" in (gold.split()[-1], answer.split()[-1]):
         return _some_length(golds, answers)
     # Only a clash of units that are known tells that one of them is wrong.
-    return not (golds & _KNOWN_UNITS and answers & _KNOWN_UNITS) or golds & _KNOWN_UNITS == answers & _KNOWN_UNITS
+    if not (golds & _KNOWN_UNITS and answers & _KNOWN_UNITS):
+        return True
+    return _known_parts(gold) == _known_parts(answer)
+
+
+def _known_parts(unit: str) -> tuple[list[str], list[str]]:
+    """Known words of a unit before its first "per" and after it."""
+    over, _, under = unit.partition(" per ")
+    return tuple(sorted(word for word in side.split() if word in _KNOWN_UNITS) for side in (over, under))  # type: ignore[return-value]
 
 
 def _some_length(golds: frozenset[str], answers: frozenset[str]) -> bool:

@@ -11,7 +11,6 @@ from typing import Final
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.reading.lookalikes import in_latex
-from areal_mesh.verifier.reading.number_words import NUMBER_WORDS
 from areal_mesh.verifier.reading.tokens import Kind, NumberLexer, Token
 from areal_mesh.verifier.trees.nodes import Unparsed
 from areal_mesh.verifier.vocabulary import (
@@ -25,6 +24,7 @@ from areal_mesh.verifier.vocabulary import (
     LAYOUT,
     NAMED_IN_PLAIN_TEXT,
     NUMBER_SETS,
+    NUMBER_WORDS,
     SYNONYMS,
     TEXT_COMMANDS,
     UNIT_SYNONYMS,

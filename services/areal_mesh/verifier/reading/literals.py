@@ -5,11 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 from areal_mesh.verifier.reading.cursor import TokenReader
-from areal_mesh.verifier.reading.number_words import NUMBER_WORDS
 from areal_mesh.verifier.reading.tokens import Token
 from areal_mesh.verifier.trees.nodes import (
     BasedNumber,
-    Bracketed,
     Call,
     Constant,
     Node,
@@ -18,8 +16,10 @@ from areal_mesh.verifier.trees.nodes import (
     Unparsed,
     negated,
 )
-from areal_mesh.verifier.vocabulary import RELATIONS
+from areal_mesh.verifier.vocabulary import NUMBER_WORDS, RELATIONS
 
+_OPENING = frozenset({"(", "[", "{", r"\{"})
+_CLOSING = frozenset({")", "]", "}", r"\}"})
 _APPLIED = frozenset("fgFG")
 """Letters that name a function where a bracket follows."""
 
@@ -109,14 +109,13 @@ class LiteralParser(TokenReader):
             name += "^-1"
         if name.rstrip("'").removesuffix("^-1") in _APPLIED and self.peek() == "(":
             return Call(name, (self.bracket(),))
-        if name.isupper() and self.peek() == "(":
-            point = self._labelled_point()
-            if point is not None:
-                return point
-        if name == "C" and self.peek() == "_":
-            chosen = self._chosen()
-            if chosen is not None:
-                return chosen
+        if len(name) == 1 and name.isupper() and self._coordinates_follow():
+            return self.bracket()
+        if name == "C" and self._is_chosen():
+            self.advance()
+            upper = self.argument()
+            self.advance()
+            return Call("binomial", (upper, self.argument(signed=True)))
         if self.peek() == "(" and self._is_applied():
             return Call("apply " + name, (self.bracket(),))
         if self.peek() == "_":
@@ -127,28 +126,35 @@ class LiteralParser(TokenReader):
             return Constant("i")
         return Symbol(name)
 
-    def _labelled_point(self) -> Node | None:
-        """The coordinates of `P(2, 3)`; None where the bracket holds one thing."""
-        start = self.position
-        node = self.bracket()
-        if isinstance(node, Bracketed):
-            return node
-        self.position = start
-        return None
+    def _coordinates_follow(self) -> bool:
+        """Whether `P(2, 3)` goes on here: a bracket with a comma of its own."""
+        if self.peek() != "(":
+            return False
+        depth = 0
+        for token in self.tokens[self.position :]:
+            depth += (token.text in _OPENING) - (token.text in _CLOSING)
+            if depth == 0:
+                return False
+            if depth == 1 and token.text == ",":
+                return True
+        return False
 
-    def _chosen(self) -> Node | None:
-        """The binomial coefficient `C_n^k`; None for a constant with an index and a power."""
-        start = self.position
-        self.advance()
-        upper = self.argument()
-        if self.peek() == "^":
-            self.advance()
-            lower = self.argument(signed=True)
-            numbers = isinstance(upper, Number) and isinstance(lower, Number) and upper.value > lower.value > 0
-            if numbers or (isinstance(upper, Symbol) and not isinstance(lower, Number)):
-                return Call("binomial", (upper, lower))
-        self.position = start
-        return None
+    def _is_chosen(self) -> bool:
+        """Whether `_n^k` goes on here: the binomial coefficient, and no constant with an index and a power."""
+        upper, after = self._flat_argument(0, "_")
+        lower, _ = self._flat_argument(after, "^") if upper else ("", 0)
+        if upper.isdigit() and lower.isdigit():
+            return int(upper) > int(lower) > 0
+        return bool(upper and lower) and not upper.isdigit() and not lower.isdigit()
+
+    def _flat_argument(self, ahead: int, mark: str) -> tuple[str, int]:
+        """(text, places taken) of a mark with one token after it, braced or not; empty where there is more."""
+        if self.peek(ahead) != mark:
+            return "", ahead
+        if self.peek(ahead + 1) != "{":
+            single = len(self.peek(ahead + 1)) == 1
+            return (self.peek(ahead + 1) if single else ""), ahead + 2
+        return (self.peek(ahead + 2), ahead + 4) if self.peek(ahead + 3) == "}" else ("", ahead)
 
     def _unwrap_bracket(self) -> None:
         """Takes the braces off `f{(x)}`, as SymPy writes a function's bracket."""

@@ -6,13 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-_COUNTED: Final = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
-fifteen sixteen seventeen eighteen nineteen"""
-_TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety"
+from areal_mesh.verifier.vocabulary import NUMBER_WORDS
 
-NUMBER_WORDS: Final = {word: value for value, word in enumerate(_COUNTED.split())} | {
-    word: 10 * value for value, word in enumerate(_TENS.split(), start=2)
-}
 _SCALES: Final = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS: Final = {
     word: Fraction(1, value)

@@ -127,6 +127,8 @@ def _all_reals_but(tokens: list[Token]) -> Node | None:
     node = listed.listing(())
     listed.expect_end()
     items = node.items if isinstance(node, Listing | FiniteSet) else (node,)
+    if any(isinstance(item, Relation) and item.operators != ("=",) for item in items):
+        return None
     values = tuple(item.sides[-1] if isinstance(item, Relation) else item for item in items)
     return SetOperation("minus", Symbol("reals"), FiniteSet(values))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from areal_mesh.verifier.reading.expression import ExpressionParser
 from areal_mesh.verifier.reading.lexer import singular
-from areal_mesh.verifier.reading.number_words import MULTIPLIERS, NUMBER_WORDS
+from areal_mesh.verifier.reading.number_words import MULTIPLIERS
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
     Bracketed,
@@ -21,11 +21,13 @@ from areal_mesh.verifier.vocabulary import (
     CURRENCIES,
     CURRENCY_CODES,
     HEDGES,
+    NUMBER_WORDS,
     UNIT_SYNONYMS,
     UNIT_WORDS_OF_ONE_LETTER,
 )
 
 _COMPOUND_UNITS = {"per cent": "percent", "mi per h": "mph", "km per h": "kph"}
+_POWERS = {"^2": "square", "^3": "cubic"}
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})
 
 
@@ -84,8 +86,8 @@ class QuantityParser(ExpressionParser):
         self.advance()
         modulus = rational(self.argument(signed=True))
         number = rational(value) if isinstance(value, SCALARS) else None
-        if modulus is None or modulus.denominator != 1 or modulus <= 0:
-            raise Unparsed("a modulus that is no positive integer")
+        if modulus is None or modulus.denominator != 1 or modulus <= 1:
+            raise Unparsed("a modulus that is no integer above one")
         if divides and number is not None and number.denominator == 1 and number % modulus != number:
             return Number(number % modulus), ""
         return value, f"mod {modulus}"
@@ -163,10 +165,12 @@ class QuantityParser(ExpressionParser):
 
 
 def canonical_unit(parts: list[str]) -> str:
-    """`square cm`, `cm ^2` and `cm squared` are one unit."""
-    text = " ".join(parts)
-    for power, word in (("^2", "square"), ("^3", "cubic")):
-        if power in parts:
-            text = f"{word} " + " ".join(part for part in parts if part != power)
-    text = text.strip()
+    """`square cm`, `cm ^2` and `cm squared` are one unit; a power belongs to the word before it."""
+    words: list[str] = []
+    for part in parts:
+        if part in _POWERS:
+            words.insert(max(0, len(words) - 1), _POWERS[part])
+        else:
+            words.append(part)
+    text = " ".join(words)
     return _COMPOUND_UNITS.get(text, text)

@@ -30,7 +30,7 @@ _SENTENCE: Final = re.compile(
 _TEXT_MACRO: Final = re.compile(r"\\text(?:bf|rm|it)?\s*\{([^{}]*)\}")
 _SENTENCE_LAYOUT: Final = re.compile(r"\\\$|[$~]|\\[ ,;:!]|\s+")
 _NO_STATEMENT: Final = re.compile(
-    r"\b(?:is|are|equals|be|not|no|never|if|or|either|neither|unless|except|but|wrong|maybe|might|can|cannot|could)\b",
+    r"n't\b|\b(?:is|are|equals|be|not|no|never|if|or|either|neither|unless|except|but|wrong|incorrect|false|without|opposite|maybe|might|can|cannot|could)\b",
     re.IGNORECASE,
 )
 """Words of a subject with which the sentence does not state its value, or states another one too."""

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.reading.number_words import NUMBER_WORDS
+from areal_mesh.verifier.vocabulary import NUMBER_WORDS
 
 _TAIL: Final = 8 * limits.ANSWER_CHARS
 _NUMBER: Final = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})")

@@ -24,12 +24,14 @@ from areal_mesh.verifier.trees.nodes import (
     Words,
     children,
     negated,
+    symbols,
 )
 from areal_mesh.verifier.trees.rationals import rational
-from areal_mesh.verifier.vocabulary import BIG_OPERATORS, HEDGES
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS, HEDGES, NUMBER_SETS, NUMBER_WORDS
 
 INFINITY = Constant("infinity")
 MINUS_INFINITY = Product((Number(Fraction(-1)), INFINITY))
+_NUMBER_SETS = frozenset(command[1:].lower() for command in NUMBER_SETS.values())
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "~": "~", "in": "in", "to": "to"}
 
 
@@ -37,11 +39,11 @@ def is_name(node: Node) -> bool:
     """Whether a side of a relation only names what the other side is worth: `x`, `f(x)`, `AB`, `(x, y)`."""
     match node:
         case Words(text):
-            return not set(text.split()) & HEDGES
-        case Symbol():
-            return True
-        case Call(function, _) if "\\" + function in BIG_OPERATORS:
-            return True
+            return not any(word in HEDGES or word in NUMBER_WORDS or word[0].isdigit() for word in text.split())
+        case Symbol(name):
+            return name not in _NUMBER_SETS
+        case Call(function, (Symbol(bounds), body)) if "\\" + function in BIG_OPERATORS:
+            return bool(bounds or symbols(body))
         case Call(function, arguments):
             plain = function.removesuffix("^-1")
             applied = function.startswith("apply ") or plain in ("f", "g", "F", "G", "prime", "abs")
@@ -63,7 +65,7 @@ def interval_of(node: Relation) -> tuple[Node, Node] | None:
     """(name, set) of an inequality that bounds one name by what does not hold it."""
     sides, operators = node.sides, node.operators
     if len(sides) == 2:
-        if not is_name(sides[0]) and is_name(sides[1]):
+        if not is_name(sides[0]) and is_name(sides[1]) and operators[0] in _FLIPPED:
             sides, operators = sides[::-1], (_FLIPPED[operators[0]],)
         name, bound = sides
         if not is_name(name) or is_name(bound):
