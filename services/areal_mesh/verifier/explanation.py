@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Final
 
+from areal_mesh.verifier.answers import Answer
 from areal_mesh.verifier.extraction import find_answer
-from areal_mesh.verifier.grading import Answer, gold_answer
+from areal_mesh.verifier.grading import gold_answer
 from areal_mesh.verifier.strict import qwen as strict_qwen
 from areal_mesh.verifier.trees.nodes import Bracketed, Constant, Node, Number, Symbol, Words
 from areal_mesh.verifier.verdict import GradeRequest, Verdict

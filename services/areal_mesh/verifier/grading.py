@@ -4,42 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Final
 
 from areal_mesh.verifier import limits
+from areal_mesh.verifier.answers import Answer, plain_number
+from areal_mesh.verifier.choices import is_choice
 from areal_mesh.verifier.equality.comparison import Decide, Equality
 from areal_mesh.verifier.equality.scalars import Outcome, compare_scalars
 from areal_mesh.verifier.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
-from areal_mesh.verifier.reading.lexer import canonical, tokenize
-from areal_mesh.verifier.reading.parser import parse_tokens
-from areal_mesh.verifier.reading.spelling import spelled, stated_value
+from areal_mesh.verifier.reading.lexer import canonical
+from areal_mesh.verifier.reading.spelling import spelled
 from areal_mesh.verifier.reading.tokens import Token
-from areal_mesh.verifier.trees.nodes import FiniteSet, Listing, Node, Number, Unparsed, Words
+from areal_mesh.verifier.trees.nodes import FiniteSet, Listing, Node
 from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_answers
 
-_PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z", re.ASCII)
-_CHOICE: Final = re.compile(r"\(?\s*([A-Za-z])\s*(?:\)|[.:](?=\s|$))\s*(.*)\Z", re.DOTALL)
-_NAMED_CHOICE: Final = re.compile(
-    r"(?:option|choice|answer)\s+\(?\s*([A-Za-z])\s*\)?\s*\.?\Z", re.IGNORECASE | re.ASCII
-)
-_OTHER_CHOICE: Final = re.compile(r"\([A-Za-z]\)|(?:^|\s)[A-Z][.:)](?=\s|$)|\bor\b|\band\b")
-_OTHER_LETTER: Final = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])|\b(?:not|wrong|incorrect|false)\b")
-_TEXT_WRAPPER: Final = re.compile(
-    r"\\(?:textbf|textrm|textnormal|text|mathrm|mathbf|mbox|rm|bf)(?![a-zA-Z])\s*|[{}$]|\\[ ,;:!]|~|\\q?quad"
-)
-_ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z", re.ASCII)
-_COMMA_GROUP: Final = re.compile(r"\d,\d{3}(?!\d)", re.ASCII)
-_LONE_BACKSLASH: Final = re.compile(r"(?<!\\)\\\Z")
-"""What is left of a control space at the end."""
-_LABEL: Final = re.compile(
-    r"\A(?:\\(?:textbf|text|textrm|mathrm|mathbf|mbox|bf)\s*\{\s*\(?[A-E]\)?[.:]?\s*\}|\([A-E]\))"
-    r"(?:\s|\\[ ,;:]|~|\\q?quad|[:.])*(?=\S)",
-    re.ASCII,
-)
-"""A choice's letter before its value: `\\textbf{(B)}\\ 502`."""
-_LONE_LETTER: Final = re.compile(r"[$\\({]*(?:text|textbf|mathrm)?[{(]*[A-Z][)}.$]*\s*\Z", re.ASCII)
-_DOLLARS: Final = re.compile(r"\A\$+|(?<!\\)\$+\Z")
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
 _DECIMAL_COMMA: Final = re.compile(r"-?\d+,\d{2,}\Z", re.ASCII)
 _FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
@@ -126,99 +104,10 @@ def gold_answer(text: str) -> Answer:
     return Answer(joined_boxes(text, reference=True) or extract_answer(text) or unclosed_box(text) or text)
 
 
-class Answer:
-    """An answer in the forms that the rules need, each made when first asked for."""
-
-    def __init__(self, text: str) -> None:
-        self.text = _DOLLARS.sub("", _LONE_BACKSLASH.sub("", text.strip())).strip()
-        self._tokens: list[Token] | None = None
-        self._problem: str | None = None
-        self._readings: list[Node] | None = None
-
-    def tokens(self) -> list[Token]:
-        if self._tokens is None:
-            try:
-                self._tokens = tokenize(self.text)
-            except Unparsed as problem:
-                self._problem = str(problem)
-                self._tokens = []
-        return self._tokens
-
-    @property
-    def normalised(self) -> str:
-        number = _plain_number(self.text)
-        if number is not None:
-            return str(number.value) if number.decimals is None else self.text
-        tokens = self.tokens()
-        return canonical(tokens) if tokens else self.text[: limits.ANSWER_CHARS]
-
-    @property
-    def problem(self) -> str | None:
-        """Why the answer does not parse; None where it does."""
-        self.readings()
-        return self._problem
-
-    def decimal_readings(self) -> list[Node]:
-        """As `readings`, with ten as the base of a logarithm without a base; empty where there is no logarithm."""
-        if not any(token.text == r"\log" for token in self.tokens()):
-            return []
-        try:
-            return [parse_tokens(list(self.tokens()), decimal_logarithms=True)]
-        except Unparsed as problem:
-            self._problem = str(problem)
-            return []
-
-    def readings(self) -> list[Node]:
-        """Parsed readings: with commas as separators, and as thousands separators where they can be."""
-        if self._readings is None:
-            self._readings = []
-            if _COMMA_GROUP.search(self.text):
-                try:
-                    self._read(tokenize(self.text, comma_groups=True))
-                except Unparsed as problem:
-                    self._problem = str(problem)
-            # No list has a member `000`.
-            if self.tokens() and not (self._readings and _ZERO_GROUP.search(self.text)):
-                self._read(list(self.tokens()))
-            if not self._readings or isinstance(self._readings[0], Words):
-                self._read_more(stated_value(self.text))
-            label = _LABEL.match(self.text)
-            if label is not None and not _LONE_LETTER.match(self.text[label.end() :]):
-                self._read_more(self.text[label.end() :])
-        return self._readings
-
-    def _read_more(self, text: str | None) -> None:
-        """One more reading, of a part of the text."""
-        try:
-            if text:
-                self._read(tokenize(text, comma_groups=bool(_COMMA_GROUP.search(text))))
-        except Unparsed as problem:
-            self._problem = str(problem)
-
-    def _read(self, tokens: list[Token]) -> None:
-        try:
-            node = parse_tokens(tokens)
-        except Unparsed as problem:
-            self._problem = str(problem)
-            return
-        assert self._readings is not None  # only `readings` calls this
-        if node not in self._readings:
-            self._readings.append(node)
-
-
-def _plain_number(text: str) -> Number | None:
-    match = _PLAIN_NUMBER.match(text)
-    if match is None or not text.isascii():
-        return None
-    sign, whole, decimals = match.groups()
-    value = Fraction(int(sign + whole + (decimals or "")), 10 ** len(decimals or ""))
-    return Number(value, None if decimals is None else len(decimals))
-
-
 def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
     if gold.text == answer.text:
         return Outcome(bool(gold.text), "text")
-    numbers = _plain_number(gold.text), _plain_number(answer.text)
+    numbers = plain_number(gold.text), plain_number(answer.text)
     if numbers[0] is not None and numbers[1] is not None:
         return compare_scalars(numbers[0], numbers[1])
     if len(answer.text) > limits.ANSWER_CHARS:
@@ -232,7 +121,7 @@ def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
     if _same_words(gold.tokens(), answer.tokens()):
         return Outcome(True, "words")
     outcome = _match_readings(gold, answer, equality)
-    if outcome.equal is False and (_is_choice(gold.text, answer.text) or _is_choice(answer.text, gold.text)):
+    if outcome.equal is False and (is_choice(gold.text, answer.text) or is_choice(answer.text, gold.text)):
         return Outcome(True, "choice")
     return outcome
 
@@ -283,18 +172,3 @@ def _match_joined(gold: Answer, joined: str, outcome: Outcome, equality: Equalit
         return outcome
     found = _match(gold, Answer(joined), equality)
     return Outcome(True, "joined boxes") if found.equal else found
-
-
-def _is_choice(gold: str, answer: str) -> bool:
-    """Whether the first is a choice's letter and the second that letter, with the choice's text or "option"."""
-    letter = _TEXT_WRAPPER.sub("", gold).strip().strip("().").strip()
-    if len(letter) != 1 or not ("A" <= letter <= "Z") or len(answer) > 300:
-        return False
-    plain = _TEXT_WRAPPER.sub(" ", answer).strip()
-    named = _NAMED_CHOICE.match(plain)
-    if named is not None:
-        return named.group(1).upper() == letter
-    match = _CHOICE.match(plain)
-    if match is None or match.group(1).upper() != letter:
-        return False
-    return not (_OTHER_CHOICE.search(match.group(2)) or _OTHER_LETTER.search(match.group(2)))
