@@ -27,6 +27,13 @@ MAY_IMPORT = {
     "client": {"client", "runtime", "v1"},
     "cli": {"cli", "client", "runtime", "v1"},
 }
+# Layers of the verifier: each may import itself, those named here, and the words and bounds that all share.
+VERIFIER_LAYERS = {
+    "trees": {"trees"},
+    "reading": {"reading", "trees"},
+    "equality": {"equality", "trees"},
+    "strict": {"strict", "equality", "reading", "trees", "verdict"},
+}
 # `areal-mesh verify` grades a file without a service, by this entry point of the verifier and nothing else of it.
 ENTRY_POINTS = {"cli": {"areal_mesh.verifier.batch"}}
 # Of the runtime the client has the channel and settings parts alone.
@@ -68,6 +75,18 @@ def test_every_package_imports_only_what_it_may() -> None:
             if parts[0] == "areal_mesh" and parts[1] not in MAY_IMPORT[package]:
                 faults.append(f"{path.relative_to(ROOT)}:{line}: {package} may not import {name}")
     assert not faults, "\n".join(faults)
+
+
+def test_layers_of_the_verifier_import_downwards_alone() -> None:
+    wrong = []
+    for layer, allowed in VERIFIER_LAYERS.items():
+        for path in sorted((ROOT / "services" / "areal_mesh" / "verifier" / layer).glob("*.py")):
+            for name, line in imports_of(path):
+                parts = name.split(".")
+                known = allowed | {"limits", "vocabulary"}
+                if parts[:2] == ["areal_mesh", "verifier"] and len(parts) > 2 and parts[2] not in known:
+                    wrong.append(f"{layer}/{path.name}:{line}: {name}")
+    assert not wrong
 
 
 def test_the_client_has_of_the_runtime_the_channel_and_settings_parts_alone() -> None:

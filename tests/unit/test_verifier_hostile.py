@@ -161,12 +161,13 @@ def test_hostile_answer_is_rejected_in_time(kind: str, tmp_path: Path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-def test_algebra_leaves_no_member_of_a_set_unproved() -> None:
+def test_a_set_with_one_known_member_is_not_taken_for_known() -> None:
     for content in (r"\{0,0,\sum x,\sum x\}", r"\{0,0,10^{400}\sin1\}", r"\{0,0,\ln0\}"):
         request = GradeRequest(boxed(content), (r"\{-3,0,7\}",))
         verdict = grade(request, None)
 
         assert verdict is None or verdict.status == "incorrect", content
+        assert answer_matches(boxed(content), r"\{-3,0,7\}").status == "incorrect"
 
 
 @pytest.mark.parametrize("index", range(len(responses())))
@@ -193,7 +194,7 @@ def test_any_sequence_of_tokens_gets_a_verdict_in_time(pieces: list[str]) -> Non
     started = process_time()
     verdict = answer_matches(boxed("".join(pieces)), "123456789")
 
-    assert verdict.status == "incorrect" or "123456789" in "".join(pieces).replace(" ", "")
+    assert verdict.status == "incorrect"
     assert process_time() - started < 1.0
 
 

@@ -65,7 +65,8 @@ class Answer:
             return []
 
     def readings(self) -> list[Node]:
-        """Parsed readings: with commas as separators, and as thousands separators where they can be."""
+        """Parsed readings: with commas as separators, and as thousands separators where they can be; what a sentence
+        states; what stands after a choice's letter."""
         if self._readings is None:
             self._readings = []
             if _COMMA_GROUP.search(self.text):

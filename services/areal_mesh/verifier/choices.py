@@ -15,7 +15,7 @@ _TEXT_WRAPPER: Final = re.compile(
     r"\\(?:textbf|textrm|textnormal|text|mathrm|mathbf|mbox|rm|bf)(?![a-zA-Z])\s*|[{}$]|\\[ ,;:!]|~|\\q?quad"
 )
 _LABEL: Final = re.compile(
-    r"\A(?:\\(?:textbf|text|textrm|mathrm|mathbf|mbox|bf)\s*\{\s*\(?[A-E]\)?[.:]?\s*\}|\([A-E]\))"
+    r"\A(?:\\(?:textbf|text|textrm|mathrm|mathbf|mbox|bf)\s*\{\s*\(?[A-E]\)?[.:]?\s*\}|\([A-E]\)(?!\s*\())"
     r"(?:\s|\\[ ,;:]|~|\\q?quad|[:.])*(?=\S)",
     re.ASCII,
 )

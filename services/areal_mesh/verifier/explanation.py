@@ -70,7 +70,9 @@ def explain(request: GradeRequest, grade: Callable[[GradeRequest], Verdict]) -> 
         steps += _readings("answer", Answer(verdict.extracted), request)
         for gold in request.golds:
             steps.append(f"reference: {_shown(gold)}")
-            steps += _readings("reference", gold_answer(gold), request)
+            steps += _readings(
+                "reference", Answer(gold) if request.protocol == "strict_qwen" else gold_answer(gold), request
+            )
             one = grade(replace(request, golds=(gold,)))
             steps.append(f"  {_equality(one)}, by the rule `{one.rule}`: {_meaning(one.rule)}")
     steps.append(f"verdict: {verdict.status}, by the rule `{verdict.rule}`")

@@ -81,7 +81,7 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
     """Grade an answer that is already extracted; `joined` is its reading as one of several adjacent boxes."""
     answer = Answer(extracted)
     equality = Equality(decide)
-    worst = "no gold"
+    rule = "no gold"
     undecided = False
     for gold in golds:
         reference = gold_answer(gold)
@@ -91,8 +91,8 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
         if outcome.equal:
             return Verdict("correct", extracted, answer.normalised, outcome.rule)
         undecided = undecided or outcome.equal is None
-        worst = outcome.rule
-    return None if undecided else Verdict("incorrect", extracted, answer.normalised, worst)
+        rule = outcome.rule
+    return None if undecided else Verdict("incorrect", extracted, answer.normalised, rule)
 
 
 def gold_answer(text: str) -> Answer:

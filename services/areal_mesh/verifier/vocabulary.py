@@ -29,7 +29,7 @@ FONT_COMMANDS: Final = _words(r"""
     """) | {r"\mathop", r"\mathord", r"\ensuremath"}
 
 SYNONYMS: Final = {
-    r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\over": r"\over",
+    r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac",
     r"\leq": r"\le", r"\leqslant": r"\le", r"\geq": r"\ge", r"\geqslant": r"\ge", r"\lt": "<", r"\gt": ">",
     r"\neq": r"\ne", r"\cdot": "*", r"\times": "*", r"\ast": "*", r"\div": "/", r"\colon": ":", r"\slash": "/",
     r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\mid": "|",
@@ -38,11 +38,11 @@ SYNONYMS: Final = {
     r"\textdollar": r"\$", r"\textcent": r"\cent", r"\bigcup": r"\cup", r"\bigcap": r"\cap",
     r"\cr": r"\\", r"\imath": "i", r"\top": "T", r"\jmath": "j", r"\overrightarrow": r"\vec",
     r"\bar": r"\overline", r"\widehat": r"\hat", r"\widetilde": r"\tilde",
-    r"\backslash": r"\setminus", r"\dbinom": r"\binom", r"\tbinom": r"\binom", r"\choose": r"\choose",
+    r"\backslash": r"\setminus", r"\dbinom": r"\binom", r"\tbinom": r"\binom", 
     r"\varphi": r"\phi", r"\vartheta": r"\theta", r"\varepsilon": r"\epsilon", r"\land": r"\wedge",
     r"\lor": r"\vee", r"\rightarrow": r"\to", r"\longrightarrow": r"\to", r"\infin": r"\infty", r"\coloneqq": "=",
     r"\ldots": r"\dots", r"\cdots": r"\dots", r"\dotsc": r"\dots", r"\dotsb": r"\dots",
-    r"\equiv": r"\equiv", r"\R": r"\Reals", r"\reals": r"\Reals", r"\lceil": r"\lceil", r"\sp": "^", r"\sb": "_",
+    r"\R": r"\Reals", r"\reals": r"\Reals", r"\sp": "^", r"\sb": "_",
 }  # fmt: skip
 
 FUNCTIONS: Final = _words("""
@@ -55,7 +55,7 @@ BIG_OPERATORS: Final = frozenset({r"\sum", r"\prod", r"\int", r"\iint", r"\oint"
 
 NAMED_IN_PLAIN_TEXT: Final = _words("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp tg arctg cis")
 
-CALLED_IN_PLAIN_TEXT: Final = _words("abs floor ceil factorial asin acos atan sinh cosh tanh gcd lcm binomial cbrt cis")
+CALLED_IN_PLAIN_TEXT: Final = _words("abs floor ceil factorial asin acos atan sinh cosh tanh gcd lcm binomial cbrt")
 """Functions where a bracket follows, letters or a word elsewhere."""
 
 GREEK_IN_PLAIN_TEXT: Final = _words("alpha beta gamma delta epsilon theta lambda sigma omega phi psi rho tau")
@@ -67,7 +67,7 @@ GREEK: Final = _words(r"""
     """)
 
 DECORATIONS: Final = _words(r"""
-    \overline \vec \hat \bar \tilde \overrightarrow \overleftrightarrow \widehat \widetilde \dot \ddot
+    \overline \vec \hat \tilde \overleftrightarrow \dot \ddot
     \overarc
     """)
 
@@ -108,8 +108,8 @@ HEDGES: Final = _words("""
     not no isn't wrong incorrect false maybe perhaps possibly unless except or and but versus vs either
     neither more less least most than over under above below between undefined unknown plus minus times
     hundred thousand million billion trillion dozen half double doubled tripled halved twice squared cubed negative
-    remainder mod factorial inverse reciprocal root score gross lakh crore power never fail fails rejected instead
-    alternatively otherwise
+    remainder mod too few many factorial inverse reciprocal root score gross lakh crore power
+    never fail fails rejected instead alternatively otherwise
     """)
 """Words that change what a quantity means: they are never taken for a unit."""
 
@@ -162,3 +162,5 @@ UNIT_SYNONYMS: Final = {
     "joule": "joule", "newton": "newton", "nautical": "nautical", "light": "light",
     "eur": "euro", "gbp": "sterling", "sterling": "sterling",
 }  # fmt: skip
+
+KNOWN_UNITS: Final = frozenset(UNIT_SYNONYMS.values())

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from areal_mesh.verifier.equality import numeric
+from areal_mesh.verifier.equality.chains import congruent
 from areal_mesh.verifier.equality.intervals import intervals_of, is_interval_set
 from areal_mesh.verifier.equality.listings import coordinates_of, families, items_of, must_keep_order, united
 from areal_mesh.verifier.equality.ratios import compare_ratios
@@ -102,6 +103,8 @@ class Equality:
             return Outcome(
                 self.scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit"
             )
+        if gold_unit == answer_unit and gold_unit.startswith("mod "):
+            return Outcome(congruent(_in_cents(gold), _in_cents(answer), int(gold_unit[4:])), "unit")
         if {gold_unit, answer_unit} == {"dollar", "cent"}:
             gold, answer = _in_cents(gold), _in_cents(answer)
         elif not units_agree(gold_unit, answer_unit):
@@ -202,23 +205,17 @@ class Equality:
 
     def _same_listing(self, golds: Sequence[Node], answers: Sequence[Node]) -> bool | None:
         """Whether the items of one are those of the other, in any order."""
-        undecided = False
+        unproved = False
         waiting = list(answers)
         for item in golds:
-            found: int | None = None
-            for index, candidate in enumerate(waiting):
-                equal = self.compare(item, candidate).equal
-                if equal:
-                    found = index
-                    break
-                if equal is None and found is None:
-                    found = index
-                    undecided = True
-            if found is None:
+            equals = [(self.compare(item, candidate).equal, at) for at, candidate in enumerate(waiting)]
+            places = [at for equal, at in equals if equal] or [at for equal, at in equals if equal is None]
+            if not places:
                 # What was taken before without proof may belong here.
-                return None if undecided else False
-            waiting.pop(found)
-        return None if undecided else not waiting
+                return None if unproved else False
+            unproved = unproved or not any(equal for equal, _ in equals)
+            waiting.pop(places[0])
+        return None if unproved else not waiting
 
     def _member(self, gold: Node, answer: Node) -> Outcome:
         """Two members of sets: a set of one thing is not that thing."""

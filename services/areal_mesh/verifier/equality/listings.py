@@ -80,7 +80,8 @@ def families(gold: Node, answer: Node) -> tuple[Node, Node]:
     if _domains(gold) and _domains(answer) and _domains(gold) != _domains(answer):
         return gold, answer
     stated, named = _integer_letters(gold), _integer_letters(answer)
-    gold, answer = _without_conditions(gold), _without_conditions(answer)
+    both = _has_bound(gold) and _has_bound(answer)
+    gold, answer = _without_conditions(gold, bounds=not both), _without_conditions(answer, bounds=not both)
     if len(stated) > 1 or len(named) > 1 or not (stated or named):
         return gold, answer
     old = named or ((_letters(answer) - _letters(gold)) & _USUAL_INTEGERS)
@@ -90,15 +91,19 @@ def families(gold: Node, answer: Node) -> tuple[Node, Node]:
     return gold, answer
 
 
-def _without_conditions(node: Node) -> Node:
+def _has_bound(node: Node) -> bool:
+    """Whether a listing bounds the letters of its first item: `x + 1, x > 0`."""
+    return isinstance(node, Listing) and any(_is_bound_on(item, node.items[0]) for item in node.items)
+
+
+def _without_conditions(node: Node, *, bounds: bool) -> Node:
     if not isinstance(node, Listing):
         return node
     others = tuple(item for item in node.items if not _is_membership(item))
     bounded = any(not isinstance(item, Relation) or set(item.operators) & _BOUNDS for item in others)
     letters = frozenset[str]().union(*(symbols(item) for item in others if isinstance(item, SCALARS)))
     kept = tuple(item for item in node.items if not _is_droppable(item, bounded, letters))
-    if len(kept) == len(node.items) and isinstance(kept[0], SCALARS):
-        # `x + 1, x > 0`
+    if bounds and len(kept) == len(node.items) and isinstance(kept[0], SCALARS):
         kept = tuple(item for item in kept if not _is_bound_on(item, kept[0]))
     if not kept:
         return node

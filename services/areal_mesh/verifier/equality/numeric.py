@@ -24,7 +24,6 @@ from areal_mesh.verifier.trees.nodes import (
     Quotient,
     Sum,
     Symbol,
-    Unparsed,
     children,
     symbols,
 )
@@ -126,7 +125,7 @@ def _evaluate(node: Node, index: int) -> Value:
         return _power(_evaluate(node.base, index), _evaluate(node.exponent, index))
     if isinstance(node, Call):
         return _call(node, index)
-    raise Unparsed(f"{type(node).__name__} is no scalar")
+    raise Unmeasurable(f"{type(node).__name__} is no scalar")
 
 
 def _product(left: Value, right: Value) -> Value:

@@ -55,10 +55,9 @@ def _times(gold: Ratio, answer: Ratio, sequences: Sequences) -> Outcome:
     if gold.half and answer.half:
         return Outcome(False, "time or ratio")
     marked, other = (gold, answer) if gold.half else (answer, gold)
-    later = Sum((marked.items[0], Number(Fraction(12 if marked.half == "pm" else 0))))
-    outcome = Outcome(False, "time or ratio")
-    for first in (marked.items[0], later):
-        outcome = sequences((first, *marked.items[1:]), other.items, "time or ratio")
-        if outcome.equal:
-            break
+    hour = marked.items[0]
+    shift = 12 * (marked.half == "pm") - 12 * (hour == Number(Fraction(12)))
+    outcome = sequences(marked.items, other.items, "time or ratio")
+    if outcome.equal is False and shift:
+        return sequences((Sum((hour, Number(Fraction(shift)))), *marked.items[1:]), other.items, "time or ratio")
     return outcome

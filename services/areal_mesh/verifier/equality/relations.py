@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from itertools import pairwise
-from typing import TypeAlias
 
 from areal_mesh.verifier.equality import exact, numeric
-from areal_mesh.verifier.equality.scalars import Outcome, resolution
+from areal_mesh.verifier.equality.chains import Compare, consistent, modulus_of
+from areal_mesh.verifier.equality.scalars import Outcome
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
-    BasedNumber,
     Bracketed,
     Call,
     Listing,
-    Matrix,
     Measured,
     Node,
     Number,
@@ -25,20 +22,15 @@ from areal_mesh.verifier.trees.nodes import (
     Sum,
     Symbol,
     Words,
-    children,
     negated,
     symbols,
 )
-from areal_mesh.verifier.trees.rationals import Inexact, rational
+from areal_mesh.verifier.trees.rationals import Inexact
 from areal_mesh.verifier.trees.rewriting import renamed
 from areal_mesh.verifier.trees.shapes import interval_of, is_name
 
-Compare: TypeAlias = Callable[[Node, Node], Outcome]
-
 _DIFFERENT = Outcome(False, "relation")
 _ORDERED_LETTERS = ("xyz", "abcdef", "pqr", "uvw", "mn")
-_APPROXIMATION = 0.02
-"""How far `a \\approx b` may be from an equation."""
 
 
 def value_of(node: Node) -> tuple[Node | None, Node] | None:
@@ -72,12 +64,11 @@ def _equated(node: Relation) -> tuple[Node | None, Node] | None:
         plain = [value for value in values if not (_is_scalar(value) and symbols(value))]
         if 0 < len(plain) < len(values) and plain == values[-len(plain) :] and _is_asked_for(values[0], plain[-1]):
             return values[0], plain[-1]
-        if _modulus_of(node.sides[-1]) is not None and not symbols(node.sides[0]):
+        if modulus_of(node.sides[-1]) is not None and not symbols(node.sides[0]):
             return None, node.sides[-1]
         return (None, values[0]) if all(not symbols(value) for value in values if _is_scalar(value)) else None
-    if not (is_name(node.sides[0]) or (is_name(node.sides[-1]) and len(values) == 1)):
-        return None
-    return _in_order(names[0], values[0])
+    # `3 + 2 = x = 5`: of values that are equal the last is the plainest.
+    return _in_order(names[0], values[0] if _is_named_side(node.sides[0]) else values[-1])
 
 
 def _is_asked_for(node: Node, value: Node) -> bool:
@@ -87,8 +78,12 @@ def _is_asked_for(node: Node, value: Node) -> bool:
 
 
 def _is_named_side(node: Node) -> bool:
-    """As `is_name`, without the modulus of an unknown: `|x| = 5` does not say what x is."""
-    return is_name(node) and node not in (Call("abs", (Symbol("x"),)), Call("abs", (Symbol("y"),)))
+    """As `is_name`, without the modulus of a real unknown: `|x| = 5` does not say what x is."""
+    match node:
+        case Call("abs", (Symbol(name),)) if len(name) == 1 and name.islower() and name not in "zw":
+            return False
+        case _:
+            return is_name(node)
 
 
 def have_an_order(names: Sequence[str]) -> bool:
@@ -118,7 +113,7 @@ def _is_scalar(node: Node) -> bool:
 
 def compare_relations(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> Outcome:
     """Whether two answers of which at least one is a relation say the same."""
-    chains = [_consistent(side, compare) for side in (gold, answer) if isinstance(side, Relation)]
+    chains = [consistent(side, compare) for side in (gold, answer) if isinstance(side, Relation)]
     if False in chains:
         return Outcome(False, "forged equality")
     outcome = _compared(gold, answer, compare, scalars)
@@ -191,80 +186,6 @@ def _same_name(left: Node, right: Node) -> bool:
     return any(node == Symbol("y") for node in pair) and any(
         isinstance(node, Call) and node.function in ("f", "f^-1") for node in pair
     )
-
-
-def _consistent(node: Relation, compare: Compare) -> bool | None:
-    """Whether what a chain equates is equal: `4 = 5` is a forgery, not the answer 5. None where only algebra can tell.
-
-    The first side may be what the question says is worth the others: a name, an unknown function, an expression.
-    """
-    modulus = _modulus_of(node.sides[-1])
-    undecided = False
-    if len(node.sides) == 2 and any(map(_is_unknown, node.sides)):
-        return True  # an equation
-    stated = [(side, index) for index, side in enumerate(node.sides) if not is_name(side)]
-    for position, ((left, at), (right, to)) in enumerate(pairwise(stated)):
-        between = set(node.operators[at:to])
-        if not between <= {"=", "~"} or (position == 0 and at == 0 and _is_unknown(left)):
-            continue
-        if "~" in between:
-            equal: bool | None = _nearly(_bare(left), _bare(right))
-        elif modulus is not None:
-            equal = _congruent(left, right, modulus)
-        else:
-            equal = compare(_in_base_ten(left), _in_base_ten(right)).equal
-        if equal is False:
-            return False
-        undecided = undecided or equal is None
-    return None if undecided else True
-
-
-def _modulus_of(node: Node) -> int | None:
-    if isinstance(node, Measured) and node.unit.removeprefix("mod ").isdigit():
-        return int(node.unit.removeprefix("mod "))
-    return None
-
-
-def _congruent(left: Node, right: Node, modulus: int) -> bool:
-    """Whether two integers leave the same remainder: `2^5 = 4 (mod 7)`."""
-    values = [rational(side.value if isinstance(side, Measured) else side) for side in (left, right)]
-    if any(value is None or value.denominator != 1 for value in values):
-        return False
-    first, second = values
-    return first is not None and second is not None and (first - second) % modulus == 0
-
-
-def _is_unknown(node: Node) -> bool:
-    """Whether a side is worth what the question says: it has names in it, or a function that is not known."""
-    if not _is_scalar(node):
-        return False
-    if symbols(node) or _holds_matrix(node):
-        return True
-    return isinstance(node, Call) and is_name(node) and node.function != "abs"
-
-
-def _holds_matrix(node: Node) -> bool:
-    return isinstance(node, Matrix) or any(map(_holds_matrix, children(node)))
-
-
-def _bare(node: Node) -> Node:
-    return node.value if isinstance(node, Measured) else node
-
-
-def _in_base_ten(node: Node) -> Node:
-    return Number(Fraction(int(node.digits, node.base))) if isinstance(node, BasedNumber) else node
-
-
-def _nearly(left: Node, right: Node) -> bool:
-    if not (_is_scalar(left) and _is_scalar(right)):
-        return False
-    try:
-        first, second = numeric.evaluate(left).number, numeric.evaluate(right).number
-    except numeric.Unmeasurable:
-        return False
-    place = resolution(right)
-    rounded = place is not None and abs(first - second) <= 0.6 * float(place)
-    return rounded or abs(first - second) <= _APPROXIMATION * max(abs(first), abs(second))
 
 
 def _difference(node: Relation) -> Node | None:

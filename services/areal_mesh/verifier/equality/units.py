@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from areal_mesh.verifier.trees.nodes import Measured, Node, Number, Power, Product, Quotient, Symbol, symbols
-from areal_mesh.verifier.vocabulary import UNIT_LETTERS, UNIT_SYNONYMS
+from areal_mesh.verifier.vocabulary import KNOWN_UNITS, UNIT_LETTERS
 
-_KNOWN_UNITS: Final = frozenset(UNIT_SYNONYMS.values())
 _TIMES: Final = frozenset({"s", "min", "h", "day", "week", "month", "year"})
-_POWERS: Final = frozenset({"square", "cubic"})
-_NO_LENGTHS: Final = frozenset({"degree", "radian", "percent", "dollar", "cent", "euro"})
+_POWER_WORDS: Final = frozenset({"square", "cubic"})
+_LENGTHS: Final = frozenset({"unit", "m", "cm", "mm", "km", "in", "ft", "yd", "mi"})
 
 
 def units_agree(gold: str, answer: str) -> bool:
@@ -27,7 +26,7 @@ def units_agree(gold: str, answer: str) -> bool:
     if "unit" in (gold.split()[-1], answer.split()[-1]):
         return _some_length(golds, answers)
     # Only a clash of units that are known tells that one of them is wrong.
-    if not (golds & _KNOWN_UNITS and answers & _KNOWN_UNITS):
+    if not (golds & KNOWN_UNITS and answers & KNOWN_UNITS):
         return True
     return _known_parts(gold) == _known_parts(answer)
 
@@ -35,14 +34,14 @@ def units_agree(gold: str, answer: str) -> bool:
 def _known_parts(unit: str) -> tuple[list[str], list[str]]:
     """Known words of a unit before its first "per" and after it."""
     over, _, under = unit.partition(" per ")
-    return tuple(sorted(word for word in side.split() if word in _KNOWN_UNITS) for side in (over, under))  # type: ignore[return-value]
+    return tuple(sorted(word for word in side.split() if word in KNOWN_UNITS) for side in (over, under))  # type: ignore[return-value]
 
 
 def _some_length(golds: frozenset[str], answers: frozenset[str]) -> bool:
     """Whether a "unit", "square unit" or "cubic unit" may be the other: any length, with the same power."""
-    if (golds | answers) & _NO_LENGTHS or any(len(side & _KNOWN_UNITS - _POWERS) > 1 for side in (golds, answers)):
-        return False
-    return answers == {"unit"} or golds & _POWERS == answers & _POWERS
+    return all(side - _POWER_WORDS <= _LENGTHS for side in (golds, answers)) and (
+        golds & _POWER_WORDS == answers & _POWER_WORDS
+    )
 
 
 def lettered_quantity(node: Node) -> tuple[Node, str] | None:

@@ -27,11 +27,12 @@ from areal_mesh.verifier.trees.nodes import (
 )
 from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
 
-_MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix", "Vmatrix"})
+_MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix"})
 _FUNCTION_SYNONYMS = {
     "lg": "log", "ln": "log", "ceil": "ceiling", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
     "tg": "tan", "ctg": "cot", "arctg": "arctan",
 }  # fmt: skip
+_TRIGONOMETRIC = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch"})
 _SEVERAL_ARGUMENTS = frozenset({"log", "gcd", "lcm", "max", "min", "binomial"})
 _CONDITION_WORDS = frozenset({"if", "for", "when", "where"})
 _MINUS_ONE = Number(Fraction(-1))
@@ -156,9 +157,11 @@ class CommandParser(LiteralParser):
             raise Unparsed("subscript of a function")
         if name == "log" and len(arguments) == 1 and self.decimal_logarithms:
             arguments = (*arguments, Number(Fraction(10)))
-        if exponent == _MINUS_ONE and name in ("sin", "cos", "tan"):
+        if exponent == _MINUS_ONE and name in _TRIGONOMETRIC:
+            if name not in ("sin", "cos", "tan", "cot"):
+                raise Unparsed(f"inverse of {name}")
             return Call("arc" + name, arguments)
-        if name in ("log", "lg") and len(arguments) == 1 and name == "lg":
+        if name == "lg" and len(arguments) == 1:
             arguments = (*arguments, Number(Fraction(10)))
         name = _FUNCTION_SYNONYMS.get(name, name)
         call = self._called(name, arguments)
@@ -204,9 +207,10 @@ class CommandParser(LiteralParser):
         return negated(node) if negative else node
 
     def _matrix(self) -> Node:
-        environment = self._environment().removesuffix("*")
-        if self.peek() == "[":
-            self.position += 3  # the alignment of `pmatrix*`
+        environment = self._environment()
+        if environment.endswith("*"):
+            environment = environment[:-1]
+            self._skip_alignment()
         if environment in ("cases", "dcases"):
             return self._cases(environment)
         if environment not in _MATRICES:
@@ -227,6 +231,13 @@ class CommandParser(LiteralParser):
         if environment == "vmatrix":
             return determinant(Matrix(tuple(rows)))
         return Matrix(tuple(rows))
+
+    def _skip_alignment(self) -> None:
+        """Passes over the `[r]` of `pmatrix*`."""
+        if self.peek() == "[":
+            self.advance()
+            self.letters()
+            self.expect("]")
 
     def _cases(self, environment: str) -> Node:
         """Values side by side, or each with its condition as the set of such pairs."""

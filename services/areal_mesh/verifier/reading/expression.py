@@ -83,7 +83,7 @@ class ExpressionParser(CommandParser):
             elif text == "(" and self.kind(1) == "word":
                 break  # `120 (miles)`: a unit
             elif self.starts_factor():
-                bracketed = self.peek(-1) in (")", "]")
+                bracketed = self.peek(-1) in (")", "]") or self.peek() in ("(", "[")
                 if self.kind() in ("number", "digits") and isinstance(factors[-1], Number) and not bracketed:
                     mixed = self._mixed_number(factors[-1])
                     factors[-1:] = [mixed]
@@ -104,7 +104,9 @@ class ExpressionParser(CommandParser):
     def _mixed_number(self, whole: Number) -> Node:
         """`1 1/2`: two numbers side by side are a mixed number or nothing."""
         if self.peek(1) == "/" and self.kind(2) == "number" and whole.decimals is None:
-            part = Quotient(self.number(), (self.advance(), self.number())[1])  # type: ignore[func-returns-value]
+            top = self.number()
+            self.advance()
+            part = Quotient(top, self.number())
             if _is_mixed(whole, part):
                 return Sum((whole, part))
         raise Unparsed("two numbers side by side")

@@ -12,6 +12,7 @@ from areal_mesh.verifier.trees.nodes import (
     Constant,
     Node,
     Number,
+    Relation,
     Symbol,
     Unparsed,
     negated,
@@ -110,7 +111,7 @@ class LiteralParser(TokenReader):
         if name.rstrip("'").removesuffix("^-1") in _APPLIED and self.peek() == "(":
             return Call(name, (self.bracket(),))
         if len(name) == 1 and name.isupper() and self._coordinates_follow():
-            return self.bracket()
+            return Relation((Symbol(name), self.bracket()), ("=",))
         if name == "C" and self._is_chosen():
             self.advance()
             upper = self.argument()

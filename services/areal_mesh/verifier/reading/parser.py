@@ -1,7 +1,7 @@
 """Answers as trees: what stands around the mathematics.
 
 `parse` reads lists, relations, ratios, set operations, measured quantities and words; the scalars inside come
-from `expression`. Nothing is evaluated here.
+from `expression`. Nothing is evaluated here, but remainders and small determinants.
 """
 
 from __future__ import annotations

@@ -134,7 +134,8 @@ class QuantityParser(ExpressionParser):
                 parts += [f"^{abs(power)}"] if abs(power) > 1 else []
                 continue
             elif parts and token.text in _UNIT_SYMBOLS and self._unit_follows(token.text):
-                parts.append("per") if token.text == "/" else None
+                if token.text == "/":
+                    parts.append("per")
             else:
                 break
             self.advance()

@@ -14,12 +14,12 @@ from areal_mesh.verifier.vocabulary import (
     ALL_INTEGERS,
     ALL_REALS,
     ARTICLES,
+    KNOWN_UNITS,
     MONTHS,
     NO_SOLUTION,
     UNIT_SYNONYMS,
 )
 
-_UNITS: Final = frozenset(UNIT_SYNONYMS.values())
 _SPELLED_TOKENS: Final = 64
 _SENTENCE_CHARS: Final = 300
 _SUBJECT_WORDS: Final = 2
@@ -85,7 +85,7 @@ def said_in_words(words: list[str]) -> Node:
         if taken == len(parts):
             return Number(value)
         unit = [UNIT_SYNONYMS.get(singular(word), singular(word)) for word in parts[taken:]]
-        if all(word in _UNITS for word in unit):
+        if all(word in KNOWN_UNITS for word in unit):
             return Measured(Number(value), " ".join(unit))
     start = 0
     while start < len(words) - 1 and (words[start] in ARTICLES or words[start] in ("answer", "final")):

@@ -1,4 +1,4 @@
-"""Rewriting of answers into the shapes that are compared: plus-minus, names, intervals, units."""
+"""What a tree is beside its value: a name, an interval, a vector."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Grading many answers at once: cheap rules here, algebra in worker processes.
 
-Every answer of a batch gets exactly one verdict. An answer that outlives its deadline, or its worker twice, gets an
+Every answer of a batch gets exactly one verdict. An answer that outlives its deadline, or three workers, gets an
 `error`; its worker is killed and replaced, and no other answer waits for it while the pool may still grow. An answer
 whose worker was killed from outside is graded again by another.
 """
