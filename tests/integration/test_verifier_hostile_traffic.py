@@ -23,6 +23,8 @@ HOSTILE = [
     r"\lfloor \pi 10^{300}\rfloor", "+".join(rf"\sqrt{{{n}}}" for n in range(2, 90)), r"\sin(10^{1000})",
     "(" * 10_000 + "7" + ")" * 10_000, r"\frac{1}{" * 39 + "3" + "}" * 39, "1" * 1_000_000, "(a+)+$" + "a" * 500,
     '__import__("os").system("touch PWNED")', r"\write18{touch PWNED}", "open('PWNED','w')", "5=6", r"5 \text{ or } 6",
+    r"(\sqrt2+\sqrt3+\sqrt5+\sqrt7+\sqrt{11}+\sqrt{13}+\sqrt{17}+1)^{32}+\infty", r"\tan(\cosh 10^9)",
+    "A(" * 9 + "1" + "+1" * 360 + ")" * 9, r"\{0,0,\sum x,\sum x\}", "(" * 9 + "x+y" + ("!" * 15 + ")") * 9,
     "５", "1e999999999", r"\{" * 900, r"\int_0^{10^{100}} x^x", "5|6", ".*", "1=" * 800 + "1",
 ]  # fmt: skip
 

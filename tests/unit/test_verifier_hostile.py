@@ -14,6 +14,9 @@ from areal_mesh.verifier.verdict import GradeRequest
 GOLDS = ["5", r"\frac{1}{2}", "x^2+1", "(1,2)", r"\sqrt{2}", "y=2x+3", r"\{1,2\}", "A"]
 
 
+SURDS = r"\sqrt2+\sqrt3+\sqrt5+\sqrt7+\sqrt{11}+\sqrt{13}+\sqrt{17}+1"
+
+
 def boxed(content: str) -> str:
     return f"\\boxed{{{content}}}"
 
@@ -73,7 +76,8 @@ def undefined() -> list[str]:
         r"5+0\cdot\frac1{\sin0}", r"5+\frac{0}{\sin^21+\cos^21-1}", r"(5)\cdot(\sin0)^0",
         r"5\cdot\frac{\sqrt{\cos^22}}{\cos2}\cdot\frac{10^{400}}{10^{400}}", r"x \bmod {5}",
         r"\{1,1,\sum x\}", r"\{1,1,10^{400}\sin1\}", r"1,1,\tan\frac\pi2", r"\{5,\sum x\}",
-        r"5+\frac{x}{\tan\frac\pi2}", r"\{2,2,\ln0\}", r"3\notin x", r"x=5=5\pmod1", r"2x\equiv 5\pmod 7",
+        r"5+\frac{x}{\tan\frac\pi2}", r"5+\arctan i-\arctan i", r"\{2,2,\ln0\}", r"3\notin x",
+        r"x=5=5\pmod1", r"2x\equiv 5\pmod 7",
         r"5.0+10^{9}\sqrt2-10^{9}\sqrt2+0.0002i", r"\text{There are }3=5", r"\sum 3=5", r"3\in\mathbb{R},5",
         r"\text{The incorrect sum is 5}", "A: B|C|D|E", "NOT(1,2)",
     ]  # fmt: skip
@@ -97,6 +101,10 @@ def bombs() -> list[str]:
         r"x \bmod {" * 30 + "x" + "}" * 30, "P(" * 30 + "1,2" + ")" * 30, r"1\cup" * 200 + "2", "_{1}C_" * 300,
         "5'" * 900, "C_1^A(" * 7 + "1" + "+1" * 340 + ")" * 7, "A(" * 9 + r"\log x" + "+1" * 340 + ")" * 9,
         "+".join(["(1+x+x^2+x^3+x^4+x^5+x^6+x^7)^{22}"] * 18) + "+10^{400}x", "2(" * 9 + "0.1" + "+0.1" * 380 + ")" * 9,
+        f"({SURDS})^{{32}}" + r"+\infty", "+".join([rf"(\frac{{{SURDS}}}{{1}})^{{16+16}}"] * 15) + r"+\infty",
+        f"({SURDS})" * 25 + r"+\infty", r"\sin(x^{10^{5000}})", r"3\pmod{10^{5000}}", r"\tan(\cosh 10^9)",
+        r"15\cdot10^{307}+15\cdot10^{307}i", r"(1,10^{400})\cup(\sqrt2,\infty)", r"\arcsin\sin(10^{400})",
+        r"7 \approx 7.0\cdot10^{300}\cdot10^{300}", r"20\sqrt{(2^{100}-1)^{163}13}", r"\sin\sinh(10^{5})",
         "(" * 9 + "x+y" + ("!" * 15 + ")") * 9, "|x|+" * 100 + r"10^{400}\pm1\pm1\pm1",
     ]  # fmt: skip
 

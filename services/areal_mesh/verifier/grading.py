@@ -9,6 +9,7 @@ from typing import Final
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.answers import Answer, plain_number
 from areal_mesh.verifier.choices import is_choice
+from areal_mesh.verifier.equality.allowance import allowance
 from areal_mesh.verifier.equality.comparison import Decide, Equality
 from areal_mesh.verifier.equality.scalars import Outcome, compare_scalars
 from areal_mesh.verifier.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
@@ -79,6 +80,11 @@ def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
 
 def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None) -> Verdict | None:
     """Grade an answer that is already extracted; `joined` is its reading as one of several adjacent boxes."""
+    with allowance():
+        return _graded(extracted, joined, golds, decide)
+
+
+def _graded(extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None) -> Verdict | None:
     answer = Answer(extracted)
     equality = Equality(decide)
     rule = "no gold"

@@ -100,5 +100,5 @@ def _nearly(left: Node, right: Node) -> bool:
     except numeric.Unmeasurable:
         return False
     place = resolution(right)
-    rounded = place is not None and abs(first - second) <= 0.6 * float(place)
+    rounded = place is not None and Fraction(abs(first - second)) <= Fraction(6, 10) * place
     return rounded or abs(first - second) <= _APPROXIMATION * max(abs(first), abs(second))

@@ -134,8 +134,6 @@ def form(node: Node) -> Form:
     Raises:
         Inexact: if it has none within the bounds.
     """
-    if _work(node) > limits.EXPANSION_WORK:
-        raise Inexact("more work than the bound")
     try:
         top, bottom = _form(node)
     except ZeroDivisionError as error:
@@ -143,16 +141,6 @@ def form(node: Node) -> Form:
     if not bottom:
         raise Inexact("division by zero")
     return top, bottom
-
-
-def _work(node: Node) -> int:
-    """An upper estimate of the products of terms that multiplying out takes."""
-    work = sum(map(_work, children(node)))
-    if isinstance(node, Power) and isinstance(node.base, Sum):
-        exponent = rational_value(node.exponent) if isinstance(node.exponent, Number) else None
-        if exponent is not None and 1 < abs(exponent) <= limits.EXPAND_POWER:
-            work += int(abs(exponent)) * limits.EXPAND_TERMS * len(node.base.terms)
-    return work
 
 
 def _form(node: Node) -> Form:

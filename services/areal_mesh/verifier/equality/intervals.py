@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 from areal_mesh.verifier.equality import numeric
 from areal_mesh.verifier.equality.scalars import infinite_sign
 from areal_mesh.verifier.trees.nodes import SCALARS, Bracketed, FiniteSet, Node, SetOperation, Symbol, symbols
 from areal_mesh.verifier.trees.rationals import rational
 from areal_mesh.verifier.trees.shapes import INFINITY, MINUS_INFINITY
+
+_LARGEST: Final = 10**300
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,11 @@ def _touches(left: Interval, right: Interval) -> bool:
 
 
 def _near(left: float | Fraction, right: float | Fraction) -> bool:
-    if isinstance(left, Fraction) and isinstance(right, Fraction):
+    if left == right or (isinstance(left, Fraction) and isinstance(right, Fraction)):
         return left == right
-    return left == right or math.isclose(left, right, rel_tol=1e-12, abs_tol=1e-12)
+    if not (-_LARGEST < left < _LARGEST and -_LARGEST < right < _LARGEST):
+        return False
+    return math.isclose(left, right, rel_tol=1e-12, abs_tol=1e-12)
 
 
 def _complement(intervals: list[Interval]) -> list[Interval]:

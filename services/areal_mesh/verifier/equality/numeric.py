@@ -91,9 +91,9 @@ def evaluate(node: Node, index: int = 0) -> Value:
     """
     try:
         value = _evaluate(node, index)
+        size = abs(value.number)
     except (OverflowError, ZeroDivisionError, ValueError) as error:
         raise Unmeasurable(str(error)) from error
-    size = abs(value.number)
     if not size < _HUGE or not math.isfinite(value.error) or (0 < size < _TINY):
         raise Unmeasurable("out of range")
     return value

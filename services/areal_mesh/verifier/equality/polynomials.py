@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Final, TypeAlias
 
 from areal_mesh.verifier import limits
+from areal_mesh.verifier.equality.allowance import spend
 from areal_mesh.verifier.trees.rationals import Inexact, bounded, integer_power
 
 Base: TypeAlias = int | str
@@ -26,6 +27,7 @@ def coefficient_within(value: Fraction) -> Fraction:
 
 
 def added(left: Polynomial, right: Polynomial) -> Polynomial:
+    spend(len(right))
     total = dict(left)
     for monomial, coefficient in right.items():
         value = coefficient_within(total.get(monomial, Fraction(0)) + coefficient)
@@ -45,6 +47,7 @@ def multiplied(left: Polynomial, right: Polynomial) -> Polynomial:
         return left
     if len(left) * len(right) > 8 * limits.EXPAND_TERMS:
         raise Inexact("more terms than the bound")
+    spend(len(left) * len(right))
     total: Polynomial = {}
     for monomial, coefficient in left.items():
         for other, factor in right.items():
@@ -75,6 +78,7 @@ def normalised(exponents: dict[Base, Fraction]) -> tuple[Monomial, Fraction]:
     carried = Fraction(1)
     kept: list[tuple[Base, Fraction]] = []
     for base, exponent in exponents.items():
+        coefficient_within(exponent)
         if isinstance(base, int):
             whole = math.floor(exponent)
             carried = bounded(carried * integer_power(Fraction(base), whole))

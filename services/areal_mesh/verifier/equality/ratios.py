@@ -57,7 +57,8 @@ def _times(gold: Ratio, answer: Ratio, sequences: Sequences) -> Outcome:
     marked, other = (gold, answer) if gold.half else (answer, gold)
     hour = marked.items[0]
     shift = 12 * (marked.half == "pm") - 12 * (hour == Number(Fraction(12)))
-    outcome = sequences(marked.items, other.items, "time or ratio")
-    if outcome.equal is False and shift:
-        return sequences((Sum((hour, Number(Fraction(shift)))), *marked.items[1:]), other.items, "time or ratio")
-    return outcome
+    written = sequences(marked.items, other.items, "time or ratio")
+    if written.equal or not shift:
+        return written
+    later = sequences((Sum((hour, Number(Fraction(shift)))), *marked.items[1:]), other.items, "time or ratio")
+    return written if later.equal is False and written.equal is None else later

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -232,6 +233,8 @@ def _factor(first: Node, second: Node) -> Fraction | None:
         if abs(right.number) <= 64 * right.error or abs(left.number) <= 64 * left.error:
             return None
         ratios.append(left.number / right.number)
+        if not cmath.isfinite(ratios[-1]):
+            return None
     if len(ratios) < 2 or any(abs(ratio - ratios[0]) > 1e-9 * abs(ratios[0]) for ratio in ratios):
         return None
     if abs(ratios[0].imag) > 1e-9 * abs(ratios[0]):

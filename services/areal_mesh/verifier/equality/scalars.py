@@ -32,7 +32,7 @@ RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
 """Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
 
 _EVERYWHERE: Final = frozenset(
-    {"sin", "cos", "arctan", "abs", "percent", "degree", "factorial", "binomial", "floor", "ceiling"}
+    {"sin", "cos", "abs", "percent", "degree", "factorial", "binomial", "floor", "ceiling"}
 ) | {command[1:] for command in BIG_OPERATORS}
 """Functions with a value wherever their arguments have one, or which are known by their text alone."""
 _FLOATING_NOISE: Final = Fraction(1, 10**9)

@@ -27,6 +27,7 @@ from areal_mesh.verifier.vocabulary import (
 )
 
 _COMPOUND_UNITS = {"per cent": "percent", "mi per h": "mph", "km per h": "kph"}
+_LARGEST_MODULUS = 10**30
 _POWERS = {"^2": "square", "^3": "cubic"}
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})
 
@@ -86,8 +87,8 @@ class QuantityParser(ExpressionParser):
         self.advance()
         modulus = rational(self.argument(signed=True))
         number = rational(value) if isinstance(value, SCALARS) else None
-        if modulus is None or modulus.denominator != 1 or modulus <= 1:
-            raise Unparsed("a modulus that is no integer above one")
+        if modulus is None or modulus.denominator != 1 or not 1 < modulus < _LARGEST_MODULUS:
+            raise Unparsed("a modulus that is no integer above one, or larger than the bound")
         if divides and number is not None and number.denominator == 1 and number % modulus != number:
             return Number(number % modulus), ""
         return value, f"mod {modulus}"

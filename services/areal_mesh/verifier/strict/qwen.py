@@ -13,6 +13,7 @@ from typing import Final
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.equality import numeric
+from areal_mesh.verifier.equality.allowance import allowance
 from areal_mesh.verifier.equality.comparison import Decide
 from areal_mesh.verifier.equality.scalars import compare_scalars
 from areal_mesh.verifier.reading.parser import parse
@@ -46,6 +47,11 @@ def grade_extracted(extracted: str, golds: tuple[str, ...], decide: Decide | Non
     answer = strip_answer(extracted)
     if answer in ("", "None", "none"):
         return Verdict("incorrect", extracted, answer, "empty answer")
+    with allowance():
+        return _graded(extracted, answer, golds, decide)
+
+
+def _graded(extracted: str, answer: str, golds: tuple[str, ...], decide: Decide | None) -> Verdict | None:
     undecided = False
     for gold in golds:
         matched = _matches(answer, strip_answer(gold[: limits.ANSWER_CHARS]), decide)
@@ -78,7 +84,8 @@ def _matches(answer: str, gold: str, decide: Decide | None, depth: int = 0) -> t
     parts = _elementwise(answer, gold, decide, depth)
     if parts:
         return True, "elements"
-    return _equations(answer, gold, decide, depth)
+    whole = _equations(answer, gold, decide, depth)
+    return None if parts is None and (whole is None or not whole[0]) else whole
 
 
 def _last_choice(answer: str) -> str:
@@ -110,23 +117,29 @@ def _without_brackets(answer: str, gold: str) -> bool:
     return bare[0] == bare[1]
 
 
-def _elementwise(answer: str, gold: str, decide: Decide | None, depth: int) -> bool:
+def _elementwise(answer: str, gold: str, decide: Decide | None, depth: int) -> bool | None:
     if _BRACKETED.match(answer) and _BRACKETED.match(gold):
         return _all_match(answer[1:-1].split(","), gold[1:-1].split(","), decide, depth)
     first, second = _MATRIX.match(answer), _MATRIX.match(gold)
     if first is None or second is None:
         return False
     rows = [[line.strip() for line in match.group(1).split(r"\\") if line.strip()] for match in (first, second)]
-    return len(rows[0]) == len(rows[1]) and all(
-        _all_match(left.split("&"), right.split("&"), decide, depth) for left, right in zip(*rows, strict=True)
+    if len(rows[0]) != len(rows[1]):
+        return False
+    return _all(
+        [_all_match(left.split("&"), right.split("&"), decide, depth) for left, right in zip(*rows, strict=True)]
     )
 
 
-def _all_match(answers: list[str], golds: list[str], decide: Decide | None, depth: int) -> bool:
+def _all(outcomes: list[bool | None]) -> bool | None:
+    return False if False in outcomes else None if None in outcomes else True
+
+
+def _all_match(answers: list[str], golds: list[str], decide: Decide | None, depth: int) -> bool | None:
     if len(answers) != len(golds) or len(golds) > limits.LIST_ITEMS:
         return False
     outcomes = [_matches(answer, gold, decide, depth + 1) for answer, gold in zip(answers, golds, strict=True)]
-    return all(outcome is not None and outcome[0] for outcome in outcomes)
+    return _all([None if outcome is None else outcome[0] for outcome in outcomes])
 
 
 def _equations(answer: str, gold: str, decide: Decide | None, depth: int) -> tuple[bool, str] | None:
