@@ -22,7 +22,7 @@ COEFFICIENT_BITS: Final = 1_024
 """Largest integer in a polynomial's coefficients."""
 CHAIN: Final = 16
 """Divisions in one term, signs after one factor: each makes the tree a level deeper."""
-EXPANSION_WORK: Final = 1_500
+EXPANSION_WORK: Final = 1_000
 """Products of terms that multiplying out may take, for all expressions of one answer."""
 EXPAND_POWER: Final = 32
 """Largest exponent to which a sum of terms is multiplied out."""
