@@ -144,6 +144,8 @@ class _Lexer(NumberLexer):
             self.add("word", run)  # parts of a sentence
         elif lowered == "to" and self._after_number() and self.spaced:
             self.add("word", run)
+        elif run == "U" and self._joins_intervals():
+            self.add("command", r"\cup")
         elif run == "I" and self.tokens and self.tokens[-1].text == "*":
             self.add("letter", "i")  # SymPy's imaginary unit
         elif run.isupper() and len(run) > 1:
@@ -155,6 +157,11 @@ class _Lexer(NumberLexer):
     def _follows(self, text: str) -> bool:
         """Whether the last token but one is this symbol: `8:34`."""
         return len(self.tokens) > 1 and self.tokens[-2].text == text
+
+    def _joins_intervals(self) -> bool:
+        """Whether a letter stands between brackets: `(0, 1) U (1, 2)`."""
+        before = self.tokens[-1].text if self.tokens else ""
+        return before in (")", "]") and self.text[self.position :].lstrip()[:1] in ("(", "[", "\\")
 
     def _is_called(self, run: str) -> bool:
         return run in CALLED_IN_PLAIN_TEXT and self.text[self.position : self.position + 1] == "("
