@@ -104,16 +104,19 @@ ABBREVIATIONS: Final = {name[:3]: name for name in f"{MONTHS} {DAYS}".split()} |
 
 JOINING_WORDS: Final = frozenset({"and", "or"})
 
+OPENING: Final = "approximately about roughly exactly around"
+
 HEDGES: Final = _words("""
     not no isn't wrong incorrect false maybe perhaps possibly unless except or and but versus vs either
     neither more less least most than over under above below between undefined unknown plus minus times
     hundred thousand million billion trillion dozen half double doubled tripled halved twice squared cubed negative
     remainder mod too few many factorial inverse reciprocal root score gross lakh crore power
     never fail fails rejected instead alternatively otherwise
-    """)
+    nan null none inf ish so
+    """) | _words(f"{OPENING} {DAYS}")
 """Words that change what a quantity means: they are never taken for a unit."""
 
-OPENING_WORDS: Final = _words("approximately about roughly answer the is final exactly around")
+OPENING_WORDS: Final = _words(f"answer the is final {OPENING}")
 
 OPENING_SYMBOLS: Final = frozenset({":", "=", r"\approx", r"\therefore", r"\implies", r"\Rightarrow", r"\equiv"})
 """What may stand before an answer without being part of it."""
@@ -121,7 +124,7 @@ OPENING_SYMBOLS: Final = frozenset({":", "=", r"\approx", r"\therefore", r"\impl
 ARTICLES: Final = _words("a an the on in due it is its")
 """Words before a name or a day that do not change which it is."""
 
-UNIT_WORDS_OF_ONE_LETTER: Final = frozenset("dmsghlnjwvkcfap")
+UNIT_WORDS_OF_ONE_LETTER: Final = frozenset("dmsghlnjwvcfapLNJWVKCFA")
 """Single letters that name a unit in text: `5\\text{ x}` has none."""
 
 UNIT_LETTERS: Final = frozenset("msgL")

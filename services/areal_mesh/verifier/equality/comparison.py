@@ -7,7 +7,6 @@ service's own process that returns "undecided", in a worker it asks SymPy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import TypeAlias
 
 from areal_mesh.verifier.equality import numeric
@@ -17,7 +16,15 @@ from areal_mesh.verifier.equality.listings import coordinates_of, families, item
 from areal_mesh.verifier.equality.ratios import compare_ratios
 from areal_mesh.verifier.equality.relations import compare_relations
 from areal_mesh.verifier.equality.scalars import Outcome, compare_scalars
-from areal_mesh.verifier.equality.units import by_unit, distinct_units, lettered_quantity, units_agree
+from areal_mesh.verifier.equality.units import (
+    by_unit,
+    distinct_units,
+    in_cents,
+    is_no_residue,
+    lettered_quantity,
+    units_agree,
+    with_unit,
+)
 from areal_mesh.verifier.trees.matrices import as_matrix_like, combined_matrix
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
@@ -31,7 +38,6 @@ from areal_mesh.verifier.trees.nodes import (
     Measured,
     Node,
     Number,
-    Product,
     Ratio,
     Relation,
     SetOperation,
@@ -95,7 +101,7 @@ class Equality:
         return outcome
 
     def _measured(self, gold: Node, answer: Node) -> Outcome:
-        gold, answer = _with_unit(gold), _with_unit(answer)
+        gold, answer = with_unit(gold), with_unit(answer)
         gold_unit = gold.unit if isinstance(gold, Measured) else _mark(gold)
         answer_unit = answer.unit if isinstance(answer, Measured) else _mark(answer)
         if {gold_unit, answer_unit} == {"degree", "radian"}:
@@ -104,9 +110,11 @@ class Equality:
                 self.scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit"
             )
         if gold_unit == answer_unit and gold_unit.startswith("mod "):
-            return Outcome(congruent(_in_cents(gold), _in_cents(answer), int(gold_unit[4:])), "unit")
+            return Outcome(congruent(in_cents(gold), in_cents(answer), int(gold_unit[4:])), "unit")
+        if is_no_residue(gold) or is_no_residue(answer):
+            return Outcome(gold == answer, "unit")
         if {gold_unit, answer_unit} == {"dollar", "cent"}:
-            gold, answer = _in_cents(gold), _in_cents(answer)
+            gold, answer = in_cents(gold), in_cents(answer)
         elif not units_agree(gold_unit, answer_unit):
             return Outcome(False, "unit")
         outcome = self.compare(
@@ -127,7 +135,7 @@ class Equality:
         if _mark(gold) and _mark(answer) and _mark(gold) != _mark(answer):
             return Outcome(False, marked)
         outcome = Outcome(False, marked)
-        if not (bare_gold is gold and (_below_one(gold) if marked == "percent" else _is_in_radians(gold))):
+        if not (bare_gold is gold and (_is_no_percentage(gold) if marked == "percent" else _is_in_radians(gold))):
             outcome = self.scalars(bare_gold, bare_answer)
         if outcome.equal is not False or (_mark(gold) and _mark(answer)):
             return Outcome(outcome.equal, marked)
@@ -292,8 +300,10 @@ def _mark(node: Node) -> str:
     return node.function if isinstance(node, Call) and node.function in ("percent", "degree") else ""
 
 
-def _below_one(node: Node) -> bool:
-    """Whether a number is so small that a percent sign beside it changes it, rather than repeats the question's."""
+def _is_no_percentage(node: Node) -> bool:
+    """Whether a percent sign beside it changes it, rather than repeats the question's: a letter, a number below one."""
+    if symbols(node):
+        return True
     try:
         return abs(numeric.evaluate(node).number) < 1
     except numeric.Unmeasurable:
@@ -302,17 +312,6 @@ def _below_one(node: Node) -> bool:
 
 def _is_in_radians(node: Node) -> bool:
     return node == Constant("pi") or any(map(_is_in_radians, children(node)))
-
-
-def _with_unit(node: Node) -> Node:
-    lettered = lettered_quantity(node)
-    return node if lettered is None else Measured(*lettered)
-
-
-def _in_cents(node: Node) -> Node:
-    if isinstance(node, Measured) and node.unit == "dollar" and isinstance(node.value, SCALARS):
-        return Product((node.value, Number(Fraction(100))))
-    return node.value if isinstance(node, Measured) else node
 
 
 def _bare(node: Node) -> Node:

@@ -104,6 +104,13 @@ def _in_order(name: Node, value: Node) -> tuple[Node, Node]:
     return name, value
 
 
+def _approximates(node: Node) -> bool:
+    r"""Whether a relation says that something with letters in it is nearly so: `y \approx 2x` is no line."""
+    if not isinstance(node, Relation) or "~" not in node.operators:
+        return False
+    return any(isinstance(side, SCALARS) and symbols(side) and not is_name(side) for side in node.sides)
+
+
 def _is_named(said: tuple[Node | None, Node]) -> bool:
     return said[0] is None or is_name(said[0])
 
@@ -124,6 +131,8 @@ def compare_relations(gold: Node, answer: Node, compare: Compare, scalars: Compa
 def _compared(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> Outcome:
     if isinstance(gold, Relation) and isinstance(answer, Relation):
         answer = _with_argument_of(gold, answer)
+    if _approximates(answer) and not _approximates(gold):
+        return _DIFFERENT
     said, stated = value_of(gold), value_of(answer)
     if said is not None and not _is_named(said):
         said = None  # an equation, that an answer has to be

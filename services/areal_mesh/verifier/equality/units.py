@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Final
 
-from areal_mesh.verifier.trees.nodes import Measured, Node, Number, Power, Product, Quotient, Symbol, symbols
+from areal_mesh.verifier.equality.chains import modulus_of
+from areal_mesh.verifier.trees.nodes import (
+    SCALARS,
+    Measured,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Symbol,
+    symbols,
+)
+from areal_mesh.verifier.trees.rationals import rational
 from areal_mesh.verifier.vocabulary import KNOWN_UNITS, UNIT_LETTERS
 
 _TIMES: Final = frozenset({"s", "min", "h", "day", "week", "month", "year"})
@@ -84,3 +97,25 @@ def by_unit(golds: tuple[Node, ...], answers: tuple[Node, ...]) -> tuple[Node, .
         return answers
     places = dict(zip(others, answers, strict=True))
     return tuple(places[unit] for unit in units)
+
+
+def is_no_residue(node: Node) -> bool:
+    """Whether a modulus stands after what is not reduced by it: `42 (mod 5)` is not 42."""
+    modulus = modulus_of(node)
+    if modulus is None or not isinstance(node, Measured):
+        return False
+    value = rational(node.value)
+    return value is None or value.denominator != 1 or not 0 <= value < modulus
+
+
+def in_cents(node: Node) -> Node:
+    """The number of a quantity, of dollars in cents."""
+    if isinstance(node, Measured) and node.unit == "dollar" and isinstance(node.value, SCALARS):
+        return Product((node.value, Number(Fraction(100))))
+    return node.value if isinstance(node, Measured) else node
+
+
+def with_unit(node: Node) -> Node:
+    """`5m` with its letter as a unit; other nodes as they are."""
+    lettered = lettered_quantity(node)
+    return node if lettered is None else Measured(*lettered)

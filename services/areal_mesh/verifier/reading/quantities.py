@@ -121,7 +121,7 @@ class QuantityParser(ExpressionParser):
             if token.kind == "word":
                 if {word, singular(word)} & HEDGES or word in NUMBER_WORDS or word in MULTIPLIERS:
                     raise Unparsed(f"{word!r} is no unit")
-                if len(word) == 1 and word not in UNIT_WORDS_OF_ONE_LETTER:
+                if len(word) == 1 and token.text not in UNIT_WORDS_OF_ONE_LETTER:
                     raise Unparsed(f"{word!r} is no unit")
                 parts.append(UNIT_SYNONYMS.get(singular(word), singular(word)))
             elif parts and token.kind == "letter" and (parts[-1] == "per" or (len(parts[-1]) == 1 and token.spaced)):
