@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.reading.tokens import Token
 from areal_mesh.verifier.trees.nodes import Node, Unparsed
@@ -22,7 +24,7 @@ class _Depth:
         self.levels -= 1
 
 
-class TokenReader:
+class TokenReader(ABC):
     """Reads tokens from left to right, within the bound on nesting.
 
     The layers of the parser build on each other and on what their subclasses add: what a listing, a bracket and a
@@ -64,20 +66,26 @@ class TokenReader:
         """One level deeper, within the bound, as a context."""
         return self._depth
 
+    @abstractmethod
     def listing(self, closers: tuple[str, ...]) -> Node:
-        raise NotImplementedError
+        """Items up to a closer or the end."""
 
+    @abstractmethod
     def relation(self) -> Node:
-        raise NotImplementedError
+        """A chain of relations, or its only side."""
 
+    @abstractmethod
     def bracket(self) -> Node:
-        raise NotImplementedError
+        """What brackets enclose."""
 
+    @abstractmethod
     def scalar(self) -> Node:
-        raise NotImplementedError
+        """A sum of terms."""
 
+    @abstractmethod
     def factor(self) -> Node:
-        raise NotImplementedError
+        """A primary with its powers and signs."""
 
+    @abstractmethod
     def starts_factor(self) -> bool:
-        raise NotImplementedError
+        """Whether a factor goes on here without a sign before it."""

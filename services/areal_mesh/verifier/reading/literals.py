@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from fractions import Fraction
 
 from areal_mesh.verifier.reading.cursor import TokenReader
@@ -28,11 +29,13 @@ _APPLIED = frozenset("fgFG")
 class LiteralParser(TokenReader):
     """Reads numbers, letters and groups."""
 
+    @abstractmethod
     def command(self, text: str) -> Node:
-        raise NotImplementedError
+        """What a LaTeX command stands for, with its arguments."""
 
+    @abstractmethod
     def absolute(self) -> Node:
-        raise NotImplementedError
+        """What stands between bars."""
 
     def argument(self, *, signed: bool = False) -> Node:
         r"""The argument of `\frac`, `\sqrt` or `^`: a group, or one digit, letter or command."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from areal_mesh.verifier.reading.expression import ExpressionParser
 from areal_mesh.verifier.reading.lexer import singular
 from areal_mesh.verifier.reading.number_words import MULTIPLIERS
@@ -104,8 +106,9 @@ class QuantityParser(ExpressionParser):
         """Whether `USD 150` stands here."""
         return self.kind() == "word" and self.peek().lower() in CURRENCY_CODES and self.kind(1) == "number"
 
+    @abstractmethod
     def words(self) -> Node:
-        raise NotImplementedError
+        """Words that stand in a quantity's place."""
 
     def _unit(self) -> str:
         """The unit at the position, in canonical words; empty where there is none."""
