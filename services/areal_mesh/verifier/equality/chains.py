@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
-from typing import TypeAlias
 
 from areal_mesh.verifier.equality import numeric
-from areal_mesh.verifier.equality.scalars import Outcome, resolution
+from areal_mesh.verifier.equality.scalars import Compare, resolution
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
     BasedNumber,
@@ -23,8 +21,6 @@ from areal_mesh.verifier.trees.nodes import (
 )
 from areal_mesh.verifier.trees.rationals import rational
 from areal_mesh.verifier.trees.shapes import is_name
-
-Compare: TypeAlias = Callable[[Node, Node], Outcome]
 
 _APPROXIMATION = 0.02
 """How far `a \\approx b` may be from an equation."""

@@ -6,7 +6,7 @@ service's own process that returns "undecided", in a worker it asks SymPy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from areal_mesh.verifier.equality import numeric
@@ -15,7 +15,7 @@ from areal_mesh.verifier.equality.intervals import intervals_of, is_interval_set
 from areal_mesh.verifier.equality.listings import coordinates_of, families, items_of, must_keep_order, united
 from areal_mesh.verifier.equality.ratios import compare_ratios
 from areal_mesh.verifier.equality.relations import compare_relations
-from areal_mesh.verifier.equality.scalars import Outcome, compare_scalars
+from areal_mesh.verifier.equality.scalars import Compare, Outcome, compare_scalars
 from areal_mesh.verifier.equality.units import (
     by_unit,
     distinct_units,
@@ -49,7 +49,8 @@ from areal_mesh.verifier.trees.nodes import (
 from areal_mesh.verifier.trees.rewriting import expand_signs, independent_signs
 from areal_mesh.verifier.trees.shapes import unit_vectors, vector_items
 
-Decide: TypeAlias = Callable[[Node, Node], Outcome]
+Decide: TypeAlias = Compare
+"""What settles two scalars that values cannot tell apart."""
 
 _EMPTY = FiniteSet(())
 _NOTHING = Words("no solution")

@@ -21,10 +21,10 @@ from areal_mesh.verifier.trees.nodes import (
     symbols,
 )
 from areal_mesh.verifier.trees.rewriting import renamed
-from areal_mesh.verifier.trees.shapes import interval_of
+from areal_mesh.verifier.trees.shapes import ORDERS, interval_of
 
 _USUAL_INTEGERS = frozenset("nkm")
-_BOUNDS = frozenset({"<", "<=", ">", ">=", "!="})
+_BOUNDS = ORDERS | {"!="}
 _PLAIN_DOMAINS = frozenset({Symbol("reals"), Symbol("complexes")})
 _DOMAINS = frozenset({"integers", "naturals", "reals", "rationals", "complexes"})
 

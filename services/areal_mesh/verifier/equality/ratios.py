@@ -7,14 +7,13 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from areal_mesh.verifier.equality.numeric import Unmeasurable, evaluate
-from areal_mesh.verifier.equality.scalars import Outcome
+from areal_mesh.verifier.equality.scalars import Compare, Outcome
 from areal_mesh.verifier.trees.nodes import SCALARS, Node, Number, Product, Quotient, Ratio, Sum
 
 Sequences: TypeAlias = Callable[[Sequence[Node], Sequence[Node], str], Outcome]
-Scalars: TypeAlias = Callable[[Node, Node], Outcome]
 
 
-def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Scalars) -> Outcome:
+def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Compare) -> Outcome:
     """Whether two answers of which at least one is a ratio say the same."""
     if isinstance(gold, Ratio) and isinstance(answer, Ratio):
         if len(gold.items) != len(answer.items):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from areal_mesh.verifier.equality import exact, numeric
-from areal_mesh.verifier.equality.chains import Compare, consistent, modulus_of
-from areal_mesh.verifier.equality.scalars import Outcome
+from areal_mesh.verifier.equality.chains import consistent, modulus_of
+from areal_mesh.verifier.equality.scalars import Compare, Outcome
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
     Bracketed,
@@ -28,7 +28,7 @@ from areal_mesh.verifier.trees.nodes import (
 )
 from areal_mesh.verifier.trees.rationals import Inexact
 from areal_mesh.verifier.trees.rewriting import renamed
-from areal_mesh.verifier.trees.shapes import interval_of, is_name
+from areal_mesh.verifier.trees.shapes import ORDERS, interval_of, is_name
 
 _DIFFERENT = Outcome(False, "relation")
 _ORDERED_LETTERS = ("xyz", "abcdef", "pqr", "uvw", "mn")
@@ -179,7 +179,7 @@ def _values(gold: Node, answer: Node, said: Node, stated: Node, compare: Compare
 def _is_membership(node: Node) -> bool:
     if not isinstance(node, Relation):
         return False
-    if set(node.operators) <= {"<", "<=", ">", ">="}:
+    if set(node.operators) <= ORDERS:
         return True
     return node.operators == ("in",) and isinstance(node.sides[1], Bracketed)
 

@@ -6,9 +6,10 @@ differs; then normal forms, which prove what is equal. What is left is undecided
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, TypeAlias
 
 from areal_mesh.verifier.equality import exact, numeric
 from areal_mesh.verifier.trees.nodes import (
@@ -50,6 +51,10 @@ class Outcome:
 
     equal: bool | None
     rule: str
+
+
+Compare: TypeAlias = Callable[[Node, Node], Outcome]
+"""Compares a reference with an answer."""
 
 
 def compare_scalars(gold: Node, answer: Node) -> Outcome:

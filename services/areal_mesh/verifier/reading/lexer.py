@@ -11,7 +11,7 @@ from typing import Final
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.reading.lookalikes import in_latex
-from areal_mesh.verifier.reading.tokens import Kind, NumberLexer, Token
+from areal_mesh.verifier.reading.tokens import COMMA_GROUPS, Kind, NumberLexer, Token
 from areal_mesh.verifier.trees.nodes import Unparsed
 from areal_mesh.verifier.vocabulary import (
     ABBREVIATIONS,
@@ -39,7 +39,6 @@ _TEXT_PIECE: Final = re.compile(
 _BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}", re.ASCII)
 _CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE | re.ASCII)
 _TEXT_MACRO: Final = re.compile(r"\\(?:text[a-z]*|mathrm|mbox|operatorname)\s*\{([^{}]*)\}")
-_TEXT_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?", re.ASCII)
 _VOWEL: Final = re.compile(r"[aeiouy]")
 _BRACED_MARK: Final = re.compile(r"\{([:.+=-]?)\}")
 _ROW_SPACING: Final = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm)\s*\]", re.ASCII)
@@ -249,7 +248,7 @@ class _Lexer(NumberLexer):
     def _words(self, content: str) -> None:
         self.spaced = True
         if self.comma_groups:
-            content = _TEXT_GROUPS.sub(lambda group: group.group().replace(",", ""), content)
+            content = COMMA_GROUPS.sub(lambda group: group.group().replace(",", ""), content)
         for match in _TEXT_PIECE.finditer(content):
             piece = match.group()
             if piece.isspace():

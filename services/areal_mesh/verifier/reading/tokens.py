@@ -27,7 +27,7 @@ _EXPLICIT_GROUPS: Final = re.compile(rf"[1-9]\d{{0,2}}(?:{_GROUP}\d{{3}})+(?![\d
 _EXPLICIT_GROUPS_IN_BRACKETS: Final = re.compile(
     rf"[1-9]\d{{0,2}}(?:{_CLOSED_GROUP}\d{{3}})+(?![\d])(?:\.\d+)?", re.ASCII
 )
-_COMMA_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?", re.ASCII)
+COMMA_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?", re.ASCII)
 _REPEATING: Final = re.compile(r"\d*\.\d*\\(?:overline|bar)\s*\{?(\d{1,12})\}?", re.ASCII)
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\.\d+|\d+\.(?!\S)", re.ASCII)
 # Without a point, `2e-3` may be twice e less three.
@@ -88,7 +88,7 @@ class NumberLexer:
         groups = _EXPLICIT_GROUPS_IN_BRACKETS if self.brackets > 0 else _EXPLICIT_GROUPS
         match = groups.match(text, start)
         if match is None and self.comma_groups and self.brackets == 0:
-            match = _COMMA_GROUPS.match(text, start)
+            match = COMMA_GROUPS.match(text, start)
         if match is not None:
             digits = re.sub(r"[^\d.]", "", match.group())
         else:

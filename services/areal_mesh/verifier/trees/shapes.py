@@ -31,6 +31,8 @@ from areal_mesh.verifier.vocabulary import BIG_OPERATORS, HEDGES, NUMBER_SETS, N
 
 INFINITY = Constant("infinity")
 MINUS_INFINITY = Product((Number(Fraction(-1)), INFINITY))
+ORDERS = frozenset({"<", "<=", ">", ">="})
+"""Operators that bound what stands beside them."""
 _NUMBER_SETS = frozenset(command[1:].lower() for command in NUMBER_SETS.values())
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "~": "~", "in": "in", "to": "to"}
 
