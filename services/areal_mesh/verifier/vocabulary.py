@@ -116,7 +116,26 @@ HEDGES: Final = _words("""
     """) | _words(f"{OPENING} {DAYS}")
 """Words that change what a quantity means: they are never taken for a unit."""
 
+FUNCTION_WORDS: Final = _words("""
+    i you he she we they me him us them my your his her our their this that these those who whom whose which what
+    is are was were be been being do does did done has have had having will would shall should can could may might
+    must cannot nor if because since though although while whereas whether than then else yet
+    about across after against along among around as at before behind below beneath beside besides beyond by despite
+    down during from inside into like near off on onto outside past through throughout to toward towards under until
+    unto up upon via within without
+    very too also just only even still again almost quite rather ever here there where when why how
+    all any both either every several some such enough another other others same
+    approx approximate approximates approximated est estimate estimated estimates circa nearly likely surely really
+    possible potential potentially hopefully guess guessed suppose presumably true invalid impossible unsure uncertain
+    unclear whatever anything something nothing excluded excluding opposite contrary denied etc placeholder random
+    """)
+"""Words that make a phrase of what follows a number: "5 is possible", "3 to the right". No unit has one; what a unit
+may have is of, per, each, in, for, with and articles."""
+
 OPENING_WORDS: Final = _words(f"answer the is final {OPENING}")
+
+CLOSING_PHRASE: Final = re.compile(r"is the (?:final |only |correct )?(?:answer|solution|value|result)")
+"""What may follow an answer without being part of it."""
 
 OPENING_SYMBOLS: Final = frozenset({":", "=", r"\approx", r"\therefore", r"\implies", r"\Rightarrow", r"\equiv"})
 """What may stand before an answer without being part of it."""

@@ -30,6 +30,7 @@ from areal_mesh.verifier.trees.nodes import (
 )
 from areal_mesh.verifier.vocabulary import (
     ALL_REALS,
+    CLOSING_PHRASE,
     CURRENCY_CODES,
     OPENING_SYMBOLS,
     OPENING_WORDS,
@@ -67,7 +68,7 @@ def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> No
 
 
 def _without_ends(tokens: list[Token]) -> list[Token]:
-    """Without opening words ("approximately 5") and closing punctuation."""
+    """Without opening words ("approximately 5"), closing ones ("is the answer") and closing punctuation."""
     start, end = 0, len(tokens)
     label = next((at for at, token in enumerate(tokens) if token.kind != "word"), 0)
     if 0 < label < end - 1 and tokens[label].text == ":":
@@ -79,6 +80,11 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
         start += 1
     while end > start + 1 and tokens[end - 1].text in (",", ";", ":", r"\\"):
         end -= 1
+    first = end
+    while first > start + 1 and tokens[first - 1].kind == "word":
+        first -= 1
+    if CLOSING_PHRASE.fullmatch(" ".join(token.text.lower() for token in tokens[first:end])):
+        end = first
     return tokens[start:end]
 
 

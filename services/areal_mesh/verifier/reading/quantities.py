@@ -22,6 +22,7 @@ from areal_mesh.verifier.trees.rationals import rational
 from areal_mesh.verifier.vocabulary import (
     CURRENCIES,
     CURRENCY_CODES,
+    FUNCTION_WORDS,
     HEDGES,
     NUMBER_WORDS,
     UNIT_SYNONYMS,
@@ -31,6 +32,7 @@ from areal_mesh.verifier.vocabulary import (
 _COMPOUND_UNITS = {"per cent": "percent", "mi per h": "mph", "km per h": "kph"}
 _LARGEST_MODULUS = 10**30
 _POWERS = {"^2": "square", "^3": "cubic"}
+_NEVER_UNITS = HEDGES | FUNCTION_WORDS
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})
 
 
@@ -122,7 +124,7 @@ class QuantityParser(ExpressionParser):
             token = self.tokens[self.position]
             word = token.text.lower()
             if token.kind == "word":
-                if {word, singular(word)} & HEDGES or word in NUMBER_WORDS or word in MULTIPLIERS:
+                if {word, singular(word)} & _NEVER_UNITS or word in NUMBER_WORDS or word in MULTIPLIERS:
                     raise Unparsed(f"{word!r} is no unit")
                 if len(word) == 1 and token.text not in UNIT_WORDS_OF_ONE_LETTER:
                     raise Unparsed(f"{word!r} is no unit")
