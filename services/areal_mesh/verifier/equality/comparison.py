@@ -9,29 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from areal_mesh.verifier.equality import numeric
-from areal_mesh.verifier.equality.chains import congruent
-from areal_mesh.verifier.equality.intervals import intervals_of, is_interval_set
+from areal_mesh.verifier.equality.intervals import compare_intervals, is_interval_set
 from areal_mesh.verifier.equality.listings import coordinates_of, families, items_of, must_keep_order, united
+from areal_mesh.verifier.equality.quantities import compare_marked, compare_measured
 from areal_mesh.verifier.equality.ratios import compare_ratios
 from areal_mesh.verifier.equality.relations import compare_relations
 from areal_mesh.verifier.equality.scalars import Compare, Outcome, compare_scalars
 from areal_mesh.verifier.equality.units import (
     by_unit,
     distinct_units,
-    in_cents,
-    is_no_residue,
-    lettered_quantity,
-    units_agree,
-    with_unit,
 )
 from areal_mesh.verifier.trees.matrices import as_matrix_like, combined_matrix
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
     BasedNumber,
     Bracketed,
-    Call,
-    Constant,
     FiniteSet,
     Listing,
     Matrix,
@@ -43,8 +35,6 @@ from areal_mesh.verifier.trees.nodes import (
     SetOperation,
     Symbol,
     Words,
-    children,
-    symbols,
 )
 from areal_mesh.verifier.trees.rewriting import expand_signs, independent_signs
 from areal_mesh.verifier.trees.shapes import unit_vectors, vector_items
@@ -78,7 +68,7 @@ class Equality:
         gold, answer = combined_matrix(gold), combined_matrix(answer)
         gold, answer = as_matrix_like(gold, answer), as_matrix_like(answer, gold)
         if isinstance(gold, Measured) or isinstance(answer, Measured):
-            return self._measured(gold, answer)
+            return compare_measured(gold, answer, self.compare, self.scalars)
         if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
             gold, answer = families(gold, answer)
             gold, answer = united(gold, answer, reference=True), united(answer, gold, reference=False)
@@ -91,7 +81,7 @@ class Equality:
                 return Outcome(False, "name")
             return compare_relations(gold, answer, self.compare, self.scalars)
         if isinstance(gold, SCALARS) and isinstance(answer, SCALARS):
-            return self._quantities(gold, answer)
+            return compare_marked(gold, answer, self.scalars)
         return self._shapes(gold, answer)
 
     def scalars(self, gold: Node, answer: Node) -> Outcome:
@@ -100,56 +90,6 @@ class Equality:
         if outcome.equal is None and self._decide is not None:
             return self._decide(gold, answer)
         return outcome
-
-    def _measured(self, gold: Node, answer: Node) -> Outcome:
-        gold, answer = with_unit(gold), with_unit(answer)
-        gold_unit = gold.unit if isinstance(gold, Measured) else _mark(gold)
-        answer_unit = answer.unit if isinstance(answer, Measured) else _mark(answer)
-        if {gold_unit, answer_unit} == {"degree", "radian"}:
-            values = [node.value if isinstance(node, Measured) else node for node in (gold, answer)]
-            return Outcome(
-                self.scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit"
-            )
-        if gold_unit == answer_unit and gold_unit.startswith("mod "):
-            return Outcome(congruent(in_cents(gold), in_cents(answer), int(gold_unit[4:])), "unit")
-        if is_no_residue(gold) or is_no_residue(answer):
-            return Outcome(gold == answer, "unit")
-        if {gold_unit, answer_unit} == {"dollar", "cent"}:
-            gold, answer = in_cents(gold), in_cents(answer)
-        elif not units_agree(gold_unit, answer_unit):
-            return Outcome(False, "unit")
-        outcome = self.compare(
-            gold.value if isinstance(gold, Measured) else gold,
-            answer.value if isinstance(answer, Measured) else answer,
-        )
-        return Outcome(outcome.equal, "unit" if outcome.rule == "identical" else outcome.rule)
-
-    def _quantities(self, gold: Node, answer: Node) -> Outcome:
-        """Scalars, where a percent or degree sign may stand on one side alone."""
-        if isinstance(gold, Symbol) and isinstance(answer, Symbol) and len(gold.name) == len(answer.name) == 1:
-            same = gold.name == answer.name or (gold.name in "ABCDE" and gold.name == answer.name.upper())
-            return Outcome(same, "symbol")
-        bare_gold, bare_answer = _bare(gold), _bare(answer)
-        if bare_gold is gold and bare_answer is answer:
-            return self._numbers_with_letters(gold, answer) or self.scalars(gold, answer)
-        marked = "percent" if "percent" in (_mark(gold), _mark(answer)) else "degree"
-        if _mark(gold) and _mark(answer) and _mark(gold) != _mark(answer):
-            return Outcome(False, marked)
-        outcome = Outcome(False, marked)
-        if not (bare_gold is gold and (_is_no_percentage(gold) if marked == "percent" else _is_in_radians(gold))):
-            outcome = self.scalars(bare_gold, bare_answer)
-        if outcome.equal is not False or (_mark(gold) and _mark(answer)):
-            return Outcome(outcome.equal, marked)
-        return Outcome(self.scalars(gold, answer).equal, marked)
-
-    def _numbers_with_letters(self, gold: Node, answer: Node) -> Outcome | None:
-        """A bare number against `5m`; None for anything else."""
-        if bool(symbols(gold)) == bool(symbols(answer)):
-            return None
-        lettered = lettered_quantity(answer if symbols(answer) else gold)
-        if lettered is None:
-            return None
-        return Outcome(self.scalars(*((gold, lettered[0]) if symbols(answer) else (lettered[0], answer))).equal, "unit")
 
     def _collections(self, gold: Node, answer: Node) -> Outcome | None:
         """Listings and sets; None where neither side's items can be set against the other's."""
@@ -246,7 +186,7 @@ class Equality:
 
     def _shapes(self, gold: Node, answer: Node) -> Outcome:
         if is_interval_set(gold) or is_interval_set(answer):
-            return self._interval_sets(gold, answer)
+            return compare_intervals(gold, answer, self.sequences)
         if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
             rule = "interval or point" if len(gold.items) == 2 else "tuple"
             same = (gold.left, gold.right) == (answer.left, answer.right)
@@ -269,54 +209,12 @@ class Equality:
             return _words(gold, answer)
         return _DIFFERENT_SHAPES
 
-    def _interval_sets(self, gold: Node, answer: Node) -> Outcome:
-        first, second = intervals_of(gold), intervals_of(answer)
-        if first is None or second is None:
-            if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
-                if (gold.left, gold.right) != (answer.left, answer.right):
-                    return Outcome(False, "interval")
-                return self.sequences(gold.items, answer.items, "interval")
-            return Outcome(False, "interval")
-        if len(first) != len(second):
-            return Outcome(False, "interval")
-        undecided = False
-        for left, right in zip(first, second, strict=True):
-            if (left.low_closed, left.high_closed) != (right.low_closed, right.high_closed):
-                return Outcome(False, "interval")
-            ends = self.sequences((left.low, left.high), (right.low, right.high), "interval")
-            if ends.equal is False:
-                return ends
-            undecided = undecided or ends.equal is None
-        return Outcome(None if undecided else True, "interval")
-
 
 def _names_another_choice(gold: Node, answer: Node) -> bool:
     """Whether `B = A` answers a choice: it names two."""
     if not isinstance(gold, Symbol) or not isinstance(answer, Relation):
         return False
     return all(isinstance(side, Symbol) and side.name.isupper() for side in (gold, *answer.sides))
-
-
-def _mark(node: Node) -> str:
-    return node.function if isinstance(node, Call) and node.function in ("percent", "degree") else ""
-
-
-def _is_no_percentage(node: Node) -> bool:
-    """Whether a percent sign beside it changes it, rather than repeats the question's: a letter, a number below one."""
-    if symbols(node):
-        return True
-    try:
-        return abs(numeric.evaluate(node).number) < 1
-    except numeric.Unmeasurable:
-        return True
-
-
-def _is_in_radians(node: Node) -> bool:
-    return node == Constant("pi") or any(map(_is_in_radians, children(node)))
-
-
-def _bare(node: Node) -> Node:
-    return node.arguments[0] if isinstance(node, Call) and _mark(node) else node
 
 
 def _based(gold: Node, answer: Node) -> Outcome:

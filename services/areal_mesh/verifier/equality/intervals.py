@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from areal_mesh.verifier.equality import numeric
-from areal_mesh.verifier.equality.scalars import infinite_sign
+from areal_mesh.verifier.equality.scalars import Outcome, Sequences, infinite_sign
 from areal_mesh.verifier.trees.nodes import SCALARS, Bracketed, FiniteSet, Node, SetOperation, Symbol, symbols
 from areal_mesh.verifier.trees.rationals import rational
 from areal_mesh.verifier.trees.shapes import INFINITY, MINUS_INFINITY
@@ -40,6 +40,28 @@ def is_interval_set(node: Node) -> bool:
             return True
         case _:
             return False
+
+
+def compare_intervals(gold: Node, answer: Node, sequences: Sequences) -> Outcome:
+    """Two sets of reals, by their disjoint intervals from left to right."""
+    first, second = intervals_of(gold), intervals_of(answer)
+    if first is None or second is None:
+        if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
+            if (gold.left, gold.right) != (answer.left, answer.right):
+                return Outcome(False, "interval")
+            return sequences(gold.items, answer.items, "interval")
+        return Outcome(False, "interval")
+    if len(first) != len(second):
+        return Outcome(False, "interval")
+    undecided = False
+    for left, right in zip(first, second, strict=True):
+        if (left.low_closed, left.high_closed) != (right.low_closed, right.high_closed):
+            return Outcome(False, "interval")
+        ends = sequences((left.low, left.high), (right.low, right.high), "interval")
+        if ends.equal is False:
+            return ends
+        undecided = undecided or ends.equal is None
+    return Outcome(None if undecided else True, "interval")
 
 
 def intervals_of(node: Node) -> list[Interval] | None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import TypeAlias
 
 from areal_mesh.verifier.equality.numeric import Unmeasurable, evaluate
-from areal_mesh.verifier.equality.scalars import Compare, Outcome
+from areal_mesh.verifier.equality.scalars import Compare, Outcome, Sequences
 from areal_mesh.verifier.trees.nodes import SCALARS, Node, Number, Product, Quotient, Ratio, Sum
-
-Sequences: TypeAlias = Callable[[Sequence[Node], Sequence[Node], str], Outcome]
 
 
 def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Compare) -> Outcome:

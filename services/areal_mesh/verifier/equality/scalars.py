@@ -6,7 +6,7 @@ differs; then normal forms, which prove what is equal. What is left is undecided
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, TypeAlias
@@ -55,6 +55,8 @@ class Outcome:
 
 Compare: TypeAlias = Callable[[Node, Node], Outcome]
 """Compares a reference with an answer."""
+Sequences: TypeAlias = Callable[[Sequence[Node], Sequence[Node], str], Outcome]
+"""Compares their items in the same order, under the name of a rule."""
 
 
 def compare_scalars(gold: Node, answer: Node) -> Outcome:
