@@ -18,6 +18,11 @@ _BOX = re.compile(r"\\f?boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])")
 _BOX_COMMANDS = (r"\boxed", r"\fbox")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 _STATED = re.compile(r"\b(?:final )?answer(?: is|:)[ \t]*:?", re.IGNORECASE | re.ASCII)
+_LINE_OR_MATHEMATICS_END = re.compile(r"[$\n]")
+_BARE_CHARS = 64
+"""Of a box without braces: `\\boxed 5`."""
+_ENCLOSING_CHARS = 400
+"""From the start of a box to its end, where another box lies within it."""
 _TAG_OPEN = "<answer>"
 _TAG_CLOSE = "</answer>"
 _NUMBER = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})", re.ASCII)
@@ -115,16 +120,41 @@ def _joins(between: str) -> bool:
 
 
 def _boxes_from_the_end(response: str) -> Iterator[tuple[str, int, int]]:
-    """Balanced boxes as (content, start, end), the last first.
+    """Balanced boxes as (content, start, end), the last first; of boxes within one another the
+    outermost that adds more than layout or a name to the one within it.
 
-    A box is searched for its end only up to the start of the box after it: where that one had no end, this one
-    cannot enclose it and be balanced. So no character is read twice.
+    A box is searched for its end up to the start of the box after it, and then a little further from that one's end:
+    no character is read twice, but by boxes without an end, which are few.
     """
+    unbalanced = 0
     stop = len(response)
-    unbalanced = others = 0
+    found: tuple[str, int, int] | None = None
+    for start, after in _box_commands_from_the_end(response):
+        end, depth = _box_end(response, after, stop)
+        if depth and found is not None:
+            end, _ = _box_end(response, found[2], min(len(response), start + _ENCLOSING_CHARS), depth)
+        stop = start
+        if end is None:
+            unbalanced += 1
+            if unbalanced == limits.UNBALANCED_BOXES:
+                break
+            continue
+        if found is None or end <= found[1]:
+            if found is not None:
+                yield found
+            found = _box_content(response[after:end]), start, end
+        elif _LAYOUT.sub("", response[after : found[1]] + response[found[2] : end]).strip():
+            found = _box_content(response[after:end]), start, end
+    if found is not None:
+        yield found
+
+
+def _box_commands_from_the_end(response: str) -> Iterator[tuple[int, int]]:
+    """Where each command for a box starts and ends, the last first."""
+    others = 0
     # Each command's last place is looked for again only when it was used: no character is searched twice.
     places = {command: response.rfind(command) for command in _BOX_COMMANDS}
-    while unbalanced < limits.UNBALANCED_BOXES:
+    while others <= limits.OTHER_COMMANDS:
         command = max(places, key=places.__getitem__)
         start = places[command]
         if start < 0:
@@ -133,37 +163,32 @@ def _boxes_from_the_end(response: str) -> Iterator[tuple[str, int, int]]:
         match = _BOX.match(response, start)
         if match is None:
             others += 1
-            if others > limits.OTHER_COMMANDS:
-                return
-            continue
-        found = _box_content(response, match.end(), stop)
-        if found is None:
-            unbalanced += 1
         else:
-            yield found[0], start, found[1]
-        stop = start
+            yield start, match.end()
 
 
-def _box_content(response: str, start: int, stop: int) -> tuple[str, int] | None:
-    while start < stop and response[start].isspace():
-        start += 1
-    if start >= stop:
-        return None
-    if response[start] != "{":
-        end = min(stop, start + 64)
-        bare = re.split(r"[$\n]", response[start:end], maxsplit=1)[0]
-        return (bare.rstrip(". "), start + len(bare)) if bare.strip() else None
-    depth = 0
+def _box_end(response: str, start: int, stop: int, depth: int = 0) -> tuple[int | None, int]:
+    """(end, 0) of what is boxed from `start`, `depth` braces deep already; (None, open braces) where it has no end."""
+    if not depth:
+        while start < stop and response[start].isspace():
+            start += 1
+        if start == stop:
+            return None, 0
+        if response[start] != "{":
+            bare = _LINE_OR_MATHEMATICS_END.split(response[start : min(stop, start + _BARE_CHARS)], maxsplit=1)[0]
+            return start + len(bare), 0
     # Twice the longest readable answer: what is longer is given up as unbalanced.
     for match in _BRACES.finditer(response, start, min(stop, start + 2 * limits.ANSWER_CHARS)):
-        brace = match.group()
-        if brace == "{":
-            depth += 1
-        elif brace == "}":
-            depth -= 1
+        if match.group() in "{}":
+            depth += 1 if match.group() == "{" else -1
             if depth == 0:
-                return response[start + 1 : match.start()], match.end()
-    return None
+                return match.end(), 0
+    return None, depth
+
+
+def _box_content(boxed: str) -> str:
+    boxed = boxed.strip()
+    return boxed[1:-1] if boxed.startswith("{") else boxed.rstrip(". ")
 
 
 def _after_statement(response: str) -> str | None:

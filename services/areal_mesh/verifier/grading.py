@@ -20,7 +20,7 @@ from areal_mesh.verifier.trees.nodes import FiniteSet, Listing, Node
 from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_answers
 
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
-_DECIMAL_COMMA: Final = re.compile(r"-?\d+,\d{2,}\Z", re.ASCII)
+_DECIMAL_COMMA: Final = re.compile(r"-?\d+,(?:\d{2}|\d{4,})\Z", re.ASCII)
 _FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
 
 

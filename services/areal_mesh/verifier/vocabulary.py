@@ -113,6 +113,7 @@ HEDGES: Final = _words("""
     remainder mod too few many factorial inverse reciprocal root score gross lakh crore power
     never fail fails rejected instead alternatively otherwise
     nan null none inf ish so
+    tenth hundredth thousandth millionth ppm ppb bps
     """) | _words(f"{OPENING} {DAYS}")
 """Words that change what a quantity means: they are never taken for a unit."""
 
@@ -184,5 +185,8 @@ UNIT_SYNONYMS: Final = {
     "joule": "joule", "newton": "newton", "nautical": "nautical", "light": "light",
     "eur": "euro", "gbp": "sterling", "sterling": "sterling",
 }  # fmt: skip
+
+MARK: Final = "mark"
+"""Stands after a unit that is written as a prime."""
 
 KNOWN_UNITS: Final = frozenset(UNIT_SYNONYMS.values())

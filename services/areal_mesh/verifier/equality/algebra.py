@@ -45,6 +45,12 @@ _FALLING_FACTORS: Final = 20
 """Largest k for which SymPy writes out the binomial coefficient of a number that is no integer."""
 _ROOT_BITS: Final = 4_096
 _LARGEST_ANGLE: Final = sympy.Integer(10) ** 400
+_LARGEST_HYPERBOLIC: Final = 100
+"""A hyperbolic tangent differs from one by 1e-87 there, which the working digits show."""
+_SIZE_DIGITS: Final = 3
+_SMALLEST_SHARE: Final = sympy.Float(10) ** 90
+_LITERAL_BITS: Final = 300
+"""Of a number that stands in what has no normal form: longer ones may differ where the working digits end."""
 _HYPERBOLIC: Final = frozenset({"sinh", "cosh", "tanh", "coth"})
 _PERIODIC: Final = frozenset({"sin", "cos", "tan", "cot", "sec", "csc"})
 _LARGEST_ROUNDED: Final = 10**15
@@ -119,13 +125,17 @@ def _build(node: Node, index: int) -> Any:
 def _built(node: Node, index: int) -> Any:
     match node:
         case Number(value, _):
+            if max(value.numerator.bit_length(), value.denominator.bit_length()) > _LITERAL_BITS:
+                raise _Unsupported("a number with more digits than the bound")
             return _rational(value)
         case Symbol(name):
             return _rational(Fraction(numeric.sample(name, index)).limit_denominator(997))
         case Constant(name) if name in _CONSTANTS:
             return _CONSTANTS[name]
         case Sum(terms):
-            return sympy.Add(*(_build(term, index) for term in terms))
+            built = [_build(term, index) for term in terms]
+            _compare_sizes([_size(value, term, index) for value, term in zip(built, terms, strict=True)])
+            return sympy.Add(*built)
         case Product(factors):
             return sympy.Mul(*(_build(factor, index) for factor in factors))
         case Quotient(top, bottom):
@@ -134,10 +144,38 @@ def _built(node: Node, index: int) -> Any:
                 raise _Unsupported("division by zero")
             return _build(top, index) / divisor
         case Power(base, exponent):
-            return _power(_build(base, index), _build(exponent, index))
+            below = _build(base, index)
+            if below.is_zero and symbols(exponent):
+                raise _Unsupported("nought to a power that may be nought")
+            return _power(below, _argument(exponent, index))
         case Call(name, arguments):
-            return _call(name, [_build(argument, index) for argument in arguments])
+            return _call(name, [_argument(argument, index) for argument in arguments])
     raise _Unsupported(type(node).__name__)
+
+
+def _argument(node: Node, index: int) -> Any:
+    """An argument or exponent, which is zero or large enough for the working digits to show what it does."""
+    value = _build(node, index)
+    _compare_sizes([sympy.Integer(1), _size(value, node, index)])
+    return value
+
+
+def _compare_sizes(sizes: Sequence[Any]) -> None:
+    """Raises where one is so small beside another that the working digits may lose it."""
+    present = [size for size in sizes if size != 0]
+    if present and not min(present) * _SMALLEST_SHARE >= max(present):
+        raise _Unsupported("a value too small beside another to be told from nothing")
+
+
+def _size(value: Any, node: Node, index: int) -> Any:
+    """About the size of a node's value, in double precision where that can tell."""
+    try:
+        measured = numeric.evaluate(node, index)
+    except numeric.Unmeasurable:
+        return abs(value.evalf(_SIZE_DIGITS, maxn=_WORKING_DIGITS))
+    if measured.error < abs(measured.number) / 2:
+        return sympy.Float(abs(measured.number))
+    return abs(value.evalf(_SIZE_DIGITS, maxn=_WORKING_DIGITS))
 
 
 def _power(base: Any, exponent: Any) -> Any:
@@ -178,7 +216,7 @@ def _call(name: str, arguments: list[Any]) -> Any:
         raise _Unsupported(f"{name} larger than the bound")
     if name == "binomial" and not all(value.is_Integer for value in arguments) and abs(arguments[1]) > _FALLING_FACTORS:
         raise _Unsupported("binomial of no integers larger than the bound")
-    if name in _HYPERBOLIC and abs(first.evalf(15)) > _SPECIAL_EXPONENT:
+    if name in _HYPERBOLIC and abs(first.evalf(15)) > _LARGEST_HYPERBOLIC:
         raise _Unsupported(f"{name} of more than the bound")
     if name in _PERIODIC and abs(first.evalf(15)) > _LARGEST_ANGLE:
         raise _Unsupported(f"{name} of more than the bound")

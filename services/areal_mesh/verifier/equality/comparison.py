@@ -223,8 +223,10 @@ def _based(gold: Node, answer: Node) -> Outcome:
     based, other = (gold, answer) if isinstance(gold, BasedNumber) else (answer, gold)
     assert isinstance(based, BasedNumber)
     # The question says which base: digits without a subscript are the same digits.
-    same = isinstance(other, Number) and other.decimals is None and _digits_of(based) == other.value
-    return Outcome(same, "base")
+    if not isinstance(other, Number) or other.decimals is not None or _digits_of(based) != other.value:
+        return Outcome(False, "base")
+    # A base in the answer says what its digits are worth, where the reference has none.
+    return Outcome(based is gold or int(based.digits, based.base) == other.value, "base")
 
 
 def _digits_of(based: BasedNumber) -> int | None:

@@ -37,16 +37,18 @@ from areal_mesh.verifier.trees.nodes import (
     children,
     symbols,
 )
-from areal_mesh.verifier.trees.rationals import Inexact, prime_factors, rational_value
+from areal_mesh.verifier.trees.rationals import Inexact, is_small_prime, prime_factors, rational_value
 
 _BY_SINE_AND_COSINE: Final = {
     "tan": ("sin", "cos"), "cot": ("cos", "sin"), "sec": ("", "cos"), "csc": ("", "sin"),
 }  # fmt: skip
+_UNITS: Final = frozenset({"\0i", "\0pi"})
 Form: TypeAlias = tuple[Polynomial, Polynomial]
 
 
 def same(left: Node, right: Node) -> bool | None:
-    """Whether the normal forms prove two scalars equal, or different: by a number, or as polynomials in symbols.
+    """Whether the normal forms prove two scalars equal, or different: by a number, or as polynomials in letters and
+    in roots of primes.
 
     None where they prove neither.
 
@@ -65,10 +67,18 @@ def same(left: Node, right: Node) -> bool | None:
     if added(top, {key: -value for key, value in other_top.items()}).keys() == {()}:
         return False  # they differ by a number that is not zero
     names = symbols(left) | symbols(right)
-    polynomials = all(
-        base in names and exponent.denominator == 1 for monomial in (*top, *other_top) for base, exponent in monomial
+    # Roots of different products of primes are linearly independent over the rationals (Besicovitch, 1940), and
+    # stay so beside the imaginary unit and over the powers of pi and of letters.
+    independent = all(
+        (base in names or base in _UNITS) if exponent.denominator == 1 else _is_prime(base)
+        for monomial in (*top, *other_top)
+        for base, exponent in monomial
     )
-    return False if polynomials else None
+    return False if independent else None
+
+
+def _is_prime(base: Base) -> bool:
+    return isinstance(base, int) and is_small_prime(base)
 
 
 def proportional(left: Node, right: Node) -> Fraction | None:

@@ -39,6 +39,12 @@ POSITIVE_SAMPLES: Final = 3
 COMPLEX_SAMPLE: Final = SAMPLES
 """A point at which names of complex numbers have complex values, where a modulus or a part is taken."""
 SIGNED_SAMPLES: Final = SAMPLES + 9
+"""Where a function has a kink, points of every pattern of signs are added, and then whole and far ones."""
+_WIDE: Final = (0, 3, 3, 12, 12, 1e-6, -1e-6, 1e6, -1e6, 1e13, -1e13, 1e24, -1e24)
+"""The largest size, up to a factor of two, of the symbols at the points after those; below a million they are whole."""
+WIDEST: Final = 10**20
+"""Numbers of that size, or as far below one, are beyond where a kink would be seen."""
+_KINKED: Final = frozenset({"abs", "Re", "Im", "floor", "ceiling", "max", "min"})
 NEAR_SAMPLES: Final = 5
 _RANGES: Final = ((0.4, 1.7),) * NEAR_SAMPLES + ((6, 31), (6, 31), (150, 1100))
 _ONE_SIGN: Final = {5: -1, 6: 1, COMPLEX_SAMPLE: 1}
@@ -59,6 +65,8 @@ class Value:
 def sample(name: str, index: int) -> float:
     """The value that a symbol takes at a sample point; the same name has the same value in every expression."""
     fraction = crc32(f"{name}/{index}".encode()) / 2**32
+    if index >= SIGNED_SAMPLES:
+        return _wide_sample(_WIDE[index - SIGNED_SAMPLES], fraction)
     least, width = _RANGES[index] if index < SAMPLES else _RANGES[0]
     value = least + width * fraction
     if index in _ONE_SIGN:
@@ -67,20 +75,24 @@ def sample(name: str, index: int) -> float:
     return -value if mixed else value
 
 
+def _wide_sample(size: float, fraction: float) -> float:
+    if abs(size) >= 1 and abs(size) < 1e6:
+        return float(round((2 * fraction - 1) * size))
+    return size * (1 + fraction)
+
+
 def sample_points(left: Node, right: Node) -> Sequence[int]:
-    """The points at which two scalars are compared; more of them where a modulus makes signs and parts matter."""
+    """The points at which two scalars are compared; more of them where one has a kink."""
     names = symbols(left) | symbols(right)
-    if names and (_takes_parts(left) or _takes_parts(right)):
-        # `|ab|` is ab wherever a and b have one sign.
-        return range(SIGNED_SAMPLES)
+    if names and (has_kinks(left) or has_kinks(right)):
+        # `|ab|` is ab wherever a and b have one sign, and the floor of x is its ceiling where x is whole.
+        return range(SIGNED_SAMPLES + len(_WIDE))
     return range(SAMPLES if names else 1)
 
 
-def _takes_parts(node: Node) -> bool:
-    """Whether a scalar has a modulus or a part of a complex number in it."""
-    if isinstance(node, Call) and node.function in ("abs", "Re", "Im"):
-        return True
-    return any(map(_takes_parts, children(node)))
+def has_kinks(node: Node) -> bool:
+    """Whether agreement in one place tells nothing of another: a scalar with a modulus, a floor, a part, an extreme."""
+    return (isinstance(node, Call) and node.function in _KINKED) or any(map(has_kinks, children(node)))
 
 
 def evaluate(node: Node, index: int = 0) -> Value:

@@ -7,6 +7,7 @@ from areal_mesh.verifier.equality.chains import congruent
 from areal_mesh.verifier.equality.scalars import Compare, Outcome
 from areal_mesh.verifier.equality.units import in_cents, is_no_residue, lettered_quantity, units_agree, with_unit
 from areal_mesh.verifier.trees.nodes import SCALARS, Call, Constant, Measured, Node, Symbol, children, symbols
+from areal_mesh.verifier.vocabulary import MARK
 
 
 def compare_measured(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> Outcome:
@@ -14,6 +15,11 @@ def compare_measured(gold: Node, answer: Node, compare: Compare, scalars: Compar
     gold, answer = with_unit(gold), with_unit(answer)
     gold_unit = gold.unit if isinstance(gold, Measured) else _mark(gold)
     answer_unit = answer.unit if isinstance(answer, Measured) else _mark(answer)
+    if answer_unit.endswith(f" {MARK}"):
+        # A prime after a number is a unit where the reference has that unit; else it may be a derivative's.
+        answer_unit = answer_unit.removesuffix(f" {MARK}")
+        if gold_unit != answer_unit:
+            return Outcome(False, "unit")
     if {gold_unit, answer_unit} == {"degree", "radian"}:
         values = [node.value if isinstance(node, Measured) else node for node in (gold, answer)]
         return Outcome(scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit")

@@ -75,7 +75,9 @@ def _equated(node: Relation) -> tuple[Node | None, Node] | None:
 def _is_asked_for(node: Node, value: Node) -> bool:
     """Whether an expression is what a question asks for, as `m + n` is; `2x = 5` is a step on the way to x."""
     measured = isinstance(value, Measured) or _is_scalar(value)
-    return not (_is_scalar(node) and measured) or len(symbols(node)) > 1
+    names = symbols(node)
+    lengths = bool(names) and all(len(name) > 1 and name.isupper() for name in names)  # `AC^2 = 756`
+    return not (_is_scalar(node) and measured) or len(names) > 1 or lengths
 
 
 def _is_named_side(node: Node) -> bool:
@@ -124,8 +126,17 @@ def compare_relations(gold: Node, answer: Node, compare: Compare, scalars: Compa
     chains = [consistent(side, compare) for side in (gold, answer) if isinstance(side, Relation)]
     if False in chains:
         return Outcome(False, "forged equality")
+    if isinstance(gold, Relation) and isinstance(answer, Relation) and _says_less(gold, answer):
+        return _DIFFERENT
     outcome = _compared(gold, answer, compare, scalars)
     return Outcome(None, outcome.rule) if outcome.equal and None in chains else outcome
+
+
+def _says_less(gold: Relation, answer: Relation) -> bool:
+    """Whether an answer sets a value beside itself (`4 = 4`), or states a class of residues where the gold has none."""
+    if not is_name(answer.sides[0]) and len(set(answer.sides)) == 1:
+        return True
+    return modulus_of(answer.sides[-1]) is not None and modulus_of(gold.sides[-1]) is None
 
 
 def _compared(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> Outcome:
@@ -194,7 +205,7 @@ def _same_name(left: Node, right: Node) -> bool:
     # y and f(x) name the same thing in questions about graphs.
     pair = (left, right)
     return any(node == Symbol("y") for node in pair) and any(
-        isinstance(node, Call) and node.function in ("f", "f^-1") for node in pair
+        isinstance(node, Call) and node.function in ("f", "f^-1", "g") for node in pair
     )
 
 
@@ -239,7 +250,10 @@ def _factor(first: Node, second: Node) -> Fraction | None:
             left, right = numeric.evaluate(first, index), numeric.evaluate(second, index)
         except numeric.Unmeasurable:
             continue
-        if abs(right.number) <= 64 * right.error or abs(left.number) <= 64 * left.error:
+        zeros = abs(left.number) <= 64 * left.error, abs(right.number) <= 64 * right.error
+        if all(zeros):
+            continue
+        if any(zeros):
             return None
         ratios.append(left.number / right.number)
         if not cmath.isfinite(ratios[-1]):

@@ -157,7 +157,17 @@ def _screened(gold: Node, answer: Node, decimals: bool) -> Outcome:
             return Outcome(same, "normal form")
     except Inexact:
         pass  # no normal form: algebra decides
+    if any(numeric.has_kinks(node) and symbols(node) and _reaches_beyond(node) for node in (gold, answer)):
+        return Outcome(False, "numeric")
     return Outcome(None, "symbolic")
+
+
+def _reaches_beyond(node: Node) -> bool:
+    """Whether a scalar has a number in it at which a kink would lie beyond the sample points."""
+    value = rational(node)
+    if value is not None:
+        return bool(value) and not 1 <= abs(value) * numeric.WIDEST <= numeric.WIDEST**2
+    return any(map(_reaches_beyond, children(node)))
 
 
 def _has_values(node: Node) -> bool:

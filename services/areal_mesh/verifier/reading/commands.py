@@ -25,7 +25,7 @@ from areal_mesh.verifier.trees.nodes import (
     Unparsed,
     negated,
 )
-from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS
+from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS, RELATIONS
 
 _MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix"})
 _FUNCTION_SYNONYMS = {
@@ -67,6 +67,8 @@ class CommandParser(LiteralParser):
             return Symbol(name + "_" + self.subscript_text()) if self.peek() == "_" else Symbol(name)
         if text in (r"\angle", r"\triangle") and (self.kind() == "letter" or self.peek() == "{"):
             return Symbol(name + " " + (self._decorated() if self.peek() == "{" else self.letters()))
+        if text in (r"\angle", r"\triangle") and self.peek() in RELATIONS:
+            return Symbol(name)
         if text in DECORATIONS:
             letters = self._decorated()
             # `\vec{a}` is a in bold, and `\overline{AB}` as a length is AB.

@@ -149,7 +149,11 @@ class ExpressionParser(CommandParser):
                 node = self._power(node)
             elif text == "!":
                 self.advance()
-                node = Call("factorial", (node,))
+                double = self.peek() == "!"
+                self.position += double
+                if self.peek() == "!":
+                    raise Unparsed("more factorial signs than two")
+                node = Call("double factorial" if double else "factorial", (node,))
             elif text in ("%", r"\circ"):
                 if isinstance(node, Call) and node.function in ("percent", "degree"):
                     raise Unparsed("a percent or degree sign after another")
@@ -174,8 +178,9 @@ class ExpressionParser(CommandParser):
         return Power(base, exponent)
 
     def _subscript(self, node: Node) -> Node:
-        if isinstance(node, Number) and node.decimals is None and node.value.denominator == 1 and node.value >= 0:
-            return self.based(str(node.value.numerator))
+        if isinstance(node, Number) and node.decimals is None and node.value.denominator == 1:
+            based = self.based(str(abs(node.value.numerator)))
+            return negated(based) if node.value < 0 else based
         if isinstance(node, Symbol) and "_" not in node.name:
             return Symbol(f"{node.name}_{self.subscript_text()}")
         raise Unparsed("subscript after what has none")

@@ -43,6 +43,8 @@ _VOWEL: Final = re.compile(r"[aeiouy]")
 _BRACED_MARK: Final = re.compile(r"\{([:.+=-]?)\}")
 _ROW_SPACING: Final = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm)\s*\]", re.ASCII)
 _PRIMES: Final = re.compile(r"\^\s*(?:\\prime|\{\s*((?:\\prime\s*)+)\})")
+_DIGITS_IN_TEXT: Final = re.compile(r"\\(?:text|mathrm|mbox)\{([0-9A-Z]{1,40})\}([0-9]{1,40})_", re.ASCII)
+"""`\\text{A}5_{11}`."""
 _CHOICES: Final = re.compile(r"[_^]\{?(\w{1,4})\}?\s*C_\{?(\w{1,4})\}?", re.ASCII)
 """`{}_{10}C_3`, `^{10}C_3`: binomial coefficients."""
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
@@ -71,6 +73,7 @@ def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
 def _undone(text: str) -> str:
     """Without row spacing and empty groups, and with one spelling of primes, marks and binomial coefficients."""
     text = _PRIMES.sub(lambda primes: "'" * max(1, (primes.group(1) or "").count("prime")), text)
+    text = _DIGITS_IN_TEXT.sub(r"\\text{\1\2}_", text)
     text = _BRACED_MARK.sub(r"\1", _ROW_SPACING.sub(r"\\\\", text))
     return _CHOICES.sub(r"\\binom{\1}{\2}", text) if "C_" in text else text
 
@@ -234,9 +237,9 @@ class _Lexer(NumberLexer):
         bare = content.replace("~", " ").strip()
         apart = content[:1] in ("~", " ") and self._after_number()
         if bare in NAMED_IN_PLAIN_TEXT or (
-            command in (r"\mathrm", r"\operatorname") and not apart and (len(bare) == 1)
+            command in (r"\mathrm", r"\operatorname") and not apart and len(bare) == 1 and bare.isalpha()
         ):
-            self.add(*(("letter", bare) if len(bare) == 1 and bare.isalpha() else ("command", "\\" + bare)))
+            self.add(*(("letter", bare) if len(bare) == 1 else ("command", "\\" + bare)))
         elif self.text[self.position : self.position + 1] == "_" and _BASED_DIGITS.fullmatch(bare):
             self.add("digits", bare)
         elif command == r"\operatorname" and bare.isalpha() and (bare in FUNCTIONS or not is_word(bare)):

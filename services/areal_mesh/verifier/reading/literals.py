@@ -191,7 +191,7 @@ class LiteralParser(TokenReader):
         return "".join(parts)
 
     def based(self, digits: str) -> Node:
-        return self.in_base(digits, self.subscript_text().strip("()"))
+        return self.in_base(digits, self.subscript_text().strip("()").removeprefix("base"))
 
     def in_base(self, digits: str, base: str) -> Node:
         """The number with these digits; the base is in digits or words."""

@@ -40,6 +40,22 @@ from areal_mesh.verifier.vocabulary import (
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
 _SEPARATORS = frozenset({",", ";", r"\vee", r"\wedge", r"\\"})
 _INEQUALITIES = frozenset({"<", ">", r"\le", r"\ge", r"\ne"})
+_UNKNOWN_OPERATIONS = frozenset(
+    rf"\{name}"
+    for name in [
+        "star",
+        "nabla",
+        "diamond",
+        "oplus",
+        "otimes",
+        "odot",
+        "clubsuit",
+        "heartsuit",
+        "spadesuit",
+        "bigtriangleup",
+    ]
+)
+"""Signs that a question defines: what stands before an equals sign with one of them is its name."""
 _GROUP_SEPARATORS = frozenset({";", "or", r"\vee"})
 _HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
 
@@ -70,6 +86,9 @@ def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> No
 def _without_ends(tokens: list[Token]) -> list[Token]:
     """Without opening words ("approximately 5"), closing ones ("is the answer") and closing punctuation."""
     start, end = 0, len(tokens)
+    equals = next((at for at, token in enumerate(tokens) if token.text == "="), 0)
+    if any(token.text in _UNKNOWN_OPERATIONS for token in tokens[:equals]):
+        start = equals + 1  # `3 \star 5 = 10`
     label = next((at for at, token in enumerate(tokens) if token.kind != "word"), 0)
     if 0 < label < end - 1 and tokens[label].text == ":":
         start = label + 1  # "Domain: [2, 5)"
@@ -209,7 +228,9 @@ class AnswerParser(QuantityParser):
             half = _HALVES[last.unit]
             items[-1] = last.value
         digits = [token.text for token in self.tokens[start : self.position] if token.kind == "number"]
-        clock = len(digits) == len(items) and all(len(text) == 2 and text.isdigit() for text in digits[1:])
+        clock = len(digits) == len(items) and all(
+            len(text) == 2 and text.isdigit() and int(text) < 60 for text in digits[1:]
+        )
         return Ratio(tuple(items), clock, half)
 
     def words(self) -> Node:

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.trees.nodes import Unparsed
+from areal_mesh.verifier.vocabulary import MARK
 
 Kind: TypeAlias = Literal["number", "letter", "word", "command", "symbol", "join", "digits"]
 
@@ -62,6 +63,7 @@ class NumberLexer:
         double = character == '"' or self.text[self.position : self.position + 1] == "'"
         self.position += double and character == "'"
         self.add("word", "in" if double else "ft")
+        self.add("word", MARK)
 
     def number(self) -> None:
         text, start = self.text, self.position

@@ -120,6 +120,8 @@ def _rational_call(node: Call) -> Fraction | None:
     integers = [value.numerator for value in arguments]
     if name == "factorial" and 0 <= integers[0] <= limits.FACTORIAL:
         return bounded(Fraction(math.factorial(integers[0])))
+    if name == "double factorial" and 0 <= integers[0] <= limits.FACTORIAL:
+        return bounded(Fraction(math.prod(range(integers[0], 0, -2))))
     if name == "binomial" and len(integers) == 2 and min(integers) >= 0 and max(integers) <= limits.FACTORIAL:
         return bounded(Fraction(math.comb(*integers)))
     if name in ("gcd", "lcm"):
@@ -127,6 +129,11 @@ def _rational_call(node: Call) -> Fraction | None:
             return Fraction(math.gcd(*integers))
         return Fraction(common_multiple(integers))
     return None
+
+
+def is_small_prime(number: int) -> bool:
+    """Whether what `prime_factors` found is known to be prime, and not what was left."""
+    return number < 1_000_000
 
 
 def prime_factors(number: int) -> dict[int, int]:
