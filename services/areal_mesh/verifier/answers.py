@@ -16,7 +16,7 @@ from areal_mesh.verifier.trees.nodes import Node, Number, Unparsed, Words
 
 _PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z", re.ASCII)
 _ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z", re.ASCII)
-_COMMA_GROUP: Final = re.compile(r"\d,\d{3}(?!\d)", re.ASCII)
+_COMMA_GROUP: Final = re.compile(r"\d,(?:\\[, ])?\d{3}(?!\d)", re.ASCII)
 _LONE_BACKSLASH: Final = re.compile(r"(?<!\\)\\\Z")
 """What is left of a control space at the end."""
 _DOLLARS: Final = re.compile(r"\A\$+|(?<!\\)\$+\Z")

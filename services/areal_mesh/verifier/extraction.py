@@ -38,6 +38,7 @@ _MINERVA = re.compile(
 """The closing sentence of Minerva's prompt, which Qwen's protocol puts before a box."""
 _OTHER_WORDS = 3
 """Words beside "and" or "or" between joined boxes: "2 papers and 3 bins"."""
+_OR = re.compile(r"\bor\b", re.IGNORECASE | re.ASCII)
 _JOINS = re.compile(r"[,;]|\band\b|\bor\b", re.IGNORECASE | re.ASCII)
 
 
@@ -65,7 +66,11 @@ def find_answer(response: str, *, last_number: bool = False) -> Stated | None:
         return Stated(closing, "the closing sentence")
     for content, start, _ in _boxes_from_the_end(response):
         alone = all(response.rfind(command, 0, start) < 0 for command in _BOX_COMMANDS)
-        return Stated(content.strip(), "the last box", None if alone else joined_boxes(response))
+        contents, separators = ([], []) if alone else _adjacent_boxes(response, reference=False)
+        joined = ", ".join(contents) if len(contents) > 1 else None
+        if joined is not None and (len(contents) > 2 or _OR.search(separators[0])):
+            return Stated(joined, "the last boxes")  # a choice, of which the last is not the answer
+        return Stated(content.strip(), "the last box", joined)
     for find, place in ((_after_statement, "the last statement of an answer"), (_inside_tag, "the last <answer> tag")):
         found = find(response)
         if found:
@@ -95,18 +100,26 @@ def joined_boxes(response: str, *, reference: bool = False) -> str | None:
     is an intermediate result; those of a reference, which has no steps, with anything but words and numbers
     between them. None where the last box stands alone.
     """
+    contents, _ = _adjacent_boxes(response, reference)
+    return ", ".join(contents) if len(contents) > 1 else None
+
+
+def _adjacent_boxes(response: str, reference: bool) -> tuple[list[str], list[str]]:
+    """(contents of the last boxes that are joined, what stands between them); nothing where they are too many."""
     contents: list[str] = []
+    separators: list[str] = []
     next_start = -1
     for content, start, end in _boxes_from_the_end(response):
         if contents:
             between = response[end:next_start]
             if not (_joins(between) or (reference and not _SPOKEN.search(_LAYOUT.sub(" ", between)))):
                 break
+            separators.append(between)
         contents.append(content.strip())
         next_start = start
         if len(contents) > limits.LIST_ITEMS:
-            return None
-    return ", ".join(reversed(contents)) if len(contents) > 1 else None
+            return [], []
+    return contents[::-1], separators[::-1]
 
 
 def _joins(between: str) -> bool:

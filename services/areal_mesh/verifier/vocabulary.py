@@ -34,7 +34,7 @@ SYNONYMS: Final = {
     r"\neq": r"\ne", r"\cdot": "*", r"\times": "*", r"\ast": "*", r"\div": "/", r"\colon": ":", r"\slash": "/",
     r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\mid": "|",
     r"\lbrack": "[", r"\rbrack": "]", r"\lparen": "(", r"\rparen": ")", r"\varnothing": r"\emptyset",
-    r"\simeq": r"\approx", r"\sim": r"\approx", r"\doteq": r"\approx", r"\%": "%", r"\degree": r"\circ",
+    r"\simeq": r"\approx", r"\doteq": r"\approx", r"\%": "%", r"\degree": r"\circ",
     r"\textdollar": r"\$", r"\textcent": r"\cent", r"\bigcup": r"\cup", r"\bigcap": r"\cap",
     r"\cr": r"\\", r"\imath": "i", r"\top": "T", r"\jmath": "j", r"\overrightarrow": r"\vec",
     r"\bar": r"\overline", r"\widehat": r"\hat", r"\widetilde": r"\tilde",
@@ -183,6 +183,7 @@ UNIT_SYNONYMS: Final = {
     "peso": "peso", "rupee": "rupee", "franc": "franc", "yen": "yen", "penny": "cent", "pennies": "cent",
     "nickel": "nickel", "dime": "dime", "quarter": "quarter", "kilowatt": "kilowatt", "watt": "watt",
     "joule": "joule", "newton": "newton", "nautical": "nautical", "light": "light",
+    "milliliter": "ml", "millilitre": "ml", "milligram": "mg", "kilo": "kg",
     "eur": "euro", "gbp": "sterling", "sterling": "sterling",
 }  # fmt: skip
 

@@ -72,7 +72,11 @@ def decide(gold: Node, answer: Node) -> Outcome:
         try:
             left, right = _build(gold, index), _build(answer, index)
             values = _value(left), _value(right)
-            if index >= numeric.POSITIVE_SAMPLES and not all(value.is_real for value in values):
+            if index >= numeric.POSITIVE_SAMPLES and (
+                not all(value.is_real for value in values)
+                or numeric.has_branch(gold, index)
+                or numeric.has_branch(answer, index)
+            ):
                 continue
             if abs(values[0] - values[1]) > _EQUAL * max(map(abs, values)) or not _vanishes(left, right, bool(names)):
                 return Outcome(False, "symbolic")

@@ -98,6 +98,9 @@ class Equality:
         if isinstance(gold, Bracketed) or isinstance(answer, Bracketed):
             brackets, other = (gold, answer) if isinstance(gold, Bracketed) else (answer, gold)
             assert isinstance(brackets, Bracketed)
+            if isinstance(other, FiniteSet) and len(other.items) == 1 and isinstance(other.items[0], Bracketed):
+                # The one point of a set of solutions.
+                return self.compare(*((gold, other.items[0]) if gold is brackets else (other.items[0], answer)))
             closed_pair = "[" in brackets.left + brackets.right or "]" in brackets.right
             if not isinstance(other, Listing) or (closed_pair and len(brackets.items) == 2):
                 return _DIFFERENT_SHAPES

@@ -91,8 +91,44 @@ def sample_points(left: Node, right: Node) -> Sequence[int]:
 
 
 def has_kinks(node: Node) -> bool:
-    """Whether agreement in one place tells nothing of another: a scalar with a modulus, a floor, a part, an extreme."""
-    return (isinstance(node, Call) and node.function in _KINKED) or any(map(has_kinks, children(node)))
+    """Whether agreement in one place tells nothing of another: a modulus, a floor, a part, an extreme, a root of a
+    square."""
+    match node:
+        case Call(function, _) if function in _KINKED:
+            return True
+        case Power(base, exponent) if not isinstance(exponent, Number) or exponent.value.denominator > 1:
+            return _has_square(base) or has_kinks(base) or has_kinks(exponent)
+        case _:
+            return any(map(has_kinks, children(node)))
+
+
+def _has_square(node: Node) -> bool:
+    """Whether an even power of what has letters is a factor."""
+    match node:
+        case Power(base, Number(exponent)):
+            return exponent.denominator == 1 and exponent % 2 == 0 and bool(symbols(base))
+        case Product(factors):
+            return any(map(_has_square, factors))
+        case Quotient(top, bottom):
+            return _has_square(top) or _has_square(bottom)
+        case _:
+            return False
+
+
+def has_branch(node: Node, index: int) -> bool:
+    """Whether a root or logarithm of a negative number is taken at a sample point: its branch is a convention.
+
+    Raises:
+        Unmeasurable: if a radicand has no value there.
+    """
+    match node:
+        case Power(base, Number(exponent)) if exponent.denominator == 1:
+            return has_branch(base, index)
+        case Power(base, _) | Call("log" | "root", (base, *_)):
+            value = evaluate(base, index)
+            if value.number.real < 0 and abs(value.number.imag) <= value.error:
+                return True
+    return any(has_branch(child, index) for child in children(node))
 
 
 def evaluate(node: Node, index: int = 0) -> Value:

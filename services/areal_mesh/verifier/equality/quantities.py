@@ -5,7 +5,15 @@ from __future__ import annotations
 from areal_mesh.verifier.equality import numeric
 from areal_mesh.verifier.equality.chains import congruent
 from areal_mesh.verifier.equality.scalars import Compare, Outcome
-from areal_mesh.verifier.equality.units import in_cents, is_no_residue, lettered_quantity, units_agree, with_unit
+from areal_mesh.verifier.equality.units import (
+    are_convertible,
+    bare,
+    in_smallest_unit,
+    is_no_residue,
+    lettered_quantity,
+    units_agree,
+    with_unit,
+)
 from areal_mesh.verifier.trees.nodes import SCALARS, Call, Constant, Measured, Node, Symbol, children, symbols
 from areal_mesh.verifier.vocabulary import MARK
 
@@ -21,20 +29,17 @@ def compare_measured(gold: Node, answer: Node, compare: Compare, scalars: Compar
         if gold_unit != answer_unit:
             return Outcome(False, "unit")
     if {gold_unit, answer_unit} == {"degree", "radian"}:
-        values = [node.value if isinstance(node, Measured) else node for node in (gold, answer)]
+        values = bare(gold), bare(answer)
         return Outcome(scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit")
     if gold_unit == answer_unit and gold_unit.startswith("mod "):
-        return Outcome(congruent(in_cents(gold), in_cents(answer), int(gold_unit[4:])), "unit")
+        return Outcome(congruent(bare(gold), bare(answer), int(gold_unit[4:])), "unit")
     if is_no_residue(gold) or is_no_residue(answer):
         return Outcome(gold == answer, "unit")
-    if {gold_unit, answer_unit} == {"dollar", "cent"}:
-        gold, answer = in_cents(gold), in_cents(answer)
+    if are_convertible(gold_unit, answer_unit):
+        gold, answer = in_smallest_unit(gold), in_smallest_unit(answer)
     elif not units_agree(gold_unit, answer_unit):
         return Outcome(False, "unit")
-    outcome = compare(
-        gold.value if isinstance(gold, Measured) else gold,
-        answer.value if isinstance(answer, Measured) else answer,
-    )
+    outcome = compare(bare(gold), bare(answer))
     return Outcome(outcome.equal, "unit" if outcome.rule == "identical" else outcome.rule)
 
 

@@ -31,6 +31,7 @@ from areal_mesh.verifier.trees.rewriting import renamed
 from areal_mesh.verifier.trees.shapes import ORDERS, interval_of, is_name
 
 _DIFFERENT = Outcome(False, "relation")
+_OF_ANGLES = frozenset({"sin", "cos", "tan", "cot", "sec", "csc"})
 _ORDERED_LETTERS = ("xyz", "abcdef", "pqr", "uvw", "mn")
 
 
@@ -85,6 +86,8 @@ def _is_named_side(node: Node) -> bool:
     match node:
         case Call("abs", (Symbol(name),)) if len(name) == 1 and name.islower() and name not in "zw":
             return False
+        case Call(function, (argument,)) if function in _OF_ANGLES:
+            return is_name(argument)  # `\cos\theta = 3/5`
         case _:
             return is_name(node)
 

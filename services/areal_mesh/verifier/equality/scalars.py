@@ -91,6 +91,9 @@ def resolution(node: Node) -> Fraction | None:
     """The last decimal place that a number is written to; None for one that is exact or has no such place."""
     if isinstance(node, Number):
         return None if node.decimals is None else Fraction(1, 10**node.decimals)
+    if isinstance(node, Call) and node.function == "percent":
+        place = resolution(node.arguments[0])
+        return place / 100 if place else None
     if isinstance(node, Quotient) and not has_decimals(node.denominator):
         place, divisor = resolution(node.numerator), rational(node.denominator)
         return place / abs(divisor) if place and divisor else None
@@ -217,10 +220,12 @@ def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
                 break  # no point will do
             continue
         if numeric.POSITIVE_SAMPLES <= index != numeric.COMPLEX_SAMPLE and (
-            abs(left.number.imag) > left.error or abs(right.number.imag) > right.error
+            abs(left.number.imag) > left.error
+            or abs(right.number.imag) > right.error
+            or numeric.has_branch(gold, index)
+            or numeric.has_branch(answer, index)
         ):
-            # Roots of what is negative here: their branches are a convention, not a difference.
-            continue
+            continue  # a convention, not a difference
         size = max(abs(left.number), abs(right.number))
         if not _close(left, right, decimals):
             return False

@@ -22,6 +22,15 @@ from areal_mesh.verifier.trees.rationals import rational
 from areal_mesh.verifier.vocabulary import KNOWN_UNITS, UNIT_LETTERS
 
 _TIMES: Final = frozenset({"s", "min", "h", "day", "week", "month", "year"})
+_SMALLEST: Final = {
+    "dollar": ("cent", 100), "cent": ("cent", 1),
+    "week": ("s", 604_800), "day": ("s", 86_400), "h": ("s", 3_600), "min": ("s", 60), "s": ("s", 1),
+    "km": ("mm", 10**6), "m": ("mm", 1_000), "cm": ("mm", 10), "mm": ("mm", 1),
+    "mi": ("in", 63_360), "yd": ("in", 36), "ft": ("in", 12), "in": ("in", 1),
+    "kg": ("mg", 10**6), "g": ("mg", 1_000), "mg": ("mg", 1), "lb": ("oz", 16), "oz": ("oz", 1),
+    "l": ("ml", 1_000), "ml": ("ml", 1),
+}  # fmt: skip
+"""The smallest unit of the same kind, and how many of it each is."""
 _POWER_WORDS: Final = frozenset({"square", "cubic"})
 _LENGTHS: Final = frozenset({"unit", "m", "cm", "mm", "km", "in", "ft", "yd", "mi"})
 
@@ -108,10 +117,20 @@ def is_no_residue(node: Node) -> bool:
     return value is None or value.denominator != 1 or not 0 <= value < modulus
 
 
-def in_cents(node: Node) -> Node:
-    """The number of a quantity, of dollars in cents."""
-    if isinstance(node, Measured) and node.unit == "dollar" and isinstance(node.value, SCALARS):
-        return Product((node.value, Number(Fraction(100))))
+def are_convertible(gold: str, answer: str) -> bool:
+    """Whether two units are different ones of one kind, as dollars and cents are."""
+    return gold != answer and gold in _SMALLEST and answer in _SMALLEST and _SMALLEST[gold][0] == _SMALLEST[answer][0]
+
+
+def in_smallest_unit(node: Node) -> Node:
+    """The number of a quantity in the smallest unit of its kind: of dollars in cents."""
+    if isinstance(node, Measured) and node.unit in _SMALLEST and isinstance(node.value, SCALARS):
+        return Product((node.value, Number(Fraction(_SMALLEST[node.unit][1]))))
+    return bare(node)
+
+
+def bare(node: Node) -> Node:
+    """A quantity without its unit."""
     return node.value if isinstance(node, Measured) else node
 
 

@@ -23,6 +23,7 @@ from areal_mesh.verifier.trees.nodes import (
     Quotient,
     Symbol,
     Unparsed,
+    Words,
     negated,
 )
 from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS, RELATIONS
@@ -250,7 +251,7 @@ class CommandParser(LiteralParser):
                 while self.peek() in ("&", ",") or self.peek().lower() in _CONDITION_WORDS:
                     self.advance()
                 if self.peek() not in (r"\\", r"\end"):
-                    value = Bracketed("(", (value, self.relation()), ")")
+                    value = Bracketed("(", (value, self._condition()), ")")
                 rows.append(value)
                 if self.peek() in (",", "."):
                     self.advance()
@@ -262,6 +263,18 @@ class CommandParser(LiteralParser):
         if self._environment() != environment or not rows:
             raise Unparsed("cases without end")
         return FiniteSet(tuple(rows)) if all(isinstance(row, Bracketed) for row in rows) else Listing(tuple(rows))
+
+    def _condition(self) -> Node:
+        """A relation, or the words of a condition."""
+        said: list[str] = []
+        at = self.position
+        while at < len(self.tokens) and self.tokens[at].text not in (r"\\", r"\end", ",", "."):
+            said.append(self.tokens[at].text.lower())
+            at += 1
+        if not any(token.kind == "word" for token in self.tokens[self.position : at]):
+            return self.relation()
+        self.position = at
+        return Words(" ".join(word for word in said if word not in ("is", "an", *_CONDITION_WORDS)))
 
     def _row(self) -> tuple[Node, ...]:
         cells = [self.scalar()]

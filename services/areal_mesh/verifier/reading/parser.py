@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from areal_mesh.verifier import limits
+from areal_mesh.verifier.reading.conditions import with_plain_conditions
 from areal_mesh.verifier.reading.lexer import tokenize
 from areal_mesh.verifier.reading.quantities import QuantityParser
 from areal_mesh.verifier.reading.spelling import as_date, said_in_words
@@ -76,7 +77,7 @@ def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> No
     words = _all_reals_but(tokens) or as_date(tokens) or _as_words(tokens)
     if words is not None:
         return words
-    reader = AnswerParser(_with_or(_without_ends(tokens)))
+    reader = AnswerParser(_with_or(with_plain_conditions(_without_ends(tokens))))
     reader.decimal_logarithms = decimal_logarithms
     node = reader.listing(())
     reader.expect_end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from fractions import Fraction
 
 from areal_mesh.verifier.reading.expression import ExpressionParser
 from areal_mesh.verifier.reading.lexer import singular
@@ -16,6 +17,7 @@ from areal_mesh.verifier.trees.nodes import (
     Node,
     Number,
     Product,
+    Sum,
     Unparsed,
 )
 from areal_mesh.verifier.trees.rationals import rational
@@ -30,6 +32,8 @@ from areal_mesh.verifier.vocabulary import (
 )
 
 _COMPOUND_UNITS = {"per cent": "percent", "mi per h": "mph", "km per h": "kph"}
+_NEXT_SMALLER = {"h": ("min", 60), "min": ("s", 60), "ft": ("in", 12), "lb": ("oz", 16)}
+"""Units that are followed by another in one quantity, and how many of that one they are."""
 _LARGEST_MODULUS = 10**30
 _POWERS = {"^2": "square", "^3": "cubic"}
 _NEVER_UNITS = HEDGES | FUNCTION_WORDS
@@ -50,6 +54,8 @@ class QuantityParser(ExpressionParser):
         if based is not None:
             return based
         unit = modulus or self._unit()
+        if unit in _NEXT_SMALLER and isinstance(value, SCALARS):
+            value, unit = self._with_smaller_units(value, unit)
         currency = self._currency() or currency
         if not isinstance(value, (*SCALARS, Bracketed, Listing)) and (unit or currency):
             raise Unparsed("unit after what has none")
@@ -146,6 +152,22 @@ class QuantityParser(ExpressionParser):
                 break
             self.advance()
         return canonical_unit(parts)
+
+    def _with_smaller_units(self, value: Node, unit: str) -> tuple[Node, str]:
+        """(30, "min") added to (2, "h") as (150, "min"), where it goes on so."""
+        while unit in _NEXT_SMALLER:
+            start = self.position
+            smaller, ratio = _NEXT_SMALLER[unit]
+            self.position += self.peek() in ("and", ",")
+            if self.kind() != "number":
+                self.position = start
+                break
+            rest = self.number()
+            if self._unit() != smaller:
+                self.position = start
+                break
+            value, unit = Sum((Product((Number(Fraction(ratio)), value)), rest)), smaller
+        return value, unit
 
     def _unit_power(self) -> int | None:
         """Passes over the whole power at the position; None where there is none that a unit has."""

@@ -21,14 +21,14 @@ class Token:
     """White space came before it."""
 
 
-_GROUP: Final = r"(?:,\\!\s*|\{,\}\s*|\\[,;:]|,\\,|~|\\ |,\\ |\s|\s?\{\s*,\s*\}\s*)"
+_GROUP: Final = r"(?:,\\!\s*|\{,\}\s*|\\[,;:]|~|\\ |\s|\s?\{\s*,\s*\}\s*)"
 _CLOSED_GROUP: Final = r"(?:,\\!\s*|\{,\}\s*|\\[,;:]|~|\\ |\s|\s?\{\s*,\s*\}\s*)"
 """In brackets, where a comma with a space after it separates."""
 _EXPLICIT_GROUPS: Final = re.compile(rf"[1-9]\d{{0,2}}(?:{_GROUP}\d{{3}})+(?![\d])(?:\.\d+)?", re.ASCII)
 _EXPLICIT_GROUPS_IN_BRACKETS: Final = re.compile(
     rf"[1-9]\d{{0,2}}(?:{_CLOSED_GROUP}\d{{3}})+(?![\d])(?:\.\d+)?", re.ASCII
 )
-COMMA_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?", re.ASCII)
+COMMA_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,(?:\\[, ])?\d{3})+(?!\d)(?:\.\d+)?", re.ASCII)
 _REPEATING: Final = re.compile(r"\d*\.\d*\\(?:overline|bar)\s*\{?(\d{1,12})\}?", re.ASCII)
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\.\d+|\d+\.(?!\S)", re.ASCII)
 # Without a point, `2e-3` may be twice e less three.

@@ -11,6 +11,7 @@ from typing import Final
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
+    Bracketed,
     Call,
     Matrix,
     Node,
@@ -36,7 +37,19 @@ def combined_matrix(node: Node) -> Node:
 
     Entries are written out, not simplified. A combination beyond the bound on nodes stays as it is.
     """
-    return (_combined(node) if isinstance(node, Sum | Product | Quotient | Power) else None) or node
+    if isinstance(node, Product):
+        return _scaled_point(node.factors) or _combined(node) or node
+    return (_combined(node) if isinstance(node, Sum | Quotient | Power) else None) or node
+
+
+def _scaled_point(factors: tuple[Node, ...]) -> Bracketed | None:
+    """`2(1, 3)` as (2, 6); None where other than one factor is a point of scalars."""
+    points = [factor for factor in factors if isinstance(factor, Bracketed)]
+    multiples = tuple(factor for factor in factors if not isinstance(factor, Bracketed))
+    if len(points) != 1 or not all(isinstance(part, SCALARS) for part in (*multiples, *points[0].items)):
+        return None
+    left, items, right = points[0].left, points[0].items, points[0].right
+    return Bracketed(left, tuple(Product((*multiples, item)) for item in items), right)
 
 
 def as_matrix_like(node: Node, other: Node) -> Node:

@@ -122,7 +122,7 @@ def _rational_call(node: Call) -> Fraction | None:
         return bounded(Fraction(math.factorial(integers[0])))
     if name == "double factorial" and 0 <= integers[0] <= limits.FACTORIAL:
         return bounded(Fraction(math.prod(range(integers[0], 0, -2))))
-    if name == "binomial" and len(integers) == 2 and min(integers) >= 0 and max(integers) <= limits.FACTORIAL:
+    if name == "binomial" and len(integers) == 2 and min(integers) >= 0 and _is_small_binomial(*integers):
         return bounded(Fraction(math.comb(*integers)))
     if name in ("gcd", "lcm"):
         if name == "gcd":
@@ -134,6 +134,10 @@ def _rational_call(node: Call) -> Fraction | None:
 def is_small_prime(number: int) -> bool:
     """Whether what `prime_factors` found is known to be prime, and not what was left."""
     return number < 1_000_000
+
+
+def _is_small_binomial(upper: int, lower: int) -> bool:
+    return upper <= limits.FACTORIAL or (upper < 10**12 and min(lower, abs(upper - lower)) <= 32)
 
 
 def prime_factors(number: int) -> dict[int, int]:
