@@ -104,7 +104,7 @@ ABBREVIATIONS: Final = {name[:3]: name for name in f"{MONTHS} {DAYS}".split()} |
 
 JOINING_WORDS: Final = frozenset({"and", "or"})
 
-OPENING: Final = "approximately about roughly exactly around"
+OPENING: Final = "approximately exactly"
 
 HEDGES: Final = _words("""
     not no isn't wrong incorrect false maybe perhaps possibly unless except or and but versus vs either
@@ -113,7 +113,8 @@ HEDGES: Final = _words("""
     remainder mod too few many factorial inverse reciprocal root score gross lakh crore power
     never fail fails rejected instead alternatively otherwise
     nan null none inf ish so
-    tenth hundredth thousandth millionth ppm ppb bps
+    tenth hundredth thousandth millionth ppm ppb bps basis
+    about roughly around
     """) | _words(f"{OPENING} {DAYS}")
 """Words that change what a quantity means: they are never taken for a unit."""
 

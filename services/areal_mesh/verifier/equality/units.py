@@ -31,6 +31,7 @@ _SMALLEST: Final = {
     "l": ("ml", 1_000), "ml": ("ml", 1),
 }  # fmt: skip
 """The smallest unit of the same kind, and how many of it each is."""
+_SIGNS: Final = frozenset({"percent", "degree"})
 _POWER_WORDS: Final = frozenset({"square", "cubic"})
 _LENGTHS: Final = frozenset({"unit", "m", "cm", "mm", "km", "in", "ft", "yd", "mi"})
 
@@ -39,6 +40,9 @@ def units_agree(gold: str, answer: str) -> bool:
     """Whether two units may stand for the same; a missing one agrees with any."""
     if gold == answer or not gold or not answer:
         return True
+    for sign, other in ((gold, answer), (answer, gold)):
+        if sign in _SIGNS:
+            return sign in other.split() and "per" not in other.split()
     if gold.startswith("mod ") and answer.startswith("mod "):
         return False
     longer, shorter = (gold, answer) if len(gold) > len(answer) else (answer, gold)
