@@ -234,7 +234,7 @@ async def test_buf_curl_lists_and_calls_the_status_service_by_reflection(address
 async def test_grpcurl_lists_and_calls_the_status_service_by_reflection(address: str) -> None:
     assert "areal_mesh.v1.StatusService" in await run_tool("grpcurl", "-plaintext", address, "list")
     answer = await run_tool("grpcurl", "-plaintext", address, "areal_mesh.v1.StatusService/GetStatus")
-    assert json.loads(answer)["status"]["runName"] == "example"
+    assert json.loads(answer)["status"]["run_name"] == "example"
 
 
 async def command(*arguments: str) -> tuple[int, str, str]:
