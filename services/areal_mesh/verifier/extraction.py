@@ -189,7 +189,7 @@ def _box_end(response: str, start: int, stop: int, depth: int = 0) -> tuple[int 
             return None, 0
         if response[start] != "{":
             bare = _LINE_OR_MATHEMATICS_END.split(response[start : min(stop, start + _BARE_CHARS)], maxsplit=1)[0]
-            return start + len(bare), 0
+            return (start + len(bare), 0) if bare.strip() else (None, 0)
     # Twice the longest readable answer: what is longer is given up as unbalanced.
     for match in _BRACES.finditer(response, start, min(stop, start + 2 * limits.ANSWER_CHARS)):
         if match.group() in "{}":

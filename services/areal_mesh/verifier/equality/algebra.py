@@ -14,7 +14,7 @@ from typing import Any, Final
 import sympy
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.equality import numeric
+from areal_mesh.verifier.equality import numeric, samples
 from areal_mesh.verifier.equality.scalars import Outcome
 from areal_mesh.verifier.trees.nodes import (
     Call,
@@ -72,7 +72,7 @@ def decide(gold: Node, answer: Node) -> Outcome:
         try:
             left, right = _build(gold, index), _build(answer, index)
             values = _value(left), _value(right)
-            if index >= numeric.POSITIVE_SAMPLES and (
+            if index >= samples.POSITIVE_SAMPLES and (
                 not all(value.is_real for value in values)
                 or numeric.has_branch(gold, index)
                 or numeric.has_branch(answer, index)
@@ -133,7 +133,7 @@ def _built(node: Node, index: int) -> Any:
                 raise _Unsupported("a number with more digits than the bound")
             return _rational(value)
         case Symbol(name):
-            return _rational(Fraction(numeric.sample(name, index)).limit_denominator(997))
+            return _rational(Fraction(samples.sample(name, index)).limit_denominator(997))
         case Constant(name) if name in _CONSTANTS:
             return _CONSTANTS[name]
         case Sum(terms):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from zlib import crc32
 
 from areal_mesh.verifier import limits
+from areal_mesh.verifier.equality.samples import complex_sample
 from areal_mesh.verifier.trees.nodes import (
     Call,
     Constant,
@@ -25,30 +25,12 @@ from areal_mesh.verifier.trees.nodes import (
     Sum,
     Symbol,
     children,
-    symbols,
 )
 
 _EPSILON: Final = 4e-16
 _HUGE: Final = 1e250
 _TINY: Final = 1e-250
 _CONSTANTS: Final = {"pi": math.pi, "e": math.e, "i": 1j}
-SAMPLES: Final = 8
-"""Points at which scalars with symbols are compared: three near with every symbol positive, two near with mixed signs,
-and three far from zero: all negative, all positive, mixed."""
-POSITIVE_SAMPLES: Final = 3
-COMPLEX_SAMPLE: Final = SAMPLES
-"""A point at which names of complex numbers have complex values, where a modulus or a part is taken."""
-SIGNED_SAMPLES: Final = SAMPLES + 9
-"""Where a function has a kink, points of every pattern of signs are added, and then whole and far ones."""
-_WIDE: Final = (0, 3, 3, 12, 12, 1e-6, -1e-6, 1e6, -1e6, 1e13, -1e13, 1e24, -1e24)
-"""The largest size, up to a factor of two, of the symbols at the points after those; below a million they are whole."""
-WIDEST: Final = 10**20
-"""Numbers of that size, or as far below one, are beyond where a kink would be seen."""
-_KINKED: Final = frozenset({"abs", "Re", "Im", "floor", "ceiling", "max", "min"})
-NEAR_SAMPLES: Final = 5
-_RANGES: Final = ((0.4, 1.7),) * NEAR_SAMPLES + ((6, 31), (6, 31), (150, 1100))
-_ONE_SIGN: Final = {5: -1, 6: 1, COMPLEX_SAMPLE: 1}
-_COMPLEX_NAMES: Final = frozenset("zw")
 
 
 class Unmeasurable(ArithmeticError):
@@ -60,59 +42,6 @@ class Value:
     number: complex
     error: float
     """Absolute, an upper estimate."""
-
-
-def sample(name: str, index: int) -> float:
-    """The value that a symbol takes at a sample point; the same name has the same value in every expression."""
-    fraction = crc32(f"{name}/{index}".encode()) / 2**32
-    if index >= SIGNED_SAMPLES:
-        return _wide_sample(_WIDE[index - SIGNED_SAMPLES], fraction)
-    least, width = _RANGES[index] if index < SAMPLES else _RANGES[0]
-    value = least + width * fraction
-    if index in _ONE_SIGN:
-        return _ONE_SIGN[index] * value
-    mixed = index >= POSITIVE_SAMPLES and crc32(f"{index}/{name}/sign".encode()) % 16 < 9
-    return -value if mixed else value
-
-
-def _wide_sample(size: float, fraction: float) -> float:
-    if abs(size) >= 1 and abs(size) < 1e6:
-        return float(round((2 * fraction - 1) * size))
-    return size * (1 + fraction)
-
-
-def sample_points(left: Node, right: Node) -> Sequence[int]:
-    """The points at which two scalars are compared; more of them where one has a kink."""
-    names = symbols(left) | symbols(right)
-    if names and (has_kinks(left) or has_kinks(right)):
-        # `|ab|` is ab wherever a and b have one sign, and the floor of x is its ceiling where x is whole.
-        return range(SIGNED_SAMPLES + len(_WIDE))
-    return range(SAMPLES if names else 1)
-
-
-def has_kinks(node: Node) -> bool:
-    """Whether agreement in one place tells nothing of another: a modulus, a floor, a part, an extreme, a root of a
-    square."""
-    match node:
-        case Call(function, _) if function in _KINKED:
-            return True
-        case Power(base, exponent) if not isinstance(exponent, Number) or exponent.value.denominator > 1:
-            return _has_square(base) or has_kinks(base) or has_kinks(exponent)
-        case _:
-            return any(map(has_kinks, children(node)))
-
-
-def _has_square(node: Node) -> bool:
-    """Whether an even power of what has letters is a factor."""
-    match node:
-        case Power(base, Number(exponent)):
-            return exponent.denominator == 1 and exponent % 2 == 0 and bool(symbols(base))
-        case Product(factors):
-            return any(map(_has_square, factors))
-        case Quotient(top, bottom):
-            return _has_square(top) or _has_square(bottom)
-        case _:
-            return False
 
 
 def has_branch(node: Node, index: int) -> bool:
@@ -152,8 +81,7 @@ def _evaluate(node: Node, index: int) -> Value:
         number = node.value.numerator / node.value.denominator
         return Value(complex(number), _EPSILON * abs(number))
     if isinstance(node, Symbol):
-        imaginary = 0.7 if index == COMPLEX_SAMPLE and node.name in _COMPLEX_NAMES else 0.0
-        return Value(complex(sample(node.name, index), imaginary), 0.0)
+        return Value(complex_sample(node.name, index), 0.0)
     if isinstance(node, Constant):
         if node.name == "infinity":
             raise Unmeasurable("infinity")

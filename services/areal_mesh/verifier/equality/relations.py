@@ -6,7 +6,7 @@ import cmath
 from collections.abc import Sequence
 from fractions import Fraction
 
-from areal_mesh.verifier.equality import exact, numeric
+from areal_mesh.verifier.equality import exact, numeric, samples
 from areal_mesh.verifier.equality.chains import consistent, modulus_of
 from areal_mesh.verifier.equality.scalars import Compare, Outcome
 from areal_mesh.verifier.trees.nodes import (
@@ -248,7 +248,7 @@ def _scaled(first: Node, second: Node, factor: Fraction, scalars: Compare) -> Ou
 def _factor(first: Node, second: Node) -> Fraction | None:
     """The constant ratio of two scalars over the sample points; None where there is none."""
     ratios: list[complex] = []
-    for index in numeric.sample_points(first, second):
+    for index in samples.sample_points(first, second):
         try:
             left, right = numeric.evaluate(first, index), numeric.evaluate(second, index)
         except numeric.Unmeasurable:

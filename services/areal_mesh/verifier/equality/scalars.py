@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, TypeAlias
 
-from areal_mesh.verifier.equality import exact, numeric
+from areal_mesh.verifier.equality import exact, numeric, samples
 from areal_mesh.verifier.trees.nodes import (
     Call,
     Constant,
@@ -161,7 +161,7 @@ def _screened(gold: Node, answer: Node, decimals: bool) -> Outcome:
     except Inexact:
         pass  # no normal form: algebra decides
     if _has_steps(gold) != _has_steps(answer) or any(
-        numeric.has_kinks(node) and symbols(node) and _reaches_beyond(node) for node in (gold, answer)
+        samples.has_kinks(node) and symbols(node) and _reaches_beyond(node) for node in (gold, answer)
     ):
         return Outcome(False, "numeric")  # agreement at points proves nothing
     return Outcome(None, "symbolic")
@@ -178,7 +178,7 @@ def _reaches_beyond(node: Node) -> bool:
     """Whether a scalar has a number in it at which a kink would lie beyond the sample points."""
     value = rational(node)
     if value is not None:
-        return bool(value) and not 1 <= abs(value) * numeric.WIDEST <= numeric.WIDEST**2
+        return bool(value) and not samples.SEEN[0] <= abs(value) <= samples.SEEN[1]
     return any(map(_reaches_beyond, children(node)))
 
 
@@ -220,7 +220,7 @@ def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
     """Whether the values agree at every sample point; None where no point can tell."""
     names = symbols(gold) | symbols(answer)
     measured = missed = 0
-    for index in numeric.sample_points(gold, answer):
+    for index in samples.sample_points(gold, answer):
         try:
             left, right = numeric.evaluate(gold, index), numeric.evaluate(answer, index)
         except numeric.Unmeasurable:
@@ -228,7 +228,7 @@ def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
             if missed > _MISSES and not measured:
                 break  # no point will do
             continue
-        if numeric.POSITIVE_SAMPLES <= index != numeric.COMPLEX_SAMPLE and (
+        if samples.POSITIVE_SAMPLES <= index != samples.COMPLEX_SAMPLE and (
             abs(left.number.imag) > left.error
             or abs(right.number.imag) > right.error
             or numeric.has_branch(gold, index)
