@@ -44,6 +44,10 @@ class Value:
     """Absolute, an upper estimate."""
 
 
+def is_real(value: Value) -> bool:
+    return abs(value.number.imag) <= value.error
+
+
 def has_branch(node: Node, index: int) -> bool:
     """Whether a root or logarithm of a negative number is taken at a sample point: its branch is a convention.
 
@@ -55,7 +59,7 @@ def has_branch(node: Node, index: int) -> bool:
             return has_branch(base, index)
         case Power(base, _) | Call("log" | "root", (base, *_)):
             value = evaluate(base, index)
-            if value.number.real < 0 and abs(value.number.imag) <= value.error:
+            if value.number.real < 0 and is_real(value):
                 return True
     return any(has_branch(child, index) for child in children(node))
 

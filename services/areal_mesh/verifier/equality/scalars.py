@@ -228,13 +228,13 @@ def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
             if missed > _MISSES and not measured:
                 break  # no point will do
             continue
-        if samples.POSITIVE_SAMPLES <= index != samples.COMPLEX_SAMPLE and (
-            abs(left.number.imag) > left.error
-            or abs(right.number.imag) > right.error
-            or numeric.has_branch(gold, index)
-            or numeric.has_branch(answer, index)
-        ):
-            continue  # a convention, not a difference
+        if samples.POSITIVE_SAMPLES <= index != samples.COMPLEX_SAMPLE:
+            if not numeric.is_real(left) or numeric.has_branch(gold, index):
+                continue  # a convention, not a difference
+            if not numeric.is_real(right):
+                return False  # `\ln x`, where `\ln|x|` has a value
+            if numeric.has_branch(answer, index):
+                continue
         size = max(abs(left.number), abs(right.number))
         if not _close(left, right, decimals):
             return False
