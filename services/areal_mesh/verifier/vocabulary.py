@@ -55,6 +55,11 @@ BIG_OPERATORS: Final = frozenset({r"\sum", r"\prod", r"\int", r"\iint", r"\oint"
 
 NAMED_IN_PLAIN_TEXT: Final = _words("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp tg arctg cis")
 
+UNKNOWN_OPERATIONS: Final = _words(r"""
+    \star \nabla \diamond \Diamond \oplus \otimes \odot \clubsuit \heartsuit \spadesuit \bigtriangleup
+    """)
+"""Signs that a question defines: what stands before an equals sign with one of them is its name."""
+
 CALLED_IN_PLAIN_TEXT: Final = _words("abs floor ceil factorial asin acos atan sinh cosh tanh gcd lcm binomial cbrt")
 """Functions where a bracket follows, letters or a word elsewhere."""
 

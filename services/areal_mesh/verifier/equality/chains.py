@@ -73,7 +73,14 @@ def _is_unknown(node: Node) -> bool:
         return False
     if symbols(node) or _holds_matrix(node):
         return True
-    return isinstance(node, Call) and is_name(node) and node.function != "abs"
+    return holds_unknown_function(node)
+
+
+def holds_unknown_function(node: Node) -> bool:
+    """`2f(2) - f(8)`: worth what the question says of f."""
+    if isinstance(node, Call) and is_name(node) and node.function != "abs":
+        return True
+    return any(map(holds_unknown_function, children(node)))
 
 
 def _holds_matrix(node: Node) -> bool:
@@ -97,4 +104,5 @@ def _nearly(left: Node, right: Node) -> bool:
         return False
     place = resolution(right)
     rounded = place is not None and Fraction(abs(first - second)) <= Fraction(6, 10) * place
-    return rounded or abs(first - second) <= _APPROXIMATION * max(abs(first), abs(second))
+    cut = place is not None and 0 <= abs(first) - abs(second) < place
+    return rounded or cut or abs(first - second) <= _APPROXIMATION * max(abs(first), abs(second))

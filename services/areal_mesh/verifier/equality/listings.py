@@ -195,6 +195,10 @@ def must_keep_order(golds: Sequence[Node], answers: Sequence[Node]) -> bool:
         return True
     for items, others in ((golds, answers), (answers, golds)):
         names = {str(value[0]) for value in map(value_of, items) if value is not None and value[0] is not None}
-        if len(names) > 1 and not any(isinstance(other, Relation) for other in others):
+        if (
+            len(names) > 1
+            and len({name.partition("_")[0] for name in names}) > 1
+            and not any(isinstance(other, Relation) for other in others)
+        ):
             return True
     return all(isinstance(item, Words) and len(item.text) > 1 for item in (*golds, *answers))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from areal_mesh.verifier.equality import exact, numeric, samples
-from areal_mesh.verifier.equality.chains import consistent, modulus_of
+from areal_mesh.verifier.equality.chains import consistent, holds_unknown_function, modulus_of
 from areal_mesh.verifier.equality.scalars import Compare, Outcome
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
@@ -78,7 +78,7 @@ def _is_asked_for(node: Node, value: Node) -> bool:
     measured = isinstance(value, Measured) or _is_scalar(value)
     names = symbols(node)
     lengths = bool(names) and all(len(name) > 1 and name.isupper() for name in names)  # `AC^2 = 756`
-    return not (_is_scalar(node) and measured) or len(names) > 1 or lengths
+    return not (_is_scalar(node) and measured) or len(names) > 1 or lengths or holds_unknown_function(node)
 
 
 def _is_named_side(node: Node) -> bool:
@@ -88,6 +88,8 @@ def _is_named_side(node: Node) -> bool:
             return False
         case Call(function, (argument,)) if function in _OF_ANGLES:
             return is_name(argument)  # `\cos\theta = 3/5`
+        case Product((Symbol(name), Bracketed("(", arguments, ")"))):
+            return len(name) == 1 and all(map(is_name, arguments))  # `p(a, b, c)`
         case _:
             return is_name(node)
 

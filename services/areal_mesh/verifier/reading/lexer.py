@@ -47,6 +47,7 @@ _PRIMES: Final = re.compile(r"\^\s*(?:\\prime|\{\s*((?:\\prime\s*)+)\})")
 _DIGITS_IN_TEXT: Final = re.compile(r"\\(?:text|mathrm|mbox)\{([0-9A-Z]{1,40})\}([0-9]{1,40})_", re.ASCII)
 """`\\text{A}5_{11}`."""
 _DIGITS_IN_BRACKETS: Final = re.compile(r"\((\d+[A-F][0-9A-F]{0,40}|[A-F]+\d[0-9A-F]{0,40})\)_", re.ASCII)
+_TEXT_IN_BRACKETS: Final = re.compile(r"\((\\(?:text|mathrm|mbox)\{[0-9A-F]{1,40}\})\)_", re.ASCII)
 _CHOICES: Final = re.compile(r"[_^]\{?(\w{1,4})\}?\s*C_\{?(\w{1,4})\}?", re.ASCII)
 """`{}_{10}C_3`, `^{10}C_3`: binomial coefficients."""
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
@@ -76,6 +77,7 @@ def _undone(text: str) -> str:
     """Without row spacing and empty groups, and with one spelling of primes, marks and binomial coefficients."""
     text = _PRIMES.sub(lambda primes: "'" * max(1, (primes.group(1) or "").count("prime")), text)
     text = _DIGITS_IN_BRACKETS.sub(r"\1_", _DIGITS_IN_TEXT.sub(r"\\text{\1\2}_", text))
+    text = _TEXT_IN_BRACKETS.sub(r"\1_", text)
     text = _BRACED_MARK.sub(r"\1", _ROW_SPACING.sub(r"\\\\", text))
     return _CHOICES.sub(r"\\binom{\1}{\2}", text) if "C_" in text else text
 

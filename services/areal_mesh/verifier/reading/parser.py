@@ -36,27 +36,12 @@ from areal_mesh.verifier.vocabulary import (
     OPENING_SYMBOLS,
     OPENING_WORDS,
     RELATIONS,
+    UNKNOWN_OPERATIONS,
 )
 
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
 _SEPARATORS = frozenset({",", ";", r"\vee", r"\wedge", r"\\"})
 _INEQUALITIES = frozenset({"<", ">", r"\le", r"\ge", r"\ne"})
-_UNKNOWN_OPERATIONS = frozenset(
-    rf"\{name}"
-    for name in [
-        "star",
-        "nabla",
-        "diamond",
-        "oplus",
-        "otimes",
-        "odot",
-        "clubsuit",
-        "heartsuit",
-        "spadesuit",
-        "bigtriangleup",
-    ]
-)
-"""Signs that a question defines: what stands before an equals sign with one of them is its name."""
 _GROUP_SEPARATORS = frozenset({";", "or", r"\vee"})
 _HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
 
@@ -88,7 +73,7 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
     """Without opening words ("approximately 5"), closing ones ("is the answer") and closing punctuation."""
     start, end = 0, len(tokens)
     equals = next((at for at, token in enumerate(tokens) if token.text == "="), 0)
-    if any(token.text in _UNKNOWN_OPERATIONS for token in tokens[:equals]):
+    if any(token.text in UNKNOWN_OPERATIONS for token in tokens[:equals]):
         start = equals + 1  # `3 \star 5 = 10`
     label = next((at for at, token in enumerate(tokens) if token.kind != "word"), 0)
     if 0 < label < end - 1 and tokens[label].text == ":":
