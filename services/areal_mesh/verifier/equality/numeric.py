@@ -49,16 +49,18 @@ def is_real(value: Value) -> bool:
 
 
 def has_branch(node: Node, index: int) -> bool:
-    """Whether a root or logarithm of a negative number is taken at a sample point: its branch is a convention.
+    """Whether a root or logarithm of a negative number, or of what has no value, is taken at a sample point.
 
-    Raises:
-        Unmeasurable: if a radicand has no value there.
+    Its branch is a convention.
     """
     match node:
         case Power(base, Number(exponent)) if exponent.denominator == 1:
             return has_branch(base, index)
         case Power(base, _) | Call("log" | "root", (base, *_)):
-            value = evaluate(base, index)
+            try:
+                value = evaluate(base, index)
+            except Unmeasurable:
+                return True
             if value.number.real < 0 and is_real(value):
                 return True
     return any(has_branch(child, index) for child in children(node))
