@@ -135,7 +135,7 @@ def test_importing_every_light_module_leaves_torch_out() -> None:
 
 def test_the_client_needs_the_base_install_alone() -> None:
     modules = modules_of("client", "runtime")
-    assert loaded_after_importing(modules, (*HEAVY, "sympy", "matplotlib", "tensorboard", "numpy")) == ""
+    assert loaded_after_importing(modules, (*HEAVY, "mpmath", "matplotlib", "tensorboard", "numpy")) == ""
 
 
 def test_a_command_starts_without_the_libraries_of_the_others() -> None:

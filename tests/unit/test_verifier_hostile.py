@@ -211,3 +211,22 @@ def test_any_sequence_of_tokens_gets_a_verdict_in_time(pieces: list[str]) -> Non
 def test_any_text_gets_a_verdict(text: str, gold: str) -> None:
     assert answer_matches(text, gold, last_number=True).status in ("correct", "incorrect")
     assert answer_matches(boxed(text), gold, protocol="strict_qwen").status in ("correct", "incorrect")
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        r"(x-n)^{\frac{b}{a}}",
+        r"(\frac{k^2}{k-n})^{(x+z)^{20}}",
+        r"\sqrt{\binom{\sqrt[x]{z}}{\sqrt{k}}}",
+        r"\ln\binom{z}{-i}",
+        r"\frac{x^2+|n|}{\sqrt[x]{7^b}}",
+        r"\max(\binom{k}{a},2y)",
+    ],
+)
+@pytest.mark.parametrize("form", [r"e^{{\ln({})}}", r"\sqrt{{({})^2}}", r"|{}|", r"1\cdot({})", r"({})+0"])
+def test_what_has_the_values_of_a_hard_reference_is_decided_in_time(gold: str, form: str) -> None:
+    started = process_time()
+    answer_matches(boxed(form.format(gold)), gold)
+
+    assert process_time() - started < 1.1

@@ -22,7 +22,7 @@ RULES: Final = {
     "decimal": "a decimal, compared within a relative 1e-4 and to the places it is written to",
     "numeric": "the values differ in double precision, beyond rounding",
     "normal form": "the same exact normal form",
-    "symbolic": "algebra, to fifty digits at two points",
+    "symbolic": "algebra, to hundreds of digits at two points",
     "percent": "a percent sign",
     "degree": "a degree sign",
     "unit": "units",

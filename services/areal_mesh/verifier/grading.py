@@ -52,7 +52,7 @@ def answer_matches(
 
 
 def _decide_by_algebra(gold: Node, answer: Node) -> Outcome:
-    # Imported when first needed: loading SymPy takes longer than ten thousand cheap verdicts.
+    # Imported when first needed: loading mpmath takes longer than a thousand cheap verdicts.
     from areal_mesh.verifier.equality.algebra import decide
 
     return decide(gold, answer)

@@ -1,17 +1,18 @@
-"""The last and dearest rule: SymPy, on expressions built node by node from the bounded tree.
+"""The last and dearest rule: both scalars to hundreds of digits, at points where each letter has a value.
 
-Both scalars are evaluated to fifty digits, with SymPy's control of cancellation, at points where each symbol has a
-rational value. Agreement to that many digits at every point is taken for equality. No string is ever given to SymPy.
+Agreement to that many digits at every point is taken for equality. The arithmetic is mpmath's, SymPy's own; SymPy's
+expressions are not used, because what they do to themselves on the way has no bound. Every value on the way is zero or
+far from it: a sum that is lost in its terms is zero where nothing is left of it, and has no value where little is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from fractions import Fraction
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, Final
 
-import sympy
+from mpmath import MPContext
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.equality import numeric, samples
@@ -26,242 +27,285 @@ from areal_mesh.verifier.trees.nodes import (
     Quotient,
     Sum,
     Symbol,
+    children,
     symbols,
 )
-from areal_mesh.verifier.trees.rationals import common_multiple
+from areal_mesh.verifier.trees.rationals import common_multiple, rational
 from areal_mesh.verifier.trees.shapes import count_nodes
 
-_DIGITS: Final = 50
-_WORKING_DIGITS: Final = 200
-"""Digits that SymPy may work with before a difference counts as zero."""
-_FINEST_DIGITS: Final = 500
+_MP: Final = MPContext()
+_DIGITS: Final = 300
+_DIGITS_OF_MANY_TERMS: Final = 1_500
+"""What an answer has room for, some eighty terms, may cancel to 1,200 digits of nothing."""
+_MANY_TERMS: Final = 8
+_DIGITS_OF_FACTORIALS: Final = 200
+"""The gamma function takes seconds for more."""
+_LOST: Final = 60
+"""Digits that honest cancellation may cost."""
+_SPARE_BITS: Final = 100
+"""Of rounding: a sum that is smaller than its terms by all bits but these is zero."""
+_SHARE_BITS: Final = 50
+"""How much larger than a value what stands beside it may be, and than one a number and what has a root, a logarithm or
+a function taken: 2^50, about 10^15, times. So each term costs a sum at most fifteen digits."""
 _POINTS: Final = 2
 """Points that are evaluated to many digits: values in double precision have agreed at all of them."""
 _ORDER: Final = (0, 3, 1, 4, 2)
-_EQUAL: Final = sympy.Float(10) ** -(_DIGITS - 6)
-_SPECIAL_EXPONENT: Final = 4_096
-_FACTORED_BITS: Final = 512
-_FALLING_FACTORS: Final = 20
-"""Largest k for which SymPy writes out the binomial coefficient of a number that is no integer."""
-_ROOT_BITS: Final = 4_096
-_LARGEST_ANGLE: Final = sympy.Integer(10) ** 400
-_LARGEST_HYPERBOLIC: Final = 100
-"""A hyperbolic tangent differs from one by 1e-87 there, which the working digits show."""
-_SIZE_DIGITS: Final = 3
-_SMALLEST_SHARE: Final = sympy.Float(10) ** 90
-_LITERAL_BITS: Final = 300
-"""Of a number that stands in what has no normal form: longer ones may differ where the working digits end."""
-_HYPERBOLIC: Final = frozenset({"sinh", "cosh", "tanh", "coth"})
-_PERIODIC: Final = frozenset({"sin", "cos", "tan", "cot", "sec", "csc"})
+_BITS: Final = 20_000
+"""Of a value before its point, or of noughts after it."""
+_LARGEST_LOGARITHM: Final = 10_000
 _LARGEST_ROUNDED: Final = 10**15
-_CONSTANTS: Final = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}
+_FALLING_FACTORS: Final = 20
+_HYPERBOLIC: Final = frozenset({"sinh", "cosh", "tanh", "coth"})
+_LARGEST_HYPERBOLIC: Final = 100
+"""A hyperbolic tangent differs from one by 1e-87 there."""
 
 
 class _Unsupported(ArithmeticError):
-    """SymPy has no bounded way to evaluate this."""
+    """There is no bounded way to evaluate this, or no value."""
 
 
 def decide(gold: Node, answer: Node) -> Outcome:
-    """Whether two scalars are equal; what SymPy cannot evaluate within the bounds is not."""
+    """Whether two scalars are equal; what cannot be evaluated within the bounds is not."""
     if count_nodes(gold) > limits.NODES or count_nodes(answer) > limits.NODES:
         return Outcome(False, "symbolic")
+    if _holds_infinity(gold) or _holds_infinity(answer):
+        return Outcome(False, "symbolic")
+    many = max(_count_terms(gold), _count_terms(answer)) > _MANY_TERMS
+    factorials = _holds_factorial(gold) or _holds_factorial(answer)
+    if many and factorials:
+        return Outcome(False, "symbolic")
+    _MP.dps = _DIGITS_OF_FACTORIALS if factorials else _DIGITS_OF_MANY_TERMS if many else _DIGITS
+    tolerance = _MP.mpf(10) ** (_LOST - _MP.dps)
     names = symbols(gold) | symbols(answer)
     measured = 0
     needed = _POINTS if names else 1
     for index in _ORDER[: None if names else 1]:
         try:
-            left, right = _build(gold, index), _build(answer, index)
-            values = _value(left), _value(right)
-            if index >= samples.POSITIVE_SAMPLES and (
-                not all(value.is_real for value in values)
-                or numeric.has_branch(gold, index)
-                or numeric.has_branch(answer, index)
-            ):
-                continue
-            if abs(values[0] - values[1]) > _EQUAL * max(map(abs, values)) or not _vanishes(left, right, bool(names)):
-                return Outcome(False, "symbolic")
+            point = _Point(index)
+            left, right = point.value(gold), point.value(answer)
         except MemoryError:
             raise
-        except Exception:  # noqa: BLE001 - whatever SymPy raises, there is no value here, and what has none is not equal
+        except Exception:  # noqa: BLE001 - whatever mpmath raises, there is no value here, and what has none is not equal
             continue
+        if index >= samples.POSITIVE_SAMPLES and (
+            not (_is_real(left) and _is_real(right))
+            or numeric.has_branch(gold, index)
+            or numeric.has_branch(answer, index)
+        ):
+            continue
+        if abs(left - right) > max(abs(left), abs(right)) * tolerance:
+            return Outcome(False, "symbolic")
         measured += 1
         if measured == needed:
             break
     return Outcome(measured == needed, "symbolic")
 
 
-def _vanishes(left: Any, right: Any, sampled: bool) -> bool:
-    """Whether a difference is zero as far as the working digits tell, however small it is beside what it is made of."""
-    # Left unevaluated: to ask SymPy whether it is zero may start a search for minimal polynomials.
-    difference = sympy.Add(left, -right, evaluate=False)
-    # The gamma function prepares tables for as many digits as it may need.
-    slow = sampled or difference.has(sympy.gamma, sympy.factorial, sympy.binomial)
-    digits = _WORKING_DIGITS if slow else _FINEST_DIGITS
-    value = difference.evalf(2, maxn=digits)
-    return all(part.is_zero or getattr(part, "_prec", 2) <= 1 for part in value.as_real_imag())
+def _holds_infinity(node: Node) -> bool:
+    return node == Constant("infinity") or any(map(_holds_infinity, children(node)))
 
 
-def _value(expression: Any) -> Any:
-    """The value to fifty digits."""
-    value = expression.evalf(_DIGITS, maxn=_WORKING_DIGITS)
-    if not value.is_number or value.has(sympy.nan, sympy.zoo, sympy.oo):
-        raise _Unsupported("no finite value")
-    real, imaginary = value.as_real_imag()
-    if not (real.is_Float or real.is_Rational) or not (imaginary.is_Float or imaginary.is_Rational):
-        raise _Unsupported("no number")
-    if abs(imaginary) <= _EQUAL * abs(real):
-        return real
-    return real + sympy.I * imaginary
+def _holds_factorial(node: Node) -> bool:
+    """Whether a factorial or binomial coefficient of what is no whole number is in a scalar."""
+    if isinstance(node, Call) and node.function in ("factorial", "binomial") and rational(node) is None:
+        return True
+    return any(map(_holds_factorial, children(node)))
 
 
-def _rational(value: Fraction) -> Any:
-    return sympy.Rational(value.numerator, value.denominator)
+def _count_terms(node: Node) -> int:
+    """Terms of sums that are no rationals: what may cancel."""
+    own = sum(rational(term) is None for term in node.terms) if isinstance(node, Sum) else 0
+    return own + sum(map(_count_terms, children(node)))
 
 
-def _build(node: Node, index: int) -> Any:
-    """A SymPy expression with every symbol at its sample value."""
-    built = _built(node, index)
-    if built.is_finite is False or isinstance(built, sympy.AccumBounds) or built is sympy.nan:
-        raise _Unsupported("no finite value")
-    return built
+class _Point:
+    """Evaluates scalars at a sample point, to the context's digits."""
 
+    def __init__(self, index: int) -> None:
+        self._index = index
 
-def _built(node: Node, index: int) -> Any:
-    match node:
-        case Number(value, _):
-            if max(value.numerator.bit_length(), value.denominator.bit_length()) > _LITERAL_BITS:
-                raise _Unsupported("a number with more digits than the bound")
-            return _rational(value)
-        case Symbol(name):
-            return _rational(Fraction(samples.sample(name, index)).limit_denominator(997))
-        case Constant(name) if name in _CONSTANTS:
-            return _CONSTANTS[name]
-        case Sum(terms):
-            built = [_build(term, index) for term in terms]
-            _compare_sizes([_size(value, term, index) for value, term in zip(built, terms, strict=True)])
-            return sympy.Add(*built)
-        case Product(factors):
-            return sympy.Mul(*(_build(factor, index) for factor in factors))
-        case Quotient(top, bottom):
-            divisor = _build(bottom, index)
-            if divisor.is_zero:
-                raise _Unsupported("division by zero")
-            return _build(top, index) / divisor
-        case Power(base, exponent):
-            below = _build(base, index)
-            if below.is_zero and symbols(exponent):
+    def value(self, node: Node) -> Any:
+        """The value of a node: an mpf, or an mpc that is not real.
+
+        Raises:
+            ArithmeticError, ValueError: if it has none within the bounds.
+        """
+        value = _settled(self._evaluated(node))
+        if value != 0 and abs(_MP.mag(value)) > _BITS:
+            raise _Unsupported("a value larger than the bound, or smaller")
+        return value
+
+    def _evaluated(self, node: Node) -> Any:
+        match node:
+            case Number(value, _):
+                return _bounded(_MP.mpf(value.numerator) / value.denominator)
+            case Symbol(name):
+                return _MP.mpf(samples.sample(name, self._index))
+            case Constant(name):
+                return _constant(name)
+            case Sum(terms):
+                return _total([self.value(term) for term in terms])
+            case Product(factors):
+                return reduce(lambda left, right: left * right, map(self.value, factors))
+            case Quotient(top, bottom):
+                divisor = self.value(bottom)
+                if divisor == 0:
+                    raise _Unsupported("division by zero")
+                return self.value(top) / divisor
+            case Power(base, exponent):
+                return self._power(base, exponent)
+            case Call(name, arguments):
+                return self._call(name, [self.value(argument) for argument in arguments])
+        raise _Unsupported(type(node).__name__)
+
+    def _power(self, base: Node, exponent: Node) -> Any:
+        below, above = self.value(base), _bounded(self.value(exponent))
+        if below == 0:
+            if symbols(exponent) or not (_is_real(above) and above > 0):
                 raise _Unsupported("nought to a power that may be nought")
-            return _power(below, _argument(exponent, index))
-        case Call(name, arguments):
-            return _call(name, [_argument(argument, index) for argument in arguments])
-    raise _Unsupported(type(node).__name__)
+            return below
+        if _is_real(above) and _MP.isint(above) and abs(above) * (abs(_MP.mag(below)) + 1) <= _BITS:
+            return below ** int(above)
+        if above == _MP.mpf(0.5):
+            return _MP.sqrt(_bounded(below))
+        logarithm = above * _MP.log(_bounded(below))
+        if abs(logarithm) > _LARGEST_LOGARITHM:
+            raise _Unsupported("power larger than the bound")
+        return _MP.exp(logarithm)
+
+    def _call(self, name: str, arguments: list[Any]) -> Any:
+        first = arguments[0]
+        if name == "root":
+            return _root(first, arguments[1])
+        if name == "log":
+            logarithms = [_settled(_logarithm(value), 1) for value in arguments]
+            return logarithms[0] if len(arguments) == 1 else logarithms[0] / logarithms[1]
+        if name in _OF_REALS and not all(map(_is_real, arguments)):
+            raise _Unsupported(f"{name} of a complex number")
+        if name in _OF_ANY_SIZE:
+            return _OF_ANY_SIZE[name](*arguments)
+        if name not in _ANALYTIC:
+            raise _Unsupported(name)
+        if name in _HYPERBOLIC and abs(first) > _LARGEST_HYPERBOLIC:
+            raise _Unsupported(f"{name} of more than the bound")
+        value = _ANALYTIC[name](_bounded(first))
+        return _settled(value, 1)
 
 
-def _argument(node: Node, index: int) -> Any:
-    """An argument or exponent, which is zero or large enough for the working digits to show what it does."""
-    value = _build(node, index)
-    _compare_sizes([sympy.Integer(1), _size(value, node, index)])
+def _bounded(value: Any) -> Any:
+    """A value that is zero, or neither tiny nor huge."""
+    if value != 0 and abs(_MP.mag(value)) > _SHARE_BITS:
+        raise _Unsupported("a number that is tiny or huge")
     return value
 
 
-def _compare_sizes(sizes: Sequence[Any]) -> None:
-    """Raises where one is so small beside another that the working digits may lose it."""
-    present = [size for size in sizes if size != 0]
-    if present and not min(present) * _SMALLEST_SHARE >= max(present):
+def _constant(name: str) -> Any:
+    return {"pi": +_MP.pi, "e": +_MP.e, "i": _MP.j}[name]
+
+
+def _is_real(value: Any) -> bool:
+    return not isinstance(value, _MP.mpc)
+
+
+def _settled(value: Any, scale: int | None = None) -> Any:
+    """A value with each part zero or far from it, beside the whole or what has `scale` bits before its point."""
+    if not _MP.isfinite(value):
+        raise _Unsupported("no finite value")
+    if value == 0:
+        return _MP.mpf(0)
+    scale = max(_MP.mag(value), _MP.mag(value) if scale is None else scale)
+    if _is_real(value):
+        return _part(value, scale)
+    real, imaginary = _part(value.real, scale), _part(value.imag, scale)
+    return _MP.mpc(real, imaginary) if imaginary else real
+
+
+def _part(value: Any, scale: int) -> Any:
+    if value == 0 or _MP.mag(value) < scale - _MP.prec + _SPARE_BITS:
+        return _MP.mpf(0)
+    if _MP.mag(value) < scale - _SHARE_BITS:
         raise _Unsupported("a value too small beside another to be told from nothing")
+    return value
 
 
-def _size(value: Any, node: Node, index: int) -> Any:
-    """About the size of a node's value, in double precision where that can tell."""
-    try:
-        measured = numeric.evaluate(node, index)
-    except numeric.Unmeasurable:
-        return abs(value.evalf(_SIZE_DIGITS, maxn=_WORKING_DIGITS))
-    if measured.error < abs(measured.number) / 2:
-        return sympy.Float(abs(measured.number))
-    return abs(value.evalf(_SIZE_DIGITS, maxn=_WORKING_DIGITS))
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    if base.is_zero and not exponent.is_positive:
-        raise _Unsupported("nought to the power of nought")
-    size = exponent.evalf(15)
-    if not size.is_number or abs(size) > _SPECIAL_EXPONENT:
-        raise _Unsupported("exponent larger than the bound")
-    if not base.is_Rational and any(
-        max(abs(part.p), part.q).bit_length() > _FACTORED_BITS for part in base.atoms(sympy.Rational)
-    ):
-        raise _Unsupported("power of what holds an integer larger than the bound")
-    if base.is_Rational and exponent.is_Rational and exponent.q != 1 and base.p.bit_length() > _ROOT_BITS:
-        raise _Unsupported("root of an integer larger than the bound")
-    if base.is_Rational and exponent.is_Rational:
-        bits = max(abs(base.p), base.q).bit_length()
-        if bits * abs(float(size)) > limits.INTEGER_BITS:
-            raise _Unsupported("power larger than the bound")
-        if exponent.q != 1:
-            # Left unevaluated: SymPy would factor the base in search of perfect powers.
-            return sympy.Pow(base, exponent, evaluate=False)
-    return base**exponent
-
-
-def _call(name: str, arguments: list[Any]) -> Any:
-    first = arguments[0]
-    if name == "percent":
-        return first / 100
-    if name == "degree":
-        return first * sympy.pi / 180
-    if name == "root":
-        return _root(first, arguments[1])
-    if name == "log" and len(arguments) == 2:
-        return sympy.log(first) / sympy.log(arguments[1])
-    if name in ("factorial", "binomial") and any(value.has(sympy.gamma, sympy.factorial) for value in arguments):
-        raise _Unsupported("factorial of a factorial that is no number")
-    if name in ("factorial", "binomial") and any(abs(value.evalf(15)) > limits.FACTORIAL for value in arguments):
-        raise _Unsupported(f"{name} larger than the bound")
-    if name == "binomial" and not all(value.is_Integer for value in arguments) and abs(arguments[1]) > _FALLING_FACTORS:
-        raise _Unsupported("binomial of no integers larger than the bound")
-    if name in _HYPERBOLIC and abs(first.evalf(15)) > _LARGEST_HYPERBOLIC:
-        raise _Unsupported(f"{name} of more than the bound")
-    if name in _PERIODIC and abs(first.evalf(15)) > _LARGEST_ANGLE:
-        raise _Unsupported(f"{name} of more than the bound")
-    if name in ("floor", "ceiling") and not abs(first.evalf(15)) < _LARGEST_ROUNDED:
-        raise _Unsupported(f"{name} of more than the bound")
-    if name in ("gcd", "lcm") and not all(value.is_Integer for value in arguments):
-        raise _Unsupported(f"{name} of no integers")
-    function = _FUNCTIONS.get(name)
-    if function is None:
-        raise _Unsupported(name)
-    return function(*arguments)
-
-
-def _extreme(values: Sequence[Any], *, largest: bool) -> Any:
-    """The largest or least of some numbers by their values: SymPy's own would try to prove which."""
-    numbers = [value.evalf(_DIGITS, maxn=_WORKING_DIGITS) for value in values]
-    if not all(number.is_real and number.is_finite for number in numbers):
-        raise _Unsupported("extreme of what has no order")
-    order = sorted(range(len(values)), key=lambda place: numbers[place])
-    return values[order[-1] if largest else order[0]]
+def _total(terms: Sequence[Any]) -> Any:
+    sizes = [_MP.mag(term) for term in terms if term != 0]
+    if not sizes:
+        return _MP.mpf(0)
+    if min(sizes) < max(sizes) - _SHARE_BITS:
+        raise _Unsupported("a term too small beside another to be told from nothing")
+    return _settled(_MP.fsum(terms), max(sizes))
 
 
 def _root(radicand: Any, degree: Any) -> Any:
-    if radicand.is_negative and degree.is_odd:
-        return -_power(-radicand, 1 / degree)
-    return _power(radicand, 1 / degree)
+    if not (_is_real(degree) and _MP.isint(degree) and 0 < degree <= limits.FACTORIAL):
+        raise _Unsupported("root of no whole degree, or a larger one than the bound")
+    order = int(degree)
+    _bounded(radicand)
+    if _is_real(radicand) and radicand < 0 and order % 2:
+        return -_MP.root(-radicand, order)
+    return _MP.root(radicand, order)
 
 
-def _generic(scale: int, shift: int) -> Any:
-    return lambda x: sympy.sin(sympy.Rational(scale, 100) * x + sympy.Rational(shift, 100)) + x * x / 7
+def _logarithm(value: Any) -> Any:
+    if value == 0:
+        raise _Unsupported("logarithm of nought")
+    return _MP.log(_bounded(value))
 
 
-_FUNCTIONS: Final[dict[str, Any]] = {
-    "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
-    "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "arccot": lambda x: sympy.pi / 2 - sympy.atan(x),
-    "sinh": sympy.sinh, "cosh": sympy.cosh, "tanh": sympy.tanh, "coth": sympy.coth, "log": sympy.log,
-    "abs": sympy.Abs, "Re": sympy.re, "Im": sympy.im, "factorial": sympy.factorial, "binomial": sympy.binomial,
-    "floor": sympy.floor, "ceiling": sympy.ceiling, "max": lambda *values: _extreme(values, largest=True),
-    "min": lambda *values: _extreme(values, largest=False),
-    "gcd": lambda *values: sympy.Integer(math.gcd(*map(int, values))),
-    "lcm": lambda *values: sympy.Integer(common_multiple(map(int, values))),
+def _factorial(value: Any) -> Any:
+    _bound_factorials(value)
+    return _MP.mpf(math.factorial(int(value))) if _MP.isint(value) else _MP.gamma(value + 1)
+
+
+def _binomial(upper: Any, lower: Any) -> Any:
+    """Of whole numbers exactly, of others by the gamma function."""
+    _bound_factorials(upper, lower)
+    if _MP.isint(upper) and _MP.isint(lower) and upper >= 0 and lower >= 0:
+        return _MP.mpf(math.comb(int(upper), int(lower)))
+    if _MP.isint(lower) and 0 <= lower <= _FALLING_FACTORS:
+        factors = [(upper - at) / (at + 1) for at in range(int(lower))]
+        return reduce(lambda left, right: left * right, factors, _MP.mpf(1))
+    return _MP.binomial(upper, lower)
+
+
+def _bound_factorials(*values: Any) -> None:
+    if any(abs(value) > limits.FACTORIAL for value in values):
+        raise _Unsupported("a factorial of more than the bound")
+
+
+def _rounded(value: Any, down: bool) -> Any:
+    if abs(value) >= _LARGEST_ROUNDED:
+        raise _Unsupported("a rounded number larger than the bound")
+    nearest = _MP.nint(value)
+    if value == nearest or _MP.mag(value - nearest) < -_SHARE_BITS:
+        return nearest
+    return _MP.floor(value) if down else _MP.ceil(value)
+
+
+def _integers(values: Sequence[Any]) -> list[int]:
+    if not all(_MP.isint(value) and abs(value) < _LARGEST_ROUNDED for value in values):
+        raise _Unsupported("no integers")
+    return [int(value) for value in values]
+
+
+def _generic(scale: int, shift: int) -> Callable[[Any], Any]:
+    return lambda x: _MP.sin(_MP.mpf(scale) / 100 * x + _MP.mpf(shift) / 100) + x * x / 7
+
+
+_OF_REALS: Final = frozenset({"floor", "ceiling", "max", "min", "gcd", "lcm", "factorial", "binomial"})
+_OF_ANY_SIZE: Final[dict[str, Callable[..., Any]]] = {
+    "percent": lambda x: x / 100, "degree": lambda x: x * _MP.pi / 180, "abs": abs, "Re": _MP.re, "Im": _MP.im,
+    "floor": lambda x: _rounded(x, True), "ceiling": lambda x: _rounded(x, False), "max": max, "min": min,
+    "gcd": lambda *values: _MP.mpf(math.gcd(*_integers(values))),
+    "lcm": lambda *values: _MP.mpf(common_multiple(_integers(values))),
+    "factorial": _factorial, "binomial": _binomial,
+}  # fmt: skip
+_ANALYTIC: Final[dict[str, Callable[[Any], Any]]] = {
+    "sin": _MP.sin, "cos": _MP.cos, "tan": _MP.tan, "cot": _MP.cot, "sec": _MP.sec, "csc": _MP.csc,
+    "arcsin": _MP.asin, "arccos": _MP.acos, "arctan": _MP.atan, "arccot": lambda x: _MP.pi / 2 - _MP.atan(x),
+    "sinh": _MP.sinh, "cosh": _MP.cosh, "tanh": _MP.tanh, "coth": _MP.coth,
     "f": _generic(83, 31), "g": _generic(57, 77), "F": _generic(71, 13), "G": _generic(93, 49),
     "prime": _generic(37, 91),
 }  # fmt: skip
+"""Functions that may bring any value near nothing: they are taken of what is neither tiny nor huge."""

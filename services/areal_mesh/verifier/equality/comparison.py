@@ -1,7 +1,7 @@
 """Whether two parsed answers say the same, whatever shape they have.
 
 Pure and bounded. A comparison that only algebra can settle goes to the `decide` given by the caller: in the
-service's own process that returns "undecided", in a worker it asks SymPy.
+service's own process that returns "undecided", in a worker it evaluates to hundreds of digits.
 """
 
 from __future__ import annotations

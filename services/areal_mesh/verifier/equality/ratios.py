@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from areal_mesh.verifier.equality.numeric import Unmeasurable, evaluate
 from areal_mesh.verifier.equality.scalars import Compare, Outcome, Sequences
 from areal_mesh.verifier.trees.nodes import SCALARS, Node, Number, Product, Quotient, Ratio, Sum
+from areal_mesh.verifier.trees.rationals import rational
 
 
 def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Compare) -> Outcome:
@@ -14,7 +16,7 @@ def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Comp
     if isinstance(gold, Ratio) and isinstance(answer, Ratio):
         if len(gold.items) != len(answer.items):
             return Outcome(False, "ratio")
-        if gold.clock and answer.clock:
+        if gold.clock and (answer.clock or not _is_reduced(gold)):
             return _times(gold, answer, sequences)
         if not all(map(_is_measurable, (*gold.items, *answer.items))):
             return sequences(gold.items, answer.items, "ratio")
@@ -30,6 +32,12 @@ def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Comp
     if not all(map(_is_measurable, ratio.items)):
         return Outcome(False, "ratio")
     return Outcome(scalars(Quotient(*ratio.items), other).equal, "ratio")
+
+
+def _is_reduced(ratio: Ratio) -> bool:
+    """Whether no number divides all its items: `9:24` is a time, or it would be `3:8`."""
+    values = [rational(item) for item in ratio.items]
+    return math.gcd(*(value.numerator for value in values if value is not None)) == 1
 
 
 def _is_measurable(item: Node) -> bool:

@@ -18,6 +18,8 @@ _WARM_UP: Final = (
     (r"\sqrt{3+2\sqrt{2}}", r"1+\sqrt{2}"),
     (r"\binom{5}{2} + \arctan 1 + |z|", r"10 + \frac{\pi}{4} + |z|"),
     (r"\binom{n}{3}", r"\binom{n}{n-3}"),
+    (r"\frac{(n+1)!}{n!}", r"n+1"),
+    (r"\sin 1+\sin 2+\sin 3+\sin 4+\sin 5+\sin 6+\sin 7+\sin 8+\sin 9", r"\frac{\sin\frac92\sin 5}{\sin\frac12}"),
 )
 
 
