@@ -28,7 +28,7 @@ _TAG_CLOSE = "</answer>"
 _NUMBER = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})", re.ASCII)
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|\n")
 _LAYOUT = re.compile(
-    r"\\(?:q?quad|text|textbf|mbox)(?![a-zA-Z])|\\[\])(,; ]|[$*{}(),;.\s]|[a-z](?:_\{?\d\}?)?\s*=", re.ASCII
+    r"\\(?:q?quad|text|textbf|mathrm|mbox)(?![a-zA-Z])|\\[\][)(,;:! \\]|[$*{}(),;.\s]|[a-z](?:_\{?\d\}?)?\s*=", re.ASCII
 )
 _WORD = re.compile(r"[A-Za-z]+")
 _SPOKEN = re.compile(r"[^\W_]")
@@ -105,7 +105,7 @@ def joined_boxes(response: str, *, reference: bool = False) -> str | None:
 
 
 def _adjacent_boxes(response: str, reference: bool) -> tuple[list[str], list[str]]:
-    """(contents of the last boxes that are joined, what stands between them); nothing where they are too many."""
+    """(contents of the last boxes that are joined, what stands between them); some of them where they are too many."""
     contents: list[str] = []
     separators: list[str] = []
     next_start = -1
@@ -118,7 +118,7 @@ def _adjacent_boxes(response: str, reference: bool) -> tuple[list[str], list[str
         contents.append(content.strip())
         next_start = start
         if len(contents) > limits.LIST_ITEMS:
-            return [], []
+            break  # a choice, whatever comes before
     return contents[::-1], separators[::-1]
 
 
@@ -141,25 +141,33 @@ def _boxes_from_the_end(response: str) -> Iterator[tuple[str, int, int]]:
     """
     unbalanced = 0
     stop = len(response)
-    found: tuple[str, int, int] | None = None
+    waiting: list[tuple[str, int, int]] = []  # found, the last first, and may lie within a box before them
     for start, after in _box_commands_from_the_end(response):
+        while waiting and start + _ENCLOSING_CHARS < waiting[0][1]:
+            yield waiting.pop(0)
         end, depth = _box_end(response, after, stop)
-        if depth and found is not None:
-            end, _ = _box_end(response, found[2], min(len(response), start + _ENCLOSING_CHARS), depth)
+        if depth and waiting:
+            end, _ = _box_end(response, waiting[-1][2], min(len(response), start + _ENCLOSING_CHARS), depth)
         stop = start
         if end is None:
             unbalanced += 1
             if unbalanced == limits.UNBALANCED_BOXES:
                 break
             continue
-        if found is None or end <= found[1]:
-            if found is not None:
-                yield found
-            found = _box_content(response[after:end]), start, end
-        elif _LAYOUT.sub("", response[after : found[1]] + response[found[2] : end]).strip():
-            found = _box_content(response[after:end]), start, end
-    if found is not None:
-        yield found
+        inner = [box for box in waiting if box[2] <= end]
+        waiting = [box for box in waiting if box[2] > end]
+        content = _box_content(response[after:end])
+        if len(inner) == 1 and not _adds(response[after : inner[0][1]] + response[inner[0][2] : end]):
+            content = inner[0][0]
+        waiting.append((content, start, end))
+        if len(waiting) > limits.LIST_ITEMS:
+            yield waiting.pop(0)
+    yield from waiting
+
+
+def _adds(text: str) -> bool:
+    """Whether there is more than layout, a name and the commands of boxes in what stands round a box within another."""
+    return bool(_LAYOUT.sub("", _BOX.sub("", text)).strip())
 
 
 def _box_commands_from_the_end(response: str) -> Iterator[tuple[int, int]]:

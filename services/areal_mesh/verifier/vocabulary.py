@@ -77,7 +77,7 @@ DECORATIONS: Final = _words(r"""
     """)
 
 RELATIONS: Final = {
-    "=": "=", "<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\approx": "~", r"\in": "in",
+    "=": "=", "<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\approx": "~", r"\sim": "~", r"\in": "in",
     r"\to": "to", r"\equiv": "=",
     r"\notin": "not in",
 }  # fmt: skip
@@ -123,15 +123,18 @@ HEDGES: Final = _words("""
     """) | _words(f"{OPENING} {DAYS}")
 """Words that change what a quantity means: they are never taken for a unit."""
 
+CONDITION_WORDS: Final = frozenset({"if", "for", "when", "where"})
+"""What a condition begins with."""
+
 FUNCTION_WORDS: Final = _words("""
-    i you he she we they me him us them my your his her our their this that these those who whom whose which what
-    is are was were be been being do does did done has have had having will would shall should can could may might
+    i you he she we they me him us my your his her our their this that these those who whom whose which what
+    is are was were be been being does did done has have had having will would shall should can could may might
     must cannot nor if because since though although while whereas whether than then else yet
     about across after against along among around as at before behind below beneath beside besides beyond by despite
-    down during from inside into like near off on onto outside past through throughout to toward towards under until
+    down during inside into like near off on onto outside past through throughout to toward towards under until
     unto up upon via within without
     very too also just only even still again almost quite rather ever here there where when why how
-    all any both either every several some such enough another other others same
+     any both either every several some enough another same
     approx approximate approximates approximated est estimate estimated estimates circa nearly likely surely really
     possible potential potentially hopefully guess guessed suppose presumably true invalid impossible unsure uncertain
     unclear whatever anything something nothing excluded excluding opposite contrary denied etc placeholder random
@@ -193,7 +196,7 @@ UNIT_SYNONYMS: Final = {
     "eur": "euro", "gbp": "sterling", "sterling": "sterling",
 }  # fmt: skip
 
-MARK: Final = "mark"
+MARK: Final = "primemark"
 """Stands after a unit that is written as a prime."""
 
 KNOWN_UNITS: Final = frozenset(UNIT_SYNONYMS.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Final
 
@@ -35,20 +36,26 @@ from areal_mesh.verifier.trees.shapes import count_nodes
 
 _MP: Final = MPContext()
 _DIGITS: Final = 300
-_DIGITS_OF_MANY_TERMS: Final = 1_500
-"""What an answer has room for, some eighty terms, may cancel to 1,200 digits of nothing."""
-_MANY_TERMS: Final = 8
+_DIGITS_A_TERM: Final = 100
+_MOST_DIGITS: Final = 1_500
+_FEW_TERMS: Final = 12
+"""Terms that may cancel by ninety digits each and leave digits."""
 _DIGITS_OF_FACTORIALS: Final = 200
 """The gamma function takes seconds for more."""
+_FACTORIALS: Final = 4
+"""Of what is no whole number, in one scalar."""
 _LOST: Final = 60
 """Digits that honest cancellation may cost."""
 _SPARE_BITS: Final = 100
 """Of rounding: a sum that is smaller than its terms by all bits but these is zero."""
-_SHARE_BITS: Final = 50
+_SHARE_BITS: Final = 300
+_SMALL_SHARE_BITS: Final = 50
 """How much larger than a value what stands beside it may be, and than one a number and what has a root, a logarithm or
-a function taken: 2^50, about 10^15, times. So each term costs a sum at most fifteen digits."""
+a function taken: 2^300 times where terms are few, 2^50 where they are many. So each term costs a sum ninety digits at
+most, or fifteen, and an answer has no room for terms enough to reach the last digit."""
 _POINTS: Final = 2
 """Points that are evaluated to many digits: values in double precision have agreed at all of them."""
+_FAILURES: Final = 1
 _ORDER: Final = (0, 3, 1, 4, 2)
 _BITS: Final = 20_000
 """Of a value before its point, or of noughts after it."""
@@ -70,22 +77,24 @@ def decide(gold: Node, answer: Node) -> Outcome:
         return Outcome(False, "symbolic")
     if _holds_infinity(gold) or _holds_infinity(answer):
         return Outcome(False, "symbolic")
-    many = max(_count_terms(gold), _count_terms(answer)) > _MANY_TERMS
-    factorials = _holds_factorial(gold) or _holds_factorial(answer)
-    if many and factorials:
+    precision = _Precision.of(gold, answer)
+    if precision is None:
         return Outcome(False, "symbolic")
-    _MP.dps = _DIGITS_OF_FACTORIALS if factorials else _DIGITS_OF_MANY_TERMS if many else _DIGITS
+    _MP.dps = precision.digits
     tolerance = _MP.mpf(10) ** (_LOST - _MP.dps)
     names = symbols(gold) | symbols(answer)
-    measured = 0
+    measured = failed = 0
     needed = _POINTS if names else 1
     for index in _ORDER[: None if names else 1]:
         try:
-            point = _Point(index)
+            point = _Point(index, precision.share_bits)
             left, right = point.value(gold), point.value(answer)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001 - whatever mpmath raises, there is no value here, and what has none is not equal
+            failed += 1
+            if failed > _FAILURES and not measured:
+                break  # no point will do
             continue
         if index >= samples.POSITIVE_SAMPLES and (
             not (_is_real(left) and _is_real(right))
@@ -94,6 +103,8 @@ def decide(gold: Node, answer: Node) -> Outcome:
         ):
             continue
         if abs(left - right) > max(abs(left), abs(right)) * tolerance:
+            if names and numeric.has_branch(gold, index) and numeric.has_branch(answer, index):
+                continue
             return Outcome(False, "symbolic")
         measured += 1
         if measured == needed:
@@ -105,11 +116,31 @@ def _holds_infinity(node: Node) -> bool:
     return node == Constant("infinity") or any(map(_holds_infinity, children(node)))
 
 
-def _holds_factorial(node: Node) -> bool:
-    """Whether a factorial or binomial coefficient of what is no whole number is in a scalar."""
-    if isinstance(node, Call) and node.function in ("factorial", "binomial") and rational(node) is None:
-        return True
-    return any(map(_holds_factorial, children(node)))
+@dataclass(frozen=True, slots=True)
+class _Precision:
+    """Digits to work with, and the share that a value may have of what stands beside it."""
+
+    digits: int
+    share_bits: int
+
+    @classmethod
+    def of(cls, gold: Node, answer: Node) -> _Precision | None:
+        """What two scalars need; None where that is more than there is."""
+        terms = max(_count_terms(gold), _count_terms(answer))
+        factorials = max(_count_factorials(gold), _count_factorials(answer))
+        if factorials > _FACTORIALS or (factorials and terms > _FEW_TERMS):
+            return None
+        if factorials:
+            return cls(_DIGITS_OF_FACTORIALS, _SMALL_SHARE_BITS)
+        if terms > _FEW_TERMS:
+            return cls(_MOST_DIGITS, _SMALL_SHARE_BITS)
+        return cls(_DIGITS + _DIGITS_A_TERM * terms, _SHARE_BITS)
+
+
+def _count_factorials(node: Node) -> int:
+    """Factorials and binomial coefficients of what is no whole number."""
+    own = isinstance(node, Call) and node.function in ("factorial", "binomial") and rational(node) is None
+    return own + sum(map(_count_factorials, children(node)))
 
 
 def _count_terms(node: Node) -> int:
@@ -121,8 +152,9 @@ def _count_terms(node: Node) -> int:
 class _Point:
     """Evaluates scalars at a sample point, to the context's digits."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, share_bits: int) -> None:
         self._index = index
+        self._share_bits = share_bits
 
     def value(self, node: Node) -> Any:
         """The value of a node: an mpf, or an mpc that is not real.
@@ -130,7 +162,7 @@ class _Point:
         Raises:
             ArithmeticError, ValueError: if it has none within the bounds.
         """
-        value = _settled(self._evaluated(node))
+        value = self._settled(self._evaluated(node))
         if value != 0 and abs(_MP.mag(value)) > _BITS:
             raise _Unsupported("a value larger than the bound, or smaller")
         return value
@@ -138,13 +170,13 @@ class _Point:
     def _evaluated(self, node: Node) -> Any:
         match node:
             case Number(value, _):
-                return _bounded(_MP.mpf(value.numerator) / value.denominator)
+                return self._bounded(_MP.mpf(value.numerator) / value.denominator)
             case Symbol(name):
                 return _MP.mpf(samples.sample(name, self._index))
             case Constant(name):
                 return _constant(name)
             case Sum(terms):
-                return _total([self.value(term) for term in terms])
+                return self._total([self.value(term) for term in terms])
             case Product(factors):
                 return reduce(lambda left, right: left * right, map(self.value, factors))
             case Quotient(top, bottom):
@@ -159,7 +191,7 @@ class _Point:
         raise _Unsupported(type(node).__name__)
 
     def _power(self, base: Node, exponent: Node) -> Any:
-        below, above = self.value(base), _bounded(self.value(exponent))
+        below, above = self.value(base), self._bounded(self.value(exponent))
         if below == 0:
             if symbols(exponent) or not (_is_real(above) and above > 0):
                 raise _Unsupported("nought to a power that may be nought")
@@ -167,8 +199,8 @@ class _Point:
         if _is_real(above) and _MP.isint(above) and abs(above) * (abs(_MP.mag(below)) + 1) <= _BITS:
             return below ** int(above)
         if above == _MP.mpf(0.5):
-            return _MP.sqrt(_bounded(below))
-        logarithm = above * _MP.log(_bounded(below))
+            return _MP.sqrt(self._bounded(below))
+        logarithm = above * _MP.log(self._bounded(below))
         if abs(logarithm) > _LARGEST_LOGARITHM:
             raise _Unsupported("power larger than the bound")
         return _MP.exp(logarithm)
@@ -176,9 +208,9 @@ class _Point:
     def _call(self, name: str, arguments: list[Any]) -> Any:
         first = arguments[0]
         if name == "root":
-            return _root(first, arguments[1])
+            return _root(self._bounded(first), arguments[1])
         if name == "log":
-            logarithms = [_settled(_logarithm(value), 1) for value in arguments]
+            logarithms = [self._settled(_MP.log(self._bounded(value)), 1) for value in arguments]
             return logarithms[0] if len(arguments) == 1 else logarithms[0] / logarithms[1]
         if name in _OF_REALS and not all(map(_is_real, arguments)):
             raise _Unsupported(f"{name} of a complex number")
@@ -188,15 +220,43 @@ class _Point:
             raise _Unsupported(name)
         if name in _HYPERBOLIC and abs(first) > _LARGEST_HYPERBOLIC:
             raise _Unsupported(f"{name} of more than the bound")
-        value = _ANALYTIC[name](_bounded(first))
-        return _settled(value, 1)
+        value = _ANALYTIC[name](self._bounded(first))
+        return self._settled(value, 1)
 
+    def _bounded(self, value: Any) -> Any:
+        """A value that is zero, or neither tiny nor huge."""
+        if value != 0 and abs(_MP.mag(value)) > self._share_bits:
+            raise _Unsupported("a number that is tiny or huge")
+        return value
 
-def _bounded(value: Any) -> Any:
-    """A value that is zero, or neither tiny nor huge."""
-    if value != 0 and abs(_MP.mag(value)) > _SHARE_BITS:
-        raise _Unsupported("a number that is tiny or huge")
-    return value
+    def _settled(self, value: Any, scale: int | None = None) -> Any:
+        """A value with each part zero or far from it, beside the whole or what has `scale` bits before its point."""
+        if not _MP.isfinite(value):
+            raise _Unsupported("no finite value")
+        if scale is None and _is_real(value):
+            return value
+        if value == 0:
+            return _MP.mpf(0)
+        scale = max(_MP.mag(value), _MP.mag(value) if scale is None else scale)
+        if _is_real(value):
+            return self._part(value, scale)
+        real, imaginary = self._part(value.real, scale), self._part(value.imag, scale)
+        return _MP.mpc(real, imaginary) if imaginary else real
+
+    def _part(self, value: Any, scale: int) -> Any:
+        if value == 0 or _MP.mag(value) < scale - _MP.prec + _SPARE_BITS:
+            return _MP.mpf(0)
+        if _MP.mag(value) < scale - self._share_bits:
+            raise _Unsupported("a value too small beside another to be told from nothing")
+        return value
+
+    def _total(self, terms: Sequence[Any]) -> Any:
+        sizes = [_MP.mag(term) for term in terms if term != 0]
+        if not sizes:
+            return _MP.mpf(0)
+        if min(sizes) < max(sizes) - self._share_bits:
+            raise _Unsupported("a term too small beside another to be told from nothing")
+        return self._settled(_MP.fsum(terms), max(sizes))
 
 
 def _constant(name: str) -> Any:
@@ -207,50 +267,13 @@ def _is_real(value: Any) -> bool:
     return not isinstance(value, _MP.mpc)
 
 
-def _settled(value: Any, scale: int | None = None) -> Any:
-    """A value with each part zero or far from it, beside the whole or what has `scale` bits before its point."""
-    if not _MP.isfinite(value):
-        raise _Unsupported("no finite value")
-    if value == 0:
-        return _MP.mpf(0)
-    scale = max(_MP.mag(value), _MP.mag(value) if scale is None else scale)
-    if _is_real(value):
-        return _part(value, scale)
-    real, imaginary = _part(value.real, scale), _part(value.imag, scale)
-    return _MP.mpc(real, imaginary) if imaginary else real
-
-
-def _part(value: Any, scale: int) -> Any:
-    if value == 0 or _MP.mag(value) < scale - _MP.prec + _SPARE_BITS:
-        return _MP.mpf(0)
-    if _MP.mag(value) < scale - _SHARE_BITS:
-        raise _Unsupported("a value too small beside another to be told from nothing")
-    return value
-
-
-def _total(terms: Sequence[Any]) -> Any:
-    sizes = [_MP.mag(term) for term in terms if term != 0]
-    if not sizes:
-        return _MP.mpf(0)
-    if min(sizes) < max(sizes) - _SHARE_BITS:
-        raise _Unsupported("a term too small beside another to be told from nothing")
-    return _settled(_MP.fsum(terms), max(sizes))
-
-
 def _root(radicand: Any, degree: Any) -> Any:
     if not (_is_real(degree) and _MP.isint(degree) and 0 < degree <= limits.FACTORIAL):
         raise _Unsupported("root of no whole degree, or a larger one than the bound")
     order = int(degree)
-    _bounded(radicand)
     if _is_real(radicand) and radicand < 0 and order % 2:
         return -_MP.root(-radicand, order)
     return _MP.root(radicand, order)
-
-
-def _logarithm(value: Any) -> Any:
-    if value == 0:
-        raise _Unsupported("logarithm of nought")
-    return _MP.log(_bounded(value))
 
 
 def _factorial(value: Any) -> Any:
@@ -278,7 +301,7 @@ def _rounded(value: Any, down: bool) -> Any:
     if abs(value) >= _LARGEST_ROUNDED:
         raise _Unsupported("a rounded number larger than the bound")
     nearest = _MP.nint(value)
-    if value == nearest or _MP.mag(value - nearest) < -_SHARE_BITS:
+    if value == nearest or _MP.mag(value - nearest) < -_SMALL_SHARE_BITS:
         return nearest
     return _MP.floor(value) if down else _MP.ceil(value)
 

@@ -104,5 +104,5 @@ def _nearly(left: Node, right: Node) -> bool:
         return False
     place = resolution(right)
     rounded = place is not None and Fraction(abs(first - second)) <= Fraction(6, 10) * place
-    cut = place is not None and 0 <= abs(first) - abs(second) < place
+    cut = place is not None and abs(first) - abs(second) >= 0 and abs(first - second) < place
     return rounded or cut or abs(first - second) <= _APPROXIMATION * max(abs(first), abs(second))

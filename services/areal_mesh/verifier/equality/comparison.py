@@ -131,8 +131,7 @@ class Equality:
             return self.sequences(golds, answers, rule)
         if not as_set and len(golds) == 1 and len(answers) > 1:
             # "3/4 or 0.75" says one thing twice.
-            same = [self.compare(gold, item).equal for item in answers]
-            return Outcome(False if False in same else None if None in same else True, rule)
+            return self.sequences([gold] * len(answers), answers, rule)
         if not as_set and len(golds) != len(answers):
             return Outcome(False, rule)
         return Outcome(self._same_set(golds, answers) if as_set else self._same_listing(golds, answers), rule)

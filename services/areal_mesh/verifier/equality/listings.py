@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import reduce
 
@@ -23,6 +24,7 @@ from areal_mesh.verifier.trees.nodes import (
 from areal_mesh.verifier.trees.rewriting import renamed
 from areal_mesh.verifier.trees.shapes import ORDERS, interval_of
 
+_INDEXED = re.compile(r"([xzrt])_\d+")
 _USUAL_INTEGERS = frozenset("nkm")
 _BOUNDS = ORDERS | {"!="}
 _PLAIN_DOMAINS = frozenset({Symbol("reals"), Symbol("complexes")})
@@ -189,16 +191,19 @@ def coordinates_of(listing: Listing) -> tuple[Node, ...] | None:
     return tuple(value for _, value in pairs)
 
 
+def _are_indices(names: set[str]) -> bool:
+    """Whether names are an unknown's with numbers: which root is the first, nobody says."""
+    found = [_INDEXED.fullmatch(name) for name in names]
+    return len({match and match[1] for match in found}) == 1 and None not in found
+
+
 def must_keep_order(golds: Sequence[Node], answers: Sequence[Node]) -> bool:
     """Whether items mean different things by their place: values of several names, or words in a ranking."""
     if DOTS in golds or DOTS in answers:
         return True
     for items, others in ((golds, answers), (answers, golds)):
-        names = {str(value[0]) for value in map(value_of, items) if value is not None and value[0] is not None}
-        if (
-            len(names) > 1
-            and len({name.partition("_")[0] for name in names}) > 1
-            and not any(isinstance(other, Relation) for other in others)
-        ):
+        found = [value[0] for value in map(value_of, items) if value is not None and value[0] is not None]
+        names = {node.name if isinstance(node, Symbol) else str(node) for node in found}
+        if len(names) > 1 and not _are_indices(names) and not any(isinstance(other, Relation) for other in others):
             return True
     return all(isinstance(item, Words) and len(item.text) > 1 for item in (*golds, *answers))

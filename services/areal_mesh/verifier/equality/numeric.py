@@ -48,22 +48,30 @@ def is_real(value: Value) -> bool:
     return abs(value.number.imag) <= value.error
 
 
-def has_branch(node: Node, index: int) -> bool:
-    """Whether a root or logarithm of a negative number, or of what has no value, is taken at a sample point.
+def has_branch(node: Node, index: int, *, of_logarithm: bool = False) -> bool:
+    """Whether a root or logarithm, or a logarithm alone, is taken of a negative number or of no value at a point.
 
     Its branch is a convention.
     """
     match node:
         case Power(base, Number(exponent)) if exponent.denominator == 1:
-            return has_branch(base, index)
-        case Power(base, _) | Call("log" | "root", (base, *_)):
-            try:
-                value = evaluate(base, index)
-            except Unmeasurable:
+            return has_branch(base, index, of_logarithm=of_logarithm)
+        case Power(base, _) | Call("root", (base, *_)) if not of_logarithm:
+            if _is_negative(base, index):
                 return True
-            if value.number.real < 0 and is_real(value):
+        case Call("log", (base, *_)):
+            if _is_negative(base, index):
                 return True
-    return any(has_branch(child, index) for child in children(node))
+    return any(has_branch(child, index, of_logarithm=of_logarithm) for child in children(node))
+
+
+def _is_negative(node: Node, index: int) -> bool:
+    """Whether a value is negative, or none."""
+    try:
+        value = evaluate(node, index)
+    except Unmeasurable:
+        return True
+    return value.number.real < 0 and is_real(value)
 
 
 def evaluate(node: Node, index: int = 0) -> Value:
@@ -217,7 +225,11 @@ def _integer_function(name: str, arguments: list[Value]) -> Value:
     if name in ("max", "min"):
         return Value(complex(max(reals) if name == "max" else min(reals)), error)
     if name in ("floor", "ceiling"):
-        if len(reals) != 1 or (abs(reals[0] - round(reals[0])) <= 8 * error + 1e-12 and not reals[0].is_integer()):
+        if (
+            len(reals) != 1
+            or 8 * error >= 0.5
+            or (abs(reals[0] - round(reals[0])) <= 8 * error + 1e-12 and not reals[0].is_integer())
+        ):
             raise Unmeasurable("too near an integer")
         return Value(complex(math.floor(reals[0]) if name == "floor" else math.ceil(reals[0])), 0.0)
     if name in ("gcd", "lcm"):

@@ -23,10 +23,11 @@ def compare_measured(gold: Node, answer: Node, compare: Compare, scalars: Compar
     gold, answer = with_unit(gold), with_unit(answer)
     gold_unit = gold.unit if isinstance(gold, Measured) else _mark(gold)
     answer_unit = answer.unit if isinstance(answer, Measured) else _mark(answer)
+    gold_unit = gold_unit.removesuffix(f" {MARK}")
     if answer_unit.endswith(f" {MARK}"):
-        # A prime after a number is a unit where the reference has that unit; else it may be a derivative's.
+        # A prime after a number is a unit where the reference has such a unit; else it may be a derivative's.
         answer_unit = answer_unit.removesuffix(f" {MARK}")
-        if gold_unit != answer_unit:
+        if not gold_unit:
             return Outcome(False, "unit")
     if {gold_unit, answer_unit} == {"degree", "radian"}:
         values = bare(gold), bare(answer)
@@ -35,7 +36,7 @@ def compare_measured(gold: Node, answer: Node, compare: Compare, scalars: Compar
         return Outcome(congruent(bare(gold), bare(answer), int(gold_unit[4:])), "unit")
     if is_no_residue(gold) or is_no_residue(answer):
         return Outcome(gold == answer, "unit")
-    if are_convertible(gold_unit, answer_unit):
+    if are_convertible(gold_unit, answer_unit) and all(isinstance(bare(node), SCALARS) for node in (gold, answer)):
         gold, answer = in_smallest_unit(gold), in_smallest_unit(answer)
     elif not units_agree(gold_unit, answer_unit):
         return Outcome(False, "unit")
@@ -48,7 +49,7 @@ def compare_marked(gold: Node, answer: Node, scalars: Compare) -> Outcome:
     if isinstance(gold, Symbol) and isinstance(answer, Symbol) and len(gold.name) == len(answer.name) == 1:
         same = gold.name == answer.name or (gold.name in "ABCDE" and gold.name == answer.name.upper())
         return Outcome(same, "symbol")
-    bare_gold, bare_answer = _bare(gold), _bare(answer)
+    bare_gold, bare_answer = _unmarked(gold), _unmarked(answer)
     if bare_gold is gold and bare_answer is answer:
         return _numbers_with_letters(gold, answer, scalars) or scalars(gold, answer)
     marked = "percent" if "percent" in (_mark(gold), _mark(answer)) else "degree"
@@ -90,5 +91,5 @@ def _is_in_radians(node: Node) -> bool:
     return node == Constant("pi") or any(map(_is_in_radians, children(node)))
 
 
-def _bare(node: Node) -> Node:
+def _unmarked(node: Node) -> Node:
     return node.arguments[0] if isinstance(node, Call) and _mark(node) else node

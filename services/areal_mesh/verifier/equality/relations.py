@@ -63,7 +63,7 @@ def _equated(node: Relation) -> tuple[Node | None, Node] | None:
         # `y = x`: the last side is the value.
         return (node.sides[0], node.sides[-1]) if len(node.sides) == 2 else None
     if not names:
-        plain = [value for value in values if not (_is_scalar(value) and symbols(value))]
+        plain = [v for v in values if not (_is_scalar(v) and (symbols(v) or holds_unknown_function(v)))]
         if 0 < len(plain) < len(values) and plain == values[-len(plain) :] and _is_asked_for(values[0], plain[-1]):
             return values[0], plain[-1]
         if modulus_of(node.sides[-1]) is not None and not symbols(node.sides[0]):
@@ -87,7 +87,7 @@ def _is_named_side(node: Node) -> bool:
         case Call("abs", (Symbol(name),)) if len(name) == 1 and name.islower() and name not in "zw":
             return False
         case Call(function, (argument,)) if function in _OF_ANGLES:
-            return is_name(argument)  # `\cos\theta = 3/5`
+            return isinstance(argument, Symbol) and (len(argument.name) > 1 or argument.name.isupper())  # `\cos\theta`
         case Product((Symbol(name), Bracketed("(", arguments, ")"))):
             return len(name) == 1 and all(map(is_name, arguments))  # `p(a, b, c)`
         case _:

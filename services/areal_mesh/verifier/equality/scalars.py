@@ -33,7 +33,7 @@ RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
 """Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
 
 _EVERYWHERE: Final = frozenset(
-    {"sin", "cos", "abs", "percent", "degree", "factorial", "binomial", "floor", "ceiling"}
+    {"sin", "cos", "abs", "percent", "degree", "factorial", "double factorial", "binomial", "floor", "ceiling"}
 ) | {command[1:] for command in BIG_OPERATORS}
 """Functions with a value wherever their arguments have one, or which are known by their text alone."""
 _FLOATING_NOISE: Final = Fraction(1, 10**9)
@@ -160,9 +160,7 @@ def _screened(gold: Node, answer: Node, decimals: bool) -> Outcome:
             return Outcome(same, "normal form")
     except Inexact:
         pass  # no normal form: algebra decides
-    if _has_steps(gold) != _has_steps(answer) or any(
-        samples.has_kinks(node) and symbols(node) and _reaches_beyond(node) for node in (gold, answer)
-    ):
+    if _has_steps(gold) != _has_steps(answer) or any(_has_far_kink(node) for node in (gold, answer)):
         return Outcome(False, "numeric")  # agreement at points proves nothing
     return Outcome(None, "symbolic")
 
@@ -174,8 +172,15 @@ def _has_steps(node: Node) -> bool:
     return any(map(_has_steps, children(node)))
 
 
+def _has_far_kink(node: Node) -> bool:
+    """Whether a scalar may have a kink beyond the sample points."""
+    if samples.is_kinked(node) and symbols(node):
+        return any(map(_reaches_beyond, children(node)))
+    return any(map(_has_far_kink, children(node)))
+
+
 def _reaches_beyond(node: Node) -> bool:
-    """Whether a scalar has a number in it at which a kink would lie beyond the sample points."""
+    """Whether there is a number in a scalar that is too large or too small for the sample points."""
     value = rational(node)
     if value is not None:
         return bool(value) and not samples.SEEN[0] <= abs(value) <= samples.SEEN[1]
@@ -231,16 +236,23 @@ def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
         if samples.POSITIVE_SAMPLES <= index != samples.COMPLEX_SAMPLE:
             if not numeric.is_real(left) or numeric.has_branch(gold, index):
                 continue  # a convention, not a difference
-            if not numeric.is_real(right) and samples.has_kinks(gold):
+            missing = not numeric.is_real(right) and samples.has_kinks(gold)
+            if missing and numeric.has_branch(answer, index, of_logarithm=True):
                 return False  # `\ln x`, where `\ln|x|` has a value
             if not numeric.is_real(right) or numeric.has_branch(answer, index):
                 continue
         size = max(abs(left.number), abs(right.number))
         if not _close(left, right, decimals):
+            if names and _on_branches(gold, answer, index):
+                continue
             return False
         if 16 * (left.error + right.error) <= 1e-6 * size or size <= 1e-9:
             measured += 1
     return True if measured >= (2 if names else 1) else None
+
+
+def _on_branches(gold: Node, answer: Node, index: int) -> bool:
+    return numeric.has_branch(gold, index) and numeric.has_branch(answer, index)
 
 
 def _close(left: numeric.Value, right: numeric.Value, decimals: bool) -> bool:

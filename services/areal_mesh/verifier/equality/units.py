@@ -19,7 +19,7 @@ from areal_mesh.verifier.trees.nodes import (
     symbols,
 )
 from areal_mesh.verifier.trees.rationals import rational
-from areal_mesh.verifier.vocabulary import KNOWN_UNITS, UNIT_LETTERS
+from areal_mesh.verifier.vocabulary import KNOWN_UNITS, MARK, UNIT_LETTERS
 
 _TIMES: Final = frozenset({"s", "min", "h", "day", "week", "month", "year"})
 _SMALLEST: Final = {
@@ -128,8 +128,9 @@ def are_convertible(gold: str, answer: str) -> bool:
 
 def in_smallest_unit(node: Node) -> Node:
     """The number of a quantity in the smallest unit of its kind: of dollars in cents."""
-    if isinstance(node, Measured) and node.unit in _SMALLEST and isinstance(node.value, SCALARS):
-        return Product((node.value, Number(Fraction(_SMALLEST[node.unit][1]))))
+    unit = node.unit.removesuffix(f" {MARK}") if isinstance(node, Measured) else ""
+    if isinstance(node, Measured) and unit in _SMALLEST and isinstance(node.value, SCALARS):
+        return Product((node.value, Number(Fraction(_SMALLEST[unit][1]))))
     return bare(node)
 
 

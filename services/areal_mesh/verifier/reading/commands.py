@@ -26,7 +26,15 @@ from areal_mesh.verifier.trees.nodes import (
     Words,
     negated,
 )
-from areal_mesh.verifier.vocabulary import BIG_OPERATORS, DECORATIONS, FUNCTIONS, GREEK, NUMBER_SETS, RELATIONS
+from areal_mesh.verifier.vocabulary import (
+    BIG_OPERATORS,
+    CONDITION_WORDS,
+    DECORATIONS,
+    FUNCTIONS,
+    GREEK,
+    NUMBER_SETS,
+    RELATIONS,
+)
 
 _MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix"})
 _FUNCTION_SYNONYMS = {
@@ -35,7 +43,6 @@ _FUNCTION_SYNONYMS = {
 }  # fmt: skip
 _TRIGONOMETRIC = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch"})
 _SEVERAL_ARGUMENTS = frozenset({"log", "gcd", "lcm", "max", "min", "binomial"})
-_CONDITION_WORDS = frozenset({"if", "for", "when", "where"})
 _MINUS_ONE = Number(Fraction(-1))
 _HALF = Number(Fraction(1, 2))
 
@@ -248,7 +255,7 @@ class CommandParser(LiteralParser):
         with self.nested():
             while self.peek() != r"\end":
                 value = self.relation()
-                while self.peek() in ("&", ",") or self.peek().lower() in _CONDITION_WORDS:
+                while self.peek() in ("&", ",") or self.peek().lower() in CONDITION_WORDS:
                     self.advance()
                 if self.peek() not in (r"\\", r"\end"):
                     value = Bracketed("(", (value, self._condition()), ")")
@@ -274,7 +281,8 @@ class CommandParser(LiteralParser):
         if not any(token.kind == "word" for token in self.tokens[self.position : at]):
             return self.relation()
         self.position = at
-        return Words(" ".join(word for word in said if word not in ("is", "an", *_CONDITION_WORDS)))
+        said = ["otherwise" if word == "else" else word for word in said]
+        return Words(" ".join(word for word in said if word not in ("is", "an", *CONDITION_WORDS)))
 
     def _row(self) -> tuple[Node, ...]:
         cells = [self.scalar()]

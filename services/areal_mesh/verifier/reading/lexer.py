@@ -40,8 +40,9 @@ _BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}", re.ASCII)
 _CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE | re.ASCII)
 _TEXT_MACRO: Final = re.compile(r"\\(?:text[a-z]*|mathrm|mbox|operatorname)\s*\{([^{}]*)\}")
 _VOWEL: Final = re.compile(r"[aeiouy]")
-_BRACED_MARK: Final = re.compile(r"(?<!frac)(?<!sqrt)(?<!binom)(?<!\})\{([:.+=-]?)\}")
+_BRACED_MARK: Final = re.compile(r"(?<!frac)(?<!sqrt)(?<!binom)\{([:.+=-]?)\}")
 """A mark or nothing in braces, which is not an argument."""
+_NO_ARGUMENT: Final = re.compile(r"(?:frac|binom)\s*\{[^{}]*\}\s*\{\s*\}")
 _ROW_SPACING: Final = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm)\s*\]", re.ASCII)
 _PRIMES: Final = re.compile(r"\^\s*(?:\\prime|\{\s*((?:\\prime\s*)+)\})")
 _DIGITS_IN_TEXT: Final = re.compile(r"\\(?:text|mathrm|mbox)\{([0-9A-Z]{1,40})\}([0-9]{1,40})_", re.ASCII)
@@ -76,6 +77,8 @@ def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
 def _undone(text: str) -> str:
     """Without row spacing and empty groups, and with one spelling of primes, marks and binomial coefficients."""
     text = _PRIMES.sub(lambda primes: "'" * max(1, (primes.group(1) or "").count("prime")), text)
+    if _NO_ARGUMENT.search(text):
+        raise Unparsed("a fraction without its second part")
     text = _DIGITS_IN_BRACKETS.sub(r"\1_", _DIGITS_IN_TEXT.sub(r"\\text{\1\2}_", text))
     text = _TEXT_IN_BRACKETS.sub(r"\1_", text)
     text = _BRACED_MARK.sub(r"\1", _ROW_SPACING.sub(r"\\\\", text))

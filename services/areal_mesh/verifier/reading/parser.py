@@ -73,7 +73,7 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
     """Without opening words ("approximately 5"), closing ones ("is the answer") and closing punctuation."""
     start, end = 0, len(tokens)
     equals = next((at for at, token in enumerate(tokens) if token.text == "="), 0)
-    if any(token.text in UNKNOWN_OPERATIONS for token in tokens[:equals]):
+    if equals > 2 and _is_unknown_operation(tokens[:equals]):
         start = equals + 1  # `3 \star 5 = 10`
     label = next((at for at, token in enumerate(tokens) if token.kind != "word"), 0)
     if 0 < label < end - 1 and tokens[label].text == ":":
@@ -91,6 +91,13 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
     if CLOSING_PHRASE.fullmatch(" ".join(token.text.lower() for token in tokens[first:end])):
         end = first
     return tokens[start:end]
+
+
+def _is_unknown_operation(tokens: list[Token]) -> bool:
+    """Whether a sign that the question defines joins what stands here, and nothing lists or words it."""
+    if any(token.kind in ("word", "join") or token.text in (",", ";") for token in tokens):
+        return False
+    return any(token.text in UNKNOWN_OPERATIONS for token in tokens[1:-1])
 
 
 def _as_words(tokens: list[Token]) -> Node | None:

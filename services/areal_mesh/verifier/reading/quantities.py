@@ -19,9 +19,11 @@ from areal_mesh.verifier.trees.nodes import (
     Product,
     Sum,
     Unparsed,
+    negated,
 )
 from areal_mesh.verifier.trees.rationals import rational
 from areal_mesh.verifier.vocabulary import (
+    CONDITION_WORDS,
     CURRENCIES,
     CURRENCY_CODES,
     FUNCTION_WORDS,
@@ -129,6 +131,8 @@ class QuantityParser(ExpressionParser):
         while not self.at_end() and len(parts) < 12 and not self.ranges():
             token = self.tokens[self.position]
             word = token.text.lower()
+            if token.kind == "word" and word in CONDITION_WORDS:
+                break
             if token.kind == "word":
                 if {word, singular(word)} & _NEVER_UNITS or word in NUMBER_WORDS or word in MULTIPLIERS:
                     raise Unparsed(f"{word!r} is no unit")
@@ -158,15 +162,14 @@ class QuantityParser(ExpressionParser):
         while unit in _NEXT_SMALLER:
             start = self.position
             smaller, ratio = _NEXT_SMALLER[unit]
-            self.position += self.peek() in ("and", ",")
-            if self.kind() != "number":
+            self.position += self.peek() == "and"
+            rest = self.number() if self.kind() == "number" else None
+            if rest is None or rest.value >= ratio or self._unit() != smaller:
                 self.position = start
                 break
-            rest = self.number()
-            if self._unit() != smaller:
-                self.position = start
-                break
-            value, unit = Sum((Product((Number(Fraction(ratio)), value)), rest)), smaller
+            negative = (rational(value) or 0) < 0
+            value = Sum((Product((Number(Fraction(ratio)), value)), negated(rest) if negative else rest))
+            unit = smaller
         return value, unit
 
     def _unit_power(self) -> int | None:

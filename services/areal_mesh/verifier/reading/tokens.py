@@ -22,12 +22,7 @@ class Token:
 
 
 _GROUP: Final = r"(?:,\\!\s*|\{,\}\s*|\\[,;:]|~|\\ |\s|\s?\{\s*,\s*\}\s*)"
-_CLOSED_GROUP: Final = r"(?:,\\!\s*|\{,\}\s*|\\[,;:]|~|\\ |\s|\s?\{\s*,\s*\}\s*)"
-"""In brackets, where a comma with a space after it separates."""
 _EXPLICIT_GROUPS: Final = re.compile(rf"[1-9]\d{{0,2}}(?:{_GROUP}\d{{3}})+(?![\d])(?:\.\d+)?", re.ASCII)
-_EXPLICIT_GROUPS_IN_BRACKETS: Final = re.compile(
-    rf"[1-9]\d{{0,2}}(?:{_CLOSED_GROUP}\d{{3}})+(?![\d])(?:\.\d+)?", re.ASCII
-)
 COMMA_GROUPS: Final = re.compile(r"[1-9]\d{0,2}(?:,(?:\\[, ])?\d{3})+(?!\d)(?:\.\d+)?", re.ASCII)
 _REPEATING: Final = re.compile(r"\d*\.\d*\\(?:overline|bar)\s*\{?(\d{1,12})\}?", re.ASCII)
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\.\d+|\d+\.(?!\S)", re.ASCII)
@@ -87,8 +82,7 @@ class NumberLexer:
         if scientific:
             self._scientific(scientific.group().lower())
             return
-        groups = _EXPLICIT_GROUPS_IN_BRACKETS if self.brackets > 0 else _EXPLICIT_GROUPS
-        match = groups.match(text, start)
+        match = _EXPLICIT_GROUPS.match(text, start)
         if match is None and self.comma_groups and self.brackets == 0:
             match = COMMA_GROUPS.match(text, start)
         if match is not None:

@@ -49,6 +49,8 @@ def _scaled_point(factors: tuple[Node, ...]) -> Bracketed | None:
     if len(points) != 1 or not all(isinstance(part, SCALARS) for part in (*multiples, *points[0].items)):
         return None
     left, items, right = points[0].left, points[0].items, points[0].right
+    if (left, right) not in (("(", ")"), ("<", ">")):
+        return None
     return Bracketed(left, tuple(Product((*multiples, item)) for item in items), right)
 
 

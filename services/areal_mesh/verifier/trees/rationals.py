@@ -132,12 +132,12 @@ def _rational_call(node: Call) -> Fraction | None:
 
 
 def is_small_prime(number: int) -> bool:
-    """Whether what `prime_factors` found is known to be prime, and not what was left."""
+    """Whether a factor that `prime_factors` found is surely prime: below 1,000,000 none has a factor below 1,000."""
     return number < 1_000_000
 
 
 def _is_small_binomial(upper: int, lower: int) -> bool:
-    return upper <= limits.FACTORIAL or (upper < 10**12 and min(lower, abs(upper - lower)) <= 32)
+    return upper <= limits.FACTORIAL or (upper < 10**12 and min(lower, upper - lower) <= 32)
 
 
 def prime_factors(number: int) -> dict[int, int]:
