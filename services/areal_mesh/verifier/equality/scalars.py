@@ -236,7 +236,7 @@ def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
         if samples.POSITIVE_SAMPLES <= index != samples.COMPLEX_SAMPLE:
             if not numeric.is_real(left) or numeric.has_branch(gold, index):
                 continue  # a convention, not a difference
-            missing = not numeric.is_real(right) and samples.has_kinks(gold)
+            missing = not numeric.is_real(right) and _holds_modulus(gold)
             if missing and numeric.has_branch(answer, index, of_logarithm=True):
                 return False  # `\ln x`, where `\ln|x|` has a value
             if not numeric.is_real(right) or numeric.has_branch(answer, index):
@@ -249,6 +249,10 @@ def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
         if 16 * (left.error + right.error) <= 1e-6 * size or size <= 1e-9:
             measured += 1
     return True if measured >= (2 if names else 1) else None
+
+
+def _holds_modulus(node: Node) -> bool:
+    return (isinstance(node, Call) and node.function == "abs") or any(map(_holds_modulus, children(node)))
 
 
 def _on_branches(gold: Node, answer: Node, index: int) -> bool:

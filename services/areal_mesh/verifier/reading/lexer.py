@@ -76,13 +76,16 @@ def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
 
 def _undone(text: str) -> str:
     """Without row spacing and empty groups, and with one spelling of primes, marks and binomial coefficients."""
-    text = _PRIMES.sub(lambda primes: "'" * max(1, (primes.group(1) or "").count("prime")), text)
+    if "prime" in text:
+        text = _PRIMES.sub(lambda primes: "'" * max(1, (primes.group(1) or "").count("prime")), text)
+    if "_" in text:
+        text = _DIGITS_IN_BRACKETS.sub(r"\1_", _DIGITS_IN_TEXT.sub(r"\\text{\1\2}_", text))
+        text = _CHOICES.sub(r"\\binom{\1}{\2}", _TEXT_IN_BRACKETS.sub(r"\1_", text))
+    if "\\\\" in text:
+        text = _ROW_SPACING.sub(r"\\\\", text)
     if _NO_ARGUMENT.search(text):
         raise Unparsed("a fraction without its second part")
-    text = _DIGITS_IN_BRACKETS.sub(r"\1_", _DIGITS_IN_TEXT.sub(r"\\text{\1\2}_", text))
-    text = _TEXT_IN_BRACKETS.sub(r"\1_", text)
-    text = _BRACED_MARK.sub(r"\1", _ROW_SPACING.sub(r"\\\\", text))
-    return _CHOICES.sub(r"\\binom{\1}{\2}", text) if "C_" in text else text
+    return _BRACED_MARK.sub(r"\1", text)
 
 
 class _Lexer(NumberLexer):
