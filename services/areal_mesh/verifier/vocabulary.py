@@ -192,6 +192,7 @@ UNIT_SYNONYMS: Final = {
     "peso": "peso", "rupee": "rupee", "franc": "franc", "yen": "yen", "penny": "cent", "pennies": "cent",
     "nickel": "nickel", "dime": "dime", "quarter": "quarter", "kilowatt": "kilowatt", "watt": "watt",
     "joule": "joule", "newton": "newton", "nautical": "nautical", "light": "light",
+    "am": "am", "pm": "pm", "fahrenheit": "f", "celsius": "c", "centigrade": "c", "f": "f", "c": "c",
     "milliliter": "ml", "millilitre": "ml", "milligram": "mg", "kilo": "kg",
     "eur": "euro", "gbp": "sterling", "sterling": "sterling",
 }  # fmt: skip

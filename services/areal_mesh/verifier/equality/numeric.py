@@ -10,6 +10,7 @@ import cmath
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 from areal_mesh.verifier import limits
@@ -25,6 +26,7 @@ from areal_mesh.verifier.trees.nodes import (
     Sum,
     Symbol,
     children,
+    negated,
 )
 
 _EPSILON: Final = 4e-16
@@ -51,6 +53,8 @@ def is_real(value: Value) -> bool:
 def has_branch(node: Node, index: int, *, of_logarithm: bool = False) -> bool:
     """Whether a root or logarithm, or a logarithm alone, is taken of a negative number or of no value at a point.
 
+    The angle of a sine beyond one is a logarithm too.
+
     Its branch is a convention.
     """
     match node:
@@ -61,6 +65,9 @@ def has_branch(node: Node, index: int, *, of_logarithm: bool = False) -> bool:
                 return True
         case Call("log", (base, *_)):
             if _is_negative(base, index):
+                return True
+        case Call("arcsin" | "arccos", (sine,)):
+            if _is_negative(Sum((Number(Fraction(1)), negated(Power(sine, Number(Fraction(2)))))), index):
                 return True
     return any(has_branch(child, index, of_logarithm=of_logarithm) for child in children(node))
 

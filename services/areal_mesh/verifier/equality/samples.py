@@ -16,7 +16,7 @@ and three far from zero: all negative, all positive, mixed."""
 POSITIVE_SAMPLES: Final = 3
 COMPLEX_SAMPLE: Final = SAMPLES
 """A point at which names of complex numbers have complex values, where a modulus or a part is taken."""
-SIGNED_SAMPLES: Final = SAMPLES + 9
+SIGNED_SAMPLES: Final = SAMPLES + 25
 """Where a function has a kink, points of many patterns of signs are added, and then whole and far ones."""
 _WIDE: Final = (0, 3, 3, 12, 12, 1e-6, -1e-6, 1e-3, 1e-4, 1e6, 2e6, 3e6, -1e6, 1e13, -1e13, 1e24, -1e24)
 """About the size of the symbols at the points after those, up to a factor of two hundred; below a million, the bound
@@ -24,6 +24,7 @@ on their size, and they are whole."""
 SEEN: Final = (Fraction(1, 10**8), Fraction(10**20))
 """Sizes of the numbers between which a kink would be seen."""
 _KINKED: Final = frozenset({"abs", "Re", "Im", "floor", "ceiling", "max", "min"})
+_INVERSE: Final = frozenset({"arcsin", "arccos", "arctan", "arccot"})
 NEAR_SAMPLES: Final = 5
 _RANGES: Final = ((0.4, 1.7),) * NEAR_SAMPLES + ((6, 31), (6, 31), (150, 1100))
 _ONE_SIGN: Final = {5: -1, 6: 1, COMPLEX_SAMPLE: 1}
@@ -75,10 +76,12 @@ def has_kinks(node: Node) -> bool:
 
 
 def is_kinked(node: Node) -> bool:
-    """Whether a scalar is a modulus, a floor, a part or an extreme, or a root of what has letters."""
+    """Whether a scalar is a modulus, a floor, a part or an extreme, or a root or an angle of what has letters."""
     match node:
         case Call("root", (base, *_)):
             return bool(symbols(base))
+        case Call(function, (argument, *_)) if function in _INVERSE:
+            return bool(symbols(argument))  # `\arcsin\sin x`
         case Call(function, _):
             return function in _KINKED
         case Power(base, exponent):

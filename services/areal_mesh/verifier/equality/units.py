@@ -40,9 +40,10 @@ def units_agree(gold: str, answer: str) -> bool:
     """Whether two units may stand for the same; a missing one agrees with any."""
     if gold == answer or not gold or not answer:
         return True
-    for sign, other in ((gold, answer), (answer, gold)):
-        if sign in _SIGNS:
-            return sign in other.split() and "per" not in other.split()
+    if gold in _SIGNS:
+        return gold in answer.split() and not (set(answer.split()) - {gold}) & KNOWN_UNITS
+    if answer in _SIGNS:
+        return answer in gold.split() and "per" not in gold.split()
     if gold.startswith("mod ") and answer.startswith("mod "):
         return False
     longer, shorter = (gold, answer) if len(gold) > len(answer) else (answer, gold)

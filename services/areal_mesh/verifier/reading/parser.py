@@ -43,7 +43,7 @@ _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minu
 _SEPARATORS = frozenset({",", ";", r"\vee", r"\wedge", r"\\"})
 _INEQUALITIES = frozenset({"<", ">", r"\le", r"\ge", r"\ne"})
 _GROUP_SEPARATORS = frozenset({";", "or", r"\vee"})
-_HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm", "a m": "am", "p m": "pm"}
+_HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm"}
 
 
 def parse(text: str) -> Node:

@@ -33,7 +33,7 @@ from areal_mesh.verifier.vocabulary import (
     UNIT_WORDS_OF_ONE_LETTER,
 )
 
-_COMPOUND_UNITS = {"per cent": "percent", "mi per h": "mph", "km per h": "kph"}
+_COMPOUND_UNITS = {"a m": "am", "p m": "pm", "per cent": "percent", "mi per h": "mph", "km per h": "kph"}
 _NEXT_SMALLER = {"h": ("min", 60), "min": ("s", 60), "ft": ("in", 12), "lb": ("oz", 16)}
 """Units that are followed by another in one quantity, and how many of that one they are."""
 _LARGEST_MODULUS = 10**30
@@ -61,6 +61,8 @@ class QuantityParser(ExpressionParser):
         currency = self._currency() or currency
         if not isinstance(value, (*SCALARS, Bracketed, Listing)) and (unit or currency):
             raise Unparsed("unit after what has none")
+        if unit and isinstance(value, Call) and value.function == "degree":
+            value, unit = value.arguments[0], f"degree {unit}"  # of temperature
         if unit == "degree" and isinstance(value, SCALARS):
             return Call("degree", (value,))
         if unit == "percent" and isinstance(value, SCALARS):
