@@ -83,6 +83,8 @@ class ExpressionParser(CommandParser):
             elif text == "(" and self.kind(1) == "word":
                 break  # `120 (miles)`: a unit
             elif self.starts_factor():
+                if self.peek(-1) == "]" and text == "[":
+                    raise Unparsed("square brackets side by side, as an index has them")
                 bracketed = self.peek(-1) in (")", "]") or self.peek() in ("(", "[")
                 if self.kind() in ("number", "digits") and isinstance(factors[-1], Number) and not bracketed:
                     mixed = self._mixed_number(factors[-1])

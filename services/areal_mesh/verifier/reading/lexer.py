@@ -49,6 +49,10 @@ _DIGITS_IN_TEXT: Final = re.compile(r"\\(?:text|mathrm|mbox)\{([0-9A-Z]{1,40})\}
 """`\\text{A}5_{11}`."""
 _DIGITS_IN_BRACKETS: Final = re.compile(r"\((\d+[A-F][0-9A-F]{0,40}|[A-F]+\d[0-9A-F]{0,40})\)_", re.ASCII)
 _TEXT_IN_BRACKETS: Final = re.compile(r"\((\\(?:text|mathrm|mbox)\{[0-9A-F]{1,40}\})\)_", re.ASCII)
+_ESCAPED_TWICE: Final = re.compile(
+    r"(?<!\\)\\\\(?=(?:[dt]?frac|sqrt|pi|left|right|cdot|infty|binom)(?![a-zA-Z]))", re.ASCII
+)
+"""The backslashes of `\\\\frac12`: a new row has a third one before its command."""
 _CHOICES: Final = re.compile(r"[_^]\{?(\w{1,4})\}?\s*C_\{?(\w{1,4})\}?", re.ASCII)
 """`{}_{10}C_3`, `^{10}C_3`: binomial coefficients."""
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
@@ -82,6 +86,7 @@ def _undone(text: str) -> str:
         text = _DIGITS_IN_BRACKETS.sub(r"\1_", _DIGITS_IN_TEXT.sub(r"\\text{\1\2}_", text))
         text = _CHOICES.sub(r"\\binom{\1}{\2}", _TEXT_IN_BRACKETS.sub(r"\1_", text))
     if "\\\\" in text:
+        text = _ESCAPED_TWICE.sub(r"\\", text)
         text = _ROW_SPACING.sub(r"\\\\", text)
     if _NO_ARGUMENT.search(text):
         raise Unparsed("a fraction without its second part")
