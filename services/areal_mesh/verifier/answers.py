@@ -8,10 +8,10 @@ from typing import Final
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.choices import value_after_letter
-from areal_mesh.verifier.reading.lexer import canonical, tokenize
+from areal_mesh.verifier.reading.lexer import tokenize
 from areal_mesh.verifier.reading.parser import parse_tokens
 from areal_mesh.verifier.reading.spelling import stated_value
-from areal_mesh.verifier.reading.tokens import Token
+from areal_mesh.verifier.reading.tokens import Token, canonical
 from areal_mesh.verifier.trees.nodes import Node, Number, Unparsed, Words
 
 _PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z", re.ASCII)

@@ -13,9 +13,8 @@ from areal_mesh.verifier.equality.allowance import allowance
 from areal_mesh.verifier.equality.comparison import Decide, Equality
 from areal_mesh.verifier.equality.scalars import Outcome, compare_scalars
 from areal_mesh.verifier.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
-from areal_mesh.verifier.reading.lexer import canonical
 from areal_mesh.verifier.reading.spelling import spelled
-from areal_mesh.verifier.reading.tokens import Token
+from areal_mesh.verifier.reading.tokens import Token, canonical
 from areal_mesh.verifier.trees.nodes import FiniteSet, Listing, Node
 from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict, gold_answers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from areal_mesh.verifier import limits
-from areal_mesh.verifier.reading.lexer import canonical
 from areal_mesh.verifier.reading.literals import LiteralParser
+from areal_mesh.verifier.reading.tokens import canonical
 from areal_mesh.verifier.trees.matrices import determinant
 from areal_mesh.verifier.trees.nodes import (
     DOTS,

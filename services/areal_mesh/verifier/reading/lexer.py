@@ -11,10 +11,12 @@ from typing import Final
 
 from areal_mesh.verifier import limits
 from areal_mesh.verifier.reading.lookalikes import in_latex
-from areal_mesh.verifier.reading.tokens import COMMA_GROUPS, Kind, NumberLexer, Token
+from areal_mesh.verifier.reading.numerals import COMMA_GROUPS, NumberLexer
+from areal_mesh.verifier.reading.source import cleaned
+from areal_mesh.verifier.reading.tokens import Token
+from areal_mesh.verifier.reading.words import is_word, singular
 from areal_mesh.verifier.trees.nodes import Unparsed
 from areal_mesh.verifier.vocabulary import (
-    ABBREVIATIONS,
     CALLED_IN_PLAIN_TEXT,
     CURRENCIES,
     FONT_COMMANDS,
@@ -24,7 +26,6 @@ from areal_mesh.verifier.vocabulary import (
     LAYOUT,
     NAMED_IN_PLAIN_TEXT,
     NUMBER_SETS,
-    NUMBER_WORDS,
     SYNONYMS,
     TEXT_COMMANDS,
     UNIT_SYNONYMS,
@@ -39,22 +40,6 @@ _TEXT_PIECE: Final = re.compile(
 _BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}", re.ASCII)
 _CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE | re.ASCII)
 _TEXT_MACRO: Final = re.compile(r"\\(?:text[a-z]*|mathrm|mbox|operatorname)\s*\{([^{}]*)\}")
-_VOWEL: Final = re.compile(r"[aeiouy]")
-_BRACED_MARK: Final = re.compile(r"(?<!frac)(?<!sqrt)(?<!binom)\{([:.+=-]?)\}")
-"""A mark or nothing in braces, which is not an argument."""
-_NO_ARGUMENT: Final = re.compile(r"(?:frac|binom)\s*\{[^{}]*\}\s*\{\s*\}")
-_ROW_SPACING: Final = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm)\s*\]", re.ASCII)
-_PRIMES: Final = re.compile(r"\^\s*(?:\\prime|\{\s*((?:\\prime\s*)+)\})")
-_DIGITS_IN_TEXT: Final = re.compile(r"\\(?:text|mathrm|mbox)\{([0-9A-Z]{1,40})\}([0-9]{1,40})_", re.ASCII)
-"""`\\text{A}5_{11}`."""
-_DIGITS_IN_BRACKETS: Final = re.compile(r"\((\d+[A-F][0-9A-F]{0,40}|[A-F]+\d[0-9A-F]{0,40})\)_", re.ASCII)
-_TEXT_IN_BRACKETS: Final = re.compile(r"\((\\(?:text|mathrm|mbox)\{[0-9A-F]{1,40}\})\)_", re.ASCII)
-_ESCAPED_TWICE: Final = re.compile(
-    r"(?<!\\)\\\\(?=(?:[dt]?frac|sqrt|pi|left|right|cdot|infty|binom)(?![a-zA-Z]))", re.ASCII
-)
-"""The backslashes of `\\\\frac12`: a new row has a third one before its command."""
-_CHOICES: Final = re.compile(r"[_^]\{?(\w{1,4})\}?\s*C_\{?(\w{1,4})\}?", re.ASCII)
-"""`{}_{10}C_3`, `^{10}C_3`: binomial coefficients."""
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
 
 
@@ -72,25 +57,10 @@ def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
     if not text.isascii():
         text = in_latex(text)
     if "\\" in text or "{" in text:
-        text = _undone(text)
+        text = cleaned(text)
     lexer = _Lexer(text, comma_groups)
     lexer.run()
     return lexer.tokens
-
-
-def _undone(text: str) -> str:
-    """Without row spacing and empty groups, and with one spelling of primes, marks and binomial coefficients."""
-    if "prime" in text:
-        text = _PRIMES.sub(lambda primes: "'" * max(1, (primes.group(1) or "").count("prime")), text)
-    if "_" in text:
-        text = _DIGITS_IN_BRACKETS.sub(r"\1_", _DIGITS_IN_TEXT.sub(r"\\text{\1\2}_", text))
-        text = _CHOICES.sub(r"\\binom{\1}{\2}", _TEXT_IN_BRACKETS.sub(r"\1_", text))
-    if "\\\\" in text:
-        text = _ESCAPED_TWICE.sub(r"\\", text)
-        text = _ROW_SPACING.sub(r"\\\\", text)
-    if _NO_ARGUMENT.search(text):
-        raise Unparsed("a fraction without its second part")
-    return _BRACED_MARK.sub(r"\1", text)
 
 
 class _Lexer(NumberLexer):
@@ -303,34 +273,3 @@ class _Lexer(NumberLexer):
         self.fonts += 1
         if self.fonts > limits.NESTING:
             raise Unparsed("nesting deeper than the bound")
-
-
-def singular(word: str) -> str:
-    """A unit's singular: `miles` to `mile`; `inches` has its own entry."""
-    if word in UNIT_SYNONYMS or len(word) == 1:
-        return word
-    return word[:-1] if word.endswith("s") else word
-
-
-def is_word(run: str) -> bool:
-    """Whether a run of letters outside LaTeX text is a word instead of a product of variables."""
-    if len(run) < 3 or not (run.islower() or run[1:].islower()):
-        return False
-    if run[0].isupper() and run.lower() in ABBREVIATIONS:
-        return True
-    if singular(run.lower()) in UNIT_SYNONYMS or run.lower() in NUMBER_WORDS:
-        return True
-    return len(run) > 3 and _VOWEL.search(run.lower()) is not None
-
-
-def canonical(tokens: list[Token]) -> str:
-    """One spelling for all that differ in layout alone."""
-    pieces: list[str] = []
-    previous: Kind | None = None
-    for token in tokens:
-        text = token.text.lower() if token.kind == "word" else token.text
-        if previous in ("number", "word", "digits") and token.kind in ("number", "word", "letter", "digits", "join"):
-            pieces.append(" ")
-        pieces.append(f" {text}" if token.kind == "join" else text)
-        previous = token.kind
-    return "".join(pieces)

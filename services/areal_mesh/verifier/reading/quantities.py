@@ -6,8 +6,8 @@ from abc import abstractmethod
 from fractions import Fraction
 
 from areal_mesh.verifier.reading.expression import ExpressionParser
-from areal_mesh.verifier.reading.lexer import singular
 from areal_mesh.verifier.reading.number_words import MULTIPLIERS
+from areal_mesh.verifier.reading.words import singular
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
     Bracketed,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from areal_mesh.verifier.reading.lexer import singular
 from areal_mesh.verifier.reading.number_words import leading_number
 from areal_mesh.verifier.reading.tokens import Token
+from areal_mesh.verifier.reading.words import singular
 from areal_mesh.verifier.trees.nodes import Constant, Measured, Node, Number, Symbol, Words
 from areal_mesh.verifier.vocabulary import (
     ABBREVIATIONS,
