@@ -144,6 +144,11 @@ may have is of, per, each, in, for, with and articles."""
 
 OPENING_WORDS: Final = _words(f"answer the is final {OPENING}")
 
+FIGURE_WORDS: Final = _words("""
+    the a an vertical horizontal line plane circle parabola ellipse hyperbola curve equation point
+    """)
+"""What an equation or a point may be called before it is given: `the vertical line x = 4`."""
+
 CLOSING_PHRASE: Final = re.compile(r"is the (?:final |only |correct )?(?:answer|solution|value|result)")
 """What may follow an answer without being part of it."""
 

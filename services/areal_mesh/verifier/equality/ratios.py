@@ -16,7 +16,7 @@ def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Comp
     if isinstance(gold, Ratio) and isinstance(answer, Ratio):
         if len(gold.items) != len(answer.items):
             return Outcome(False, "ratio")
-        if gold.clock and (answer.clock or not _is_reduced(gold)):
+        if gold.clock and (answer.clock or _is_time(gold)):
             return _times(gold, answer, sequences)
         if not all(map(_is_measurable, (*gold.items, *answer.items))):
             return sequences(gold.items, answer.items, "ratio")
@@ -27,17 +27,19 @@ def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Comp
         return sequences([left for left, _ in pairs], [right for _, right in pairs], "ratio")
     ratio, other = (gold, answer) if isinstance(gold, Ratio) else (answer, gold)
     assert isinstance(ratio, Ratio)
-    if not isinstance(other, SCALARS) or len(ratio.items) != 2 or ratio.clock:
+    # An answer that is written as a time is one; a reference is only where it can be nothing else.
+    is_time = ratio.half or (_is_time(ratio) if ratio is gold else ratio.clock)
+    if not isinstance(other, SCALARS) or len(ratio.items) != 2 or is_time:
         return Outcome(False, "shape")
     if not all(map(_is_measurable, ratio.items)):
         return Outcome(False, "ratio")
     return Outcome(scalars(Quotient(*ratio.items), other).equal, "ratio")
 
 
-def _is_reduced(ratio: Ratio) -> bool:
-    """Whether no number divides all its items: `9:24` is a time, or it would be `3:8`."""
+def _is_time(ratio: Ratio) -> bool:
+    """Whether it can only be a time: `9:24`, which as a ratio would be `3:8`."""
     values = [rational(item) for item in ratio.items]
-    return math.gcd(*(value.numerator for value in values if value is not None)) == 1
+    return ratio.clock and math.gcd(*(value.numerator for value in values if value is not None)) != 1
 
 
 def _is_measurable(item: Node) -> bool:

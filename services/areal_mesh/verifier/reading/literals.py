@@ -13,6 +13,7 @@ from areal_mesh.verifier.trees.nodes import (
     Constant,
     Node,
     Number,
+    Product,
     Relation,
     Symbol,
     Unparsed,
@@ -24,6 +25,8 @@ _OPENING = frozenset({"(", "[", "{", r"\{"})
 _CLOSING = frozenset({")", "]", "}", r"\}"})
 _APPLIED = frozenset("fgFG")
 """Letters that name a function where a bracket follows."""
+_INVERSE = ["^", "{", "-", "1", "}", "("]
+_COUNTING = frozenset("CP")
 
 
 class LiteralParser(TokenReader):
@@ -108,11 +111,13 @@ class LiteralParser(TokenReader):
             name += "'"
             self.advance()
         self._unwrap_bracket()
-        if name in _APPLIED and [self.peek(ahead) for ahead in range(6)] == ["^", "{", "-", "1", "}", "("]:
+        if [self.peek(ahead) for ahead in range(6)] == _INVERSE and (name in _APPLIED or self._is_applied(5)):
             self.position += 5
             name += "^-1"
         if name.rstrip("'").removesuffix("^-1") in _APPLIED and self.peek() == "(":
             return Call(name, (self.bracket(),))
+        if name in _COUNTING and self._is_counted():
+            return self._count(name)
         if len(name) == 1 and name.isupper() and self._coordinates_follow():
             return Relation((Symbol(name), self.bracket()), ("=",))
         if name == "C" and self._is_chosen():
@@ -129,6 +134,20 @@ class LiteralParser(TokenReader):
         if name == "i":
             return Constant("i")
         return Symbol(name)
+
+    def _is_counted(self) -> bool:
+        """Whether `(8, 3) = 56` goes on here: a number of choices, and no point."""
+        shape = [self.peek(ahead) for ahead in (0, 2, 4, 5)]
+        if shape != ["(", ",", ")", "="] or self.peek(6) in _OPENING:
+            return False
+        return self.peek(1).isdigit() and self.peek(3).isdigit() and int(self.peek(1)) >= int(self.peek(3))
+
+    def _count(self, name: str) -> Node:
+        """C(n, k), the number of choices, or P(n, k), the number of arrangements."""
+        total, chosen = Number(Fraction(int(self.peek(1)))), Number(Fraction(int(self.peek(3))))
+        self.position += 5
+        choices = Call("binomial", (total, chosen))
+        return choices if name == "C" else Product((choices, Call("factorial", (chosen,))))
 
     def _coordinates_follow(self) -> bool:
         """Whether `P(2, 3)` goes on here: a bracket with a comma of its own."""
@@ -172,9 +191,12 @@ class LiteralParser(TokenReader):
                     del self.tokens[index + 1], self.tokens[self.position]
                 return
 
-    def _is_applied(self) -> bool:
-        """Whether `P(x) =` follows: a bracket with one letter or number before a relation names a value."""
-        return self.kind(1) in ("letter", "number") and self.peek(2) == ")" and self.peek(3) in RELATIONS
+    def _is_applied(self, ahead: int = 0) -> bool:
+        """Whether `(x) =` follows, as of `P(x) =`: a bracket with one letter or number before a relation names a
+        value.
+        """
+        single = self.kind(ahead + 1) in ("letter", "number")
+        return single and self.peek(ahead + 2) == ")" and self.peek(ahead + 3) in RELATIONS
 
     def subscript_text(self) -> str:
         self.expect("_")
@@ -183,8 +205,10 @@ class LiteralParser(TokenReader):
             self.advance()
             return text
         self.advance()
-        parts = []
-        while not self.at_end() and self.peek() != "}":
+        parts: list[str] = []
+        depth = 0
+        while not self.at_end() and (depth or self.peek() != "}"):
+            depth += (self.peek() == "{") - (self.peek() == "}")
             parts.append(self.peek())
             self.advance()
         self.expect("}")

@@ -33,6 +33,7 @@ from areal_mesh.verifier.vocabulary import (
     ALL_REALS,
     CLOSING_PHRASE,
     CURRENCY_CODES,
+    FIGURE_WORDS,
     OPENING_SYMBOLS,
     OPENING_WORDS,
     RELATIONS,
@@ -78,6 +79,8 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
     label = next((at for at, token in enumerate(tokens) if token.kind != "word"), 0)
     if 0 < label < end - 1 and tokens[label].text == ":":
         start = label + 1  # "Domain: [2, 5)"
+    if 0 < label < end - 1 and _gives_a_figure(tokens, label):
+        start = label  # "the line x = 4"
     while start < end - 1 and (
         (tokens[start].kind == "word" and tokens[start].text.lower() in OPENING_WORDS)
         or tokens[start].text in OPENING_SYMBOLS
@@ -91,6 +94,13 @@ def _without_ends(tokens: list[Token]) -> list[Token]:
     if CLOSING_PHRASE.fullmatch(" ".join(token.text.lower() for token in tokens[first:end])):
         end = first
     return tokens[start:end]
+
+
+def _gives_a_figure(tokens: list[Token], at: int) -> bool:
+    """Whether the words before a place only say what kind of figure the equation or the coordinates there describe."""
+    if any(token.text.lower() not in FIGURE_WORDS for token in tokens[:at]):
+        return False
+    return tokens[at].text == "(" or any(token.text == "=" for token in tokens[at:])
 
 
 def _is_unknown_operation(tokens: list[Token]) -> bool:

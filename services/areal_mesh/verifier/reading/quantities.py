@@ -10,6 +10,7 @@ from areal_mesh.verifier.reading.number_words import MULTIPLIERS
 from areal_mesh.verifier.reading.words import singular
 from areal_mesh.verifier.trees.nodes import (
     SCALARS,
+    BasedNumber,
     Bracketed,
     Call,
     Listing,
@@ -39,6 +40,7 @@ _NEXT_SMALLER = {"h": ("min", 60), "min": ("s", 60), "ft": ("in", 12), "lb": ("o
 _LARGEST_MODULUS = 10**30
 _POWERS = {"^2": "square", "^3": "cubic"}
 _NEVER_UNITS = HEDGES | FUNCTION_WORDS
+_PER = frozenset({"per", "a", "an", "each", "every"})
 _UNIT_SYMBOLS = frozenset({"-", "/", "."})
 
 
@@ -55,7 +57,7 @@ class QuantityParser(ExpressionParser):
         based = self._in_base(value)
         if based is not None:
             return based
-        unit = modulus or self._unit()
+        unit = modulus or self._rate(currency) or self._unit()
         if unit in _NEXT_SMALLER and isinstance(value, SCALARS):
             value, unit = self._with_smaller_units(value, unit)
         currency = self._currency() or currency
@@ -67,21 +69,27 @@ class QuantityParser(ExpressionParser):
             return Call("degree", (value,))
         if unit == "percent" and isinstance(value, SCALARS):
             return Call("percent", (value,))
-        if currency and unit and unit != currency:
+        if currency and unit and unit != currency and not unit.startswith(f"{currency} per "):
             raise Unparsed(f"{currency} and {unit}")
         return Measured(value, unit or currency) if unit or currency else value
 
     def _in_base(self, value: Node) -> Node | None:
-        """`101 base 2`, `101 (base two)`; None where no base follows."""
+        """`101 base 2`, `101 (base two)`, and `101_2 (base 2)` as what it is; None where no base follows."""
         ahead = 1 if self.peek() == "(" else 0
         ahead += self.peek(ahead).lower() == "in"
-        if self.peek(ahead).lower() != "base" or not isinstance(value, Number) or value.decimals is not None:
+        if self.peek(ahead).lower() != "base" or not isinstance(value, Number | BasedNumber):
+            return None
+        if isinstance(value, Number) and value.decimals is not None:
             return None
         base = self.peek(ahead + 1)
         self.position += ahead + 2
         if self.tokens[self.position - 2 - ahead].text == "(":
             self.expect(")")
-        return self.in_base(str(value.value), base)
+        if isinstance(value, Number):
+            return self.in_base(str(value.value), base)
+        if self.in_base(value.digits, base) != value:
+            raise Unparsed("two bases")
+        return value
 
     def _multiplied(self, value: Node) -> Node:
         """`1.5 million` as the product that it is."""
@@ -122,6 +130,13 @@ class QuantityParser(ExpressionParser):
     def words(self) -> Node:
         """Words that stand in a quantity's place."""
 
+    def _rate(self, currency: str) -> str:
+        """`dollar per day` of `\\$18 a day`; empty where the amount is no rate."""
+        if not currency or self.peek().lower() not in _PER or self.kind(1) != "word":
+            return ""
+        self.advance()
+        return f"{currency} per {self._unit()}"
+
     def _unit(self) -> str:
         """The unit at the position, in canonical words; empty where there is none."""
         if self.peek() == "(" and self.kind(1) == "word":
@@ -135,8 +150,10 @@ class QuantityParser(ExpressionParser):
             word = token.text.lower()
             if token.kind == "word" and word in CONDITION_WORDS:
                 break
-            if token.kind == "word":
-                if {word, singular(word)} & _NEVER_UNITS or word in NUMBER_WORDS or word in MULTIPLIERS:
+            if parts and word in _PER and self.kind(1) == "word":
+                parts.append("per")
+            elif token.kind == "word":
+                if word in _NEVER_UNITS or singular(word) in HEDGES or word in NUMBER_WORDS or word in MULTIPLIERS:
                     raise Unparsed(f"{word!r} is no unit")
                 if len(word) == 1 and token.text not in UNIT_WORDS_OF_ONE_LETTER:
                     raise Unparsed(f"{word!r} is no unit")

@@ -25,16 +25,22 @@ _ESCAPED_TWICE: Final = re.compile(
 """The backslashes of `\\\\frac12`: a new row has a third one before its command."""
 _CHOICES: Final = re.compile(r"[_^]\{?(\w{1,4})\}?\s*C_\{?(\w{1,4})\}?", re.ASCII)
 """`{}_{10}C_3`, `^{10}C_3`: binomial coefficients."""
+_DEGREE_MARK: Final = re.compile(
+    r"\^\s*(?:\{\s*\\(?:text|mathrm|mbox)\s*\{\s*o\s*\}\s*\}|\\(?:text|mathrm|mbox)\s*\{\s*o\s*\}|(?<=\d\^)\{o\})"
+)
+"""`20^{\\text{o}}`, `20^{o}`: the letter o for a degree's circle."""
 
 
 def cleaned(text: str) -> str:
-    """Without row spacing and empty groups, and with one spelling of primes, marks and binomial coefficients.
+    """Without row spacing and empty groups; with one spelling of primes, degrees, marks and binomial coefficients.
 
     Raises:
         Unparsed: if a fraction lacks its second part.
     """
     if "prime" in text:
         text = _PRIMES.sub(lambda primes: "'" * max(1, (primes.group(1) or "").count("prime")), text)
+    if "o" in text and "^" in text:
+        text = _DEGREE_MARK.sub(r"^{\\circ}", text)
     if "_" in text:
         text = _DIGITS_IN_BRACKETS.sub(r"\1_", _DIGITS_IN_TEXT.sub(r"\\text{\1\2}_", text))
         text = _CHOICES.sub(r"\\binom{\1}{\2}", _TEXT_IN_BRACKETS.sub(r"\1_", text))

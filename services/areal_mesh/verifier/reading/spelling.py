@@ -78,6 +78,8 @@ def said_in_words(words: list[str]) -> Node:
         return Constant("infinity")
     if NO_SOLUTION.fullmatch(text):
         return Words("no solution")
+    if words[0] == "neither" and "nor" in words:
+        return Words("neither")
     parts = [part for word in words for part in word.split("-")]
     number = leading_number(parts)
     if number is not None:
