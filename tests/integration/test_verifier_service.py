@@ -1,6 +1,7 @@
 """The verifier service over real gRPC, with its own workers; with a grader of the test where timing matters."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import EntryPoint
@@ -10,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from prometheus_client import REGISTRY
 
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.errors import StartupError, retry_seconds
@@ -19,8 +21,9 @@ from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
 from areal_mesh.verifier import rewards
+from areal_mesh.verifier.composing import Rewards
 from areal_mesh.verifier.rewards import GradedResponse, RewardSettings
-from areal_mesh.verifier.service import SERVICE, Grading, Rewards, build
+from areal_mesh.verifier.service import SERVICE, Grading, build
 from areal_mesh.verifier.verdict import GradeRequest, Verdict
 from areal_mesh.verifier.workers.queueing import ItemQueue
 
@@ -157,7 +160,13 @@ async def test_what_cannot_be_graded_is_refused_by_field() -> None:
         without_gold = verifier_pb2.VerifyRequest(items=[verifier_pb2.VerifyItem(response="1")])
         too_many = request_of(("1", "1"), ("1", "1"))
         unknown = request_of(("1", "1"), protocol="none")
-        for request, field in ((without_gold, r"items\[0\]\.gold_answers"), (too_many, "items"), (unknown, "protocol")):
+        references = verifier_pb2.VerifyRequest(items=[verifier_pb2.VerifyItem(response="1", gold_answers=["1"] * 101)])
+        for request, field in (
+            (without_gold, r"items\[0\]\.gold_answers.*at least one"),
+            (references, r"items\[0\]\.gold_answers.*101 reference answers: give at most 100"),
+            (too_many, "items"),
+            (unknown, "protocol"),
+        ):
             with pytest.raises(grpc.aio.AioRpcError, match=field) as raised:
                 await stub.Verify(request, timeout=DEADLINE)
             assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -181,6 +190,48 @@ async def test_reward_terms_are_added_and_one_that_fails_gives_errors_never_rewa
     assert (failed.status, failed.reward, failed.rule) == (ERROR, 0, "reward term")
     assert graded.status == CORRECT
     assert graded.reward == pytest.approx(3)
+
+
+async def test_a_reward_term_that_never_returns_costs_its_own_batches_alone() -> None:
+    asked, returns = threading.Semaphore(0), threading.Event()
+
+    def hangs(responses: Sequence[GradedResponse]) -> list[float]:
+        if responses[0].token_count is None:
+            asked.release()
+            assert returns.wait(DEADLINE)
+        return [1.0] * len(responses)
+
+    grader = GatedGrader()
+    grader.gate.set()
+    grading = grading_of(grader, terms={"hangs": hangs})
+    async with serving_grading(grading) as stub:
+        late = [stub.Verify(request_of(("1", "1")), timeout=3.0) for _ in range(6)]
+        for answered in await asyncio.gather(*late):
+            assert (answered.verdicts[0].status, answered.verdicts[0].rule) == (ERROR, "reward term")
+        # Four threads ask, and no more: two batches never came to one.
+        assert [asked.acquire(timeout=0) for _ in range(5)] == [True] * 4 + [False]
+        assert grading.queue.waiting == 0
+        returns.set()
+        request = request_of(("1", "1"))
+        request.items[0].response_tokens = 10
+        assert (await stub.Verify(request, timeout=DEADLINE)).verdicts[0].reward == pytest.approx(6)
+    grading.rewards.close()
+
+
+async def test_a_call_whose_caller_left_is_counted_as_cancelled() -> None:
+    def cancelled() -> float:
+        labels = {"method": f"/{SERVICE}/Verify", "code": "CANCELLED"}
+        return REGISTRY.get_sample_value("areal_mesh_rpc_calls_total", labels) or 0.0
+
+    before = cancelled()
+    grader = GatedGrader()
+    grading = grading_of(grader)
+    async with serving_grading(grading) as stub, asyncio.timeout(DEADLINE):
+        call = stub.Verify(request_of(("1", "1")), timeout=DEADLINE)
+        await grader.entered.acquire()
+        call.cancel()
+        await grading.quiet.wait()
+    assert cancelled() == before + 1
 
 
 def test_an_unknown_reward_term_or_option_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

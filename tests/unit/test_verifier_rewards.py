@@ -83,3 +83,19 @@ def test_reward_follows_the_formula(scale: float, bias: float, clip: float) -> N
 
     assert right.reward == max(-clip, min(clip, (1 - bias) * scale))
     assert wrong.reward == max(-clip, min(clip, (-1 - bias) * scale))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_term_that_returns_no_finite_number_gives_no_reward(value: float) -> None:
+    with pytest.raises(ValueError, match=r"reward term 'broken' returned .*: give finite numbers"):
+        compose([GradedResponse("a", "incorrect")], PRESETS["zero"], {"broken": lambda responses: [value]})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_settings_that_are_no_finite_numbers_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="scale"):
+        RewardSettings(scale=value)
+    with pytest.raises(ValueError, match="bias"):
+        RewardSettings(bias=value)
+    with pytest.raises(ValueError, match="clip"):
+        RewardSettings(clip=value)

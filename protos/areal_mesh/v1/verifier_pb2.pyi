@@ -62,7 +62,7 @@ class VerifyRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
     protocol: _builtins.str
-    """Grading protocol: "qwen" (the default when empty) or "strict_qwen"."""
+    """Grading protocol: "qwen" or "strict_qwen"; the run's setting when empty."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerifyItem]: ...
     def __init__(

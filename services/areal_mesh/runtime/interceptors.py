@@ -4,6 +4,7 @@ Each wraps a call in an asynchronous context: `around(method, context)` runs bef
 handler raises. The outermost is `ObservationInterceptor`, so that it also counts what the others refuse.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -80,6 +81,9 @@ class ObservationInterceptor(_AroundInterceptor):
         except MeshError as error:
             code = error.code
             await context.abort(error.code, error.message, error.trailing_metadata())
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED  # by the caller, or by its deadline
+            raise
         except grpc.aio.AbortError:
             code = grpc.StatusCode.ABORTED
             raise

@@ -32,5 +32,7 @@ LIST_ITEMS: Final = 64
 """Items of a list, set, tuple or matrix that is compared item by item."""
 OTHER_COMMANDS: Final = 256
 """Commands such as `\\boxedly` that are passed over in search of a box."""
+REFERENCES: Final = 100
+"""Reference answers of one request: each is compared in turn, while other requests wait."""
 UNBALANCED_BOXES: Final = 16
 """Boxes without an end that are passed over in search of the last balanced one."""

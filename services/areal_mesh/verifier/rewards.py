@@ -6,6 +6,7 @@ clipped. An `error` verdict has no reward: its response is retried or filtered, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -28,8 +29,10 @@ class RewardSettings:
     """Names of further terms, each with the options its factory takes."""
 
     def __post_init__(self) -> None:
-        if self.clip <= 0:
+        if not 0 < self.clip < math.inf:
             raise ValueError(f"clip is {self.clip}: give a positive bound")
+        if not (math.isfinite(self.scale) and math.isfinite(self.bias)):
+            raise ValueError(f"scale is {self.scale} and bias {self.bias}: give finite numbers")
 
 
 PRESETS: Final[Mapping[str, RewardSettings]] = {
@@ -111,7 +114,7 @@ def compose(
     """The reward of each response: correctness plus every term, clipped to +-`clip`.
 
     Raises:
-        ValueError: if a term does not return one number for each response.
+        ValueError: if a term does not return one finite number for each response.
     """
     judged = [response for response in responses if response.status != "error"]
     added: dict[str, dict[int, float]] = {}
@@ -120,6 +123,8 @@ def compose(
         if len(values) != len(judged):
             raise ValueError(f"reward term {name!r} returned {len(values)} numbers for {len(judged)} responses")
         added[name] = {id(response): float(value) for response, value in zip(judged, values, strict=True)}
+        if not all(map(math.isfinite, added[name].values())):
+            raise ValueError(f"reward term {name!r} returned {list(added[name].values())}: give finite numbers")
     return [_composed(response, settings, added) for response in responses]
 
 

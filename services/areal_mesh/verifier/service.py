@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 from areal_mesh.runtime.errors import StartupError, invalid_argument, resource_exhausted, unavailable
 from areal_mesh.runtime.membership import HeartbeatReport, wait_until
@@ -15,8 +16,9 @@ from areal_mesh.runtime.rates import CounterRate
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
-from areal_mesh.verifier.rewards import GradedResponse, RewardSettings, RewardTerm, compose, load_terms
-from areal_mesh.verifier.verdict import PROTOCOLS, GradeRequest, Verdict
+from areal_mesh.verifier.composing import Rewards
+from areal_mesh.verifier.rewards import GradedResponse, RewardSettings, RewardTerm, load_terms
+from areal_mesh.verifier.verdict import PROTOCOLS, GradeRequest, Protocol, Verdict, gold_answers
 from areal_mesh.verifier.workers.pool import PoolSettings, WorkerPool
 from areal_mesh.verifier.workers.queueing import ItemQueue
 
@@ -28,6 +30,7 @@ _SECONDS = Histogram(
     ["rule", "status"],
     buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
 )
+_UNREWARDED = Counter("areal_mesh_answers_unrewarded_total", "Graded answers whose reward terms failed or were late")
 # Part of a caller's deadline that is kept for sending the answer.
 _ANSWERING_SHARE = 0.1
 _LONGEST_SECONDS = 60.0
@@ -41,27 +44,11 @@ _STATUSES = {
 }
 
 
-class Grader(Protocol):
+class Grader(typing.Protocol):
     """The part of `WorkerPool` that is used here."""
 
     async def grade_many(self, items: Sequence[GradeRequest], timeout_seconds: float) -> list[Verdict]:
         """A verdict for each, in order; what is late gets an error."""
-
-
-@dataclass(frozen=True)
-class Rewards:
-    """The composed rewards of a batch."""
-
-    settings: RewardSettings
-    terms: Mapping[str, RewardTerm]
-
-    async def of(self, responses: Sequence[GradedResponse]) -> list[float | None]:
-        """A reward for each response, None for an error. Raises what a term raises."""
-        if not self.terms:
-            return [composed.reward for composed in compose(responses, self.settings, {})]
-        # A term may ask a remote scorer: it must not hold the event loop.
-        found = await asyncio.to_thread(compose, responses, self.settings, self.terms)
-        return [composed.reward for composed in found]
 
 
 @dataclass
@@ -91,8 +78,8 @@ class Grading(verifier_pb2_grpc.VerifierServiceServicer):
         self._admit(len(requests))
         started = time.monotonic()
         try:
-            verdicts = await self.grader.grade_many(requests, _grading_seconds(context.time_remaining()))
-            messages = await self._rewarded(request.items, verdicts)
+            verdicts = await self.grader.grade_many(requests, _working_seconds(context.time_remaining()))
+            messages = await self._rewarded(request.items, verdicts, _working_seconds(context.time_remaining()))
         finally:
             self.queue.release(len(requests), time.monotonic() - started)
             if self.queue.waiting == 0:
@@ -102,7 +89,7 @@ class Grading(verifier_pb2_grpc.VerifierServiceServicer):
         return verifier_pb2.VerifyResponse(verdicts=messages)
 
     async def _rewarded(
-        self, items: Sequence[verifier_pb2.VerifyItem], verdicts: Sequence[Verdict]
+        self, items: Sequence[verifier_pb2.VerifyItem], verdicts: Sequence[Verdict], seconds: float
     ) -> list[rollout_pb2.Verdict]:
         pairs = zip(items, verdicts, strict=True)
         responses = [
@@ -115,9 +102,11 @@ class Grading(verifier_pb2_grpc.VerifierServiceServicer):
             for item, verdict in pairs
         ]
         try:
-            rewards = await self.rewards.of(responses)
+            rewards = await self.rewards.of(responses, seconds)
         except Exception as error:  # noqa: BLE001 a plug-in may raise anything: what it leaves unjudged is an error
-            _LOG.error("a reward term failed", exc_info=error)
+            late = isinstance(error, TimeoutError)
+            _LOG.error("a reward term failed", late=late, exc_info=None if late else error)
+            _UNREWARDED.inc(len(verdicts))
             verdicts = [replace(verdict, status="error", rule=TERM_FAILED) for verdict in verdicts]
             rewards = [None] * len(verdicts)
         return [encode_verdict(verdict, reward) for verdict, reward in zip(verdicts, rewards, strict=True)]
@@ -153,14 +142,18 @@ def decode_items(request: verifier_pb2.VerifyRequest, default_protocol: str) -> 
     protocol = next((known for known in PROTOCOLS if known == wanted), None)
     if protocol is None:
         raise invalid_argument("protocol", f"{wanted!r} is unknown; choose {' or '.join(PROTOCOLS)}")
-    for index, item in enumerate(request.items):
-        if not item.gold_answers:
-            raise invalid_argument(f"items[{index}].gold_answers", "is empty; give at least one reference answer")
-    return [GradeRequest(item.response, tuple(item.gold_answers), protocol) for item in request.items]
+    return [_decode_item(item, index, protocol) for index, item in enumerate(request.items)]
 
 
-def _grading_seconds(time_remaining: float | None) -> float:
-    """Seconds for grading out of a caller's deadline; a person's tool may have none."""
+def _decode_item(item: verifier_pb2.VerifyItem, index: int, protocol: Protocol) -> GradeRequest:
+    try:
+        return GradeRequest(item.response, gold_answers(item.gold_answers), protocol)
+    except ValueError as error:
+        raise invalid_argument(f"items[{index}].gold_answers", str(error)) from error
+
+
+def _working_seconds(time_remaining: float | None) -> float:
+    """Seconds for work out of what is left to a caller's deadline; a person's tool may have none."""
     remaining = _LONGEST_SECONDS if time_remaining is None else time_remaining
     return max(0.0, min(remaining, _LONGEST_SECONDS) * (1 - _ANSWERING_SHARE))
 
@@ -223,7 +216,7 @@ class VerifierService:
                 "answers_graded": float(self.grading.graded),
                 "answers_error": float(self.grading.errors),
                 "answers_waiting": float(self.grading.queue.waiting),
-                "answers_in_workers": float(statistics.in_workers),
+                "answers_sent_to_workers": float(statistics.in_workers),
                 "worker_deadlines": float(statistics.deadlines),
                 "worker_crashes": float(statistics.crashes),
                 "cache_hits": float(cache.hits),
@@ -235,7 +228,8 @@ class VerifierService:
         """Holds no leases: nothing to drop."""
 
     async def close(self) -> None:
-        """Ends the workers."""
+        """Ends the workers; a reward term that still runs holds the process until it returns."""
+        self.grading.rewards.close()
         await self._pool.close()
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from areal_mesh.verifier import limits
+
 Status: TypeAlias = Literal["correct", "incorrect", "error"]
 Protocol: TypeAlias = Literal["qwen", "strict_qwen"]
 
@@ -37,10 +39,14 @@ class GradeRequest:
     response: str
     """The model's whole response, any length."""
     golds: tuple[str, ...]
-    """Reference answers; matching any one of them is enough."""
+    """Reference answers, 100 at most; matching any one of them is enough."""
     protocol: Protocol = "qwen"
     last_number: bool = False
     """Fall back to the last number of a response that states no answer."""
+
+    def __post_init__(self) -> None:
+        if len(self.golds) > limits.REFERENCES:
+            raise ValueError(f"{len(self.golds)} reference answers: give at most {limits.REFERENCES}")
 
 
 def gold_answers(gold: str | Sequence[str]) -> tuple[str, ...]:
