@@ -13,6 +13,7 @@ import pytest
 
 from areal_mesh.verifier.facade import SynchronousPool
 from areal_mesh.verifier.verdict import GradeRequest, Verdict
+from areal_mesh.verifier.workers import processes
 from areal_mesh.verifier.workers.pool import PoolSettings, WorkerPool
 
 # Needs algebra: no cheap rule proves it.
@@ -117,6 +118,46 @@ async def test_verdicts_are_observed_once_and_cached_but_errors_are_not() -> Non
         assert pool.statistics.in_workers == 2
 
 
+async def test_a_reference_too_long_for_a_worker_is_an_error_of_its_answer_alone(pool: WorkerPool) -> None:
+    long = GradeRequest(ALGEBRA.response, ("\N{GREEK SMALL LETTER ALPHA}" * 200_000, *ALGEBRA.golds))
+    verdicts = await pool.grade_many([ALGEBRA, long, CHEAP], 30.0)
+
+    assert statuses(verdicts) == ["correct", "error", "correct"]
+    assert verdicts[1].rule == "grader failed: FrameTooLong"
+
+
+async def test_the_deadline_holds_for_cheap_rules_too(pool: WorkerPool) -> None:
+    verdicts = await pool.grade_many([CHEAP] * 3, 0.0)
+
+    assert [(verdict.status, verdict.rule) for verdict in verdicts] == [("error", "deadline")] * 3
+    assert pool.statistics.graded == 3
+
+
+async def test_a_closed_pool_starts_no_worker(pool: WorkerPool) -> None:
+    await pool.close()
+    verdicts = await pool.grade_many([ALGEBRA], 30.0)
+
+    assert [(verdict.status, verdict.rule) for verdict in verdicts] == [("error", "no worker")]
+    assert pool.worker_processes == ()
+    assert pool._factory.server_process is None
+
+
+async def test_a_fork_server_that_hangs_is_replaced_though_each_caller_leaves_early(
+    pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Long enough for a server to start, and short for a test.
+    monkeypatch.setattr(processes, "_START_SECONDS", 5.0)
+    server = pool._factory.server_process
+    assert server is not None
+    kill(server, signal.SIGSTOP)
+    for process in pool.worker_processes:
+        kill(process, signal.SIGKILL)
+    async with asyncio.timeout(60):
+        while statuses(await pool.grade_many([ALGEBRA], 0.5)) != ["correct"]:
+            pass
+    assert pool._factory.server_process != server
+
+
 async def test_unknown_protocol_is_refused(pool: WorkerPool) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await pool.grade_many([GradeRequest("1", ("1",), "other")], 5.0)  # type: ignore[arg-type]
@@ -131,7 +172,7 @@ def test_synchronous_pool_grades_for_the_command_line() -> None:
 
 
 ATTEMPTS = """
-import json, os, socket
+import ctypes, errno, json, os, platform, resource, socket, struct
 from areal_mesh.verifier.workers import sandbox
 
 filtered = sandbox.apply(sandbox.SandboxLimits())
@@ -150,7 +191,14 @@ results = {
     "kill": denied(lambda: os.kill(os.getppid(), 0)),
     "unlink": denied(lambda: os.unlink("kept")),
     "mkdir": denied(lambda: os.mkdir("made")),
+    "limits": denied(lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (64, 64))),
+    "chmod": denied(lambda: os.chmod("kept", 0o777)),
 }
+libc = ctypes.CDLL(None, use_errno=True)
+if platform.machine() == "x86_64":
+    information = ctypes.create_string_buffer(struct.pack("iii", 0, 0, -1), 128)  # as `sigqueue` sends it
+    results["queued signal"] = libc.syscall(129, os.getppid(), 0, information) == -1
+    results["newer call"] = libc.syscall(452, -100, b"kept", 0o777, 0) == -1 and ctypes.get_errno() == errno.ENOSYS
 os.write(1, json.dumps([filtered, results]).encode())
 """
 

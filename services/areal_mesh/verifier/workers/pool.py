@@ -67,7 +67,9 @@ class PoolStatistics:
 
     graded: int = 0
     in_workers: int = 0
+    """Answers that the cheap rules left to algebra."""
     deadlines: int = 0
+    """Of these, answers that were late: in their worker, or waiting for one at the end of their batch's time."""
     crashes: int = 0
     """Workers that ended while they held an answer."""
     workers_started: int = 0
@@ -88,6 +90,7 @@ class WorkerPool:
         self._turns = asyncio.Semaphore(self.settings.workers)
         self._places = asyncio.Semaphore(self.settings.max_workers)
         self._next_id = 0
+        self._closed = False
 
     async def __aenter__(self) -> WorkerPool:
         await self.start()
@@ -118,7 +121,8 @@ class WorkerPool:
             self._idle.append(await self._new_worker())
 
     async def close(self) -> None:
-        """End every worker and the fork server."""
+        """End every worker and the fork server. What is still being graded gets an `error`."""
+        self._closed = True
         for worker in list(self._workers):
             self._discard(worker)
         await self._factory.close()
@@ -131,7 +135,8 @@ class WorkerPool:
         Raises:
             ValueError: if a request's protocol is unknown.
         """
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
         verdicts: list[Verdict | None] = [None] * len(items)
         turn = perf_counter()
         async with asyncio.TaskGroup() as group:
@@ -140,7 +145,7 @@ class WorkerPool:
                 if started - turn > _YIELD_SECONDS:
                     await asyncio.sleep(0)
                     turn = started = perf_counter()
-                outcome = self._cheaply(item)
+                outcome = self._cheaply(item) if loop.time() < deadline else _error(None, "deadline")
                 if isinstance(outcome, Verdict):
                     verdicts[index] = outcome
                     self._graded(outcome, perf_counter() - started)
@@ -189,6 +194,8 @@ class WorkerPool:
                         break
         except WorkerStartError:
             verdict = _error(key[0], "no worker")
+        except wire.FrameTooLong as error:
+            verdict = _error(key[0], f"grader failed: {type(error).__name__}")
         except TimeoutError:
             self.statistics.deadlines += 1
             verdict = _error(key[0], "deadline")
@@ -204,9 +211,8 @@ class WorkerPool:
             try:
                 async with asyncio.timeout(self.settings.answer_seconds):
                     reply = await worker.ask(self._request(key))
-                worker.used(float(reply["cpu_seconds"]))
                 keep = worker.answers < _WORKER_ANSWERS and worker.cpu_seconds < _WORKER_CPU_SECONDS
-                return Verdict(reply["status"], key[0], reply["normalised"], reply["rule"])
+                return Verdict(reply.status, key[0], reply.normalised, reply.rule)
             except TimeoutError:
                 self.statistics.deadlines += 1
                 return _error(key[0], "deadline")
@@ -252,6 +258,8 @@ class WorkerPool:
         return None
 
     async def _new_worker(self) -> Worker:
+        if self._closed:
+            raise WorkerStartError("the pool is closed: no worker starts any more")
         worker = await self._factory.spawn()
         self.statistics.workers_started += 1
         self._workers.add(worker)

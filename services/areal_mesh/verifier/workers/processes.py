@@ -6,14 +6,18 @@ import asyncio
 import os
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+from areal_mesh.verifier.verdict import Status
 from areal_mesh.verifier.workers import wire
 
 _START_SECONDS: Final = 20.0
 """The fork server loads mpmath and its tables first, which takes seconds on a busy machine."""
 _SPAWN_ATTEMPTS: Final = 2
+_SILENT_SPAWNS: Final = 3
+"""Workers that were asked for in vain, one after another, before their server is taken to hang."""
 _KEPT_ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """All that the fork server inherits: tokens and keys in the environment are no business of a worker."""
 
@@ -23,6 +27,15 @@ _COMMAND_BYTES: Final = 9
 
 class WorkerStartError(RuntimeError):
     """No worker could be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A worker's verdict on one answer."""
+
+    status: Status
+    normalised: str | None
+    rule: str
 
 
 @dataclass(eq=False, slots=True)
@@ -41,11 +54,12 @@ class Worker:
         """Whether the connection is open. A worker that was killed while idle has closed it."""
         return not self.reader.at_eof() and not self.writer.is_closing()
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, request: dict[str, Any]) -> Reply:
         """Send one request and wait for its reply.
 
         Raises:
             BrokenFrame: if the worker ended, or answered something else.
+            FrameTooLong: if the request does not fit into a frame.
         """
         try:
             self.writer.write(wire.encode(request))
@@ -55,11 +69,13 @@ class Worker:
         reply = await wire.read(self.reader)
         if reply.get("id") != request["id"]:
             raise wire.BrokenFrame("the worker answered another request")
-        return reply
-
-    def used(self, cpu_seconds: float) -> None:
+        try:
+            answer = Reply(reply["status"], reply["normalised"], reply["rule"])
+            self.cpu_seconds = float(reply["cpu_seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise wire.BrokenFrame("the worker's answer lacks a part") from error
         self.answers += 1
-        self.cpu_seconds = cpu_seconds
+        return answer
 
 
 class WorkerFactory:
@@ -69,6 +85,8 @@ class WorkerFactory:
         self._memory_bytes = memory_bytes
         self._server: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
+        self._unanswered: list[float] = []
+        """When workers were asked for since one last came, on the monotonic clock."""
         self._lock = asyncio.Lock()
 
     @property
@@ -92,12 +110,13 @@ class WorkerFactory:
                 await self._stop_server()
         raise WorkerStartError(
             f"no grading worker started ({problem!r}): "
-            "run `python -m areal_mesh.verifier.workers.fork_server 0 0` to see why"
+            "run `python -c 'import areal_mesh.verifier.workers.fork_server'` to see whether it can be loaded"
         )
 
     async def _spawn_once(self) -> Worker:
         async with self._lock:
             control = await self._running_server()
+            self._unanswered.append(time.monotonic())
             ours, theirs = socket.socketpair()
             try:
                 socket.send_fds(control, [b"S" + bytes(_COMMAND_BYTES - 1)], [theirs.fileno()])
@@ -109,16 +128,24 @@ class WorkerFactory:
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=wire.MAX_FRAME_BYTES)
         try:
             hello = await wire.read(reader)
+            worker = Worker(int(hello["process"]), bool(hello["filtered"]), reader, writer)
+        except (KeyError, TypeError, ValueError) as error:
+            writer.close()
+            raise wire.BrokenFrame("the worker did not say who it is") from error
         except BaseException:
             writer.close()
             raise
-        return Worker(int(hello["process"]), bool(hello["filtered"]), reader, writer)
+        self._unanswered.clear()
+        return worker
 
     async def _running_server(self) -> socket.socket:
-        if self._server is not None and self._server.returncode is None and self._control is not None:
+        running = self._server is not None and self._server.returncode is None
+        if running and self._control is not None and not self._is_silent():
             return self._control
         await self._stop_server()
         ours, theirs = socket.socketpair()
+        # A server that hangs reads nothing: a command to it must fail, and not hold the event loop.
+        ours.setblocking(False)
         try:
             self._server = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -136,6 +163,13 @@ class WorkerFactory:
         self._control = ours
         return ours
 
+    def _is_silent(self) -> bool:
+        """Whether the server hangs: callers may have given up each time before `spawn` would have noticed."""
+        now = time.monotonic()
+        if self._unanswered and now - self._unanswered[-1] > _START_SECONDS:
+            self._unanswered.clear()  # nobody asked for long: nothing is known of it
+        return len(self._unanswered) > _SILENT_SPAWNS and now - self._unanswered[0] > _START_SECONDS
+
     def kill(self, worker: Worker) -> None:
         """End a worker at once. The fork server does it, because only it knows that the process id is still its."""
         worker.writer.close()
@@ -143,7 +177,7 @@ class WorkerFactory:
             try:
                 self._control.sendall(b"K" + worker.process.to_bytes(_COMMAND_BYTES - 1, "little"))
             except OSError:
-                # The server has ended, and its workers with it.
+                # The server has ended or hangs: its workers end with it.
                 self._control.close()
                 self._control = None
 
@@ -158,6 +192,7 @@ class WorkerFactory:
             self._control = None
         if self._server is None:
             return
+        self._unanswered.clear()
         if self._server.returncode is None:
             self._server.kill()
         await self._server.wait()

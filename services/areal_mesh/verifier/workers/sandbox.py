@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-from areal_mesh.verifier.workers.system_calls import DENIED, OPEN_CALLS
+from areal_mesh.verifier.workers.system_calls import DENIED, NEWER, OPEN_CALLS
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -24,6 +24,7 @@ _PR_SET_SECCOMP: Final = 22
 _SECCOMP_MODE_FILTER: Final = 2
 _RETURN_ALLOW: Final = 0x7FFF0000
 _RETURN_EPERM: Final = 0x00050000 | 1
+_RETURN_ENOSYS: Final = 0x00050000 | 38
 _RETURN_KILL: Final = 0x80000000
 _WRITE_FLAGS: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -89,7 +90,10 @@ def _filter_system_calls() -> bool:
 
 
 def _filter(machine: str) -> bytes:
-    """The filter as classic BPF: denied calls fail with EPERM, a foreign architecture ends the process."""
+    """The filter as classic BPF.
+
+    Denied calls fail with EPERM, unknown ones with ENOSYS, and a foreign architecture ends the process.
+    """
     code = [
         _instruction(_LOAD, 0, 0, _OFFSET_ARCHITECTURE),
         _instruction(_EQUAL, 1, 0, _ARCHITECTURES[machine]),
@@ -99,6 +103,7 @@ def _filter(machine: str) -> bytes:
     if machine == "x86_64":
         # The x32 table has the same calls under other numbers.
         code += [_instruction(_AT_LEAST, 0, 1, 0x40000000), _instruction(_RETURN, 0, 0, _RETURN_EPERM)]
+    code += [_instruction(_AT_LEAST, 0, 1, NEWER), _instruction(_RETURN, 0, 0, _RETURN_ENOSYS)]
     for number in DENIED[machine]:
         code += [_instruction(_EQUAL, 0, 1, number), _instruction(_RETURN, 0, 0, _RETURN_EPERM)]
     for number, argument in OPEN_CALLS[machine]:

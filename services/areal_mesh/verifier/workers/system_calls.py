@@ -9,7 +9,9 @@ _X86_64_AND_AARCH64: Final[dict[str, tuple[int | None, int | None]]] = {
     "clone": (56, 220), "clone3": (435, 435), "fork": (57, None), "vfork": (58, None), "execve": (59, 221),
     "execveat": (322, 281), "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "ptrace": (101, 117),
     "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_send_signal": (424, 424),
-    "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "process_madvise": (440, 440), "unshare": (272, 97),
+    "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240), "process_mrelease": (448, 448),
+    "prlimit64": (302, 261), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "process_madvise": (440, 440),
+    "unshare": (272, 97),
     "setns": (308, 268), "move_pages": (279, 239), "migrate_pages": (256, 238), "shmget": (29, 194),
     "shmat": (30, 196),
     # Sockets.
@@ -37,6 +39,10 @@ DENIED: Final = {
     "x86_64": tuple(numbers[0] for numbers in _X86_64_AND_AARCH64.values() if numbers[0] is not None),
     "aarch64": tuple(numbers[1] for numbers in _X86_64_AND_AARCH64.values() if numbers[1] is not None),
 }
+
+NEWER: Final = 451
+"""From this number on, on both architectures, calls are younger than Linux 6.1 and than this table; a worker has none
+of them (`fchmodat2`, `setxattrat`, what is yet to come)."""
 
 OPEN_CALLS: Final = {"x86_64": ((2, 1), (257, 2)), "aarch64": ((56, 2),)}
 """Calls that open a file, with the place of their flags."""

@@ -15,15 +15,19 @@ class BrokenFrame(ConnectionError):
     """The peer closed the connection, or sent what is no frame."""
 
 
+class FrameTooLong(ValueError):
+    """A message has more bytes than a frame may hold."""
+
+
 def encode(message: dict[str, Any]) -> bytes:
     """One frame.
 
     Raises:
-        ValueError: if it is longer than a frame may be.
+        FrameTooLong: if it is longer than a frame may be.
     """
     body = json.dumps(message, separators=(",", ":")).encode()
     if len(body) > MAX_FRAME_BYTES:
-        raise ValueError(f"frame of {len(body)} bytes: at most {MAX_FRAME_BYTES} fit")
+        raise FrameTooLong(f"frame of {len(body)} bytes: at most {MAX_FRAME_BYTES} fit")
     return len(body).to_bytes(_HEADER_BYTES, "little") + body
 
 
@@ -31,7 +35,7 @@ async def read(reader: asyncio.StreamReader) -> dict[str, Any]:
     """The next frame.
 
     Raises:
-        BrokenFrame: at the end of the stream.
+        BrokenFrame: at the end of the stream, or where what comes is no frame.
     """
     try:
         length = int.from_bytes(await reader.readexactly(_HEADER_BYTES), "little")
@@ -68,7 +72,10 @@ def _read_exactly(descriptor: int, size: int) -> bytes:
 
 
 def _decode(body: bytes) -> dict[str, Any]:
-    message = json.loads(body)
+    try:
+        message = json.loads(body)
+    except ValueError as error:
+        raise BrokenFrame("frame holds no JSON") from error
     if not isinstance(message, dict):
         raise BrokenFrame("frame holds no object")
     return message
