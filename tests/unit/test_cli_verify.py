@@ -66,7 +66,7 @@ def test_every_line_gets_its_verdict_and_counts_once(tmp_path: Path, capsys: pyt
 def test_a_bad_line_is_named_and_loses_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad: list[str | bytes | dict[str, Any]] = [
         "{not json", "[1]", {"answer": "1"}, {"response": "1"}, {"response": "1", "answer": []},
-        {"response": "1", "answer": [1]}, b'{"response": "\xff", "answer": "1"}', "[" * 100_000,
+        {"response": "1", "answer": [None]}, b'{"response": "\xff", "answer": "1"}', "[" * 100_000,
     ]  # fmt: skip
     output = tmp_path / "verdicts.jsonl"
     assert run(written(tmp_path / "answers.jsonl", GOOD[0], "", *bad, GOOD[1]), "--output", output) == 1
@@ -76,7 +76,7 @@ def test_a_bad_line_is_named_and_loses_no_other(tmp_path: Path, capsys: pytest.C
     assert all(f"line {row['line']}: " in row["fault"] for row in found[1:-1])
     errors = capsys.readouterr().err
     assert "line 3: is no JSON: Expecting property name" in errors
-    assert "line 7: `answer` is neither a string nor a list of strings" in errors
+    assert "line 7: `answer` is no string, number or list of them" in errors
     assert "line 9: is no UTF-8" in errors
     assert "8 of 10 lines cannot be graded" in errors
 
@@ -97,13 +97,12 @@ def test_a_file_longer_than_a_batch_keeps_its_order(tmp_path: Path) -> None:
         (["--explain"], ["line 3 (id 7)", "last statement of an answer: (0,1]", "read as (0, 1]", "open is not"]),
         (["--explain", "4"], ["extracted: nothing; the response states no answer", "verdict: incorrect"]),
         (["--explain", "7", "--protocol", "strict_qwen"], ["stripped by the protocol", "verdict: correct"]),
-        (["--explain", "5"], ["line 5: `response` is no string"]),
     ],
 )  # fmt: skip
 def test_an_explanation_shows_the_steps(
     arguments: list[str], expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(written(tmp_path / "answers.jsonl", *GOOD, {"response": 5, "answer": "1"}), *arguments) == 0
+    assert run(written(tmp_path / "answers.jsonl", *GOOD), *arguments) == 0
     printed = capsys.readouterr().out
     assert [part for part in expected if part not in printed] == []
 
@@ -124,11 +123,32 @@ def test_what_cannot_be_read_written_or_explained_is_said(tmp_path: Path, capsys
         ([answers, "--output", answers], "is the file that is read"),
         ([answers, "--output", tmp_path / "none" / "verdicts.jsonl"], "No such file or directory"),
         ([answers, "--explain", "none"], "no line has the id or number none"),
-        ([answers, "--explain"], "every answer is correct"),
+        ([answers, "--explain"], "no answer is incorrect"),
+        ([answers, "--explain", "--output", tmp_path / "verdicts.jsonl"], "leave --output out"),
+        ([written(tmp_path / "bad.jsonl", {"response": 5, "answer": "1"}), "--explain", "1"], "line 1: `response` is"),
+        ([written(tmp_path / "empty.jsonl", "")], "holds no answers"),
+        ([tmp_path], "is no regular file"),
     ):
         assert run(*arguments) == 1
         assert message in capsys.readouterr().err
     assert records(answers) == [GOOD[0]]
+
+
+def test_names_are_shown_as_they_are_and_bad_lines_keep_theirs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines: list[str | bytes | dict[str, Any]] = [
+        {"response": r"\boxed{5}", "answer": 5, "source": "[/math]", "id": "[a]"},
+        {"response": r"\boxed{5}", "answer": [5.0], "source": "[train] x"},
+        {"response": r"\boxed{5}", "answer": "5", "source": "\ud83d \x1b[2J"},
+        {"answer": "5", "source": "lost", "id": "q4"},
+    ]
+    output = tmp_path / "verdicts.jsonl"
+    assert run(written(tmp_path / "answers.jsonl", *lines), "--output", output) == 1
+    printed = capsys.readouterr().out
+    for name in ("source [/math]", "source [train] x", r"source \ud83d \x1b[2J", "source lost"):
+        assert len(table_row(printed, name)) == 4
+    assert (records(output)[3]["id"], records(output)[3]["source"]) == ("q4", "lost")
 
 
 def test_a_terminal_shows_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.verifier.batch import Graded, Protocol, explain_line, grade_lines, read_lines
@@ -66,7 +67,7 @@ def _add_rows(table: Table, counts: Counter[tuple[str, str]], prefix: str) -> No
     for (name, _), count in counts.items():
         totals[name] += count
     for name, _ in sorted(totals.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(f"{prefix}{name}" if name else "source not named", *_figures(counts, name))
+        table.add_row(Text(f"{prefix}{name}" if name else "source not named"), *_figures(counts, name))
 
 
 def _figures(counts: Counter[tuple[str, str]], name: str) -> list[str]:
@@ -84,7 +85,11 @@ def verify_file(file: str, protocol: Protocol, output: str, explain: str | None)
     """
     path = Path(file)
     if not path.is_file():
-        raise CommandFailed(f"{file}: no such file; give a JSONL file with `response` and `answer` on each line")
+        # A pipe has no size, which tells how far grading has come.
+        what = "is no regular file" if path.exists() else "no such file"
+        raise CommandFailed(f"{file}: {what}; give a JSONL file with `response` and `answer` on each line")
+    if explain is not None and output:
+        raise CommandFailed("--explain writes no verdicts: leave --output out")
     if output and Path(output).exists() and path.samefile(output):
         raise CommandFailed(f"--output {output}: is the file that is read; give another")
     if explain is not None:
@@ -99,7 +104,10 @@ def verify_file(file: str, protocol: Protocol, output: str, explain: str | None)
                     verdicts.write(json.dumps(graded.record()) + "\n")
                 advance(graded.line.end, tally.graded)
     except OSError as error:
-        raise CommandFailed(f"{error.filename or file}: {error.strerror or error}") from error
+        advice = "; give --output a file in a folder that exists" if error.filename == output else ""
+        raise CommandFailed(f"{error.filename or file}: {error.strerror or error}{advice}") from error
+    if not tally.graded:
+        raise CommandFailed(f"{file}: holds no answers; give `response` and `answer` on each line")
     console.print(tally.table())
     return _report(tally, file)
 
@@ -113,9 +121,14 @@ def _report(tally: Tally, file: str) -> int:
 
 
 def _explain(path: Path, protocol: Protocol, identifier: str) -> int:
-    steps = explain_line(read_lines(path, protocol), identifier)
+    try:
+        steps = explain_line(read_lines(path, protocol), identifier)
+    except ValueError as error:
+        raise CommandFailed(f"{path}: {error}") from error
+    except OSError as error:
+        raise CommandFailed(f"{path}: {error.strerror or error}") from error
     if steps is None:
-        wanted = f"no line has the id or number {identifier}" if identifier else "every answer is correct"
+        wanted = f"no line has the id or number {identifier}" if identifier else "no answer is incorrect"
         raise CommandFailed(f"{path}: {wanted}; name one with --explain ID")
     print("\n".join(steps))
     return 0

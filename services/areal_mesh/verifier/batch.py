@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from areal_mesh.verifier.explanation import explain
+from areal_mesh.verifier.explanation import explain, printable
 from areal_mesh.verifier.facade import SynchronousPool
 from areal_mesh.verifier.verdict import GradeRequest, Protocol, Verdict
 
@@ -77,6 +77,8 @@ def read_lines(path: Path, protocol: Protocol) -> Iterator[Line]:
 
 
 def _line(raw: bytes, number: int, end: int, protocol: Protocol) -> Line:
+    row: object = None
+    request, fault = None, ""
     try:
         row = json.loads(raw.decode("utf-8"))
         if not isinstance(row, dict):
@@ -86,23 +88,29 @@ def _line(raw: bytes, number: int, end: int, protocol: Protocol) -> Line:
             raise ValueError("`response` is no string")
         request = GradeRequest(response, _answers(row.get("answer")), protocol)
     except json.JSONDecodeError as error:
-        return Line(number, end, None, f"line {number}: is no JSON: {error.msg} at column {error.colno}")
+        fault = f"line {number}: is no JSON: {error.msg} at column {error.colno}"
     except UnicodeDecodeError as error:
-        return Line(number, end, None, f"line {number}: is no UTF-8 at byte {error.start}")
+        fault = f"line {number}: is no UTF-8 at byte {error.start}"
     except (ValueError, RecursionError) as error:
-        return Line(number, end, None, f"line {number}: {error}")
-    return Line(number, end, request, "", _text(row.get("id")), _text(row.get("source")))
+        fault = f"line {number}: {error}"
+    # A line that cannot be graded is still known by what it says of itself.
+    said = row if isinstance(row, dict) else {}
+    return Line(number, end, request, fault, _text(said.get("id")), _text(said.get("source")))
 
 
 def _answers(value: object) -> tuple[str, ...]:
     answers = value if isinstance(value, list) else [value]
-    if not answers or not all(isinstance(answer, str) for answer in answers):
-        raise ValueError("`answer` is neither a string nor a list of strings")
-    return tuple(answers)
+    if not answers or not all(_is_answer(answer) for answer in answers):
+        raise ValueError("`answer` is no string, number or list of them")
+    return tuple(map(str, answers))
+
+
+def _is_answer(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else printable(str(value))
 
 
 def grade_lines(lines: Iterable[Line], *, batch: int = _BATCH) -> Iterator[Graded]:
@@ -122,6 +130,9 @@ def explain_line(lines: Iterable[Line], identifier: str) -> list[str] | None:
 
     `identifier` is a line's `id`, or its number where no line has that `id`; empty: the first line whose verdict is not
     correct. None where there is no such line.
+
+    Raises:
+        ValueError: the line cannot be graded.
     """
     if not identifier:
         graded = grade_lines(lines, batch=16)
@@ -133,7 +144,7 @@ def explain_line(lines: Iterable[Line], identifier: str) -> list[str] | None:
     if chosen is None:
         return None
     if chosen.request is None:
-        return [chosen.fault]
+        raise ValueError(chosen.fault)
     with SynchronousPool() as pool:
         steps = explain(chosen.request, lambda request: pool.grade_many([request], _BATCH_SECONDS)[0])
     named = f" (id {chosen.identifier})" if chosen.identifier else ""

@@ -132,8 +132,12 @@ def _meaning(rule: str) -> str:
     return "a step of Qwen's protocol" if rule.startswith("strict ") else "the grader failed"
 
 
+def printable(text: str) -> str:
+    """The text with escapes for what a terminal would obey or could not show."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 def _shown(text: str) -> str:
     """One printable line, cut in the middle where it is long."""
-    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
-    line = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
+    line = printable(" ".join(text.split()))
     return line if len(line) <= _SHOWN_CHARS else f"{line[:_SHOWN_CHARS]} ... ({len(text):,} characters)"
