@@ -1,11 +1,13 @@
 """Settings: every preset resolves, and every fault names its key, the value and what would do."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from areal_mesh.runtime.settings import SettingsError, load_settings, preset_names
+from areal_mesh.runtime.settings.files import presets_folder
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -81,11 +83,86 @@ def test_a_preset_that_is_not_there_names_those_that_are() -> None:
         load_settings("trail")
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"), [("a.toml", "name = ", "is not TOML"), ("b.toml", None, "cannot be read")]
-)
-def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, name: str, content: str | None, message: str) -> None:
+UNUSABLE = {
+    "a syntax error in TOML": ("a.toml", b"name = ", "is not TOML"),
+    "a syntax error in JSON": ("a.json", b'{"name": ', "is not JSON"),
+    "JSON nested without end": ("a.json", b"[" * 100_000, "is not JSON"),
+    "no file": ("a.toml", None, "cannot be read: No such file or directory"),
+    "TOML in another encoding": ("a.toml", b'seed = 1\nname = "\xe9"', "is not UTF-8: byte 0xe9 in line 2; save it as"),
+    "JSON in another encoding": ("a.json", '{"name": "a"}'.encode("utf-16"), "is not UTF-8: byte 0xff in line 1"),
+    "JSON that is no object": ("a.json", b"[1]", "holds a list; settings are a JSON object"),
+    "extends a number": ("a.toml", b"extends = 3", r"extends: expected the name of a preset or .*\(got 3\)"),
+    "extends nothing": ("a.json", b'{"extends": null}', r"extends: expected the name of a preset or .*\(got None\)"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_a_file_that_cannot_be_used_says_why_in_a_line(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
     if content is not None:
-        (tmp_path / name).write_text(content)
-    with pytest.raises(SettingsError, match=message):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SettingsError, match=message) as error:
         load_settings(tmp_path / name)
+    assert str(error.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_an_override_inside_a_value_of_a_list_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"generator\.cores\.0 is a value, not a section"):
+        load_settings("trial", ["generator.cores.0.first=1"])
+
+
+def test_a_file_gives_only_what_differs_from_the_preset_or_file_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "base.toml").write_text('extends = "trial"\nname = "base"\n[learner]\nlearning_rate = 0.5\n')
+    mine = {"extends": "../base.toml", "name": "mine", "verifier": {"workers": 3}}
+    (tmp_path / "runs" / "mine.json").write_text(json.dumps(mine))
+    trial, settings = load_settings("trial"), load_settings(tmp_path / "runs" / "mine.json")
+    assert (settings.name, settings.learner.learning_rate, settings.verifier.workers) == ("mine", 0.5, 3)
+    assert (settings.stages, settings.generator) == (trial.stages, trial.generator)
+
+
+def test_a_path_that_is_extended_is_one_from_the_file_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    for place in (folder, elsewhere):
+        place.mkdir()
+        (place / "base.toml").write_text(f'extends = "trial"\nname = "{place.name}"\n')
+    (folder / "mine.toml").write_text('extends = "base.toml"\n')
+    preset = load_settings("trial")
+    monkeypatch.setenv("AREAL_MESH_PRESETS", str(presets_folder().resolve()))
+    monkeypatch.chdir(elsewhere)
+    assert load_settings("../here/mine.toml") == preset.model_copy(update={"name": "here"})
+
+
+MISLEADING = {
+    "no such file": ('"base.toml"', None, 'extends = "base.toml": {base}: cannot be read: No such file or directory; '),
+    "a file that does not parse": ('"base.toml"', "name = ", 'extends = "base.toml": {base}: is not TOML: '),
+    "no such preset": ('"trail"', None, 'extends = "trail": no such preset; there are: '),
+}
+
+
+@pytest.mark.parametrize(("extended", "content", "message"), MISLEADING.values(), ids=MISLEADING.keys())
+def test_a_fault_in_what_is_extended_names_who_extends_it(
+    tmp_path: Path, extended: str, content: str | None, message: str
+) -> None:
+    base, mine = tmp_path / "base.toml", tmp_path / "mine.toml"
+    mine.write_text(f"extends = {extended}")
+    if content is not None:
+        base.write_text(content)
+    with pytest.raises(SettingsError) as error:
+        load_settings(mine)
+    assert str(error.value).startswith(f"{mine}: {message.format(base=base)}")
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"], ["a", "b", "c"]])
+def test_files_that_extend_each_other_are_named_in_their_order(tmp_path: Path, names: list[str]) -> None:
+    ring = [*names, names[0]]
+    for name, extended in pairwise(ring):
+        (tmp_path / f"{name}.toml").write_text(f'extends = "{extended}.toml"\n')
+    with pytest.raises(SettingsError) as error:
+        load_settings(tmp_path / "a.toml")
+    way = " → ".join(str(tmp_path / f"{name}.toml") for name in ring)
+    assert str(error.value) == f"{tmp_path / 'a.toml'}: extends goes round: {way}; take it out of one of them"

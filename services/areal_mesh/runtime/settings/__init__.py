@@ -5,7 +5,8 @@ Importable with the base install; nothing here knows torch.
 
 from areal_mesh.runtime.settings.algorithm import AlgorithmSettings, StageSettings
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
-from areal_mesh.runtime.settings.load import SettingsError, load_settings, preset_names
+from areal_mesh.runtime.settings.files import FILE_SUFFIXES, SettingsError, preset_names
+from areal_mesh.runtime.settings.load import load_settings
 from areal_mesh.runtime.settings.run import RunSettings
 from areal_mesh.runtime.settings.services import (
     ControllerSettings,
@@ -16,6 +17,7 @@ from areal_mesh.runtime.settings.services import (
 )
 
 __all__ = [
+    "FILE_SUFFIXES",
     "AlgorithmSettings",
     "ControllerSettings",
     "GeneratorSettings",

@@ -1,7 +1,6 @@
 """Reads settings: a preset or a file, then `key=value` on top; errors name the key, the value and what would do."""
 
 import difflib
-import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,82 +9,25 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from areal_mesh.runtime.settings.files import SettingsError, read_values
 from areal_mesh.runtime.settings.run import RunSettings
-
-PRESETS_VARIABLE = "AREAL_MESH_PRESETS"
-
-
-class SettingsError(Exception):
-    """Settings that do not hold: one line a fault, each with the key's path and what would do."""
-
-    def __init__(self, source: str, faults: Iterable[str]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
-
-
-def presets_folder() -> Path:
-    """Folder of the presets: `deploy/presets` of the checkout, or where $AREAL_MESH_PRESETS points."""
-    if configured := os.environ.get(PRESETS_VARIABLE):
-        return Path(configured)
-    for base in (Path.cwd(), *Path(__file__).resolve().parents):
-        if (base / "deploy" / "presets").is_dir():
-            return base / "deploy" / "presets"
-    return Path("deploy/presets")
-
-
-def preset_names() -> list[str]:
-    """Names of all presets."""
-    return sorted(path.stem for path in presets_folder().glob("*.toml"))
 
 
 def load_settings(source: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
     """Loads a preset by name, or a TOML or JSON file by path, with `section.key=value` overrides.
 
-    A file may name another with `extends = "preset"` and then gives only what differs.
+    A file of either kind may name a preset or another file with `extends`, and then gives only what differs; a path is
+    one from the folder of the file that names it.
 
     Raises:
-        SettingsError: no such preset or file, a syntax error, an unknown key, a wrong type, a value out of range, or
-            an impossible combination.
+        SettingsError: no such preset or file, a syntax error, an `extends` that goes round, an unknown key, a wrong
+            type, a value out of range, or an impossible combination.
     """
-    values = _read(source)
+    values = read_values(source)
     for override in overrides:
         _apply(values, override, str(source))
     try:
         return RunSettings.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError(str(source), (_fault(detail) for detail in error.errors())) from error
-
-
-def _read(source: str | Path) -> dict[str, Any]:
-    values = _read_one(source)
-    base = values.pop("extends", None)
-    return values if base is None else _merged(_read(base), values)
-
-
-def _merged(base: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` over `base`, section by section; a list replaces a list."""
-    merged = dict(base)
-    for key, value in values.items():
-        inner = merged.get(key)
-        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _read_one(source: str | Path) -> dict[str, Any]:
-    path = Path(source)
-    if path.suffix not in (".toml", ".json"):
-        path = presets_folder() / f"{source}.toml"
-        if not path.is_file():
-            known = ", ".join(preset_names()) or f"none in {presets_folder()}"
-            raise SettingsError(str(source), [f"no such preset; there are: {known}; or give the path of a .toml file"])
-    try:
-        if path.suffix == ".json":
-            return RunSettings.model_validate_json(path.read_bytes()).model_dump(mode="json")
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(str(source), [f"cannot be read: {error.strerror}; give the path of a file"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(str(source), [f"is not TOML: {error}"]) from error
     except ValidationError as error:
         raise SettingsError(str(source), (_fault(detail) for detail in error.errors())) from error
 
@@ -112,9 +54,7 @@ def _apply(values: dict[str, Any], override: str, source: str) -> None:
 
 
 def _child(target: Any, part: str, path: str, source: str, override: str) -> Any:
-    if isinstance(target, list):
-        return target[_index(target, part, path, source)]
-    child = target.setdefault(part, {})
+    child = target[_index(target, part, path, source)] if isinstance(target, list) else target.setdefault(part, {})
     if not isinstance(child, dict | list):
         raise SettingsError(source, [f"--set {override}: {path} is a value, not a section"])
     return child
