@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pytest
 
 from areal_mesh.generator.prompts import PromptRenderer, PromptTooLong
-from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import PromptSettings
 from areal_mesh.v1 import rollout_pb2
 
@@ -56,11 +55,6 @@ def test_a_prompt_over_the_limit_says_so_and_one_at_the_limit_passes() -> None:
     assert len(limited.token_ids(rollout_pb2.Prompt(problem="abc"))) == 3
     with pytest.raises(PromptTooLong, match="prompt too long: 4 tokens"):
         limited.token_ids(rollout_pb2.Prompt(problem="abcd"))
-
-
-def test_a_template_without_a_place_for_the_problem_cannot_start() -> None:
-    with pytest.raises(StartupError, match=r"prompts\.template.*\{problem\}"):
-        renderer("no place")
 
 
 def test_responses_are_read_without_special_tokens() -> None:

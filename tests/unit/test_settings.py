@@ -43,6 +43,10 @@ FAULTS = {
     "value that was given": ("algorithm.batch_groups=many", "(got 'many')"),
     "out of range": ("algorithm.top_p=1.5", "algorithm.top_p: Input should be less than or equal to 1 (got 1.5)"),
     "no such choice": ("learner.transport=udp", "learner.transport: Input should be 'gloo' or 'nccl' (got 'udp')"),
+    "no place for the problem": (
+        "prompts.template=abc",
+        'prompts.template: has no place for the problem; write {problem} where it belongs, or "chat" for',
+    ),
     "port out of range": ("controller.listen=127.0.0.1:70000", "controller.listen: the port is over 65535"),
     "stage that is not there": ("stages.9.max_steps=1", "9 is not a position from 0 to 2"),
     "no value": ("algorithm.top_p", "expected section.key=value"),

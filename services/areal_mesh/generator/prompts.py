@@ -7,11 +7,10 @@ from typing import Protocol
 
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import PromptSettings
+from areal_mesh.runtime.settings.data import CHAT_TEMPLATE, PROBLEM_PLACE
 from areal_mesh.v1 import rollout_pb2
 
-CHAT = "chat"
 TOO_LONG = "prompt too long"
-_PLACE = "{problem}"
 
 
 class Tokenizer(Protocol):
@@ -40,21 +39,14 @@ class PromptRenderer:
     tokenizer: Tokenizer
     settings: PromptSettings
 
-    def __post_init__(self) -> None:
-        if self.settings.template != CHAT and _PLACE not in self.settings.template:
-            raise StartupError(
-                f"prompts.template = {self.settings.template!r} has no place for the problem; "
-                f'write {_PLACE} where it belongs, or "{CHAT}" for the tokenizer\'s own template'
-            )
-
     def text(self, problem: str) -> str:
         """The prompt as the model reads it, special tokens written out."""
         content = f"{problem}\n{self.settings.instruction}" if self.settings.instruction else problem
-        if self.settings.template == CHAT:
+        if self.settings.template == CHAT_TEMPLATE:
             message = {"role": "user", "content": content}
             return self.tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
         # Not str.format: a template may hold braces of its own, as in \boxed{}.
-        return self.settings.template.replace(_PLACE, content)
+        return self.settings.template.replace(PROBLEM_PLACE, content)
 
     def token_ids(self, prompt: rollout_pb2.Prompt) -> list[int]:
         """Token ids of a prompt.

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from areal_mesh.runtime.settings.base import Settings
 
-_PREPARED = Path(".cache")
+CHAT_TEMPLATE = "chat"
+PROBLEM_PLACE = "{problem}"
 
 
 class ModelSettings(Settings):
@@ -30,9 +31,19 @@ class PromptSettings(Settings):
     """Of a file that the `arithmetic` recipe makes: how many problems. Of any other: the first so many; 0 for all."""
     max_prompt_tokens: int = Field(default=2048, gt=0)
     """Longer prompts are filtered."""
-    template: str = "chat"
+    template: str = CHAT_TEMPLATE
     """`chat`: the tokenizer's chat template with one user message; else literal text with `{problem}` in it."""
     instruction: str = ""
     """Appended to the problem, after a line feed."""
     shuffle: bool = True
     """Each epoch in an order of its own, by the run's seed."""
+
+    @field_validator("template")
+    @classmethod
+    def _has_a_place_for_the_problem(cls, value: str) -> str:
+        if value != CHAT_TEMPLATE and PROBLEM_PLACE not in value:
+            raise ValueError(
+                f"has no place for the problem; write {PROBLEM_PLACE} where it belongs, or "
+                f'"{CHAT_TEMPLATE}" for the tokenizer\'s own template'
+            )
+        return value
