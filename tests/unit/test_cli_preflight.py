@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from areal_mesh.cli.config import gaps, gpu_present
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.gaps import gaps, gpu_present
 from areal_mesh.cli.main import build_parser
 from areal_mesh.cli.members import controller_address, members_of
 from areal_mesh.cli.preflight import check_role

@@ -4,7 +4,7 @@ import importlib.util
 import socket
 from contextlib import closing
 
-from areal_mesh.cli.config import gpu_present
+from areal_mesh.cli.gaps import gpu_present
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import GeneratorSettings, LearnerSettings, RunSettings
 

@@ -1,0 +1,77 @@
+"""What settings ask of this machine that is not there: told by `config check`, and by `up` before it makes anything."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from areal_mesh.runtime.settings import RunSettings
+
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+
+
+def remarks(settings: RunSettings) -> Iterator[str]:
+    """What holds as settings but was not, or cannot be, run on this machine, a line each."""
+    yield from gaps(settings)
+    if settings.learner.ranks > 1:
+        yield f"learner.ranks = {settings.learner.ranks}: FSDP2 over {settings.learner.ranks} processes; unrun here"
+
+
+def gaps(settings: RunSettings) -> Iterator[str]:
+    """Those of them without which a run cannot begin here."""
+    yield from _missing_gpus(settings)
+    yield from missing_data(settings)
+    yield from _unwritable(settings)
+
+
+def gpu_present() -> bool:
+    """Whether a GPU's driver shows on this machine; asks no library."""
+    return any(Path(device).exists() for device in _GPU_DEVICES)
+
+
+def missing_data(settings: RunSettings) -> Iterator[str]:
+    """Model and prompts that are not there and that no recipe makes, a line each."""
+    model, prompts = settings.model, settings.prompts
+    # From os.path: pathlib raises where a folder on the way may not be searched.
+    exists, is_dir, is_file = os.path.exists, os.path.isdir, os.path.isfile
+    name_model = "name one with --set model.folder=..."
+    if exists(model.folder) and not is_dir(model.folder):
+        yield f"model.folder = {model.folder}: is no folder; {name_model}"
+    elif not model.recipe and not exists(model.folder):
+        yield f"model.folder = {model.folder}: not there yet; put a Hugging Face folder there, or {name_model}"
+    elif not model.recipe and not is_file(model.folder / "config.json"):
+        yield f"model.folder = {model.folder}: holds no config.json; put a Hugging Face model there, or {name_model}"
+    name_prompts = "name one with --set prompts.file=..."
+    if exists(prompts.file) and not is_file(prompts.file):
+        yield f"prompts.file = {prompts.file}: is no file; {name_prompts}"
+    elif model.recipe != "arithmetic" and not exists(prompts.file):
+        yield f"prompts.file = {prompts.file}: not there yet; put a JSONL file there, or {name_prompts}"
+
+
+def _missing_gpus(settings: RunSettings) -> Iterator[str]:
+    if gpu_present():
+        return
+    for role in ("generator", "learner"):
+        section = getattr(settings, role)
+        if section.device == "cuda":
+            yield (
+                f'{role}.device = "cuda", {role}.transport = "{section.transport}": unrun here, this machine shows no '
+                'GPU; the settings are checked, the code path is not; use device = "cpu" with transport = "gloo", or '
+                "a machine with one"
+            )
+
+
+def _unwritable(settings: RunSettings) -> Iterator[str]:
+    folder = settings.run_directory
+    # The nearest that is there, be it a file or a link that leads nowhere: what is to be made is made in it.
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    try:
+        # Written, for permissions do not tell: root has them all, in /proc too. The file has no name to leave behind.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+        yield (
+            f"directory = {settings.directory}: {there} cannot be written in: {cause}; "
+            "name another with --set directory=..."
+        )

@@ -1,0 +1,92 @@
+"""What settings ask of a machine that is not there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from areal_mesh.cli.config import check
+from areal_mesh.cli.gaps import gaps, gpu_present, remarks
+from areal_mesh.runtime.settings import RunSettings, load_settings
+
+PLACES = ["directory", "model.folder", "prompts.file"]
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> list[str]:
+    """Overrides of the trial under which nothing is missing, and no recipe makes anything."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").touch()
+    (tmp_path / "prompts.jsonl").touch()
+    return [
+        "model.recipe=",
+        f"directory={tmp_path / 'runs'}",
+        f"model.folder={tmp_path / 'model'}",
+        f"prompts.file={tmp_path / 'prompts.jsonl'}",
+    ]
+
+
+def trial(*overrides: str) -> RunSettings:
+    return load_settings("trial", overrides)
+
+
+def test_nothing_is_said_where_all_is_there_and_nothing_is_left_behind(whole: list[str], tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    assert list(gaps(trial(*whole))) == []
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_a_recipe_makes_is_not_missing(tmp_path: Path) -> None:
+    nowhere = [f"{key}={tmp_path / 'none'}" for key in PLACES]
+    assert list(gaps(trial(*nowhere))) == []
+    assert [gap.split(" = ")[0] for gap in gaps(trial(*nowhere, "model.recipe=smollm2"))] == ["prompts.file"]
+    assert [gap.split(" = ")[0] for gap in gaps(trial(*nowhere, "model.recipe="))] == ["model.folder", "prompts.file"]
+
+
+@pytest.mark.parametrize("recipe", ["arithmetic", ""])
+def test_a_folder_in_the_place_of_a_file_is_named_and_a_file_in_that_of_a_folder(recipe: str, tmp_path: Path) -> None:
+    (file := tmp_path / "file").touch()
+    swapped = trial(
+        f"model.recipe={recipe}", f"directory={file}", f"model.folder={file}", f"prompts.file={tmp_path}", "name=mine"
+    )
+    assert list(gaps(swapped)) == [
+        f"model.folder = {file}: is no folder; name one with --set model.folder=...",
+        f"prompts.file = {tmp_path}: is no file; name one with --set prompts.file=...",
+        f"directory = {file}: {file} cannot be written in: not a directory; name another with --set directory=...",
+    ]
+
+
+def test_a_folder_that_is_no_model_is_named(whole: list[str], tmp_path: Path) -> None:
+    (tmp_path / "model" / "config.json").unlink()
+    (gap,) = gaps(trial(*whole))
+    assert gap.startswith(f"model.folder = {tmp_path / 'model'}: holds no config.json; ")
+
+
+@pytest.mark.parametrize("directory", ["/proc/x", "/proc/x/y"])
+def test_a_directory_that_cannot_be_made_is_named(whole: list[str], directory: str) -> None:
+    (gap,) = gaps(trial(*whole, f"directory={directory}"))
+    assert gap.startswith(f"directory = {directory}: /proc cannot be written in: ")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_without_permission_is_named(whole: list[str], tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir(mode=0o500)
+    (gap,) = gaps(trial(*whole))
+    assert gap.startswith(f"directory = {tmp_path / 'runs'}: {tmp_path / 'runs'} cannot be written in: permission")
+
+
+@pytest.mark.skipif(gpu_present(), reason="this machine has a GPU: a missing one cannot be shown")
+def test_a_missing_gpu_is_a_gap_and_several_ranks_are_a_remark(whole: list[str]) -> None:
+    gpus = ["generator", "learner"]
+    settings = trial(*whole, *(f"{role}.{key}" for role in gpus for key in ("device=cuda", "transport=nccl")))
+    assert [gap.split(",")[0] for gap in gaps(settings)] == [f'{role}.device = "cuda"' for role in gpus]
+    settings = trial(*whole, "learner.ranks=2")
+    assert list(gaps(settings)) == []
+    assert list(remarks(settings)) == ["learner.ranks = 2: FSDP2 over 2 processes; unrun here"]
+
+
+def test_checking_settings_tells_what_is_missing(whole: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    check(["trial"], [*whole, "directory=/proc/x"])
+    holds, gap = capsys.readouterr().out.splitlines()
+    assert holds.startswith("trial: holds; run trial, ")
+    assert gap.startswith("trial: directory = /proc/x: ")
