@@ -29,39 +29,49 @@ def taken_port() -> Iterator[int]:
 def test_a_port_that_is_taken_is_named_with_its_key(taken_port: int) -> None:
     settings = load_settings("trial", [f"replay.listen=127.0.0.1:{taken_port}"])
     with pytest.raises(StartupError, match=rf"^replay\.listen = 127\.0\.0\.1:{taken_port}: address already in use; "):
-        check_role(settings, "replay")
+        check_role(settings, "replay", "trial")
 
 
 def test_a_host_that_is_not_here_is_named() -> None:
     settings = load_settings("trial", ["replay.listen=203.0.113.1:7401", "plaintext_beyond_loopback=true"])
     with pytest.raises(StartupError, match=r"replay\.listen = 203\.0\.113\.1:7401: cannot assign requested address"):
-        check_role(settings, "replay")
+        check_role(settings, "replay", "trial")
 
 
 def test_a_model_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     settings = load_settings("trial", [f"model.folder={tmp_path / 'none'}"])
     for role in ("generator", "learner"):
-        with pytest.raises(StartupError, match=r"model\.folder = .*none: no such folder; run `areal-mesh prepare`"):
-            check_role(settings, role)
+        with pytest.raises(StartupError, match=r"none: no such folder; run `areal-mesh prepare trial`, or "):
+            check_role(settings, role, "trial")
     settings = load_settings("trial", [f"model.folder={tmp_path}"])
     with pytest.raises(StartupError, match=r"holds no config\.json"):
-        check_role(settings, "learner")
+        check_role(settings, "learner", "trial")
 
 
 def test_a_prompt_file_that_is_missing_is_named(tmp_path: Path) -> None:
     settings = load_settings("trial", [f"prompts.file={tmp_path / 'none.jsonl'}", "controller.listen=127.0.0.1:0"])
     with pytest.raises(StartupError, match=r"prompts\.file = .*none\.jsonl: no such file"):
-        check_role(settings, "controller")
+        check_role(settings, "controller", "trial")
 
 
 @pytest.mark.skipif(gpu_present(), reason="this machine has a GPU: a missing one cannot be shown")
 def test_a_missing_gpu_is_said_before_anything_heavy_is_imported() -> None:
     settings = load_settings("distill-1.5b-1node")
     with pytest.raises(StartupError, match=r'learner\.device = "cuda": this machine shows no GPU; use device = "cpu"'):
-        check_role(settings, "learner")
+        check_role(settings, "learner", "trial")
     text = "\n".join(gaps(settings))
     assert 'generator.device = "cuda", generator.transport = "nccl": unrun here' in text
     assert "model.folder = models/DeepSeek-R1-Distill-Qwen-1.5B: not there yet" in text
+
+
+def test_the_command_that_makes_what_is_missing_is_named_with_its_settings(tmp_path: Path) -> None:
+    overrides = [f"model.folder={tmp_path / 'none'}", "learner.threads=1"]
+    with pytest.raises(StartupError) as error:
+        context_of("learner", "trial", overrides, "learner-0", "")
+    command = f"areal-mesh prepare trial --set model.folder={tmp_path / 'none'} --set learner.threads=1"
+    assert f"; run `{command}`, or name" in str(error.value)
+    options = build_parser().parse_args(command.split()[1:])
+    assert (options.source, options.overrides) == ("trial", overrides)
 
 
 def test_settings_that_do_not_hold_end_a_service_on_one_line() -> None:

@@ -15,8 +15,10 @@ _EXTRAS = {
 }
 
 
-def check_role(settings: RunSettings, role: str) -> None:
+def check_role(settings: RunSettings, role: str, given: str) -> None:
     """Checks what `role` needs of this machine.
+
+    `given`: how a command line gives these settings, a preset or file and what is put on top.
 
     Raises:
         StartupError: its first fault, with what would do.
@@ -28,10 +30,10 @@ def check_role(settings: RunSettings, role: str) -> None:
         host = section.listen.rsplit(":", 1)[0]
         _check_listen(f"{role}.metrics_port", f"{host}:{section.metrics_port}")
     if role == "controller":
-        _check_prompts(settings)
+        _check_prompts(settings, given)
     if isinstance(section, GeneratorSettings | LearnerSettings):
         _check_device(role, section.device)
-        _check_model(settings)
+        _check_model(settings, given)
 
 
 def _check_installed(role: str) -> None:
@@ -63,17 +65,18 @@ def _check_listen(key: str, address: str) -> None:
             ) from error
 
 
-def _check_prompts(settings: RunSettings) -> None:
+def _check_prompts(settings: RunSettings, given: str) -> None:
     file = settings.prompts.file
     if not file.is_file():
-        how = "run `areal-mesh prepare`, or " if settings.model.recipe == "arithmetic" else ""
-        raise StartupError(f"prompts.file = {file}: no such file; {how}name a JSONL file with --set prompts.file=...")
+        how = f"run `areal-mesh prepare {given}`, or " if settings.model.recipe == "arithmetic" else ""
+        what = "is no file" if file.exists() else "no such file"
+        raise StartupError(f"prompts.file = {file}: {what}; {how}name a JSONL file with --set prompts.file=...")
 
 
-def _check_model(settings: RunSettings) -> None:
+def _check_model(settings: RunSettings, given: str) -> None:
     folder = settings.model.folder
     if not (folder / "config.json").is_file():
-        how = "run `areal-mesh prepare`, or " if settings.model.recipe else ""
+        how = f"run `areal-mesh prepare {given}`, or " if settings.model.recipe else ""
         what = "holds no config.json" if folder.is_dir() else "no such folder"
         raise StartupError(
             f"model.folder = {folder}: {what}; {how}name a Hugging Face folder with --set model.folder=..."

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -43,7 +44,8 @@ def context_of(role: str, source: str, overrides: Sequence[str], service_id: str
         settings = load_settings(source, overrides)
     except SettingsError as error:
         raise StartupError(f"{source}: {'; '.join(error.faults)}") from error
-    check_role(settings, role)
+    given = shlex.join([source, *(word for override in overrides for word in ("--set", override))])
+    check_role(settings, role, given)
     _pin(settings, role)
     configure_logging(service_id, settings.run_directory / "logs")
     return ServiceContext(settings, Identity(role, service_id), controller or settings.controller.listen)
