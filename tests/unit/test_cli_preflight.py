@@ -12,7 +12,7 @@ from areal_mesh.cli.gaps import gaps, gpu_present
 from areal_mesh.cli.main import build_parser
 from areal_mesh.cli.members import controller_address, members_of
 from areal_mesh.cli.preflight import check_role
-from areal_mesh.cli.preparing import prepare_run, recipe_command
+from areal_mesh.cli.preparing import prepare, prepare_run, recipe_command
 from areal_mesh.cli.serving import context_of
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import load_settings
@@ -141,3 +141,21 @@ def test_a_recipe_that_fails_ends_the_command(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match=r"model\.recipe = smollm2: making .* failed \(exit code 1\)"):
         prepare_run(settings, tmp_path / "setup.json")
     assert not (tmp_path / "setup.json").exists()
+
+
+def test_a_preset_without_a_recipe_says_what_to_put_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, file = tmp_path / "model", tmp_path / "prompts.jsonl"
+    overrides = [f"model.folder={folder}", f"prompts.file={file}"]
+    with pytest.raises(CommandFailed) as failure:
+        prepare("distill-1.5b-1node", overrides)
+    assert capsys.readouterr().out.startswith("distill-1.5b-1node: has no recipe, so nothing is made")
+    model_line, prompts_line = str(failure.value).splitlines()
+    assert model_line.startswith(
+        f"distill-1.5b-1node: model.folder = {folder}: not there yet; put a Hugging Face folder"
+    )
+    assert prompts_line.startswith(f"distill-1.5b-1node: prompts.file = {file}: not there yet; put a JSONL file there")
+    folder.mkdir()
+    (folder / "config.json").touch()
+    file.touch()
+    prepare("distill-1.5b-1node", overrides)
+    assert f"model and prompts are there, {folder} and {file}" in capsys.readouterr().out

@@ -28,10 +28,9 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.preparing import prepare_data
-    from areal_mesh.cli.resolving import resolved
+    from areal_mesh.cli.preparing import prepare
 
-    prepare_data(resolved(options.source, options.overrides))
+    prepare(options.source, options.overrides)
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -7,13 +7,32 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.gaps import missing_data
+from areal_mesh.cli.resolving import resolved
 from areal_mesh.runtime.orphans import OrphanGuard, kill_session
 from areal_mesh.runtime.restarts import describe_exit
 from areal_mesh.runtime.settings import RunSettings
+
+
+def prepare(source: str, overrides: Sequence[str]) -> None:
+    """Makes what the settings have a recipe for, and says what has to be put there by hand.
+
+    Raises:
+        CommandFailed: the settings do not hold, the recipe failed, or model or prompts are missing after it.
+    """
+    settings = resolved(source, overrides)
+    prepare_data(settings)
+    if not settings.model.recipe:
+        print(f"{source}: has no recipe, so nothing is made (model.recipe is empty)", flush=True)
+    missing = [f"{source}: {gap}" for gap in missing_data(settings)]
+    if missing:
+        raise CommandFailed("\n".join(missing))
+    print(f"{source}: model and prompts are there, {settings.model.folder} and {settings.prompts.file}")
 
 
 def recipe_command(settings: RunSettings) -> list[str]:
