@@ -84,7 +84,7 @@ async def test_a_service_with_an_unknown_setting_says_so() -> None:
     assert "verifier.wokers: unknown key; did you mean workers?" in line
 
 
-async def test_the_launcher_repeats_why_a_service_cannot_start(
+async def test_a_launcher_without_its_model_says_so_before_it_makes_anything(
     free_address: str, prompts: Path, tmp_path: Path
 ) -> None:
     arguments = overrides(
@@ -96,8 +96,8 @@ async def test_the_launcher_repeats_why_a_service_cannot_start(
     )
     code, line, _ = await command("up", "trial", *arguments)
     assert code == EXIT_CANNOT_START
-    assert "cannot start: model.folder = " in line
-    assert "no such folder" in line
+    assert line.startswith(f"areal-mesh: trial: model.folder = {tmp_path / 'none'}: not there yet; ")
+    assert not (tmp_path / "runs").exists()
 
 
 async def test_the_launcher_repeats_that_the_controllers_port_is_taken(
@@ -113,7 +113,8 @@ async def test_the_launcher_repeats_that_the_controllers_port_is_taken(
     )
     code, line, _ = await command("up", "trial", *arguments)
     assert code == EXIT_CANNOT_START
-    assert f"controller: cannot start: controller.listen = {taken_address}: address already in use" in line
+    cause = f"controller.listen = {taken_address}: address already in use"
+    assert line.startswith(f"areal-mesh controller: cannot start: {cause}")
 
 
 async def test_a_launcher_with_an_unknown_setting_says_so(tmp_path: Path) -> None:

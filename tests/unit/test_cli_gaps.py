@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.cli.config import check
+from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import gaps, gpu_present, remarks
+from areal_mesh.cli.launcher import launch
+from areal_mesh.cli.run_directory import SETTINGS_FILE, held
+from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings, load_settings
 
 PLACES = ["directory", "model.folder", "prompts.file"]
@@ -90,3 +94,23 @@ def test_checking_settings_tells_what_is_missing(whole: list[str], capsys: pytes
     holds, gap = capsys.readouterr().out.splitlines()
     assert holds.startswith("trial: holds; run trial, ")
     assert gap.startswith("trial: directory = /proc/x: ")
+
+
+def test_a_run_that_lacks_something_says_all_of_it_and_makes_nothing(tmp_path: Path) -> None:
+    overrides = [f"{key}={tmp_path / key}" for key in PLACES]
+    with pytest.raises(CommandFailed) as failure:
+        launch("trial", [*overrides, "model.recipe="], fresh=False)
+    assert failure.value.exit_code == EXIT_CANNOT_START
+    model_line, prompts_line = str(failure.value).splitlines()
+    assert model_line.startswith(f"trial: model.folder = {tmp_path / 'model.folder'}: not there yet; ")
+    assert prompts_line.startswith(f"trial: prompts.file = {tmp_path / 'prompts.file'}: not there yet; ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_not_deleted_for_one_that_lacks_something(whole: list[str], tmp_path: Path) -> None:
+    with held(trial(*whole), fresh=False) as folder:
+        pass
+    (tmp_path / "prompts.jsonl").unlink()
+    with pytest.raises(CommandFailed, match=r"prompts\.file = "):
+        launch("trial", whole, fresh=True)
+    assert (folder / SETTINGS_FILE).is_file()

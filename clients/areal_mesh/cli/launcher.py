@@ -13,6 +13,7 @@ from rich.console import Console
 from areal_mesh.cli.display import Display, display_for
 from areal_mesh.cli.events import EventLog
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.gaps import gaps
 from areal_mesh.cli.members import KEEPER, controller_address, members_of
 from areal_mesh.cli.preparing import prepare_run
 from areal_mesh.cli.report import CURVES, EVENTS_FOLDER, open_events, print_table, write_plots
@@ -37,6 +38,8 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
     """
     settings = resolved(source, overrides)
     address = controller_address(settings)
+    if fresh or finished_summary(settings.run_directory) is None:
+        _require_what_is_needed(source, settings)
     with held(settings, fresh) as folder:
         if finished_summary(folder) is not None:
             print_table(folder)
@@ -47,6 +50,13 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
         launcher = Launcher(settings, folder, address, Console())
         asyncio.run(launcher.run())
         return launcher.conclude()
+
+
+def _require_what_is_needed(source: str, settings: RunSettings) -> None:
+    """Fails over all that this machine lacks for the run, before anything of the run is made or deleted."""
+    missing = [f"{source}: {gap}" for gap in gaps(settings)]
+    if missing:
+        raise CommandFailed("\n".join(missing), EXIT_CANNOT_START)
 
 
 class Launcher:

@@ -220,7 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         sys.exit(options.run(options) or 0)
     except CommandFailed as failure:
-        print(f"areal-mesh: {failure}", file=sys.stderr, flush=True)
+        text = str(failure)
+        # The last line of a service, repeated, names the command already, and the service with it.
+        print(text if text.startswith("areal-mesh ") else f"areal-mesh: {text}", file=sys.stderr, flush=True)
         sys.exit(failure.exit_code)
     except BrokenPipeError:
         # Whoever read the output has seen enough; nothing may be flushed into the closed pipe at exit.
