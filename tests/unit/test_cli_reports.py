@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from areal_mesh.cli.display import display_for
+from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.metrics import MetricsTail, moving_average, read_rows, series, stage_starts
+from areal_mesh.cli.report import report_on
 from areal_mesh.cli.summary import summary_table
 from areal_mesh.cli.view import changes, run_view, step_line
 from areal_mesh.client import GroupCounts, ReplayStatus, RunState, RunStatus, ServiceState, ServiceStatus, Stage
@@ -231,3 +233,13 @@ def test_a_terminal_gets_the_live_view_and_a_file_gets_lines() -> None:
         "stage 8 (1 of 2): up to 32 tokens",
         "learner-0 ended (killed by SIGKILL)",
     ]
+
+
+def test_a_report_on_nothing_says_what_it_takes(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed) as failure:
+        report_on(str(tmp_path / "none"))
+    message = str(failure.value)
+    assert message.startswith(f"{tmp_path / 'none'}: no such run directory, and no such preset; give the directory of")
+    assert "trial" in message
+    with pytest.raises(CommandFailed, match="cannot be read: No such file or directory"):
+        report_on(str(tmp_path / "none.toml"))

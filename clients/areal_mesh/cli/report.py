@@ -13,6 +13,7 @@ from areal_mesh.cli.metrics import read_rows
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.run_directory import METRICS_FILE, SUMMARY_FILE
 from areal_mesh.cli.summary import read_summary, summary_table
+from areal_mesh.runtime.settings import FILE_SUFFIXES, preset_names
 
 EVENTS_FOLDER = "tensorboard"
 _FILE_WIDTH = 160
@@ -25,13 +26,24 @@ def report_on(source: str) -> None:
     `source` is a run directory, or the preset or file whose run it is.
 
     Raises:
-        CommandFailed: there is no summary.
+        CommandFailed: there is no such run, or no summary of it.
     """
-    folder = Path(source) if Path(source).is_dir() else resolved(source).run_directory
+    folder = _folder_of(source)
     with open_events(folder):
         write_plots(folder)
     if not print_table(folder):
         raise CommandFailed(f"{folder}: no {SUMMARY_FILE} yet; it is written at the end of a run")
+
+
+def _folder_of(source: str) -> Path:
+    if Path(source).is_dir():
+        return Path(source)
+    if Path(source).suffix not in FILE_SUFFIXES and source not in (known := preset_names()):
+        raise CommandFailed(
+            f"{source}: no such run directory, and no such preset; give the directory of a run, such as runs/trial, a "
+            f"preset ({', '.join(known) or 'there is none here'}), or the path of a {' or '.join(FILE_SUFFIXES)} file"
+        )
+    return resolved(source).run_directory
 
 
 def print_table(folder: Path) -> bool:
