@@ -393,6 +393,9 @@ async def test_pause_holds_leases_and_resume_lets_them_go(tmp_path: Path, mesh: 
             await person.AdvanceStage(controller_pb2.AdvanceStageRequest(from_stage=1), timeout=SECONDS)
         assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         await person.Stop(controller_pb2.StopRequest(reason="enough"), timeout=SECONDS)
+        with pytest.raises(grpc.aio.AioRpcError, match="the run is stopping") as raised:
+            await person.Resume(controller_pb2.ResumeRequest(), timeout=SECONDS)
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert (await learner.next_step()).finished
         assert (await learner.beat()).drain
 

@@ -1,6 +1,6 @@
 """The run over its ledger: what each call decides, and that a killed controller finds it again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -191,10 +191,12 @@ def test_a_stage_advanced_by_hand_starts_after_the_step_in_progress(scene: Scene
     run = scene.killed()
     entry = run.advance_stage(0)
     assert (entry.stage, entry.first_step, entry.reason) == (1, 2, "by hand")
-    with pytest.raises(MeshError, match="not the current one"):
+    with pytest.raises(MeshError, match=r"^stage short \(1 of 2\) is not the current one; stage long \(2 of 2\) is$"):
         run.advance_stage(0)
-    with pytest.raises(MeshError, match="last one"):
+    with pytest.raises(MeshError, match=r"^stage long \(2 of 2\) is the last one; `areal-mesh stop` ends the run$"):
         run.advance_stage(1)
+    with pytest.raises(MeshError, match=r"^from_stage = 2 is not the current one"):
+        run.advance_stage(2)
     order = run.next_step(0)
     assert order is not None
     assert order.stage == 0
@@ -219,6 +221,16 @@ def test_pause_and_stop_outlive_the_controller(scene: Scene, run: Run) -> None:
     assert run.next_step(0) is None
     run.leave()
     assert scene.killed().state is RunState.RUNNING
+
+
+@pytest.mark.parametrize("call", [Run.pause, Run.resume, lambda run: run.advance_stage(0)])
+def test_a_run_that_is_stopping_cannot_be_steered(run: Run, call: Callable[[Run], object]) -> None:
+    run.pause()
+    run.stop("enough")
+    with pytest.raises(MeshError, match=r"the run is stopping and nothing new starts; .* `areal-mesh up`") as raised:
+        call(run)
+    assert raised.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert (run.stage, run.paused) == (0, True)
 
 
 def test_leases_of_before_a_restart_hold_for_one_more_lease_time(scene: Scene, run: Run) -> None:

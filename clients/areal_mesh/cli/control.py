@@ -30,7 +30,7 @@ def ask(controller: str, call: Callable[[MeshClient], Awaitable[T]]) -> T:
 def stop_run(controller: str, reason: str) -> None:
     """Ends the run after the step in progress."""
     ask(controller, lambda mesh: mesh.stop(reason))
-    print("stopping: the run ends after the step in progress")
+    print("stopping: the run ends after the step in progress; the same `areal-mesh up` goes on with it")
 
 
 def pause_run(controller: str) -> None:

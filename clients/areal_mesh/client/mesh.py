@@ -75,15 +75,23 @@ class MeshClient:
                 stream.cancel()
 
     async def pause(self) -> None:
-        """Holds admission: nothing new is leased, and what runs goes on."""
+        """Holds admission: nothing new is leased, and what runs goes on.
+
+        Raises:
+            RequestRefused: the run is stopping or finished.
+        """
         await self._answer("Pause", self._control.Pause(controller_pb2.PauseRequest(), timeout=self._timeout))
 
     async def resume(self) -> None:
-        """Ends a pause."""
+        """Ends a pause.
+
+        Raises:
+            RequestRefused: the run is stopping or finished.
+        """
         await self._answer("Resume", self._control.Resume(controller_pb2.ResumeRequest(), timeout=self._timeout))
 
     async def stop(self, reason: str = "") -> None:
-        """Ends the run after the step in progress; every service drains."""
+        """Ends the run after the step in progress; every service drains. Started again, the run goes on."""
         request = controller_pb2.StopRequest(reason=reason)
         await self._answer("Stop", self._control.Stop(request, timeout=self._timeout))
 
@@ -93,7 +101,7 @@ class MeshClient:
         `from_stage` is the index of the stage that is to end, so that asking twice advances once.
 
         Raises:
-            RequestRefused: it is the last stage, or the run is in another one.
+            RequestRefused: it is the last stage, the run is in another one, or it is stopping or finished.
         """
         request = controller_pb2.AdvanceStageRequest(from_stage=from_stage)
         response = await self._answer("AdvanceStage", self._control.AdvanceStage(request, timeout=self._timeout))

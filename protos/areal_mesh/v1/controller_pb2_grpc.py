@@ -178,13 +178,15 @@ class ControllerServiceServicer(object):
 
     def Pause(self, request, context):
         """Holds admission: nothing new is leased; what runs goes on.
+        FAILED_PRECONDITION: the run is stopping or finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Resume(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Ends a pause. FAILED_PRECONDITION: the run is stopping or finished.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -197,7 +199,7 @@ class ControllerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AdvanceStage(self, request, context):
-        """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage.
+        """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage, or when the run is stopping or finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,12 +56,15 @@ class ControllerServiceStub:
     Returns when the new version is published, or when publishing is not due.
     """
     Pause: _grpc.UnaryUnaryMultiCallable[_controller_pb2.PauseRequest, _controller_pb2.PauseResponse]
-    """Holds admission: nothing new is leased; what runs goes on."""
+    """Holds admission: nothing new is leased; what runs goes on.
+    FAILED_PRECONDITION: the run is stopping or finished.
+    """
     Resume: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ResumeRequest, _controller_pb2.ResumeResponse]
+    """Ends a pause. FAILED_PRECONDITION: the run is stopping or finished."""
     Stop: _grpc.UnaryUnaryMultiCallable[_controller_pb2.StopRequest, _controller_pb2.StopResponse]
     """Ends the run after the step in progress; every service drains."""
     AdvanceStage: _grpc.UnaryUnaryMultiCallable[_controller_pb2.AdvanceStageRequest, _controller_pb2.AdvanceStageResponse]
-    """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage."""
+    """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage, or when the run is stopping or finished."""
     GetConfig: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetConfigRequest, _controller_pb2.GetConfigResponse]
     """The resolved settings of the run."""
 
@@ -93,12 +96,15 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     Returns when the new version is published, or when publishing is not due.
     """
     Pause: _aio.UnaryUnaryMultiCallable[_controller_pb2.PauseRequest, _controller_pb2.PauseResponse]  # type: ignore[assignment]
-    """Holds admission: nothing new is leased; what runs goes on."""
+    """Holds admission: nothing new is leased; what runs goes on.
+    FAILED_PRECONDITION: the run is stopping or finished.
+    """
     Resume: _aio.UnaryUnaryMultiCallable[_controller_pb2.ResumeRequest, _controller_pb2.ResumeResponse]  # type: ignore[assignment]
+    """Ends a pause. FAILED_PRECONDITION: the run is stopping or finished."""
     Stop: _aio.UnaryUnaryMultiCallable[_controller_pb2.StopRequest, _controller_pb2.StopResponse]  # type: ignore[assignment]
     """Ends the run after the step in progress; every service drains."""
     AdvanceStage: _aio.UnaryUnaryMultiCallable[_controller_pb2.AdvanceStageRequest, _controller_pb2.AdvanceStageResponse]  # type: ignore[assignment]
-    """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage."""
+    """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage, or when the run is stopping or finished."""
     GetConfig: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetConfigRequest, _controller_pb2.GetConfigResponse]  # type: ignore[assignment]
     """The resolved settings of the run."""
 
@@ -187,14 +193,17 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.PauseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.PauseResponse, _abc.Awaitable[_controller_pb2.PauseResponse]]:
-        """Holds admission: nothing new is leased; what runs goes on."""
+        """Holds admission: nothing new is leased; what runs goes on.
+        FAILED_PRECONDITION: the run is stopping or finished.
+        """
 
     @_abc_1.abstractmethod
     def Resume(
         self,
         request: _controller_pb2.ResumeRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_controller_pb2.ResumeResponse, _abc.Awaitable[_controller_pb2.ResumeResponse]]: ...
+    ) -> _typing.Union[_controller_pb2.ResumeResponse, _abc.Awaitable[_controller_pb2.ResumeResponse]]:
+        """Ends a pause. FAILED_PRECONDITION: the run is stopping or finished."""
 
     @_abc_1.abstractmethod
     def Stop(
@@ -210,7 +219,7 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.AdvanceStageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.AdvanceStageResponse, _abc.Awaitable[_controller_pb2.AdvanceStageResponse]]:
-        """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage."""
+        """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage, or when the run is stopping or finished."""
 
     @_abc_1.abstractmethod
     def GetConfig(

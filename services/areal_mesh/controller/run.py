@@ -21,6 +21,7 @@ from areal_mesh.controller.schedule import (
     restarts_before,
     stage_end,
     stage_of_step,
+    stage_title,
 )
 from areal_mesh.runtime.errors import failed_precondition, invalid_argument
 
@@ -239,12 +240,18 @@ class Run:
         """Goes on to the next stage by hand. A step that the learner has begun still belongs to the stage before.
 
         Raises:
-            MeshError: FAILED_PRECONDITION in the last stage, or if `from_stage` has ended already.
+            MeshError: FAILED_PRECONDITION in the last stage, if `from_stage` is not the current one, or once the run
+                is over.
         """
+        self._still_to_steer()
+        stages = self.plan.stages
         if from_stage != self.stage:
-            raise failed_precondition(f"stage {from_stage} is not the current one; stage {self.stage} is")
-        if self._finished or self.stage == len(self.plan.stages) - 1:
-            raise failed_precondition(f"stage {self.stage} ({self.plan.stages[self.stage].name}) is the last one")
+            asked = stage_title(stages, from_stage) if 0 <= from_stage < len(stages) else f"from_stage = {from_stage}"
+            raise failed_precondition(f"{asked} is not the current one; {stage_title(stages, self.stage)} is")
+        if self.stage == len(stages) - 1:
+            raise failed_precondition(
+                f"{stage_title(stages, self.stage)} is the last one; `areal-mesh stop` ends the run"
+            )
         first_step = max(self.version, self._issued_step, self.stages[-1].first_step - 1) + 1
         entry = StageEntry(self.stage + 1, first_step, self._clock.unix(), "by hand")
         self.ledger.enter_stage(entry)
@@ -258,14 +265,32 @@ class Run:
         self.published_version = max(self.published_version, row.policy_version)
 
     def pause(self) -> None:
-        """Holds admission and steps, over restarts too."""
+        """Holds admission and steps, over restarts too.
+
+        Raises:
+            MeshError: FAILED_PRECONDITION, the run is over: there is nothing to hold.
+        """
+        self._still_to_steer()
         self.ledger.write("paused", "yes")
         self._paused = True
 
     def resume(self) -> None:
-        """Takes `pause` back."""
+        """Takes `pause` back.
+
+        Raises:
+            MeshError: FAILED_PRECONDITION, the run is over: nothing would go on.
+        """
+        self._still_to_steer()
         self.ledger.erase("paused")
         self._paused = False
+
+    def _still_to_steer(self) -> None:
+        if self._finished:
+            raise failed_precondition("the run is finished: nothing starts in it any more")
+        if self.stopping:
+            raise failed_precondition(
+                "the run is stopping and nothing new starts; once it has ended, the same `areal-mesh up` continues it"
+            )
 
     def stop(self, reason: str) -> None:
         """Ends the run after the step in progress. The same run may be started again later and goes on."""
@@ -298,6 +323,6 @@ def _check_same_run(plan: RunPlan, ledger: Ledger) -> None:
     entered = ledger.stages()
     if entered and entered[-1].stage >= len(plan.stages):
         raise LedgerError(
-            f"stages: the run is in its stage {entered[-1].stage} but only {len(plan.stages)} are set; "
+            f"stages: the run is in stage {entered[-1].stage + 1} of its schedule but only {len(plan.stages)} are set; "
             "set them back, or give the run another name"
         )

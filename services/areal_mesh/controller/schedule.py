@@ -43,6 +43,11 @@ class Restarts:
     reference: bool = False
 
 
+def stage_title(plans: Sequence[StagePlan], stage: int) -> str:
+    """A stage as people are told of it, counted from 1: `stage 24 (3 of 3)`."""
+    return f"stage {plans[stage].name} ({stage + 1} of {len(plans)})"
+
+
 def stage_end(plan: StagePlan, figures: Sequence[StepFigures]) -> str | None:
     """Why the stage ends after the steps in `figures` (all of the stage, oldest first); None while it goes on."""
     steps = len(figures)
