@@ -136,6 +136,30 @@ async def test_the_run_ends_when_the_keeper_and_then_the_others_have_ended(tmp_p
     assert {state.phase for state in supervisor.states.values()} == {MemberPhase.DONE}
 
 
+async def test_members_that_live_when_the_keeper_has_ended_the_run_are_asked_to_drain_at_once(tmp_path: Path) -> None:
+    controller = simulated_member(tmp_path, "controller", SERVE, drain_phase=1)
+    starting = simulated_member(tmp_path, "generator-0", SERVE)  # as one that has not joined the run yet
+    stubborn = simulated_member(tmp_path, "learner-0", STUBBORN, drain_seconds=0.2)
+    said: list[str] = []
+    supervisor = Supervisor(
+        [controller, starting, stubborn],
+        keeper="controller",
+        run_goes_on=lambda: False,
+        say=said.append,
+        linger_seconds=10 * PATIENCE_SECONDS,
+        grace_seconds=0.1,
+    )
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(supervisor.run())
+        for member in (controller, starting, stubborn):
+            await until(says(member, "up"))
+        os.kill(supervisor.states["controller"].pid, signal.SIGTERM)
+        await running
+    assert supervisor.states["generator-0"].last_exit == "exit code 0"
+    assert supervisor.states["learner-0"].last_exit == "killed by SIGKILL"
+    assert said == ["learner-0 did not drain within 0 s; killed"]
+
+
 async def test_a_drain_goes_phase_by_phase_and_kills_what_overruns(tmp_path: Path) -> None:
     order = (
         "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print(time.monotonic()), sys.exit(0)));"

@@ -141,15 +141,30 @@ async def _serve(context: ServiceContext, service: Service, address: str) -> Non
         return
     membership = Membership(context.controller, context.identity)
     try:
-        await membership.register(address, service.report().policy_version, service.transfer_ranks)
-        finished = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_beat(context, service, membership, finished))
-            await service.run(context.draining)
-            finished.set()
+        if await _join(context, service, membership, address):
+            finished = asyncio.Event()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_beat(context, service, membership, finished))
+                await service.run(context.draining)
+                finished.set()
         await membership.deregister("drained" if context.draining.is_set() else "done")
     finally:
         await membership.close()
+
+
+async def _join(context: ServiceContext, service: Service, membership: Membership, address: str) -> bool:
+    """Registers, however long the controller is away. Told to drain meanwhile it gives up, and returns False."""
+    async with asyncio.TaskGroup() as tasks:
+        work = membership.register(address, service.report().policy_version, service.transfer_ranks)
+        registering = tasks.create_task(work)
+        watching = tasks.create_task(context.draining.wait())
+        await asyncio.wait({registering, watching}, return_when=asyncio.FIRST_COMPLETED)
+        joined = registering.done()
+        if not joined:
+            _LOG.info("told to drain while registering")
+            registering.cancel()
+        watching.cancel()
+    return joined
 
 
 async def _beat(context: ServiceContext, service: Service, membership: Membership, finished: asyncio.Event) -> None:

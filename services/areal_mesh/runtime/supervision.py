@@ -102,6 +102,8 @@ def _run_goes_on() -> bool:
 class Supervisor:
     """Keeps `members` alive until the `keeper` (the controller) ends with exit code 0, or `drain` is called.
 
+    Once the keeper has ended the run, members that still live are asked to drain at once.
+
     `run_goes_on` tells whether the run still needs its members: one that ends with 0 while it does, with no drain
     asked for, was drained by hand and is started again. `say` gets one line for a person at each restart.
     """
@@ -112,7 +114,7 @@ class Supervisor:
     run_goes_on: Callable[[], bool] = _run_goes_on
     say: Callable[[str], None] = _nothing_said
     linger_seconds: float = 30.0
-    """Time for the others to end once the keeper has, and for the keeper to end once another has."""
+    """Time for the keeper to end once another member has ended with 0, before that one counts as drained by hand."""
     grace_seconds: float = 5.0
     """Beyond a member's own drain_seconds, before it is killed."""
 
@@ -199,35 +201,28 @@ class Supervisor:
         """Waits for the keeper's end or a drain, then sees the others out."""
         await self._turn.wait()
         if not self._draining.is_set():
-            await self._all_ended(self.members, self.linger_seconds)
-        self._draining.set()
+            # The keeper has ended the run. A member that had not joined it yet was told by nobody.
+            self._draining.set()
+            await self._see_out(self.members)
+            return
         for phase in sorted({member.drain_phase for member in self.members}):
-            members = [member for member in self.members if member.drain_phase == phase]
-            self._signal(members, signal.SIGTERM)
-            patience = max(member.drain_seconds for member in members) + self.grace_seconds
-            if not await self._all_ended(members, patience):
-                late = [member.service_id for member in members if not self._ended[member.service_id].is_set()]
-                self.say(f"{', '.join(late)} did not drain within {patience:.0f} s; killed")
-                self._signal(members, signal.SIGKILL)
+            await self._see_out([member for member in self.members if member.drain_phase == phase])
 
-    def _signal(self, members: Sequence[Member], number: signal.Signals) -> None:
-        for member in members:
-            pid = self.states[member.service_id].pid
-            if not pid:
-                continue
-            if number is signal.SIGKILL:
-                kill_session(pid)
-            else:
-                os.kill(pid, number)
+    async def _see_out(self, members: Sequence[Member]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for member in members:
+                tasks.create_task(self._see_one_out(member))
 
-    async def _all_ended(self, members: Sequence[Member], seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                for member in members:
-                    await self._ended[member.service_id].wait()
-        except TimeoutError:
-            return False
-        return True
+    async def _see_one_out(self, member: Member) -> None:
+        """Asks a member to drain, and kills it if it overruns."""
+        state = self.states[member.service_id]
+        if state.pid:
+            os.kill(state.pid, signal.SIGTERM)
+        patience = member.drain_seconds + self.grace_seconds
+        if not await wait_until(self._ended[member.service_id], patience):
+            self.say(f"{member.service_id} did not drain within {patience:.0f} s; killed")
+            if state.pid:
+                kill_session(state.pid)
 
 
 def last_lines(log: Path, offset: int = 0, count: int = _CAUSE_LINES) -> list[str]:
