@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.settings import load_settings
 
 PATIENCE_SECONDS = 60.0
 # The bound is five seconds of a machine to itself; a shared one gets some grace.
@@ -100,10 +101,15 @@ async def test_a_launcher_without_its_model_says_so_before_it_makes_anything(
     assert not (tmp_path / "runs").exists()
 
 
-async def test_the_launcher_repeats_that_the_controllers_port_is_taken(
-    taken_address: str, prompts: Path, tmp_path: Path
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_the_launcher_starts_nothing_where_its_controllers_port_is_taken(
+    taken_address: str, prompts: Path, tmp_path: Path, fresh: bool
 ) -> None:
     (tmp_path / "config.json").write_text("{}")
+    before = tmp_path / "runs" / "trial"
+    if fresh:
+        before.mkdir(parents=True)
+        (before / "settings.json").write_text("{}")
     arguments = overrides(
         f"directory={tmp_path / 'runs'}",
         f"controller.listen={taken_address}",
@@ -111,10 +117,22 @@ async def test_the_launcher_repeats_that_the_controllers_port_is_taken(
         "model.recipe=",
         f"model.folder={tmp_path}",
     )
-    code, line, _ = await command("up", "trial", *arguments)
+    code, line, seconds = await command("up", "trial", *arguments, *["--fresh"] * fresh)
     assert code == EXIT_CANNOT_START
-    cause = f"controller.listen = {taken_address}: address already in use"
-    assert line.startswith(f"areal-mesh controller: cannot start: {cause}")
+    assert line.startswith(f"areal-mesh: controller.listen = {taken_address}: address already in use; choose another")
+    assert line.endswith(f"; `areal-mesh status --controller {taken_address}` shows a run that is there")
+    assert seconds < SOON_SECONDS * GRACE
+    assert before.exists() == fresh, "nothing is written, and nothing deleted"
+
+
+async def test_a_finished_runs_table_needs_no_port(taken_address: str, tmp_path: Path) -> None:
+    choices = (f"directory={tmp_path}", f"controller.listen={taken_address}")
+    settings = load_settings("trial", choices)
+    settings.run_directory.mkdir()
+    (settings.run_directory / "settings.json").write_text(settings.model_dump_json())
+    (settings.run_directory / "summary.json").write_text('{"finished": true, "run": "trial", "stages": []}')
+    code, _, _ = await command("up", "trial", *overrides(*choices))
+    assert code == 0
 
 
 async def test_a_launcher_with_an_unknown_setting_says_so(tmp_path: Path) -> None:

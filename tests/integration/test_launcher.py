@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from areal_mesh.cli.launcher import launch
-from areal_mesh.cli.run_directory import held
+from areal_mesh.cli.run_directory import enter, held
 from areal_mesh.runtime.orphans import OrphanGuard
 from areal_mesh.runtime.restarts import RestartPolicy
 from areal_mesh.runtime.settings import load_settings
@@ -238,7 +238,9 @@ def test_a_finished_run_is_not_run_again_but_its_table_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = [f"directory={tmp_path}"]
-    with held(load_settings("trial", overrides), fresh=False) as folder:
+    settings = load_settings("trial", overrides)
+    with held(settings) as folder:
+        enter(folder, settings, fresh=False)
         (folder / "summary.json").write_text('{"finished": true, "run": "trial", "steps": 110, "stages": []}')
     assert launch("trial", overrides, fresh=False) == 0
     output = capsys.readouterr().out

@@ -15,11 +15,13 @@ from areal_mesh.cli.events import EventLog
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import gaps
 from areal_mesh.cli.members import KEEPER, controller_address, members_of
+from areal_mesh.cli.preflight import check_listen
 from areal_mesh.cli.preparing import prepare_run
 from areal_mesh.cli.report import CURVES, EVENTS_FOLDER, open_events, print_table, write_plots
 from areal_mesh.cli.resolving import resolved
-from areal_mesh.cli.run_directory import METRICS_FILE, SETUP_FILE, finished_summary, held
+from areal_mesh.cli.run_directory import METRICS_FILE, SETUP_FILE, enter, finished_summary, held
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
+from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.membership import wait_until
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
@@ -40,12 +42,19 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
     address = controller_address(settings)
     if fresh or finished_summary(settings.run_directory) is None:
         _require_what_is_needed(source, settings)
-    with held(settings, fresh) as folder:
-        if finished_summary(folder) is not None:
+    with held(settings) as folder:
+        finished = not fresh and finished_summary(folder) is not None
+        if not finished:
+            # Before anything of the run is written or deleted, so that the advice (another port) can be followed.
+            _check_address(settings)
+        enter(folder, settings, fresh)
+        if finished:
             print_table(folder)
             print(f"{folder}: this run is finished; --fresh runs it anew")
             return 0
         how = "begins" if prepare_run(settings, folder / SETUP_FILE) else "goes on"
+        # Making a model takes minutes, in which another run may have begun.
+        _check_address(settings)
         print(f"run {settings.name} {how} in {folder}; controller at {address}", flush=True)
         launcher = Launcher(settings, folder, address, Console())
         asyncio.run(launcher.run())
@@ -57,6 +66,19 @@ def _require_what_is_needed(source: str, settings: RunSettings) -> None:
     missing = [f"{source}: {gap}" for gap in gaps(settings)]
     if missing:
         raise CommandFailed("\n".join(missing), EXIT_CANNOT_START)
+
+
+def _check_address(settings: RunSettings) -> None:
+    """Makes sure that the controller's address is free: services would else join whatever run is served there.
+
+    Raises:
+        CommandFailed: it is taken.
+    """
+    try:
+        check_listen("controller.listen", settings.controller.listen)
+    except StartupError as error:
+        look = f"`areal-mesh status --controller {controller_address(settings)}` shows a run that is there"
+        raise CommandFailed(f"{error}; {look}", EXIT_CANNOT_START) from error
 
 
 class Launcher:

@@ -25,10 +25,10 @@ def check_role(settings: RunSettings, role: str, given: str) -> None:
     """
     section = settings.service(role)
     _check_installed(role)
-    _check_listen(f"{role}.listen", section.listen)
+    check_listen(f"{role}.listen", section.listen)
     if section.metrics_port:
         host = section.listen.rsplit(":", 1)[0]
-        _check_listen(f"{role}.metrics_port", f"{host}:{section.metrics_port}")
+        check_listen(f"{role}.metrics_port", f"{host}:{section.metrics_port}")
     if role == "controller":
         _check_prompts(settings, given)
     if isinstance(section, GeneratorSettings | LearnerSettings):
@@ -43,7 +43,12 @@ def _check_installed(role: str) -> None:
             raise StartupError(f"the {role} needs {package}, which is not installed; install {extra}")
 
 
-def _check_listen(key: str, address: str) -> None:
+def check_listen(key: str, address: str) -> None:
+    """Checks that a server can be bound to `address`, the value of the setting `key`.
+
+    Raises:
+        StartupError: it cannot, with what would do.
+    """
     host, _, port = address.rpartition(":")
     if port == "0":
         return

@@ -25,11 +25,11 @@ SETUP_FILE = "setup.json"
 
 
 @contextmanager
-def held(settings: RunSettings, fresh: bool) -> Iterator[Path]:
-    """Opens the run directory for these settings and holds it: made, or checked to be the same run's.
+def held(settings: RunSettings) -> Iterator[Path]:
+    """Holds the run directory for this launcher; whether it is there already or not, nothing in it changes.
 
     Raises:
-        CommandFailed: another launcher holds it, it is another run's, or it is no run's at all.
+        CommandFailed: another launcher holds it.
     """
     folder = settings.run_directory
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -42,24 +42,21 @@ def held(settings: RunSettings, fresh: bool) -> Iterator[Path]:
                 f"{folder}: another launcher runs it; look with `areal-mesh status`, end it with `areal-mesh stop`, "
                 "or give this run a name of its own with --set name=..."
             ) from error
-        if fresh:
-            _delete(folder)
-        _enter(folder, settings)
         yield folder
 
 
-def _enter(folder: Path, settings: RunSettings) -> None:
-    wanted = settings.model_dump(mode="json")
+def enter(folder: Path, settings: RunSettings, fresh: bool) -> None:
+    """Opens a held run directory for these settings: made, or checked to be the same run's.
+
+    Raises:
+        CommandFailed: it is another run's, or no run's at all.
+    """
+    if fresh:
+        _delete(folder)
     file = folder / SETTINGS_FILE
+    wanted = settings.model_dump(mode="json")
     if file.is_file():
-        differences = differing_keys(_settings_there(file), wanted)
-        if differences:
-            raise CommandFailed(
-                f"{folder} holds a run with other settings:\n"
-                + "\n".join(f"  {line}" for line in differences)
-                + f"\ngo on with those (areal-mesh up {file}), name this run otherwise (--set name=...), or delete "
-                "that one with --fresh"
-            )
+        _check_same_settings(file, wanted)
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise CommandFailed(
@@ -70,6 +67,17 @@ def _enter(folder: Path, settings: RunSettings) -> None:
     aside = folder / f".{SETTINGS_FILE}.new"
     aside.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
     os.replace(aside, file)
+
+
+def _check_same_settings(file: Path, wanted: Any) -> None:
+    differences = differing_keys(_settings_there(file), wanted)
+    if differences:
+        raise CommandFailed(
+            f"{file.parent} holds a run with other settings:\n"
+            + "\n".join(f"  {line}" for line in differences)
+            + f"\ngo on with those (areal-mesh up {file}), name this run otherwise (--set name=...), or delete "
+            "that one with --fresh"
+        )
 
 
 def _settings_there(file: Path) -> Any:
