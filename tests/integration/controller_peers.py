@@ -12,7 +12,7 @@ from areal_mesh.controller.service import ControllerService, build
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import aborted
-from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
@@ -58,9 +58,9 @@ def settings_in(folder: Path, controller: dict[str, Any] | None = None, **algori
 
 
 @asynccontextmanager
-async def controller(settings: RunSettings) -> AsyncIterator[tuple[ControllerService, str]]:
+async def controller(settings: RunSettings, run_id: str = "") -> AsyncIterator[tuple[ControllerService, str]]:
     """A controller that serves; left, it is gone as if killed, members not waited for."""
-    context = ServiceContext(settings, Identity("controller", "controller"), "")
+    context = ServiceContext(settings, Identity("controller", "controller"), "", run_id)
     service = build(context)
     assert isinstance(service, ControllerService)
     server = MeshServer(settings.controller.listen)
@@ -86,6 +86,7 @@ class Peer:
     stack: AsyncExitStack
     version: int = -1
     state: common_pb2.ServiceState.ValueType = common_pb2.SERVICE_STATE_UNSPECIFIED
+    run: RunIdentity = field(default_factory=lambda: RunIdentity("mesh"))
     identity: Identity = field(init=False)
     stub: Stub = field(init=False)
     address: str = ""
@@ -113,6 +114,8 @@ class Peer:
             address=self.address or "127.0.0.1:1",
             policy_version=self.version,
             transfer_ranks=1 if self.role == "generator" else 0,
+            run_name=self.run.name,
+            run_id=self.run.run_id,
         )
         return await self.stub.Register(request, timeout=SECONDS)
 

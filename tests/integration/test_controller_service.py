@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from areal_mesh.controller.service import build
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import StartupError
-from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
@@ -433,6 +434,25 @@ async def test_requests_that_make_no_sense_are_refused_by_field(tmp_path: Path, 
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await late
             assert raised.value.code() is code
+
+
+@pytest.mark.parametrize("run", [RunIdentity("mesh", "two"), RunIdentity("other", "one"), RunIdentity("other")])
+async def test_a_service_of_another_run_is_refused_and_replaces_nobody(
+    tmp_path: Path, mesh: Mesh, run: RunIdentity
+) -> None:
+    async with controller(settings_in(tmp_path), run_id="one") as (_, address):
+        await mesh.learner(address)
+        generator = await mesh.generator(address, run=RunIdentity("mesh", "one"))
+        held = [lease.group_id for lease in (await generator.lease()).leases]
+        refusal = rf"serves the run mesh \(id one\), and generator-0 belongs to {re.escape(str(run))}; "
+        with pytest.raises(grpc.aio.AioRpcError, match=refusal) as raised:
+            await mesh.generator(address, run=run)
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert (await generator.beat(*held)).lost_group_ids == []
+        status = await mesh.status(address)
+        found = {service.service_id: (service.address, service.starts) for service in status.services}
+        assert found["generator-0"] == (generator.address, 1)
+        assert (status.run_name, status.run_id) == ("mesh", "one")
 
 
 async def test_two_controllers_of_one_run_are_one_too_many(tmp_path: Path) -> None:

@@ -6,18 +6,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from rich.console import Console
 
-from areal_mesh.cli.launcher import launch
+from areal_mesh.cli.launcher import Launcher, launch
 from areal_mesh.cli.run_directory import enter, held
+from areal_mesh.runtime.errors import failed_precondition
 from areal_mesh.runtime.orphans import OrphanGuard
 from areal_mesh.runtime.restarts import RestartPolicy
+from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import load_settings
 from areal_mesh.runtime.supervision import Member, MemberCannotStart, MemberKeepsFailing, MemberPhase, Supervisor
+from areal_mesh.v1 import status_pb2, status_pb2_grpc
 
 PATIENCE_SECONDS = 20.0
 SERVE = (
@@ -232,6 +238,35 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+class TwoRuns(status_pb2_grpc.StatusServiceServicer):
+    """A controller of another run is at the address, and then the run's own."""
+
+    def __init__(self) -> None:
+        self.own_id = ""
+
+    async def GetStatus(self, request: Any, context: Any) -> status_pb2.GetStatusResponse:
+        raise failed_precondition("a launcher watches")
+
+    async def WatchStatus(self, request: Any, context: Any) -> AsyncIterator[status_pb2.WatchStatusResponse]:
+        for run_id, step in (("another", 7), ("", 8), (self.own_id, 9)):
+            yield status_pb2.WatchStatusResponse(status=status_pb2.RunStatus(run_id=run_id, step=step, stages=1))
+
+
+async def test_a_launcher_shows_the_steps_of_its_own_run_alone(tmp_path: Path) -> None:
+    server, service, shown = MeshServer("127.0.0.1:0"), TwoRuns(), StringIO()
+    server.add(status_pb2_grpc.add_StatusServiceServicer_to_server, service, "areal_mesh.v1.StatusService")
+    address = f"127.0.0.1:{await server.start()}"
+    launcher = Launcher(load_settings("trial"), tmp_path, address, Console(file=shown))
+    service.own_id = launcher.run_id
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(launcher.watch(None))
+        await until(lambda: "step 9" in shown.getvalue())
+        watching.cancel()
+    await server.stop(0)
+    assert "step 7" not in shown.getvalue()
+    assert "step 8" not in shown.getvalue()
 
 
 def test_a_finished_run_is_not_run_again_but_its_table_is_printed(

@@ -83,7 +83,7 @@ def test_settings_that_do_not_hold_end_a_service_on_one_line() -> None:
 
 
 def test_the_five_services_start_controller_first_and_drain_it_last(tmp_path: Path) -> None:
-    members = members_of(load_settings("trial"), tmp_path)
+    members = members_of(load_settings("trial"), tmp_path, "one")
     assert [member.service_id for member in members] == [
         "controller",
         "replay-0",
@@ -96,12 +96,13 @@ def test_the_five_services_start_controller_first_and_drain_it_last(tmp_path: Pa
 
 
 def test_each_service_is_started_by_a_command_that_parses(tmp_path: Path) -> None:
-    for member in members_of(load_settings("trial"), tmp_path):
+    for member in members_of(load_settings("trial"), tmp_path, "one"):
         options = build_parser().parse_args(member.argv[3:])
         assert options.service_id == member.service_id
         assert member.service_id.startswith(options.role)
         assert options.config == str(tmp_path / "settings.json")
         assert options.controller == "127.0.0.1:7400"
+        assert options.run_id == "one"
 
 
 def test_the_launcher_needs_a_port_that_others_find() -> None:

@@ -123,6 +123,7 @@ def example(step: int = 4, state: RunState = RunState.RUNNING, stage: int = 0) -
     )
     return RunStatus(
         run_name="trial",
+        run_id="",
         state=state,
         stage=Stage(stage, ("8", "16")[stage], 32 * (stage + 1)),
         stages=2,

@@ -4,6 +4,7 @@ Started again with the same settings it goes on with the same run; the first int
 """
 
 import asyncio
+import secrets
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,14 +83,19 @@ def _check_address(settings: RunSettings) -> None:
 
 
 class Launcher:
-    """One sitting of a run: its supervisor, what it shows, and how it ended."""
+    """One sitting of a run: its supervisor, what it shows, and how it ended.
+
+    `run_id` is of this sitting: no service of another run is taken for one of its own.
+    """
 
     def __init__(self, settings: RunSettings, folder: Path, address: str, console: Console) -> None:
         self._folder = folder
         self._address = address
         self._latest: RunStatus | None = None
         self._interrupt: signal.Signals | None = None
-        self._supervisor = Supervisor(members_of(settings, folder), KEEPER, run_goes_on=self._goes_on, say=self._say)
+        self.run_id = secrets.token_hex(4)
+        members = members_of(settings, folder, self.run_id)
+        self._supervisor = Supervisor(members, KEEPER, run_goes_on=self._goes_on, say=self._say)
         stage_steps = [stage.max_steps for stage in settings.stages]
         self._display: Display = display_for(console, stage_steps, self._processes)
 
@@ -105,7 +111,7 @@ class Launcher:
         failure: MemberFailure | None = None
         with open_events(self._folder) as events, self._display:
             async with asyncio.TaskGroup() as tasks:
-                watching = tasks.create_task(self._watch(events))
+                watching = tasks.create_task(self.watch(events))
                 try:
                     await self._supervisor.run()
                 except MemberFailure as error:
@@ -142,8 +148,8 @@ class Launcher:
     def _say(self, text: str) -> None:
         self._display.say(text)
 
-    async def _watch(self, events: EventLog | None) -> None:
-        """Follows the controller over its restarts."""
+    async def watch(self, events: EventLog | None) -> None:
+        """Shows what the run's controller says, over its restarts; never ends by itself."""
         never = asyncio.Event()
         async with MeshClient.connect(self._address) as mesh:
             while not await wait_until(never, _RETRY_SECONDS):
@@ -155,6 +161,10 @@ class Launcher:
                     self._display.show(None)
 
     def _seen(self, status: RunStatus, events: EventLog | None) -> None:
+        if status.run_id != self.run_id:
+            # Another run took the address while this run's controller was away.
+            self._display.show(None)
+            return
         news = self._latest is None or self._latest.step != status.step
         self._latest = status
         self._display.show(status)

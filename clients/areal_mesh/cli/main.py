@@ -15,6 +15,7 @@ from areal_mesh.cli.failures import CommandFailed
 ROLES = ("controller", "generator", "verifier", "replay", "learner")
 DEFAULT_CONTROLLER = "127.0.0.1:7400"
 CONTROLLER_VARIABLE = "AREAL_MESH_CONTROLLER"
+RUN_ID_VARIABLE = "AREAL_MESH_RUN_ID"
 
 SubCommands = Any  # argparse gives the type no public name
 Command = Callable[[argparse.Namespace], int | None]
@@ -36,7 +37,9 @@ def _prepare(options: argparse.Namespace) -> None:
 def _serve(options: argparse.Namespace) -> int:
     from areal_mesh.cli.serving import serve_role
 
-    return serve_role(options.role, options.config, options.overrides, options.service_id, options.controller)
+    return serve_role(
+        options.role, options.config, options.overrides, options.service_id, options.controller, options.run_id
+    )
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -131,6 +134,12 @@ def _add_running(commands: SubCommands) -> None:
         default=os.environ.get(CONTROLLER_VARIABLE, ""),
         metavar="ADDR",
         help=f"host:port of the controller (${CONTROLLER_VARIABLE}, else where the settings say)",
+    )
+    serve.add_argument(
+        "--run-id",
+        default=os.environ.get(RUN_ID_VARIABLE, ""),
+        metavar="ID",
+        help=f"the same for all services of a run; the controller refuses those with another (${RUN_ID_VARIABLE})",
     )
     _overrides(serve)
     report = _add(commands, "report", _report, "Print the table of a run; write its plots and TensorBoard events anew.")

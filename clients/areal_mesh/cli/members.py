@@ -36,17 +36,21 @@ def service_id(role: str) -> str:
     return role if role == KEEPER else f"{role}-0"
 
 
-def members_of(settings: RunSettings, folder: Path) -> list[Member]:
-    """The five services, in the order of their start. `folder`: the run directory, with the settings in it."""
+def members_of(settings: RunSettings, folder: Path, run_id: str) -> list[Member]:
+    """The five services, in the order of their start.
+
+    `folder`: the run directory, with the settings in it. `run_id`: keeps them apart from services of other runs.
+    """
     address = controller_address(settings)
     members = []
     for role, phase in _DRAIN_PHASES.items():
         name = service_id(role)
-        serve = ("serve", role, "--config", str(folder / SETTINGS_FILE), "--service-id", name, "--controller", address)
+        serve = ("serve", role, "--config", str(folder / SETTINGS_FILE), "--service-id", name)
+        belongs = ("--controller", address, "--run-id", run_id)
         members.append(
             Member(
                 service_id=name,
-                argv=(sys.executable, "-m", "areal_mesh.cli", *serve),
+                argv=(sys.executable, "-m", "areal_mesh.cli", *serve, *belongs),
                 log=folder / "logs" / f"{name}.log",
                 drain_phase=phase,
                 drain_seconds=settings.service(role).drain_seconds,

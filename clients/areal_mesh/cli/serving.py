@@ -16,14 +16,16 @@ from areal_mesh.runtime.settings import RunSettings, SettingsError, load_setting
 from areal_mesh.runtime.telemetry import configure_logging
 
 
-def serve_role(role: str, source: str, overrides: Sequence[str], service_id: str, controller: str) -> int:
+def serve_role(
+    role: str, source: str, overrides: Sequence[str], service_id: str, controller: str, run_id: str = ""
+) -> int:
     """Runs one service and ends the process with its exit code; the last line on standard error is the cause.
 
     Returns the exit code only of a service that never came to run.
     """
     service_id = service_id or f"{role}-0"
     try:
-        context = context_of(role, source, overrides, service_id, controller)
+        context = context_of(role, source, overrides, service_id, controller, run_id)
     except StartupError as error:
         print(f"areal-mesh {service_id}: cannot start: {error}", file=sys.stderr, flush=True)
         return EXIT_CANNOT_START
@@ -34,7 +36,9 @@ def serve_role(role: str, source: str, overrides: Sequence[str], service_id: str
     os._exit(exit_code)
 
 
-def context_of(role: str, source: str, overrides: Sequence[str], service_id: str, controller: str) -> ServiceContext:
+def context_of(
+    role: str, source: str, overrides: Sequence[str], service_id: str, controller: str, run_id: str = ""
+) -> ServiceContext:
     """Settings, checks, pinning and logs of a service process; imports nothing heavy.
 
     Raises:
@@ -48,7 +52,7 @@ def context_of(role: str, source: str, overrides: Sequence[str], service_id: str
     check_role(settings, role, given)
     _pin(settings, role)
     configure_logging(service_id, settings.run_directory / "logs")
-    return ServiceContext(settings, Identity(role, service_id), controller or settings.controller.listen)
+    return ServiceContext(settings, Identity(role, service_id), controller or settings.controller.listen, run_id)
 
 
 def _pin(settings: RunSettings, role: str) -> None:

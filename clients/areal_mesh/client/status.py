@@ -90,6 +90,8 @@ class RunStatus:
     """What the run does, at a glance."""
 
     run_name: str
+    run_id: str
+    """Tells the run from others of its name; empty where its services were started one by one."""
     state: RunState
     stage: Stage
     stages: int
@@ -155,6 +157,7 @@ def run_status_of(message: status_pb2.RunStatus) -> RunStatus:
     replay, groups = message.replay, message.groups
     return RunStatus(
         run_name=message.run_name,
+        run_id=message.run_id,
         state=_run_state(message.state),
         stage=stage_of(message.stage),
         stages=message.stages,

@@ -62,6 +62,8 @@ class RegisterRequest(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     TRANSFER_RANKS_FIELD_NUMBER: _builtins.int
+    RUN_NAME_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     role: _common_pb2.Role.ValueType
     address: _builtins.str
@@ -72,6 +74,11 @@ class RegisterRequest(_message.Message):
     """The policy version it holds; -1 for none."""
     transfer_ranks: _builtins.int
     """Ranks this member adds to the weight broadcast: engine workers of a generator, else 0."""
+    run_name: _builtins.str
+    """The run it belongs to: its name, and the id that whoever started the run gave its services. What is empty is not
+    compared.
+    """
+    run_id: _builtins.str
     def __init__(
         self,
         *,
@@ -81,10 +88,12 @@ class RegisterRequest(_message.Message):
         incarnation: _builtins.str = ...,
         policy_version: _builtins.int = ...,
         transfer_ranks: _builtins.int = ...,
+        run_name: _builtins.str = ...,
+        run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "incarnation", b"incarnation", "policy_version", b"policy_version", "role", b"role", "service_id", b"service_id", "transfer_ranks", b"transfer_ranks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "incarnation", b"incarnation", "policy_version", b"policy_version", "role", b"role", "run_id", b"run_id", "run_name", b"run_name", "service_id", b"service_id", "transfer_ranks", b"transfer_ranks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -113,6 +113,7 @@ class ControllerServiceServicer(object):
 
     def Register(self, request, context):
         """Makes a service a member, or gives a restarted one its place again.
+        FAILED_PRECONDITION: it belongs to another run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

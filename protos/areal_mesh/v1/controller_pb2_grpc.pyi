@@ -34,7 +34,9 @@ class ControllerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ControllerServiceAsyncStub: ...
     Register: _grpc.UnaryUnaryMultiCallable[_controller_pb2.RegisterRequest, _controller_pb2.RegisterResponse]
-    """Makes a service a member, or gives a restarted one its place again."""
+    """Makes a service a member, or gives a restarted one its place again.
+    FAILED_PRECONDITION: it belongs to another run.
+    """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_controller_pb2.HeartbeatRequest, _controller_pb2.HeartbeatResponse]
     """Says that a member lives, what it does and which leases it still works on.
     NOT_FOUND: the controller does not know it; register again.
@@ -74,7 +76,9 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Register: _aio.UnaryUnaryMultiCallable[_controller_pb2.RegisterRequest, _controller_pb2.RegisterResponse]  # type: ignore[assignment]
-    """Makes a service a member, or gives a restarted one its place again."""
+    """Makes a service a member, or gives a restarted one its place again.
+    FAILED_PRECONDITION: it belongs to another run.
+    """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_controller_pb2.HeartbeatRequest, _controller_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Says that a member lives, what it does and which leases it still works on.
     NOT_FOUND: the controller does not know it; register again.
@@ -117,7 +121,9 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.RegisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.RegisterResponse, _abc.Awaitable[_controller_pb2.RegisterResponse]]:
-        """Makes a service a member, or gives a restarted one its place again."""
+        """Makes a service a member, or gives a restarted one its place again.
+        FAILED_PRECONDITION: it belongs to another run.
+        """
 
     @_abc_1.abstractmethod
     def Heartbeat(

@@ -169,6 +169,7 @@ class RunStatus(_message.Message):
     TRAINED_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
     WEIGHT_UPDATES_FIELD_NUMBER: _builtins.int
     LAST_PAUSE_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
     state: Global___RunState.ValueType
     stages: _builtins.int
@@ -190,6 +191,8 @@ class RunStatus(_message.Message):
     """Tokens a second over the last steps."""
     trained_tokens_per_second: _builtins.float
     weight_updates: _builtins.int
+    run_id: _builtins.str
+    """The id that whoever started the run gave its services; empty where nobody did."""
     @_builtins.property
     def stage(self) -> _common_pb2.Stage: ...
     @_builtins.property
@@ -236,10 +239,11 @@ class RunStatus(_message.Message):
         trained_tokens_per_second: _builtins.float = ...,
         weight_updates: _builtins.int = ...,
         last_pause: _duration_pb2.Duration | None = ...,
+        run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "replay", b"replay", "stage", b"stage", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,8 +7,8 @@ import structlog
 from areal_mesh.controller.membership import Introduction, Member, holder_key
 from areal_mesh.controller.parts import Calls, present
 from areal_mesh.runtime.durations import to_duration
-from areal_mesh.runtime.errors import aborted, invalid_argument
-from areal_mesh.runtime.identity import role_name
+from areal_mesh.runtime.errors import aborted, failed_precondition, invalid_argument
+from areal_mesh.runtime.identity import RunIdentity, role_name
 from areal_mesh.v1 import common_pb2, controller_pb2
 
 _LOG = structlog.get_logger("controller")
@@ -22,6 +22,7 @@ class MemberCalls(Calls):
         present(request, "service_id", "address", "incarnation")
         if request.role not in _MEMBER_ROLES:
             raise invalid_argument("role", "expected the role of a generator, verifier, replay buffer or learner")
+        self._same_run(request)
         key = holder_key(request.service_id, request.incarnation)
         now = self._parts.clock.unix()
         new_life = self._run.ledger.member_started(
@@ -50,6 +51,16 @@ class MemberCalls(Calls):
             policy_version=self._run.version,
             step=self._run.version,
         )
+
+    def _same_run(self, request: controller_pb2.RegisterRequest) -> None:
+        """Refuses a service of another run, which would take the place of this run's service of its name."""
+        mine, theirs = self._parts.identity, RunIdentity(request.run_name, request.run_id)
+        if mine.differs_from(theirs):
+            _LOG.warning("refused: of another run", member=request.service_id, address=request.address, run=str(theirs))
+            raise failed_precondition(
+                f"it serves the run {mine}, and {request.service_id} belongs to {theirs}; give each run a "
+                "controller.listen of its own, and its services that address with --controller"
+            )
 
     async def Heartbeat(
         self, request: controller_pb2.HeartbeatRequest, context: Any

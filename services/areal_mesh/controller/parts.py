@@ -16,6 +16,7 @@ from areal_mesh.controller.run import Run
 from areal_mesh.controller.schedule import StagePlan
 from areal_mesh.runtime.durations import from_duration
 from areal_mesh.runtime.errors import invalid_argument
+from areal_mesh.runtime.identity import RunIdentity
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import common_pb2
 
@@ -30,6 +31,8 @@ class Parts:
     """What the servicers work on."""
 
     settings: RunSettings
+    identity: RunIdentity
+    """The run that this controller serves."""
     run: Run
     roster: Roster
     changes: Changes

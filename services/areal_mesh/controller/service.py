@@ -90,6 +90,7 @@ class ControllerService:
         publisher = Publisher(run, roster, replay, self._changes, self._clock, section, self.channels.to)
         return Parts(
             settings=self._settings,
+            identity=self._context.run,
             run=run,
             roster=roster,
             changes=self._changes,

@@ -29,7 +29,8 @@ def build_status(parts: Parts) -> status_pb2.RunStatus:
     run = parts.run
     counts = run.groups.counts
     status = status_pb2.RunStatus(
-        run_name=run.plan.name,
+        run_name=parts.identity.name,
+        run_id=parts.identity.run_id,
         state=_STATES[run.state],
         stage=stage_message(run.plan.stages, run.stage),
         stages=len(run.plan.stages),

@@ -1,4 +1,4 @@
-"""Who a process is: its role, its name, and which of its lives this is."""
+"""Who a process is: its role, its name, which of its lives this is, and the run it belongs to."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -30,6 +30,26 @@ class Identity:
     def role_number(self) -> common_pb2.Role.ValueType:
         """The role as the contracts number it."""
         return ROLE_NAMES[self.role]
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which run a process belongs to.
+
+    `name` comes from the settings. `run_id` is given to all services by whoever started them and tells runs of one name
+    apart; empty where they were started one by one.
+    """
+
+    name: str
+    run_id: str = ""
+
+    def differs_from(self, other: "RunIdentity") -> bool:
+        """Whether the two are certainly not the same run: what one of them does not say is not compared."""
+        pairs = ((self.name, other.name), (self.run_id, other.run_id))
+        return any(mine and theirs and mine != theirs for mine, theirs in pairs)
+
+    def __str__(self) -> str:
+        return f"{self.name} (id {self.run_id})" if self.run_id else self.name
 
 
 def role_name(number: int) -> str:

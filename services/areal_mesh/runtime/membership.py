@@ -9,7 +9,8 @@ import grpc.aio
 import structlog
 
 from areal_mesh.runtime.channels import open_channel
-from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
 
 _LOG = structlog.get_logger("membership")
@@ -49,8 +50,9 @@ class Membership:
     A controller that is away is waited for, `patience_seconds` at most: it is restarted from its ledger meanwhile.
     """
 
-    def __init__(self, controller: str, identity: Identity, patience_seconds: float = 120.0) -> None:
+    def __init__(self, controller: str, identity: Identity, run: RunIdentity, patience_seconds: float = 120.0) -> None:
         self._identity = identity
+        self._run = run
         self._controller = controller
         self._channel = open_channel(controller, identity)
         self._stub: controller_pb2_grpc.ControllerServiceAsyncStub = controller_pb2_grpc.ControllerServiceStub(
@@ -66,6 +68,7 @@ class Membership:
 
         Raises:
             ConnectionError: no controller answered within the patience.
+            StartupError: the controller serves another run.
         """
         self._registration = controller_pb2.RegisterRequest(
             service_id=self._identity.service_id,
@@ -74,6 +77,8 @@ class Membership:
             incarnation=self._identity.incarnation,
             policy_version=policy_version,
             transfer_ranks=transfer_ranks,
+            run_name=self._run.name,
+            run_id=self._run.run_id,
         )
         return await self._send_registration()
 
@@ -86,7 +91,10 @@ class Membership:
                 raise ConnectionError(
                     f"no controller answered at {self._controller} within {self._patience:.0f} s; is it running?"
                 ) from error
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                raise StartupError(f"the controller at {self._controller} refuses it: {error.details()}") from error
             raise
+        _LOG.info("registered", controller=self._controller, run=str(self._run))
         self._last_answer = time.monotonic()
         self.interval_seconds = response.heartbeat_interval.ToNanoseconds() / 1e9 or 1.0
         return response

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from areal_mesh.runtime.errors import StartupError
-from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.membership import HeartbeatOrders, HeartbeatReport, Membership, wait_until
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
@@ -29,13 +29,20 @@ _LOG = structlog.get_logger("service")
 class ServiceContext:
     """What a service is built from.
 
-    `controller` is the controller's host:port; `draining` is set once the service is to drain.
+    `controller` is the controller's host:port; `run_id` tells the run from others of its name, see `RunIdentity`;
+    `draining` is set once the service is to drain.
     """
 
     settings: RunSettings
     identity: Identity
     controller: str
+    run_id: str = ""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def run(self) -> RunIdentity:
+        """The run that the service belongs to."""
+        return RunIdentity(self.settings.name, self.run_id)
 
     @property
     def run_directory(self) -> Path:
@@ -139,7 +146,7 @@ async def _serve(context: ServiceContext, service: Service, address: str) -> Non
     if context.identity.role == "controller":
         await service.run(context.draining)
         return
-    membership = Membership(context.controller, context.identity)
+    membership = Membership(context.controller, context.identity, context.run)
     try:
         if await _join(context, service, membership, address):
             finished = asyncio.Event()
