@@ -9,7 +9,7 @@ from areal_mesh.cli.config import check
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import gaps, gpu_present, remarks
 from areal_mesh.cli.launcher import launch
-from areal_mesh.cli.run_directory import SETTINGS_FILE, held
+from areal_mesh.cli.run_directory import SETTINGS_FILE, enter, held
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings, load_settings
 
@@ -108,8 +108,8 @@ def test_a_run_that_lacks_something_says_all_of_it_and_makes_nothing(tmp_path: P
 
 
 def test_a_run_is_not_deleted_for_one_that_lacks_something(whole: list[str], tmp_path: Path) -> None:
-    with held(trial(*whole), fresh=False) as folder:
-        pass
+    with held(trial(*whole)) as folder:
+        enter(folder, trial(*whole), fresh=False)
     (tmp_path / "prompts.jsonl").unlink()
     with pytest.raises(CommandFailed, match=r"prompts\.file = "):
         launch("trial", whole, fresh=True)

@@ -62,6 +62,9 @@ def test_an_answer_may_be_a_string_a_number_or_several(tmp_path: Path) -> None:
         ('{"id": "a", "problem": "b"}', "answer: expected a string, a number"),
         ('{"id": "a", "problem": "b", "answer": []}', "answer: expected a string, a number"),
         ('{"id": "a", "problem": "b", "answer": [null]}', "answer: expected a string, a number"),
+        (r'{"id": "a", "problem": "\ud83d", "answer": "1"}', r"holds '\ud83d', half a character"),
+        (r'{"id": "a", "problem": "b", "answer": "1", "source": "\ud83d"}', r"holds '\ud83d', half a character"),
+        ("[" * 100_000, "is not JSON"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path: Path, bad: str, says: str) -> None:

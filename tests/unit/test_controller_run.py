@@ -1,7 +1,7 @@
 """The run over its ledger: what each call decides, and that a killed controller finds it again."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -266,6 +266,15 @@ def test_a_ledger_begun_with_other_settings_is_refused(scene: Scene, run: Run, b
     run.advance_stage(0)
     scene.plan = RunPlan("run", Pacing(batch_groups, 1), scene.plan.stages[:stages], LEASE_SECONDS, 2)
     with pytest.raises(LedgerError, match="give the run another name"):
+        scene.killed()
+
+
+def test_a_schedule_that_leaves_no_step_is_refused(scene: Scene, run: Run) -> None:
+    batch = lease(run, scene.plan.pacing.batch_groups)
+    store(run, batch)
+    run.commit(1, batch, {"reward": 1.0}, {0: len(batch)})
+    scene.plan = replace(scene.plan, stages=(replace(scene.plan.stages[0], max_steps=1),))
+    with pytest.raises(LedgerError, match=r"1 steps are done and the schedule ends after 1.*raise max_steps"):
         scene.killed()
 
 

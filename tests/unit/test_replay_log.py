@@ -118,6 +118,26 @@ def test_a_full_disk_refuses_the_record_and_nothing_else(tmp_path: Path, monkeyp
     assert [record.payload[:5] for record in records] == [b"small", b"fits", b"yyyyy"]
 
 
+def test_a_disk_without_room_for_a_segment_takes_small_records_in_small_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 100_000
+    preallocate = os.posix_fallocate
+
+    def little_room(descriptor: int, offset: int, length: int) -> None:
+        if length > room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        preallocate(descriptor, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", little_room)
+    log, _ = open_log(tmp_path, segment_bytes=1 << 20)
+    with pytest.raises(LogFull, match="free space"):
+        log.append(1, [b"x" * 2 * room]).result(timeout=30)
+    assert [log.append(1, [b"decision"]).result(timeout=30).segment for _ in range(100)] == [1] * 100
+    assert log.bytes_on_disk <= room
+    log.close()
+
+
 def test_closing_makes_everything_durable_and_refuses_more(tmp_path: Path) -> None:
     log, _ = open_log(tmp_path)
     appended = [log.append(1, [b"%d" % number]) for number in range(50)]

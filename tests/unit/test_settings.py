@@ -49,6 +49,7 @@ FAULTS = {
     ),
     "port out of range": ("controller.listen=127.0.0.1:70000", "controller.listen: the port is over 65535"),
     "stage that is not there": ("stages.9.max_steps=1", "9 is not a position from 0 to 2"),
+    "nucleus": ("algorithm.top_p=0.9", "algorithm.top_p: the learner's probabilities are of the whole vocabulary"),
     "no value": ("algorithm.top_p", "expected section.key=value"),
     "stale rollouts without their objective": ("algorithm.objective=ppo", 'need objective = "decoupled_ppo"'),
     "pacing over the bound": ("algorithm.sync_every=4", "set sync_every to at most 2"),

@@ -89,9 +89,9 @@ class GroupBook:
         # Ids are in the order of their sequence.
         again = [self._open[group_id] for group_id in sorted(self._waiting)[:most]]
         rows = [replace(row, holder=holder, leased_at=now, lease_version=version) for row in again]
-        for _ in range(min(places, most - len(rows))):
-            sequence = self._next_sequence
-            self._next_sequence += 1
+        first = self._next_sequence
+        following = first + max(0, min(places, most - len(rows)))
+        for sequence in range(first, following):
             prompt_id = beginning.prompt_id_of(sequence)
             rows.append(
                 GroupRow(
@@ -106,6 +106,7 @@ class GroupBook:
                 )
             )
         self._save(rows)
+        self._next_sequence = following
         return rows
 
     def renew(self, holder: str, group_ids: Iterable[str]) -> list[str]:

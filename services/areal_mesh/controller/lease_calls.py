@@ -27,15 +27,18 @@ class LeaseCalls(Calls):
         if request.max_groups < 1:
             raise invalid_argument("max_groups", f"{request.max_groups} is under 1")
         member = await self._member(request.service_id, request.incarnation)
-        repeated = self._parts.issued.get(member.key, OrderedDict()).get(request.idempotency_key)
+        repeated = self._issued_before(member, request.idempotency_key)
         if repeated is not None:
-            rows = [row for row in self._run.groups.held_by(member.key) if row.group_id in repeated]
-            return self._leases(rows)
+            return self._leases(repeated)
         await self._changes.until(
             lambda: self._run.over or (self._may_lease(member) and self._run.admits() > 0), wait_seconds(request.wait)
         )
         # The wait may have outlived this life of the member.
         member = self._roster.speak(request.service_id, request.incarnation, self._parts.clock.monotonic())
+        # So may another attempt of the same call, which waited beside this one.
+        repeated = self._issued_before(member, request.idempotency_key)
+        if repeated is not None:
+            return self._leases(repeated)
         if not self._may_lease(member):
             return self._leases([])
         rows = self._run.lease(
@@ -47,6 +50,13 @@ class LeaseCalls(Calls):
             while len(keys) > _KEYS_KEPT:
                 keys.popitem(last=False)
         return self._leases(rows)
+
+    def _issued_before(self, member: Member, idempotency_key: str) -> list[GroupRow] | None:
+        """What a call with this key was given, as far as it is still leased; None where there was none."""
+        issued = self._parts.issued.get(member.key, OrderedDict()).get(idempotency_key)
+        if issued is None:
+            return None
+        return [row for row in self._run.groups.held_by(member.key) if row.group_id in issued]
 
     def _may_lease(self, member: Member) -> bool:
         """Whether a generator holds at least the published weights, and is to stay."""

@@ -87,11 +87,15 @@ def parse_problem(line: bytes, where: str) -> Problem:
     """One line of the file.
 
     Raises:
-        PromptFileError: not a JSON object, or a field is missing or of a wrong type.
+        PromptFileError: not a JSON object, a field is missing or of a wrong type, or its text cannot be sent.
     """
     try:
         value = json.loads(line)
-    except ValueError as error:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise PromptFileError(f"{where}: holds {half}, half a character that no text may have; mend it") from error
+    except (ValueError, RecursionError) as error:
         raise PromptFileError(f"{where}: is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise PromptFileError(f"{where}: is not a JSON object; expected id, problem, answer and source")

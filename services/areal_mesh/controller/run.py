@@ -86,6 +86,11 @@ class Run:
         self._paused = ledger.read("paused") is not None
         self._stopping = ledger.read("stopping")
         self._finished = ledger.read("finished") is not None
+        if not self._finished and self.version >= self.planned_steps:
+            raise LedgerError(
+                f"stages: {self.version} steps are done and the schedule ends after {self.planned_steps}, so none is "
+                "left to take; raise max_steps of the last stage, or give the run another name"
+            )
         self.generated: deque[tuple[float, int]] = deque(maxlen=RATE_STEPS + 1)
         self.life = ledger.begin_life(clock.unix())
 

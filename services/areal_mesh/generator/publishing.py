@@ -116,8 +116,8 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
         self, request: generator_pb2.ReceiveWeightsRequest, context: Any
     ) -> generator_pb2.ReceiveWeightsResponse:
         """Freezes requests, receives the version, continues on it."""
-        _, tasks = self._require_serving()
-        result = await asyncio.shield(tasks.create_task(self._receive(request)))
+        receiver, tasks = self._require_serving()
+        result = await asyncio.shield(tasks.create_task(self._receive(receiver, request)))
         if isinstance(result, MeshError):
             raise result
         return result
@@ -132,7 +132,7 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
         return generator_pb2.AbortWeightsResponse()
 
     async def _receive(
-        self, request: generator_pb2.ReceiveWeightsRequest
+        self, receiver: WeightReceiver, request: generator_pb2.ReceiveWeightsRequest
     ) -> generator_pb2.ReceiveWeightsResponse | MeshError:
         """The answer, or the error to answer with: raised here, it would end the service."""
         async with self._lock:
@@ -146,7 +146,6 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
                 return failed_precondition(
                     f"version {asked[0]} in group {asked[1]!r} is not prepared; call PrepareWeights first"
                 )
-            receiver, _ = self._require_serving()
             try:
                 response = await self._adopt(receiver, prepared.manifest, request.checksums)
             except EngineDied:
@@ -172,8 +171,11 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
         self.clock.freeze(True)
         try:
             report = await receiver.transfer(manifest)
-        finally:
-            self.clock.freeze(False)
+        except WeightUpdateFailed as error:
+            # Torn weights generate nothing: the engine stays frozen until whole ones come.
+            self.clock.freeze(not error.intact)
+            raise
+        self.clock.freeze(False)
         self.pause_seconds += report.pause_seconds + report.transfer_seconds + report.resume_seconds
         self.transfer_seconds += report.transfer_seconds
         return report

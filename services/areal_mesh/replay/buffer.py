@@ -8,6 +8,7 @@ become durable in order, so the wait for the last decision covers all before it.
 import asyncio
 import fcntl
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from areal_mesh.runtime.membership import wait_until
 _HISTORY_SEGMENT_BYTES = 1 << 20
 # Room comes with the learner's next draw: often enough to fill it at once, rarely enough to cost nothing.
 _FULL_RETRY_SECONDS = 0.5
+# So long nothing was stored and nothing drawn while a group was refused: then the batch does not fit.
+_STUCK_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class ReplayBuffer:
         self._storing: dict[str, asyncio.Future[Location]] = {}
         self._storing_bytes = 0
         self._refused_bytes = 0
+        self._refused_since = 0.0
         self._duplicates = 0
         self._stored = 0
         self._draining = False
@@ -169,6 +173,8 @@ class ReplayBuffer:
         await self._settled()
         async with self._retiring:
             while (retired := self._state.retire()) is not None:
+                # The history must not get ahead of the log: what it tells of a group has to be durable there.
+                await self._settled()
                 written = asyncio.wrap_future(self._history.append(*encode(retired)))
                 written.add_done_callback(self._note_failure)
                 await asyncio.shield(written)
@@ -222,6 +228,8 @@ class ReplayBuffer:
             )
         held = self._state.ledger.waiting_bytes + self._storing_bytes
         if held + group.size > self._limit:
+            if not self._refused_bytes:
+                self._refused_since = time.monotonic()
             self._refused_bytes = group.size
             raise resource_exhausted(
                 f"{held} bytes of groups wait to be drawn, and {group.size} more pass replay.waiting_bytes = "
@@ -232,7 +240,9 @@ class ReplayBuffer:
     def _check_batch_fits(self, batch_groups: int) -> None:
         """A buffer that is full of too few groups would stay so: the learner waits for it, and it for the learner."""
         ledger = self._state.ledger
-        if self._refused_bytes and ledger.waiting_bytes + self._refused_bytes > self._limit:
+        # For a while smaller groups may still come, which fit.
+        stuck = self._refused_bytes and time.monotonic() - self._refused_since >= _STUCK_SECONDS
+        if stuck and ledger.waiting_bytes + self._refused_bytes > self._limit:
             raise failed_precondition(
                 f"the {ledger.waiting_groups} waiting groups fill replay.waiting_bytes = {self._limit}, and a batch "
                 f"needs {batch_groups}; raise that setting"
@@ -257,6 +267,7 @@ class ReplayBuffer:
         self._storing_bytes -= group.size
         if stored.exception() is None:
             self._stored += 1
+            self._refused_bytes = 0
             self._state.store(group, stored.result())
             self._notify()
         self._note_failure(stored)

@@ -20,6 +20,7 @@ MAGIC = b"AMREPLY1"
 _HEADER = struct.Struct("<8sQ")
 _FRAME = struct.Struct("<IIB")
 _COVERED = struct.Struct("<IB")
+_SMALLEST_SEGMENT_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,12 @@ class SegmentStore:
         capacity = max(self._segment_bytes, _HEADER.size + needed)
         path = self._path(self._next)
         unnamed = path.with_suffix(".new")
-        descriptor = _preallocate(unnamed, capacity)
+        try:
+            descriptor = _preallocate(unnamed, capacity)
+        except LogFull:
+            # A disk that is nearly full still takes decisions, of which the next ones may free segments.
+            capacity = min(capacity, max(_SMALLEST_SEGMENT_BYTES, _HEADER.size + needed))
+            descriptor = _preallocate(unnamed, capacity)
         try:
             _write_fully(descriptor, [_HEADER.pack(MAGIC, self._next)], 0)
             os.fsync(descriptor)

@@ -14,7 +14,7 @@ from areal_mesh.replay.drawing import StepReleased
 from areal_mesh.replay.events import GroupSummary
 from areal_mesh.replay.log import LogBroken
 from areal_mesh.replay.segments import CorruptLog, LogFull
-from areal_mesh.replay.validation import check_group
+from areal_mesh.replay.validation import LARGEST_VERSION, check_group
 from areal_mesh.runtime.errors import (
     MeshError,
     failed_precondition,
@@ -162,7 +162,9 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
     async def GetReplayStatistics(
         self, request: replay_pb2.GetReplayStatisticsRequest, context: Any
     ) -> replay_pb2.GetReplayStatisticsResponse:
-        statistics = self._buffer.statistics(request.policy_version)
+        _at_least(request, policy_version=0)
+        version = min(request.policy_version, LARGEST_VERSION)
+        statistics = self._buffer.statistics(version)
         return replay_pb2.GetReplayStatisticsResponse(
             waiting_groups=statistics.waiting_groups,
             waiting_bytes=statistics.waiting_bytes,

@@ -15,6 +15,9 @@ _TOKEN_BYTES = 4
 _GRADED = (rollout_pb2.VERDICT_STATUS_CORRECT, rollout_pb2.VERDICT_STATUS_INCORRECT)
 _FINISHED = (rollout_pb2.FINISH_REASON_STOP, rollout_pb2.FINISH_REASON_LENGTH)
 
+LARGEST_VERSION = 2**31 - 1
+"""Beyond any run, and what statistics can hold."""
+
 
 def check_group(group: rollout_pb2.Group) -> GroupSummary:
     """Checks a group and summarises it; `size` is its serialised length in bytes.
@@ -80,6 +83,8 @@ def _check_response(field: str, response: rollout_pb2.ResponseInfo) -> None:
             raise invalid_argument(
                 f"{path}.policy_version", f"{span.policy_version} follows {version}; versions start at 0 and never fall"
             )
+        if span.policy_version > LARGEST_VERSION:
+            raise invalid_argument(f"{path}.policy_version", f"{span.policy_version} is no version of any run")
         position, version = span.end, span.policy_version
     if position != response.length:
         raise _span_error(f"{field}.version_spans", f"they cover {position} tokens", response.length)

@@ -16,14 +16,18 @@ JoinTransport = Callable[[Rendezvous, int], Transport]
 
 
 def select_transport(backend: str, interface: str | None = None) -> JoinTransport:
-    """The implementation named by the settings. Raises ValueError for an unknown name."""
+    """The implementation named by the settings; NCCL on the CUDA device of the thread that calls this.
+
+    Raises ValueError for an unknown name.
+    """
     if backend == "gloo":
         return lambda rendezvous, rank: GlooTransport(rendezvous, rank, interface)
     if backend == "nccl":
         # A CPU build of torch has no NCCL to import.
-        from areal_mesh.weights.nccl import NcclTransport
+        from areal_mesh.weights.nccl import NcclTransport, current_device
 
-        return NcclTransport
+        device = current_device()
+        return lambda rendezvous, rank: NcclTransport(rendezvous, rank, device)
     raise ValueError(f"weight transport {backend!r} is unknown; use gloo or nccl")
 
 

@@ -12,16 +12,17 @@ from areal_mesh.weights.rendezvous import Rendezvous
 
 
 class NcclTransport(ProcessGroupTransport):
-    """Buffers lie on the process's current CUDA device.
+    """Buffers lie on one CUDA device of the process, which becomes the joining thread's current one.
 
     NCCL meets at the first collective: the join ends with a broadcast of one byte, so that a member that cannot be
     reached is an error here and not in the middle of a publish.
     """
 
-    def __init__(self, rendezvous: Rendezvous, rank: int) -> None:
+    def __init__(self, rendezvous: Rendezvous, rank: int, device: int) -> None:
         if not torch.cuda.is_available():
             raise TransferError("transport nccl needs a CUDA device; use transport gloo on a CPU")
-        self.device = torch.device("cuda", torch.cuda.current_device())
+        torch.cuda.set_device(device)
+        self.device = torch.device("cuda", device)
         super().__init__(rendezvous, rank)
         self._broadcast(torch.zeros(1, dtype=torch.uint8, device=self.device), "joining")
 
@@ -35,3 +36,8 @@ class NcclTransport(ProcessGroupTransport):
             # Not shutdown: that would wait for a peer that may be gone.
             self._group.abort()
         super().close()
+
+
+def current_device() -> int:
+    """Index of the calling thread's CUDA device; a new thread begins on 0, whatever its maker was on."""
+    return torch.cuda.current_device() if torch.cuda.is_available() else 0

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.settings.base import Settings, Share
 
@@ -43,6 +43,7 @@ class AlgorithmSettings(Settings):
     """Responses to each prompt: the group's size."""
     temperature: float = Field(default=0.6, gt=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """1: the learner's probabilities are of the whole vocabulary, and ratios to those of a nucleus mean nothing."""
     max_staleness: int = Field(default=1, ge=0)
     """Bound: learner's version less the oldest version in a group. 0 is the synchronous loop."""
     sync_every: int = Field(default=1, gt=0)
@@ -59,6 +60,16 @@ class AlgorithmSettings(Settings):
     reward_clip: float = Field(default=20.0, gt=0)
     shuffle_rewards: bool = False
     """Control experiment: rewards of a batch are shuffled among its responses, so that there is nothing to learn."""
+
+    @field_validator("top_p")
+    @classmethod
+    def _whole_distribution(cls, value: float) -> float:
+        if value != 1:
+            raise ValueError(
+                "the learner's probabilities are of the whole vocabulary, so ratios to those of a nucleus would be "
+                "wrong for every token; leave it 1"
+            )
+        return value
 
     @model_validator(mode="after")
     def _pacing_within_bound(self) -> Self:

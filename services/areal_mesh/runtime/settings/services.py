@@ -104,7 +104,7 @@ class LearnerSettings(ServiceSettings):
     """torch threads of a rank on CPU; left out, one for each core it is pinned to."""
     learning_rate: float = Field(default=1e-5, gt=0, le=1)
     warmup_share: float = Field(default=0.02, ge=0, le=1)
-    """Share of the stage's optimizer steps over which the learning rate rises."""
+    """Share of the longest stage's optimizer steps over which the learning rate rises, in every stage."""
     weight_decay: float = Field(default=0.05, ge=0)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
