@@ -36,6 +36,8 @@ def leader(settings: RunSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[R
 
 def test_ranks_step_publish_and_stop_together(leader: RankLeader, settings: RunSettings) -> None:
     leader.step(make_batch(seed=1))
+    for _ in range(3):
+        leader.keep_followers()
     # A publish that fails after its first tensor leaves no rank in a gather that nobody else joins.
     tensors = leader.named_tensors()
     first = next(tensors)

@@ -63,6 +63,7 @@ class TrainingLoop:
             order = await self._next_step()
             complete = order.finished
             if order.wait or order.finished:
+                await self._keep_ranks()
                 continue
             groups = await self._draw(order, draining)
             if groups is None:
@@ -104,7 +105,14 @@ class TrainingLoop:
                 await self._report_stale(list(header.stale_group_ids))
             if header.complete:
                 return groups
+            await self._keep_ranks()
         return None
+
+    async def _keep_ranks(self) -> None:
+        """Tells the other ranks that there is nothing to do: a run may be paused for days."""
+        if self._context.settings.learner.ranks > 1:
+            async with self._publisher.still:
+                await self._torch.run(self._leader.keep_followers)
 
     async def _report_stale(self, group_ids: list[str]) -> None:
         request = controller_pb2.ReportStaleRequest(

@@ -24,13 +24,14 @@ from areal_mesh.learner.trainer import Trainer
 from areal_mesh.learner.trainer_settings import StepResult, TrainerSettings, warmup_steps
 from areal_mesh.runtime.settings import RunSettings
 
-# Followers wait for the next command this long: longer than the slowest batch takes to be generated.
+# Followers wait for the next command this long, and every collective for its peers. A leader without work says so.
 _COMMAND_SECONDS = 7200.0
 
 
 class Command(enum.Enum):
     """What the leader asks of all ranks."""
 
+    WAIT = enum.auto()
     STEP = enum.auto()
     RESTART = enum.auto()
     GATHER = enum.auto()
@@ -94,6 +95,10 @@ class RankLeader:
         """Learns from one batch on all ranks; commits a policy version."""
         self._command(Command.STEP)
         return self._trainer.step(self._parallel.broadcast_batch(batch))
+
+    def keep_followers(self) -> None:
+        """Nothing, on all ranks: those that wait for a command would else take a long silence for the leader's end."""
+        self._command(Command.WAIT)
 
     def restart(self, optimizer: bool, reference: bool) -> None:
         """See `Trainer.restart`."""
@@ -197,6 +202,8 @@ def follow(settings: RunSettings) -> None:
         dist.broadcast_object_list(received, 0)
         command, arguments = received[0]
         match command:
+            case Command.WAIT:
+                pass
             case Command.STEP:
                 trainer.step(parallel.broadcast_batch(None))
             case Command.RESTART:
