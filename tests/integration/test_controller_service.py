@@ -98,6 +98,17 @@ async def test_leases_go_on_while_weights_are_published(tmp_path: Path, mesh: Me
         assert first.received == [0], "who holds the version is left in peace"
 
 
+async def test_attempts_of_one_call_that_wait_at_once_get_the_same_leases(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        generator = await mesh.generator(address)
+        async with asyncio.TaskGroup() as attempts:
+            waiting = [attempts.create_task(generator.lease(most=2, key="same", wait=SECONDS)) for _ in range(2)]
+            await mesh.learner(address)  # its first publish opens admission
+        first, second = ([lease.group_id for lease in attempt.result().leases] for attempt in waiting)
+        assert len(first) == 2
+        assert first == second
+
+
 async def test_a_generator_that_refuses_is_left_out_and_the_others_get_the_version(tmp_path: Path, mesh: Mesh) -> None:
     async with controller(settings_in(tmp_path)) as (_, address):
         bad = await mesh.generator(address, "generator-0", refuses=True)

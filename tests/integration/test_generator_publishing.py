@@ -1,6 +1,7 @@
 """The receiving end of a publish as RPCs; the engine is simulated."""
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 
 import grpc
@@ -9,9 +10,13 @@ import pytest
 from generator_contracts import DEADLINE
 from generator_mesh import Mesh, mesh_of, prepare_request, run_mesh
 
-from areal_mesh.generator.engine import WeightUpdateFailed
-from areal_mesh.generator.publishing import WeightsNeverCome
+from areal_mesh.generator.engine import PublishReport, WeightUpdateFailed
+from areal_mesh.generator.progress import GeneratingClock
+from areal_mesh.generator.publishing import Publishing, WeightsNeverCome
+from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import common_pb2, generator_pb2
+from areal_mesh.weights.manifest import WeightManifest
+from areal_mesh.weights.rendezvous import Rendezvous
 
 
 async def test_a_publish_sent_again_answers_as_before_and_transfers_once(tmp_path: Path) -> None:
@@ -59,6 +64,49 @@ async def test_a_failed_publish_keeps_serving_only_on_whole_weights(tmp_path: Pa
         assert mesh.service.report().policy_version == 4
 
     await run_mesh(tmp_path, work)
+
+
+class Receiver:
+    """Takes every version, or leaves the weights torn."""
+
+    def __init__(self, *, torn: bool) -> None:
+        self._torn = torn
+
+    async def prepare(self, rendezvous: Rendezvous, rank: int) -> None:
+        """Joins nothing."""
+
+    async def transfer(self, manifest: WeightManifest) -> PublishReport:
+        if self._torn:
+            raise WeightUpdateFailed(manifest.version, False, "torn")
+        return PublishReport(0, 0, 0, 0, 0, 0)
+
+    async def checksums(self) -> list[dict[str, str]]:
+        return []
+
+
+@pytest.mark.parametrize(("torn", "counted"), [(True, 0.0), (False, 7.0)])
+async def test_time_with_torn_weights_is_no_generating_time(torn: bool, counted: float) -> None:
+    now = [0.0]
+    clock = GeneratingClock(lambda: now[0])
+    publishing = Publishing(clock, lambda: None)
+    async with publishing.serve(Receiver(torn=torn)):
+        clock.begin()
+        await publishing.PrepareWeights(prepare_request(1, "g"), None)
+        request = generator_pb2.ReceiveWeightsRequest(policy_version=1, group_id="g")
+        with pytest.raises(MeshError) if torn else nullcontext():
+            await publishing.ReceiveWeights(request, None)
+        now[0] = 7.0
+        assert clock.seconds() == counted
+
+
+async def test_a_transfer_that_begins_as_the_service_ends_is_finished() -> None:
+    publishing = Publishing(GeneratingClock(), lambda: None)
+    async with asyncio.TaskGroup() as calls, publishing.serve(Receiver(torn=False)):
+        await publishing.PrepareWeights(prepare_request(1, "g"), None)
+        request = generator_pb2.ReceiveWeightsRequest(policy_version=1, group_id="g")
+        calls.create_task(publishing.ReceiveWeights(request, None))
+        await asyncio.sleep(0)  # the call has begun, and what it does has not
+    assert publishing.policy_version == 1
 
 
 async def test_a_transfer_outlives_the_deadline_of_its_call(tmp_path: Path) -> None:
