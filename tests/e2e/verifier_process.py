@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CASES = Path(__file__).parents[1] / "unit" / "verifier_cases"
+CASES = Path(__file__).parents[1] / "unit" / "grading_cases"
 _PROGRAM = """
 import asyncio, json, sys
 from areal_mesh.runtime.identity import Identity

@@ -13,6 +13,8 @@ import grpc.aio
 import pytest
 from prometheus_client import REGISTRY
 
+from areal_mesh.grading.verdict import GradeRequest, Verdict
+from areal_mesh.grading.workers.queueing import ItemQueue
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.errors import StartupError, retry_seconds
 from areal_mesh.runtime.identity import Identity
@@ -24,8 +26,6 @@ from areal_mesh.verifier import rewards
 from areal_mesh.verifier.composing import Rewards
 from areal_mesh.verifier.rewards import GradedResponse, RewardSettings
 from areal_mesh.verifier.service import SERVICE, Grading, build
-from areal_mesh.verifier.verdict import GradeRequest, Verdict
-from areal_mesh.verifier.workers.queueing import ItemQueue
 
 DEADLINE = 30.0
 CORRECT = rollout_pb2.VERDICT_STATUS_CORRECT

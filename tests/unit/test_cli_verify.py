@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from areal_mesh.cli.main import main
-from areal_mesh.verifier import answer_matches
-from areal_mesh.verifier.explanation import RULES
+from areal_mesh.grading import answer_matches
+from areal_mesh.grading.explanation import RULES
 
 GOOD: list[dict[str, Any]] = [
     {"response": r"so \boxed{\frac{1}{2}}", "answer": "0.5", "id": "half", "source": "math"},
@@ -165,7 +165,7 @@ def test_a_terminal_shows_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_rule_of_the_labelled_answers_has_a_meaning() -> None:
-    cases = Path(__file__).parent / "verifier_cases"
+    cases = Path(__file__).parent / "grading_cases"
     lines = [line for path in cases.glob("*.jsonl") for line in path.read_text(encoding="utf-8").splitlines()]
     rules = {answer_matches(rf"\boxed{{{case['answer']}}}", case["gold"]).rule for case in map(json.loads, lines)}
     assert rules <= set(RULES)

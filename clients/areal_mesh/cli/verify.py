@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.verifier.batch import Graded, Protocol, explain_line, grade_lines, read_lines
+from areal_mesh.grading.answer_file import Graded, Protocol, explain_line, grade_lines, read_lines
 
 _FILE_WIDTH = 160
 _STATUSES = ("correct", "incorrect", "error")

@@ -1,11 +1,5 @@
-"""The verifier: grades a response against reference answers, and never runs what a model wrote.
+"""The verifier: the service round the grading library, and the rewards that come of its verdicts.
 
-`grading` holds the pure rules (`answer_matches`): `extraction` finds the answer, `reading` makes `trees` of it,
-`equality` compares them. `workers` keeps algebra in processes that cannot harm or hang their caller; `rewards` turns
-verdicts into rewards. docs/verifier.md describes the protocol.
+`service` serves batches on the library's workers; `composing` and `rewards` turn a verdict and the terms of
+`reward_terms` (or those that others install) into one number.
 """
-
-from areal_mesh.verifier.grading import answer_matches
-from areal_mesh.verifier.verdict import GradeRequest, Verdict
-
-__all__ = ["GradeRequest", "Verdict", "answer_matches"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from areal_mesh.verifier.extraction import extract_answer
+from areal_mesh.grading.extraction import extract_answer
 from areal_mesh.verifier.rewards import GradedResponse, RewardTerm
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Protocol
 
-from areal_mesh.verifier.verdict import Status
+from areal_mesh.grading.verdict import Status
 
 ENTRY_POINT_GROUP: Final = "areal_mesh.reward_terms"
 

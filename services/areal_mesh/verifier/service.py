@@ -10,6 +10,9 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Histogram
 
+from areal_mesh.grading.verdict import PROTOCOLS, GradeRequest, Protocol, Verdict, gold_answers
+from areal_mesh.grading.workers.pool import PoolSettings, WorkerPool
+from areal_mesh.grading.workers.queueing import ItemQueue
 from areal_mesh.runtime.errors import StartupError, invalid_argument, resource_exhausted, unavailable
 from areal_mesh.runtime.membership import HeartbeatReport, wait_until
 from areal_mesh.runtime.rates import CounterRate
@@ -18,9 +21,6 @@ from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
 from areal_mesh.verifier.composing import Rewards
 from areal_mesh.verifier.rewards import GradedResponse, RewardSettings, RewardTerm, load_terms
-from areal_mesh.verifier.verdict import PROTOCOLS, GradeRequest, Protocol, Verdict, gold_answers
-from areal_mesh.verifier.workers.pool import PoolSettings, WorkerPool
-from areal_mesh.verifier.workers.queueing import ItemQueue
 
 _LOG = structlog.get_logger("verifier")
 SERVICE = "areal_mesh.v1.VerifierService"

@@ -1,0 +1,280 @@
+"""Whether two scalars are equal, by rising cost.
+
+Exact rationals; then decimals by their written precision; then values in double precision, which screen out what
+differs; then normal forms, which prove what is equal. What is left is undecided here: it needs algebra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, TypeAlias
+
+from areal_mesh.grading.equality import exact, numeric, samples
+from areal_mesh.grading.trees.nodes import (
+    Call,
+    Constant,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    Symbol,
+    children,
+    has_decimals,
+    symbols,
+)
+from areal_mesh.grading.trees.rationals import Inexact, rational
+from areal_mesh.grading.vocabulary import BIG_OPERATORS
+
+RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
+"""Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
+
+_EVERYWHERE: Final = frozenset(
+    {"sin", "cos", "abs", "percent", "degree", "factorial", "double factorial", "binomial", "floor", "ceiling"}
+) | {command[1:] for command in BIG_OPERATORS}
+"""Functions with a value wherever their arguments have one, or which are known by their text alone."""
+_FLOATING_NOISE: Final = Fraction(1, 10**9)
+"""Relative error that arithmetic in double precision may leave in a decimal, with room."""
+_MISSES: Final = 2
+_PART_TOLERANCE: Final = 1e-5
+"""Relative, of each part of a complex number with decimals."""
+_ROUNDING: Final = Fraction(6, 10)
+"""Of the last place: half, and some for a number that was rounded twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a comparison found: `equal` is None where only algebra can decide."""
+
+    equal: bool | None
+    rule: str
+
+
+Compare: TypeAlias = Callable[[Node, Node], Outcome]
+"""Compares a reference with an answer."""
+Sequences: TypeAlias = Callable[[Sequence[Node], Sequence[Node], str], Outcome]
+"""Compares their items in the same order, under the name of a rule."""
+
+
+def compare_scalars(gold: Node, answer: Node) -> Outcome:
+    """Whether two scalars have the same value for all values of their symbols."""
+    if gold == answer:
+        return Outcome(True, "identical")
+    if isinstance(gold, Number) and isinstance(answer, Number) and gold.decimals is None and answer.decimals is None:
+        return Outcome(gold.value == answer.value, "rational")
+    sign = infinite_sign(gold)
+    if sign or infinite_sign(answer):
+        return Outcome(sign == infinite_sign(answer), "infinity")
+    decimals = has_decimals(gold) or has_decimals(answer)
+    left, right = rational(gold), rational(answer)
+    if left is not None and right is not None:
+        if not decimals or left == right:
+            return Outcome(left == right, "rational")
+        return Outcome(_decimals_agree(left, right, resolution(gold), resolution(answer)), "decimal")
+    return _screened(gold, answer, decimals)
+
+
+def infinite_sign(node: Node) -> int:
+    """+1 or -1 for an infinity with that sign, 0 for anything else."""
+    if isinstance(node, Constant):
+        return 1 if node.name == "infinity" else 0
+    if isinstance(node, Product) and len(node.factors) == 2 and node.factors[1] == Constant("infinity"):
+        first = node.factors[0]
+        return -1 if isinstance(first, Number) and first.value < 0 else 0
+    return 0
+
+
+def resolution(node: Node) -> Fraction | None:
+    """The last decimal place that a number is written to; None for one that is exact or has no such place."""
+    if isinstance(node, Number):
+        return None if node.decimals is None else Fraction(1, 10**node.decimals)
+    if isinstance(node, Call) and node.function == "percent":
+        place = resolution(node.arguments[0])
+        return place / 100 if place else None
+    if isinstance(node, Quotient) and not has_decimals(node.denominator):
+        place, divisor = resolution(node.numerator), rational(node.denominator)
+        return place / abs(divisor) if place and divisor else None
+    if isinstance(node, Sum):
+        parts = [(term, resolution(term)) for term in node.terms]
+        written = [place for _, place in parts if place]
+        return max(written) if all(place or not has_decimals(term) for term, place in parts) and written else None
+    if isinstance(node, Product):
+        places = [(factor, resolution(factor)) for factor in node.factors]
+        written = [place for _, place in places if place]
+        if len(written) != 1:
+            return None
+        scale = Fraction(1)
+        for factor, place in places:
+            if place is None:
+                value = rational(factor)
+                if not value or has_decimals(factor):
+                    return None
+                scale *= abs(value)
+        return written[0] * scale
+    return None
+
+
+def _decimals_agree(left: Fraction, right: Fraction, left_place: Fraction | None, right_place: Fraction | None) -> bool:
+    """Whether one number is the other, rounded or cut to the places it is written to, within the tolerance.
+
+    Two numbers written to the same place are two numbers, however close they are.
+    """
+    difference = abs(left - right)
+    if difference > RELATIVE_TOLERANCE * max(abs(left), abs(right)):
+        return False
+    if left_place is None and right_place is None:
+        # Neither says to which place it was rounded: `83/499.01` is not 83/499.
+        return difference <= _FLOATING_NOISE * max(abs(left), abs(right))
+    if left_place == right_place:
+        return False
+    if left_place is None and left.denominator == 1 and right_place is not None and right_place >= 1:
+        return False  # an integer that is cut to fewer digits than it has
+    if right_place is None or (left_place is not None and left_place > right_place):
+        left, right, right_place = right, left, left_place
+    assert right_place is not None  # the coarser of the two is on the right now
+    rounded = difference <= _ROUNDING * right_place
+    cut = 0 <= abs(left) - abs(right) < right_place
+    # A value that no decimal states, worked out to sixteen digits of which the last are noise.
+    noisy = left_place is None and difference <= _FLOATING_NOISE * abs(left) and not _terminates(left)
+    return rounded or cut or noisy
+
+
+def _terminates(value: Fraction) -> bool:
+    """Whether a number has a decimal spelling of less than twenty places."""
+    return 10**20 % value.denominator == 0
+
+
+def _screened(gold: Node, answer: Node, decimals: bool) -> Outcome:
+    closeness = _values_close(gold, answer, decimals)
+    if closeness is False:
+        return Outcome(False, "decimal" if decimals else "numeric")
+    if decimals and closeness and not (symbols(gold) or symbols(answer)):
+        return Outcome(_decimal_of_irrational(gold, answer), "decimal")
+    try:
+        # Forms cancel what has no value, so they prove nothing of it.
+        same = exact.same(gold, answer)
+        if same is False or (same and (closeness or (_has_values(gold) and _has_values(answer)))):
+            return Outcome(same, "normal form")
+    except Inexact:
+        pass  # no normal form: algebra decides
+    if _has_steps(gold) != _has_steps(answer) or any(_has_far_kink(node) for node in (gold, answer)):
+        return Outcome(False, "numeric")  # agreement at points proves nothing
+    return Outcome(None, "symbolic")
+
+
+def _has_steps(node: Node) -> bool:
+    """Whether a floor or ceiling of what has letters is in a scalar."""
+    if isinstance(node, Call) and node.function in ("floor", "ceiling") and symbols(node):
+        return True
+    return any(map(_has_steps, children(node)))
+
+
+def _has_far_kink(node: Node) -> bool:
+    """Whether a scalar may have a kink beyond the sample points."""
+    if samples.is_kinked(node) and symbols(node):
+        return any(map(_reaches_beyond, children(node)))
+    return any(map(_has_far_kink, children(node)))
+
+
+def _reaches_beyond(node: Node) -> bool:
+    """Whether there is a number in a scalar that is too large or too small for the sample points."""
+    value = rational(node)
+    if value is not None:
+        return bool(value) and not samples.SEEN[0] <= abs(value) <= samples.SEEN[1]
+    return any(map(_reaches_beyond, children(node)))
+
+
+def _has_values(node: Node) -> bool:
+    """Whether a scalar has a value by its form alone: no division by what can be zero, no root or logarithm of it."""
+    match node:
+        case Quotient(top, bottom):
+            return _has_values(top) and (bool(rational(bottom)) or _is_monomial(bottom))
+        case Power(Symbol(), exponent):
+            power = rational(exponent)
+            return power.denominator == 1 if power is not None else _has_values(exponent)
+        case Power(base, exponent):
+            power, root = rational(exponent), rational(base)
+            return (power is not None and power.denominator == 1 and power > 0 and _has_values(base)) or (
+                root is not None and root > 0 and _has_values(exponent)
+            )
+        case Call(function, _) if function not in _EVERYWHERE:
+            return False
+        case _:
+            return all(map(_has_values, children(node)))
+
+
+def _is_monomial(node: Node) -> bool:
+    """Whether a scalar is a product of numbers and letters, which is zero only where one of them is."""
+    match node:
+        case Number(value, _):
+            return bool(value)
+        case Symbol():
+            return True
+        case Power(Symbol(), _) | Call("factorial", (Symbol(),)):
+            return True
+        case Product(factors):
+            return all(map(_is_monomial, factors))
+        case _:
+            return False
+
+
+def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
+    """Whether the values agree at every sample point; None where no point can tell."""
+    names = symbols(gold) | symbols(answer)
+    measured = missed = 0
+    for index in samples.sample_points(gold, answer):
+        try:
+            left, right = numeric.evaluate(gold, index), numeric.evaluate(answer, index)
+        except numeric.Unmeasurable:
+            missed += 1
+            if missed > _MISSES and not measured:
+                break  # no point will do
+            continue
+        if samples.POSITIVE_SAMPLES <= index != samples.COMPLEX_SAMPLE:
+            if not numeric.is_real(left) or numeric.has_branch(gold, index):
+                continue  # a convention, not a difference
+            missing = not numeric.is_real(right) and _holds_modulus(gold)
+            if missing and numeric.has_branch(answer, index, of_logarithm=True):
+                return False  # `\ln x`, where `\ln|x|` has a value
+            if not numeric.is_real(right) or numeric.has_branch(answer, index):
+                continue
+        size = max(abs(left.number), abs(right.number))
+        if not _close(left, right, decimals):
+            if names and _on_branches(gold, answer, index):
+                continue
+            return False
+        if 16 * (left.error + right.error) <= 1e-6 * size or size <= 1e-9:
+            measured += 1
+    return True if measured >= (2 if names else 1) else None
+
+
+def _holds_modulus(node: Node) -> bool:
+    return (isinstance(node, Call) and node.function == "abs") or any(map(_holds_modulus, children(node)))
+
+
+def _on_branches(gold: Node, answer: Node, index: int) -> bool:
+    return numeric.has_branch(gold, index) and numeric.has_branch(answer, index)
+
+
+def _close(left: numeric.Value, right: numeric.Value, decimals: bool) -> bool:
+    """Whether two values agree within their errors; where decimals are given, each part within the tolerance."""
+    allowed = 16 * (left.error + right.error) + 1e-290
+    if not decimals:
+        return abs(left.number - right.number) <= allowed
+    parts = ((left.number.real, right.number.real), (left.number.imag, right.number.imag))
+    tolerance = float(RELATIVE_TOLERANCE)
+    return all(abs(one - other) <= allowed + tolerance * max(abs(one), abs(other)) for one, other in parts)
+
+
+def _decimal_of_irrational(gold: Node, answer: Node) -> bool:
+    left, right = numeric.evaluate(gold).number, numeric.evaluate(answer).number
+    size = max(abs(left), abs(right))
+    places = resolution(gold), resolution(answer)
+    if max(abs(left.imag), abs(right.imag)) <= 1e-9 * size:
+        return _decimals_agree(Fraction(left.real), Fraction(right.real), *places)
+    # A complex number: each part by itself, to the places of the decimals that are in either.
+    parts = ((left.real, right.real), (left.imag, right.imag))
+    return all(abs(one - other) <= max(1e-9 * size, _PART_TOLERANCE * abs(one)) for one, other in parts)

@@ -1,0 +1,179 @@
+"""Grading one response: extraction, then equality with each gold by rising cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from areal_mesh.grading import limits
+from areal_mesh.grading.answers import Answer, plain_number
+from areal_mesh.grading.choices import is_choice
+from areal_mesh.grading.equality.allowance import allowance
+from areal_mesh.grading.equality.comparison import Decide, Equality
+from areal_mesh.grading.equality.scalars import Outcome, compare_scalars
+from areal_mesh.grading.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
+from areal_mesh.grading.reading.spelling import spelled
+from areal_mesh.grading.reading.tokens import Token, canonical
+from areal_mesh.grading.trees.nodes import FiniteSet, Listing, Node
+from areal_mesh.grading.verdict import GradeRequest, Protocol, Verdict, gold_answers
+
+_DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
+_DECIMAL_COMMA: Final = re.compile(r"-?\d+,(?:\d{2}|\d{4,})\Z", re.ASCII)
+_FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
+
+
+def answer_matches(
+    response: str,
+    gold: str | Sequence[str],
+    *,
+    protocol: Protocol = "qwen",
+    last_number: bool = False,
+) -> Verdict:
+    """Grade one response in this process, algebra included.
+
+    A service grades through `WorkerPool`, which keeps algebra on a model's text out of its process.
+
+    Args:
+        response: the model's whole response.
+        gold: the reference answer, or several of which any one may match.
+        protocol: `qwen`, or `strict_qwen` to reproduce that protocol's known mistakes too.
+        last_number: take the last number of a response that states no answer.
+
+    Raises:
+        ValueError: if there is no gold, or the protocol is unknown.
+    """
+    request = GradeRequest(response, gold_answers(gold), protocol, last_number)
+    verdict = grade(request, _decide_by_algebra)
+    if verdict is None:
+        raise AssertionError("algebra leaves nothing undecided")
+    return verdict
+
+
+def _decide_by_algebra(gold: Node, answer: Node) -> Outcome:
+    # Imported when first needed: loading mpmath takes longer than a thousand cheap verdicts.
+    from areal_mesh.grading.equality.algebra import decide
+
+    return decide(gold, answer)
+
+
+def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
+    """Grade one response; None where only algebra can decide and `decide` is None.
+
+    Raises:
+        ValueError: if the protocol is unknown.
+    """
+    if request.protocol == "strict_qwen":
+        from areal_mesh.grading.strict import qwen as strict_qwen
+
+        return strict_qwen.grade(request, decide)
+    if request.protocol != "qwen":
+        raise ValueError(f"protocol is {request.protocol!r}: choose qwen or strict_qwen")
+    stated = find_answer(request.response, last_number=request.last_number)
+    if stated is None:
+        return Verdict("incorrect", None, None, "no answer")
+    if not stated.answer:
+        return Verdict("incorrect", stated.answer, "", "empty answer")
+    return grade_extracted(stated.answer, stated.joined, request.golds, decide)
+
+
+def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None) -> Verdict | None:
+    """Grade an answer that is already extracted; `joined` is its reading as one of several adjacent boxes."""
+    with allowance():
+        return _graded(extracted, joined, golds, decide)
+
+
+def _graded(extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None) -> Verdict | None:
+    answer = Answer(extracted)
+    equality = Equality(decide)
+    rule = "no gold"
+    undecided = False
+    for gold in golds:
+        reference = gold_answer(gold)
+        outcome = _match(reference, answer, equality)
+        if outcome.equal is False and joined is not None:
+            outcome = _match_joined(reference, joined, outcome, equality)
+        if outcome.equal:
+            return Verdict("correct", extracted, answer.normalised, outcome.rule)
+        undecided = undecided or outcome.equal is None
+        rule = outcome.rule
+    return None if undecided else Verdict("incorrect", extracted, answer.normalised, rule)
+
+
+def gold_answer(text: str) -> Answer:
+    """A reference answer; of a solution's text, with a box or no answer itself, what it states as its answer."""
+    gold = Answer(text)
+    boxed = "\\boxed" in text or "\\fbox" in text
+    if gold.readings() and not boxed:
+        return gold
+    return Answer(joined_boxes(text, reference=True) or extract_answer(text) or unclosed_box(text) or text)
+
+
+def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
+    if gold.text == answer.text:
+        return Outcome(bool(gold.text), "text")
+    numbers = plain_number(gold.text), plain_number(answer.text)
+    if numbers[0] is not None and numbers[1] is not None:
+        return compare_scalars(numbers[0], numbers[1])
+    if len(answer.text) > limits.ANSWER_CHARS:
+        return Outcome(False, "too long")
+    if _same_with_comma(gold.text, answer.text, _DECIMAL_COMMA) or (
+        _same_with_comma(answer.text, gold.text, _FRACTION_COMMA)
+    ):
+        return Outcome(True, "decimal")
+    if gold.tokens() and answer.tokens() and canonical(gold.tokens()) == canonical(answer.tokens()):
+        return Outcome(True, "text")
+    if _same_words(gold.tokens(), answer.tokens()):
+        return Outcome(True, "words")
+    outcome = _match_readings(gold, answer, equality)
+    if outcome.equal is False and (is_choice(gold.text, answer.text) or is_choice(answer.text, gold.text)):
+        return Outcome(True, "choice")
+    return outcome
+
+
+def _same_with_comma(decimal: str, written: str, with_comma: re.Pattern[str]) -> bool:
+    """Whether the second is the first with a comma as its decimal point: `3,75`, where the other answer is 3.75.
+
+    A reference with a comma is a listing, unless it begins with a nought.
+    """
+    return bool(_DECIMAL.match(decimal) and with_comma.match(written)) and written.replace(",", ".") == decimal
+
+
+def _same_words(gold: list[Token], answer: list[Token]) -> bool:
+    r"""Whether both spell the same words, one of them outside `\text`: `Yes` may be three variables."""
+    if not any(token.kind == "word" for token in (*gold, *answer)):
+        return False
+    words = spelled(gold)
+    return words is not None and len(words) > 1 and words == spelled(answer)
+
+
+def _match_readings(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
+    golds, answers = gold.readings(), answer.readings()
+    if not answers or not golds:
+        return Outcome(False, "unparsed")
+    outcome = _match_any(golds, answers, equality)
+    if outcome.equal is False:
+        decimal = gold.decimal_readings(), answer.decimal_readings()
+        if any(decimal):
+            return _match_any(decimal[0] or golds, decimal[1] or answers, equality)
+    return outcome
+
+
+def _match_any(golds: Sequence[Node], answers: Sequence[Node], equality: Equality) -> Outcome:
+    last = Outcome(False, "unparsed")
+    for gold_reading in golds:
+        for answer_reading in answers:
+            outcome = equality.compare(gold_reading, answer_reading)
+            if outcome.equal:
+                return outcome
+            if outcome.equal is None or last.equal is False:
+                last = outcome
+    return last
+
+
+def _match_joined(gold: Answer, joined: str, outcome: Outcome, equality: Equality) -> Outcome:
+    """Adjacent boxes are one listing where the gold is a listing."""
+    if not any(isinstance(node, Listing | FiniteSet) for node in gold.readings()):
+        return outcome
+    found = _match(gold, Answer(joined), equality)
+    return Outcome(True, "joined boxes") if found.equal else found

@@ -1,0 +1,313 @@
+"""What LaTeX commands stand for: fractions, roots, functions, matrices, decorated letters."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from areal_mesh.grading import limits
+from areal_mesh.grading.reading.literals import LiteralParser
+from areal_mesh.grading.reading.tokens import canonical
+from areal_mesh.grading.trees.matrices import determinant
+from areal_mesh.grading.trees.nodes import (
+    DOTS,
+    Bracketed,
+    Call,
+    Constant,
+    FiniteSet,
+    Listing,
+    Matrix,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Symbol,
+    Unparsed,
+    Words,
+    negated,
+)
+from areal_mesh.grading.vocabulary import (
+    BIG_OPERATORS,
+    CONDITION_WORDS,
+    DECORATIONS,
+    FUNCTIONS,
+    GREEK,
+    NUMBER_SETS,
+    RELATIONS,
+)
+
+_MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix"})
+_FUNCTION_SYNONYMS = {
+    "lg": "log", "ln": "log", "ceil": "ceiling", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+    "tg": "tan", "ctg": "cot", "arctg": "arctan",
+}  # fmt: skip
+_TRIGONOMETRIC = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch"})
+_SEVERAL_ARGUMENTS = frozenset({"log", "gcd", "lcm", "max", "min", "binomial"})
+_MINUS_ONE = Number(Fraction(-1))
+_HALF = Number(Fraction(1, 2))
+
+
+class CommandParser(LiteralParser):
+    """Reads commands with their arguments."""
+
+    def command(self, text: str) -> Node:
+        name = text[1:]
+        self.advance()
+        if text == r"\frac":
+            return Quotient(self.argument(), self.argument())
+        if text == r"\sqrt":
+            return self._root()
+        if text == r"\pi":
+            return Constant("pi")
+        if text == r"\dots":
+            return DOTS
+        if text == r"\infty":
+            return Constant("infinity")
+        if text == r"\binom":
+            return Call("binomial", (self.argument(), self.argument()))
+        if text == r"\begin":
+            return self._matrix()
+        if text in (r"\lfloor", r"\lceil"):
+            inner = self.scalar()
+            self.expect(r"\rfloor" if text == r"\lfloor" else r"\rceil")
+            return Call("floor" if text == r"\lfloor" else "ceiling", (inner,))
+        if text in GREEK:
+            return Symbol(name + "_" + self.subscript_text()) if self.peek() == "_" else Symbol(name)
+        if text in (r"\angle", r"\triangle") and (self.kind() == "letter" or self.peek() == "{"):
+            return Symbol(name + " " + (self._decorated() if self.peek() == "{" else self.letters()))
+        if text in (r"\angle", r"\triangle") and self.peek() in RELATIONS:
+            return Symbol(name)
+        if text in DECORATIONS:
+            letters = self._decorated()
+            # `\vec{a}` is a in bold, and `\overline{AB}` as a length is AB.
+            bare = name == "vec" or (name == "overline" and len(letters) > 1)
+            decorated = letters if bare else f"{name} {letters}"
+            return Symbol(decorated + "_" + self.subscript_text() if self.peek() == "_" else decorated)
+        if text == r"\emptyset":
+            return FiniteSet(())
+        if text in NUMBER_SETS.values():
+            return Symbol(name.lower())
+        if name in FUNCTIONS:
+            return self._function(name)
+        if text in BIG_OPERATORS:
+            return self._big_operator(name)
+        raise Unparsed(f"{text} is not read")
+
+    def _big_operator(self, name: str) -> Call:
+        """A sum, product, integral or limit, of all the terms that follow it.
+
+        Nothing is evaluated: its bounds are known by their text alone, as a name is.
+        """
+        start = self.position
+        while self.peek() in ("_", "^"):
+            self.advance()
+            self._skip_argument()
+        bounds = Symbol(canonical([token for token in self.tokens[start : self.position] if token.text not in "{}"]))
+        return Call(name, (bounds, self.scalar()))
+
+    def _skip_argument(self) -> None:
+        depth = 0
+        while not self.at_end():
+            depth += (self.peek() == "{") - (self.peek() == "}")
+            self.advance()
+            if depth <= 0:
+                return
+        raise Unparsed("bounds without end")
+
+    def letters(self) -> str:
+        parts = []
+        while self.kind() == "letter":
+            parts.append(self.peek())
+            self.advance()
+        return "".join(parts)
+
+    def _decorated(self) -> str:
+        if self.peek() == "{":
+            self.advance()
+            name = self.letters()
+            self.expect("}")
+        else:
+            name = self.peek() if self.kind() == "letter" else ""
+            self.advance()
+        if not name:
+            raise Unparsed("decoration of what is no letter")
+        return name
+
+    def _root(self) -> Node:
+        index: Node | None = None
+        if self.peek() == "[":
+            self.advance()
+            index = self.scalar()
+            self.expect("]")
+        # Plain `sqrt(2)`: the bracket is the argument.
+        # A number without braces is taken whole, as Qwen's protocol does: a model that writes `\sqrt13` means it.
+        radicand = self.primary() if self.peek() == "(" or self.kind() == "number" else self.argument()
+        if index is None or index == Number(Fraction(2)):
+            return Power(radicand, _HALF)
+        return Call("root", (radicand, index))
+
+    def _function(self, name: str) -> Node:
+        exponent: Node | None = None
+        base: Node | None = None
+        while self.peek() in ("^", "_"):
+            mark = self.peek()
+            self.advance()
+            # `\log_23` is the logarithm of 3, `log_10(x)` one to the base ten.
+            argument = self.argument(signed=mark == "^" or self._goes_on_after_number())
+            if mark == "^":
+                exponent = argument
+            else:
+                base = argument
+        arguments: tuple[Node, ...] = (self._function_argument(),)
+        if isinstance(arguments[0], Listing):
+            arguments = arguments[0].items
+        if name in ("log", "lg") and base is not None:
+            arguments = (*arguments, base)
+        elif base is not None:
+            raise Unparsed("subscript of a function")
+        if name == "log" and len(arguments) == 1 and self.decimal_logarithms:
+            arguments = (*arguments, Number(Fraction(10)))
+        if exponent == _MINUS_ONE and name in _TRIGONOMETRIC:
+            if name not in ("sin", "cos", "tan", "cot"):
+                raise Unparsed(f"inverse of {name}")
+            return Call("arc" + name, arguments)
+        if name == "lg" and len(arguments) == 1:
+            arguments = (*arguments, Number(Fraction(10)))
+        name = _FUNCTION_SYNONYMS.get(name, name)
+        call = self._called(name, arguments)
+        return call if exponent is None else Power(call, exponent)
+
+    def _called(self, name: str, arguments: tuple[Node, ...]) -> Node:
+        first = arguments[0]
+        if len(arguments) > 1 and name not in _SEVERAL_ARGUMENTS:
+            raise Unparsed(f"{name} of several arguments")
+        if name == "exp":
+            return Power(Constant("e"), first)
+        if name == "cis":
+            return Power(Constant("e"), Product((Constant("i"), first)))
+        if name == "cbrt":
+            return Call("root", (first, Number(Fraction(3))))
+        if name == "det" and isinstance(first, Matrix):
+            return determinant(first)
+        return Call(name, arguments)
+
+    def _goes_on_after_number(self) -> bool:
+        return self.kind(1) in ("letter", "number", "command") or self.peek(1) in ("(", "{")
+
+    def _function_argument(self) -> Node:
+        """A bracket, or the factors up to the next function or operator."""
+        if self.peek() in ("(", "["):
+            self.advance()
+            with self.nested():
+                node = self.listing((")", "]"))
+            if self.peek() not in (")", "]"):
+                raise Unparsed("bracket without end")
+            self.advance()
+            return node
+        negative = self.peek() == "-"
+        if negative:
+            self.advance()
+        factors = [self.factor()]
+        while self.starts_factor() and self.peek()[1:] not in FUNCTIONS and self.peek() not in ("(", "[", r"\{"):
+            factors.append(self.factor())
+        if self.peek() == "/" and self.kind(1) == "number":
+            self.advance()
+            factors = [Quotient(Product(tuple(factors)) if len(factors) > 1 else factors[0], self.factor())]
+        node = factors[0] if len(factors) == 1 else Product(tuple(factors))
+        return negated(node) if negative else node
+
+    def _matrix(self) -> Node:
+        environment = self._environment()
+        if environment.endswith("*"):
+            environment = environment[:-1]
+            self._skip_alignment()
+        if environment in ("cases", "dcases"):
+            return self._cases(environment)
+        if environment not in _MATRICES:
+            raise Unparsed(f"environment {environment} is not read")
+        if environment == "array" and self.peek() == "{":
+            while not self.at_end() and self.peek() != "}":
+                self.advance()
+            self.expect("}")
+        rows: list[tuple[Node, ...]] = []
+        with self.nested():
+            while self.peek() != r"\end":
+                rows.append(self._row())
+                if sum(map(len, rows)) > limits.LIST_ITEMS:
+                    raise Unparsed("matrix larger than the bound")
+        self.advance()
+        if self._environment().removesuffix("*") != environment or not rows or len({len(row) for row in rows}) != 1:
+            raise Unparsed("matrix with rows of different lengths")
+        if environment == "vmatrix":
+            return determinant(Matrix(tuple(rows)))
+        return Matrix(tuple(rows))
+
+    def _skip_alignment(self) -> None:
+        """Passes over the `[r]` of `pmatrix*`."""
+        if self.peek() == "[":
+            self.advance()
+            self.letters()
+            self.expect("]")
+
+    def _cases(self, environment: str) -> Node:
+        """Values side by side, or each with its condition as the set of such pairs."""
+        rows: list[Node] = []
+        with self.nested():
+            while self.peek() != r"\end":
+                value = self.relation()
+                while self.peek() in ("&", ",") or self.peek().lower() in CONDITION_WORDS:
+                    self.advance()
+                if self.peek() not in (r"\\", r"\end"):
+                    value = Bracketed("(", (value, self._condition()), ")")
+                rows.append(value)
+                if self.peek() in (",", "."):
+                    self.advance()
+                if self.peek() == r"\\":
+                    self.advance()
+                elif self.peek() != r"\end" or len(rows) > limits.LIST_ITEMS:
+                    raise Unparsed("cases that are not read")
+        self.advance()
+        if self._environment() != environment or not rows:
+            raise Unparsed("cases without end")
+        return FiniteSet(tuple(rows)) if all(isinstance(row, Bracketed) for row in rows) else Listing(tuple(rows))
+
+    def _condition(self) -> Node:
+        """A relation, or the words of a condition."""
+        said: list[str] = []
+        at = self.position
+        while at < len(self.tokens) and self.tokens[at].text not in (r"\\", r"\end", ",", "."):
+            said.append(self.tokens[at].text.lower())
+            at += 1
+        if not any(token.kind == "word" for token in self.tokens[self.position : at]):
+            return self.relation()
+        self.position = at
+        said = ["otherwise" if word == "else" else word for word in said]
+        return Words(" ".join(word for word in said if word not in ("is", "an", *CONDITION_WORDS)))
+
+    def _row(self) -> tuple[Node, ...]:
+        cells = [self.scalar()]
+        while self.peek() == "&":
+            self.advance()
+            cells.append(self.scalar())
+        if self.peek() == r"\\":
+            self.advance()
+        elif self.peek() != r"\end":
+            raise Unparsed(f"unexpected {self.peek()!r} in a matrix")
+        return tuple(cells)
+
+    def _environment(self) -> str:
+        self.expect("{")
+        name = ""
+        while not self.at_end() and self.peek() != "}":
+            name += self.peek()
+            self.advance()
+        self.expect("}")
+        return name
+
+    def absolute(self) -> Node:
+        self.advance()
+        self.bars += 1
+        inner = self.scalar()
+        self.bars -= 1
+        self.expect("|")
+        return determinant(inner) if isinstance(inner, Matrix) else Call("abs", (inner,))

@@ -1,0 +1,107 @@
+"""Answers that are words: how their tokens spell, and dates."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from areal_mesh.grading.reading.number_words import leading_number
+from areal_mesh.grading.reading.tokens import Token
+from areal_mesh.grading.reading.words import singular
+from areal_mesh.grading.trees.nodes import Constant, Measured, Node, Number, Symbol, Words
+from areal_mesh.grading.vocabulary import (
+    ABBREVIATIONS,
+    ALL_INTEGERS,
+    ALL_REALS,
+    ARTICLES,
+    KNOWN_UNITS,
+    MONTHS,
+    NO_SOLUTION,
+    UNIT_SYNONYMS,
+)
+
+_SPELLED_TOKENS: Final = 64
+_SENTENCE_CHARS: Final = 300
+_SUBJECT_WORDS: Final = 2
+_SENTENCE: Final = re.compile(
+    r"(?P<subject>[A-Z][^.;:=<>]*?)\s(?:is|are|equals|be|has|gives|saves|needs|costs|takes)\s+"
+    r"(?P<value>[-\d(\[\\$.][^.;?!]*(?:\.\d[^.;?!]*)?|(?:an? )?[A-Za-z]+)\.?"
+)
+_TEXT_MACRO: Final = re.compile(r"\\text(?:bf|rm|it)?\s*\{([^{}]*)\}")
+_SENTENCE_LAYOUT: Final = re.compile(r"\\\$|[$~]|\\[ ,;:!]|\s+")
+_NO_STATEMENT: Final = re.compile(
+    r"n't\b|\b(?:is|are|equals|be|not|no|never|if|or|either|neither|unless|except|but|wrong|incorrect|false|without|opposite|maybe|might|can|cannot|could)\b",
+    re.IGNORECASE,
+)
+"""Words of a subject with which the sentence does not state its value, or states another one too."""
+_MONTH: Final = "|".join(MONTHS.split())
+_DATE: Final = re.compile(
+    rf"(?:(?P<month>{_MONTH}) (?P<day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?"
+    rf"|(?P<later_day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?(?: of)? ?(?P<later_month>{_MONTH}))(?: (?P<year>\d{{4}}))?"
+)
+
+
+def spelled(tokens: list[Token]) -> str | None:
+    """Words, letters and numbers in lower case as they are spaced; None where there is anything else, or too much."""
+    if len(tokens) > _SPELLED_TOKENS:
+        return None
+    pieces: list[str] = []
+    for token in tokens:
+        if token.kind in ("word", "letter", "number", "join"):
+            glued = pieces and token.kind in ("letter", "word") and not token.spaced
+            pieces.append(("" if glued or not pieces else " ") + token.text.lower())
+        elif token.text not in (",", "."):
+            return None
+    return "".join(pieces)
+
+
+def stated_value(text: str) -> str | None:
+    """The value of a sentence that states one, as in "The sum of the roots is 12."; None for any other text."""
+    if len(text) > _SENTENCE_CHARS:
+        return None
+    match = _SENTENCE.fullmatch(_SENTENCE_LAYOUT.sub(" ", _TEXT_MACRO.sub(r"\1", text)).strip())
+    if match is None or _NO_STATEMENT.search(match["subject"]):
+        return None
+    if len(match["subject"].split()) < _SUBJECT_WORDS and match["subject"] != "There":
+        return None
+    return match["value"].strip()
+
+
+def said_in_words(words: list[str]) -> Node:
+    """What lower-case words say: a number, a number of things, all reals, or a name without its article."""
+    text = " ".join(words)
+    if text in ALL_REALS:
+        return Symbol("reals")
+    if text in ALL_INTEGERS:
+        return Symbol("integers")
+    if text == "infinity":
+        return Constant("infinity")
+    if NO_SOLUTION.fullmatch(text):
+        return Words("no solution")
+    if words[0] == "neither" and "nor" in words:
+        return Words("neither")
+    parts = [part for word in words for part in word.split("-")]
+    number = leading_number(parts)
+    if number is not None:
+        value, taken = number
+        if taken == len(parts):
+            return Number(value)
+        unit = [UNIT_SYNONYMS.get(singular(word), singular(word)) for word in parts[taken:]]
+        if all(word in KNOWN_UNITS for word in unit):
+            return Measured(Number(value), " ".join(unit))
+    start = 0
+    while start < len(words) - 1 and (words[start] in ARTICLES or words[start] in ("answer", "final")):
+        start += 1
+    if len(words) - start > 1 and words[-1] == "function":
+        words = words[:-1]
+    named = [ABBREVIATIONS.get(word.rstrip("."), word) for word in words[start:]]
+    return Words(" ".join(named))
+
+
+def as_date(tokens: list[Token]) -> Words | None:
+    """`June 20` and `20 June`, which are one day of the year."""
+    match = _DATE.fullmatch(spelled(tokens) or "")
+    if match is None:
+        return None
+    day, month, year = match["day"] or match["later_day"], match["month"] or match["later_month"], match["year"]
+    return Words(" ".join(part for part in (month, day, year) if part))

@@ -1,0 +1,71 @@
+"""Where the default differs from Qwen's protocol, and that `strict_qwen` does what that protocol does."""
+
+import pytest
+
+from areal_mesh.grading import answer_matches
+
+# gold, answer, correct by default, correct by Qwen's protocol. docs/grading.md lists the same differences.
+DIFFERENCES = [
+    ("50", "5000", False, True),
+    ("50", "0.5", False, True),
+    ("100000", "100001", False, True),
+    ("2(x+1)", "2x+1", False, True),
+    ("[0,1)", "(0,1]", False, True),
+    ("12", "1,2", False, True),
+    ("x=5", "y=5", False, True),
+    (r"10\frac{1}{12}", r"\frac{121}{12}", True, False),
+    ("1,2,3", "3,2,1", True, False),
+    ("1204_9", "12049", False, True),
+    ("A", "B,A", False, True),
+    (r"1 \pm \sqrt{19}", r"1+\sqrt{19}, 1-\sqrt{19}", True, False),
+    ("(-\\infty,2)\\cup(2,\\infty)", "(2,\\infty)\\cup(-\\infty,2)", True, False),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", "(1,2)", True, False),
+    (r"12x-4y=0", r"6x-2y=0", True, False),
+    (r"8\!:\!34 \text{ p.m.}", "20:34", True, False),
+    (r"0.\overline{3}", "1/3", True, False),
+    ("4813.24", "4813.25", False, True),
+    (r"10\text{ inches}", r"10\text{ cm}", False, True),
+]
+
+SAME = [
+    ("5", "5", True),
+    ("5", "6", False),
+    (r"\frac{1}{2}", "0.5", True),
+    (r"\frac12", "1/2", True),
+    (r"\sqrt{8}", r"2\sqrt{2}", True),
+    ("90^\\circ", "90", True),
+    ("17\\%", "17", True),
+    ("x^2+2x+1", "(x+1)^2", True),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{bmatrix}1\\2\end{bmatrix}", True),
+    (r"10\text{ inches}", "10", True),
+    (r"34x+45y-20z+100=0", r"-34x-45y+20z-100=0", True),
+    ("(1,2)", "(1,3)", False),
+]
+
+
+@pytest.mark.parametrize(("gold", "answer", "default", "strict"), DIFFERENCES)
+def test_difference_to_the_protocol(gold: str, answer: str, default: bool, strict: bool) -> None:
+    response = f"\\boxed{{{answer}}}"
+
+    assert answer_matches(response, gold).correct == default
+    assert answer_matches(response, gold, protocol="strict_qwen").correct == strict
+
+
+@pytest.mark.parametrize(("gold", "answer", "correct"), SAME)
+def test_agreement_with_the_protocol(gold: str, answer: str, correct: bool) -> None:
+    response = f"\\boxed{{{answer}}}"
+
+    assert answer_matches(response, gold).correct == correct
+    assert answer_matches(response, gold, protocol="strict_qwen").correct == correct
+
+
+def test_strict_protocol_takes_a_box_without_an_end() -> None:
+    response = r"so \boxed{3}, no, \boxed{4"
+
+    assert answer_matches(response, "4", protocol="strict_qwen").correct
+    assert answer_matches(response, "3").correct
+
+
+def test_unknown_protocol_is_refused() -> None:
+    with pytest.raises(ValueError, match="choose qwen or strict_qwen"):
+        answer_matches(r"\boxed{1}", "1", protocol="other")  # type: ignore[arg-type]
