@@ -55,6 +55,29 @@ FAULTS = {
     "pacing over the bound": ("algorithm.sync_every=4", "set sync_every to at most 2"),
     "ends that differ": ("generator.transport=nccl", "both ends of a broadcast use the same"),
     "plain text beyond loopback": ("replay.listen=10.0.0.1:0", "set plaintext_beyond_loopback = true"),
+    "a boolean as a number": (
+        "learner.learning_rate=true",
+        "learner.learning_rate: Input should be a valid number (got T",
+    ),
+    "a boolean as a count": (
+        "stages.0.max_steps=true",
+        "stages.0.max_steps: Input should be a valid integer (got True)",
+    ),
+    "a boolean in a list": ("generator.cores=[true]", "generator.cores.0: Input should be a valid integer (got True)"),
+    "a number as a switch": ("generator.enforce_eager=1", "generator.enforce_eager: Input should be a valid boolean"),
+    "text as a number": ("seed='3'", "seed: Input should be a valid integer (got '3')"),
+    "no number": ("algorithm.reward_scale=nan", "algorithm.reward_scale: Input should be a finite number (got nan)"),
+    "endless": ("algorithm.reward_bias=inf", "algorithm.reward_bias: Input should be a finite number (got inf)"),
+    "too large for a float": ("algorithm.kl_coefficient=1e400", "algorithm.kl_coefficient: Input should be a finite"),
+    "endless seconds": ("replay.drain_seconds=inf", "replay.drain_seconds: Input should be a finite number (got inf)"),
+    "no number in an option": ("verifier.reward_terms.x.y=nan", "Input should be a finite number (got nan)"),
+    "no path": ("prompts.file=", "prompts.file: expected a path (got '')"),
+    "home of nobody": (
+        "directory=~nobody-of-that-name/runs",
+        "could not determine home directory; write the folder out",
+    ),
+    "a digit that is none": ("stages.².max_steps=1", "² is not a position from 0 to 2"),
+    "a second key in a value": ("seed=1\nname='lost'", "seed: Input should be a valid integer"),
     "fewer steps at most than at least": ("stages.0.min_steps=99", "min_steps = 99 is more than max_steps"),
 }
 
@@ -83,6 +106,35 @@ def test_overrides_are_toml_where_they_parse_and_text_elsewhere() -> None:
     )
 
 
+def test_text_stays_the_text_that_was_given() -> None:
+    given = ["name=2024", "stages.0.name=1e5", "prompts.file=007", "prompts.instruction=5 # true", "directory='a b'"]
+    settings = load_settings("trial", given)
+    assert (settings.name, settings.stages[0].name) == ("2024", "1e5")
+    assert (settings.prompts.file, settings.prompts.instruction) == (Path("007"), "5 # true")
+    assert settings.directory == Path("a b")
+
+
+@pytest.mark.parametrize("none", ["", "none"])
+def test_a_setting_that_may_be_left_out_is_set_back_to_none(none: str, tmp_path: Path) -> None:
+    names = ("model.recipe", "generator.cores", "learner.threads", "learner.interface")
+    settings = load_settings("trial", ["learner.threads=2", *(f"{name}={none}" for name in names)])
+    left_out = (settings.model.recipe, settings.generator.cores, settings.learner.threads, settings.learner.interface)
+    assert left_out == (None, None, None, None)
+    (tmp_path / "a.toml").write_text(f'extends = "trial"\n[generator]\ncores = "{none}"\n')
+    assert load_settings(tmp_path / "a.toml").generator.cores is None
+    assert load_settings("trial", ["prompts.instruction=none"]).prompts.instruction == "none", "it is text"
+
+
+def test_a_home_directory_is_found_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AREAL_MESH_PRESETS", str(presets_folder().resolve()))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "base.toml").write_text('extends = "trial"\nname = "base"\n')
+    (tmp_path / "mine.toml").write_text('extends = "~/base.toml"\n[model]\nfolder = "~/model"\n')
+    settings = load_settings("~/mine.toml", ["prompts.file=~/prompts.jsonl", "directory=~/runs"])
+    assert (settings.model.folder, settings.prompts.file) == (tmp_path / "model", tmp_path / "prompts.jsonl")
+    assert settings.run_directory == tmp_path / "runs" / "base"
+
+
 def test_a_preset_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(SettingsError, match=r"no such preset; there are: .*trial"):
         load_settings("trail")
@@ -97,6 +149,11 @@ UNUSABLE = {
     "JSON in another encoding": ("a.json", '{"name": "a"}'.encode("utf-16"), "is not UTF-8: byte 0xff in line 1"),
     "JSON that is no object": ("a.json", b"[1]", "holds a list; settings are a JSON object"),
     "extends a number": ("a.toml", b"extends = 3", r"extends: expected the name of a preset or .*\(got 3\)"),
+    "a key that stands twice in JSON": (
+        "a.json",
+        b'{"seed": 1, "name": "a", "seed": 2}',
+        "seed stands twice in one obj",
+    ),
     "extends nothing": ("a.json", b'{"extends": null}', r"extends: expected the name of a preset or .*\(got None\)"),
 }
 

@@ -28,7 +28,7 @@ def prepare(source: str, overrides: Sequence[str]) -> None:
     settings = resolved(source, overrides)
     prepare_data(settings)
     if not settings.model.recipe:
-        print(f"{source}: has no recipe, so nothing is made (model.recipe is empty)", flush=True)
+        print(f"{source}: has no recipe, so nothing is made (model.recipe is left out)", flush=True)
     missing = [f"{source}: {gap}" for gap in missing_data(settings)]
     if missing:
         raise CommandFailed("\n".join(missing))

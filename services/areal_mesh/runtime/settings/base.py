@@ -1,14 +1,61 @@
-"""The base of every settings model: unknown keys are errors, and values never change after loading."""
+"""The base of every settings model: unknown keys are errors, nothing is bent to fit, and values never change."""
 
-from typing import Annotated
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+NONE_WORDS = ("", "none")
+"""How TOML and `--set`, which have no null, write that a setting is left out."""
+
+
+def _path(value: Any) -> Any:
+    """A path as a user writes it: `~` is a home directory."""
+    if not isinstance(value, str):
+        return value
+    if not value or "\0" in value:
+        raise ValueError("expected a path")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{str(error).rstrip('.').lower()}; write the folder out") from error
+
+
+SettingsPath = Annotated[Path, BeforeValidator(_path)]
+"""A path; `~` and `~user` are expanded."""
 
 
 class Settings(BaseModel):
-    """A section of the settings."""
+    """A section of the settings.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    Invariants: a boolean or a string is never taken for a number, and numbers are finite; where a setting may be left
+    out, `none` and the empty string leave it out.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_is_none(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        left_out = {name for name, field in cls.model_fields.items() if admits(field.annotation, NoneType)}
+        return {
+            key: None if key in left_out and isinstance(value, str) and value in NONE_WORDS else value
+            for key, value in values.items()
+        }
+
+
+def admits(annotation: Any, wanted: type) -> bool:
+    """Whether a field of this annotation holds values of the type `wanted`, by itself or in a union."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return admits(get_args(annotation)[0], wanted)
+    if origin in (Union, UnionType):
+        return any(admits(inner, wanted) for inner in get_args(annotation))
+    return annotation is wanted

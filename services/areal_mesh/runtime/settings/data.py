@@ -1,11 +1,10 @@
 """Where the model and the prompts come from."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from areal_mesh.runtime.settings.base import Settings
+from areal_mesh.runtime.settings.base import Settings, SettingsPath
 
 CHAT_TEMPLATE = "chat"
 PROBLEM_PLACE = "{problem}"
@@ -14,11 +13,11 @@ PROBLEM_PLACE = "{problem}"
 class ModelSettings(Settings):
     """The model that is trained."""
 
-    folder: Path
+    folder: SettingsPath
     """Hugging Face folder. Where `recipe` is set it is made on first use."""
-    recipe: Literal["", "arithmetic", "smollm2"] = ""
+    recipe: Literal["arithmetic", "smollm2"] | None = None
     """How the folder is made if it is missing: a small model warm-started on worked arithmetic, or SmolLM2-135M
-    out of its Python package. Empty: the folder has to exist."""
+    out of its Python package. Left out: the folder has to exist."""
     seed: int = Field(default=1, ge=0)
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
 
@@ -26,7 +25,7 @@ class ModelSettings(Settings):
 class PromptSettings(Settings):
     """The problems, one JSON object a line: `id`, `problem`, `answer` (a string or several), `source`."""
 
-    file: Path
+    file: SettingsPath
     count: int = Field(default=0, ge=0)
     """Of a file that the `arithmetic` recipe makes: how many problems. Of any other: the first so many; 0 for all."""
     max_prompt_tokens: int = Field(default=2048, gt=0)

@@ -14,7 +14,23 @@ from typing import Any
 
 PRESETS_VARIABLE = "AREAL_MESH_PRESETS"
 EXTENDS = "extends"
-_PARSERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, each of whose keys has to stand once, as in TOML: of two values one would be lost."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise ValueError(f"{', '.join(twice)} stands twice in one object; take one out")
+    return values
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_once)
+
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": _json}
 FILE_SUFFIXES = tuple(_PARSERS)
 _A_SOURCE = f"the path of a {' or '.join(FILE_SUFFIXES)} file"
 
@@ -41,7 +57,7 @@ class _Source:
 def presets_folder() -> Path:
     """Folder of the presets: `deploy/presets` of the checkout, or where $AREAL_MESH_PRESETS points."""
     if configured := os.environ.get(PRESETS_VARIABLE):
-        return Path(configured)
+        return Path(os.path.expanduser(configured))
     for base in (Path.cwd(), *Path(__file__).resolve().parents):
         if (base / "deploy" / "presets").is_dir():
             return base / "deploy" / "presets"
@@ -80,7 +96,7 @@ def _read(source: _Source, extending: tuple[_Source, ...]) -> dict[str, Any]:
 
 def _located(given: str, namer: _Source | None = None) -> _Source:
     """The preset or file called `given`, on the command line or in `namer`."""
-    path = Path(given)
+    path = _expanded(given, namer)
     if path.suffix in FILE_SUFFIXES:
         if namer is None:
             return _Source(given, given, path)
@@ -92,6 +108,14 @@ def _located(given: str, namer: _Source | None = None) -> _Source:
         known = ", ".join(preset_names()) or f"none in {presets_folder()}"
         raise SettingsError(heading, [f"no such preset; there are: {known}; or give {_A_SOURCE}"])
     return _Source(given, heading, file)
+
+
+def _expanded(given: str, namer: _Source | None) -> Path:
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        heading = given if namer is None else f'{namer.name}: {EXTENDS} = "{given}"'
+        raise SettingsError(heading, [f"{str(error).rstrip('.').lower()}; write the folder out"]) from error
 
 
 def _parsed(source: _Source) -> dict[str, Any]:

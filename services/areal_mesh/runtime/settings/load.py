@@ -1,15 +1,15 @@
 """Reads settings: a preset or a file, then `key=value` on top; errors name the key, the value and what would do."""
 
 import difflib
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from areal_mesh.runtime.settings.files import SettingsError, read_values
+from areal_mesh.runtime.settings.overrides import override_value
 from areal_mesh.runtime.settings.run import RunSettings
 
 
@@ -33,17 +33,14 @@ def load_settings(source: str | Path, overrides: Iterable[str] = ()) -> RunSetti
 
 
 def _apply(values: dict[str, Any], override: str, source: str) -> None:
-    """Sets one `section.key=value`; the value is TOML where it parses as such, else a string."""
+    """Sets one `section.key=value`."""
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise SettingsError(
             source, [f"--set {override}: expected section.key=value, such as learner.learning_rate=1e-6"]
         )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
     parts = key.strip().split(".")
+    value = override_value(text, _annotation(parts))
     target: Any = values
     for position, part in enumerate(parts[:-1]):
         target = _child(target, part, ".".join(parts[: position + 1]), source, override)
@@ -61,7 +58,7 @@ def _child(target: Any, part: str, path: str, source: str, override: str) -> Any
 
 
 def _index(target: list[Any], part: str, path: str, source: str) -> int:
-    if not part.isdigit() or int(part) >= len(target):
+    if not (part.isascii() and part.isdigit()) or int(part) >= len(target):
         raise SettingsError(source, [f"--set {path}: {part} is not a position from 0 to {len(target) - 1}"])
     return int(part)
 
@@ -78,21 +75,27 @@ def _fault(detail: ErrorDetails) -> str:
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
     """What the section does know, nearest first."""
-    model: Any = RunSettings
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        model = _section(model.model_fields[part].annotation)
-    known = list(model.model_fields)
+    known = list(_section(_annotation(location[:-1])).model_fields)
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
 
 
+def _annotation(location: Sequence[int | str]) -> Any:
+    """Annotation of the setting at a location, with all that its field says; None where there is no such setting."""
+    annotation: Any = RunSettings
+    for part in location:
+        if isinstance(part, int) or part.isdigit():
+            continue
+        field = _section(annotation).model_fields.get(part)
+        if field is None:
+            return None
+        annotation = field.annotation
+    return annotation
+
+
 def _section(annotation: Any) -> Any:
     """The settings model inside an annotation such as list[StageSettings]."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            return inner
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
     return RunSettings
