@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from verifier_process import VerifierProcess, verifier_process
 
+from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.identity import Identity
-from areal_mesh.runtime.members import Members, Patience
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, rollout_pb2, verifier_pb2, verifier_pb2_grpc
 

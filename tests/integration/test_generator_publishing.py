@@ -12,7 +12,7 @@ from generator_mesh import Mesh, mesh_of, prepare_request, run_mesh
 
 from areal_mesh.generator.engine import PublishReport, WeightUpdateFailed
 from areal_mesh.generator.progress import GeneratingClock
-from areal_mesh.generator.publishing import Publishing, WeightsNeverCome
+from areal_mesh.generator.weight_receiver import Publishing, WeightsNeverCome
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import common_pb2, generator_pb2
 from areal_mesh.weights.manifest import WeightManifest

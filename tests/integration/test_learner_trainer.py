@@ -11,9 +11,9 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from areal_mesh.learner.batch import TrainingBatch
-from areal_mesh.learner.checkpoint import CheckpointStore, Manifest
-from areal_mesh.learner.parallel import from_process_group
+from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.learner.checkpoints.files import CheckpointStore, Manifest
+from areal_mesh.learner.model.parallel import from_process_group
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.learner.trainer_settings import TrainerSettings
 

@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch", reason="the learner extra is not installed:
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
-from areal_mesh.learner.arithmetic.folder import RECORD, make_model  # noqa: E402
-from areal_mesh.learner.arithmetic.model import ModelShape  # noqa: E402
-from areal_mesh.learner.arithmetic.warm_start import Progress, WarmStartSettings  # noqa: E402
-from areal_mesh.learner.smollm2 import convert, find_gguf  # noqa: E402
+from areal_mesh.recipes.arithmetic.folder import RECORD, make_model  # noqa: E402
+from areal_mesh.recipes.arithmetic.model import ModelShape  # noqa: E402
+from areal_mesh.recipes.arithmetic.warm_start import Progress, WarmStartSettings  # noqa: E402
+from areal_mesh.recipes.smollm2 import convert, find_gguf  # noqa: E402
 
 SHAPE = ModelShape(layers=1, hidden_size=64, intermediate_size=64, attention_heads=2, key_value_heads=1)
 SHORT = WarmStartSettings(steps=10, batch_size=4)
@@ -82,7 +82,7 @@ def test_transformers_loads_the_folder_and_stops_at_the_end_token(made: Path) ->
 
 def test_the_command_makes_model_and_prompts_and_names_both(made: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
-    command = [sys.executable, "-m", "areal_mesh.learner.arithmetic", "--model-folder", str(tmp_path)]
+    command = [sys.executable, "-m", "areal_mesh.recipes.arithmetic", "--model-folder", str(tmp_path)]
     refused = subprocess.run(
         [*command, "--prompts", str(prompts), "--prompt-count", "5"],
         capture_output=True, text=True, timeout=120, check=False,

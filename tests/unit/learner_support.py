@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
-from areal_mesh.learner.batch import TrainingBatch
+from areal_mesh.learner.batches.batch import TrainingBatch
 
 VOCABULARY = 32
 

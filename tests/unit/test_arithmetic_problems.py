@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.learner.arithmetic.problems import (
+from areal_mesh.recipes.arithmetic.problems import (
     MAX_STEPS,
     MAX_TOTAL,
     MIN_STEPS,

@@ -10,8 +10,8 @@ pytest.importorskip("transformers", reason="the learner extra is not installed: 
 
 from transformers import AutoTokenizer, Qwen2Config
 
-from areal_mesh.learner.arithmetic.problems import SolutionStyle, generate_problems, worked_solution
-from areal_mesh.learner.arithmetic.tokenizer import END, build_tokenizer
+from areal_mesh.recipes.arithmetic.problems import SolutionStyle, generate_problems, worked_solution
+from areal_mesh.recipes.arithmetic.tokenizer import END, build_tokenizer
 
 
 def test_problems_and_solutions_survive_encoding_and_decoding() -> None:

@@ -1,6 +1,6 @@
 """Publishing: whom a version goes to, who is to blame, whether digests agree."""
 
-from areal_mesh.controller.publishing import (
+from areal_mesh.controller.publish.policy import (
     Cause,
     Failure,
     Holding,

@@ -17,7 +17,7 @@ from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.groups import StoredFigures
 from areal_mesh.controller.ledger import Ledger
-from areal_mesh.controller.publishing import Holding, Standing, receivers, witnessed
+from areal_mesh.controller.publish.policy import Holding, Standing, receivers, witnessed
 from areal_mesh.controller.records import GroupRow, GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run, RunPlan

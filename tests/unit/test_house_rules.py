@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "replay": {"replay", "runtime", "v1"},
     "generator": {"generator", "weights", "runtime", "v1"},
     "learner": {"learner", "weights", "runtime", "v1"},
+    "recipes": {"recipes", "runtime"},
     "client": {"client", "runtime", "v1"},
     "cli": {"cli", "client", "grading", "runtime", "v1"},
 }

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from areal_mesh.learner.batch import InvalidBatchError, TrainingBatch, validate
-from areal_mesh.learner.micro_batch import MicroBatchBuilder, ranges
+from areal_mesh.learner.batches.batch import InvalidBatchError, TrainingBatch, validate
+from areal_mesh.learner.batches.micro_batch import MicroBatchBuilder, ranges
 
 
 @pytest.fixture

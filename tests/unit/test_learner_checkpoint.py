@@ -10,7 +10,7 @@ import pytest
 import torch
 from learner_support import make_batch, write_model
 
-from areal_mesh.learner.checkpoint import MANIFEST, CheckpointError, CheckpointStore
+from areal_mesh.learner.checkpoints.files import MANIFEST, CheckpointError, CheckpointStore
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.learner.trainer_settings import TrainerSettings
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from areal_mesh.learner.decoding import DamagedGroupError, decode_batch, shuffle_rewards, token_versions
+from areal_mesh.learner.batches.decoding import DamagedGroupError, decode_batch, shuffle_rewards, token_versions
 from areal_mesh.learner.figures import group_figures, staleness_histogram
 from areal_mesh.runtime.groups import encode_float32, encode_int32, oldest_policy_version, payload_crc32c
 from areal_mesh.v1 import rollout_pb2

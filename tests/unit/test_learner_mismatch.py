@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from areal_mesh.learner.mismatch import combine, measure
+from areal_mesh.learner.passes.mismatch import combine, measure
 
 token = st.tuples(st.floats(-9, 0), st.floats(-9, 0), st.booleans())
 

@@ -11,11 +11,11 @@ from learner_support import VOCABULARY, make_batch, write_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from areal_mesh.learner.attention import build_layout
-from areal_mesh.learner.batch import TrainingBatch
-from areal_mesh.learner.logprobs import token_log_probs
-from areal_mesh.learner.micro_batch import MicroBatchBuilder
-from areal_mesh.learner.model import PolicyModel, load_policy
+from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.learner.batches.micro_batch import MicroBatchBuilder
+from areal_mesh.learner.model.attention import build_layout
+from areal_mesh.learner.model.log_probabilities import token_log_probs
+from areal_mesh.learner.model.policy import PolicyModel, load_policy
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.learner.packing import balance, equalise, pack, plan_step
+from areal_mesh.learner.batches.packing import balance, equalise, pack, plan_step
 
 lengths_of_batch = st.lists(st.integers(2, 400), min_size=1, max_size=60)
 budget = st.integers(50, 600)

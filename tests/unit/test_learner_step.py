@@ -11,8 +11,8 @@ from learner_support import make_batch, write_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from areal_mesh.learner.batch import InvalidBatchError
-from areal_mesh.learner.model import PolicyModel
+from areal_mesh.learner.batches.batch import InvalidBatchError
+from areal_mesh.learner.model.policy import PolicyModel
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.learner.trainer_settings import StepResult, TrainerSettings, warmup_steps
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.runtime.members import backoff_seconds, choose_member
+from areal_mesh.runtime.calling import backoff_seconds, choose_member
 from areal_mesh.v1 import common_pb2, controller_pb2
 
 

@@ -23,10 +23,10 @@ from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.run_directory import METRICS_FILE, SETUP_FILE, enter, finished_summary, held
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
 from areal_mesh.runtime.errors import StartupError
-from areal_mesh.runtime.membership import wait_until
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.supervision import MemberCannotStart, MemberFailure, MemberPhase, Supervisor
+from areal_mesh.runtime.waiting import wait_until
 
 _WATCH_SECONDS = 0.5
 _RETRY_SECONDS = 0.3

@@ -38,7 +38,7 @@ def prepare(source: str, overrides: Sequence[str]) -> None:
 def recipe_command(settings: RunSettings) -> list[str]:
     """The command that makes model and prompts; empty where the settings name no recipe."""
     model, prompts = settings.model, settings.prompts
-    base = [sys.executable, "-m", f"areal_mesh.learner.{model.recipe}", "--model-folder", str(model.folder)]
+    base = [sys.executable, "-m", f"areal_mesh.recipes.{model.recipe}", "--model-folder", str(model.folder)]
     if model.recipe == "arithmetic":
         count = ["--prompt-count", str(prompts.count)] if prompts.count else []
         return [*base, "--prompts", str(prompts.file), *count, "--seed", str(model.seed)]

@@ -9,22 +9,22 @@ from typing import IO
 import structlog
 
 from areal_mesh.controller.admission import Pacing
+from areal_mesh.controller.calls.parts import Parts
+from areal_mesh.controller.calls.servicer import ControllerServicer
+from areal_mesh.controller.calls.status import StatusServicer
 from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Changes, Clock
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.membership import Member, Roster
-from areal_mesh.controller.parts import Parts
 from areal_mesh.controller.prompts import PromptFile, PromptFileError
-from areal_mesh.controller.publisher import Publisher
+from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run, RunPlan
 from areal_mesh.controller.schedule import StagePlan
-from areal_mesh.controller.servicer import ControllerServicer
 from areal_mesh.controller.sinks import MetricsFile, read_prepared_seconds, write_summary
-from areal_mesh.controller.status import StatusServicer
 from areal_mesh.controller.summary import RunFacts, summarise
 from areal_mesh.runtime.errors import StartupError
-from areal_mesh.runtime.membership import HeartbeatReport
+from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
 from areal_mesh.runtime.settings import RunSettings

@@ -19,8 +19,8 @@ from areal_mesh.generator.engine import Completion, EngineDied, Sampling
 from areal_mesh.generator.leases import Outcome
 from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.prompts import PromptRenderer, PromptTooLong
+from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.groups import oldest_policy_version
-from areal_mesh.runtime.members import Members, Patience
 from areal_mesh.runtime.settings import GeneratorSettings
 from areal_mesh.v1 import controller_pb2, replay_pb2, replay_pb2_grpc, rollout_pb2, verifier_pb2, verifier_pb2_grpc
 

@@ -7,8 +7,8 @@ import grpc
 import grpc.aio
 import structlog
 
+from areal_mesh.runtime.calling import Members, MemberUnreachable, Patience
 from areal_mesh.runtime.identity import Identity
-from areal_mesh.runtime.members import Members, MemberUnreachable, Patience
 from areal_mesh.v1 import controller_pb2, controller_pb2_grpc
 
 _LOG = structlog.get_logger("leases")

@@ -14,7 +14,7 @@ import structlog
 
 from areal_mesh.generator.leases import RETURNED, Outcome
 from areal_mesh.generator.pacing import Pacing
-from areal_mesh.runtime.membership import wait_until
+from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import controller_pb2
 
 _LOG = structlog.get_logger("rollout")

@@ -12,12 +12,12 @@ from areal_mesh.generator.leases import Leases
 from areal_mesh.generator.pacing import Pacing
 from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.prompts import PromptRenderer, Tokenizer, load_tokenizer
-from areal_mesh.generator.publishing import NO_VERSION, Publishing, WeightReceiver
 from areal_mesh.generator.rollout import Load, RolloutLoop
+from areal_mesh.generator.weight_receiver import NO_VERSION, Publishing, WeightReceiver
+from areal_mesh.runtime.calling import Members
 from areal_mesh.runtime.errors import StartupError
-from areal_mesh.runtime.members import Members
-from areal_mesh.runtime.membership import HeartbeatReport
 from areal_mesh.runtime.rates import CounterRate
+from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings

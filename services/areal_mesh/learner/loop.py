@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc.aio
 from google.protobuf import duration_pb2
 
-from areal_mesh.learner.checkpointing import Checkpoints
-from areal_mesh.learner.decoding import decode_batch, shuffle_rewards
+from areal_mesh.learner.batches.decoding import decode_batch, shuffle_rewards
+from areal_mesh.learner.checkpoints.keeping import Checkpoints
 from areal_mesh.learner.figures import group_figures, staleness_histogram, step_metrics
-from areal_mesh.learner.publishing import PublishServicer
 from areal_mesh.learner.ranks import RankLeader
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.learner.trainer_settings import StepResult
-from areal_mesh.runtime.members import Members, Patience
+from areal_mesh.learner.weight_sender import PublishServicer
+from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import (
     controller_pb2,

@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from areal_mesh.learner.batch import TrainingBatch
-from areal_mesh.learner.checkpoint import CheckpointStore, Manifest
-from areal_mesh.learner.parallel import Parallel, initialise
+from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.learner.checkpoints.files import CheckpointStore, Manifest
+from areal_mesh.learner.model.parallel import Parallel, initialise
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.learner.trainer_settings import StepResult, TrainerSettings, warmup_steps
 from areal_mesh.runtime.settings import RunSettings

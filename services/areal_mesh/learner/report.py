@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from areal_mesh.learner import mismatch
-from areal_mesh.learner.batch import TrainingBatch
+from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.losses import statistics
-from areal_mesh.learner.parallel import Parallel
-from areal_mesh.learner.passes import Minibatch, Returns
+from areal_mesh.learner.model.parallel import Parallel
+from areal_mesh.learner.passes import mismatch
+from areal_mesh.learner.passes.measuring import Minibatch, Returns
+from areal_mesh.learner.passes.training import MinibatchResult
 from areal_mesh.learner.stopwatch import Stopwatch
 from areal_mesh.learner.trainer_settings import StepResult
-from areal_mesh.learner.training_pass import MinibatchResult
 
 
 @dataclass(frozen=True)

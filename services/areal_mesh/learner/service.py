@@ -5,13 +5,13 @@ import time
 
 import structlog
 
-from areal_mesh.learner.checkpointing import Checkpoints
+from areal_mesh.learner.checkpoints.keeping import Checkpoints
 from areal_mesh.learner.loop import TrainingLoop
-from areal_mesh.learner.publishing import PublishServicer
 from areal_mesh.learner.ranks import RankLeader, start_ranks
 from areal_mesh.learner.torch_thread import TorchThread
-from areal_mesh.runtime.members import Members
-from areal_mesh.runtime.membership import HeartbeatReport
+from areal_mesh.learner.weight_sender import PublishServicer
+from areal_mesh.runtime.calling import Members
+from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import common_pb2, learner_pb2, learner_pb2_grpc

@@ -6,19 +6,25 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from areal_mesh.learner.batch import TrainingBatch, validate
-from areal_mesh.learner.hf_export import save_hf
-from areal_mesh.learner.micro_batch import MicroBatchBuilder
-from areal_mesh.learner.model import PolicyModel, load_policy
-from areal_mesh.learner.optimizer import Optimizer
-from areal_mesh.learner.packing import plan_step
-from areal_mesh.learner.parallel import Parallel, assign, single, whole
-from areal_mesh.learner.passes import Minibatch, Part, estimate_advantages, measure_proximal, measure_reference
-from areal_mesh.learner.precision import MasterWeights
+from areal_mesh.learner.batches.batch import TrainingBatch, validate
+from areal_mesh.learner.batches.micro_batch import MicroBatchBuilder
+from areal_mesh.learner.batches.packing import plan_step
+from areal_mesh.learner.model.export import save_hf
+from areal_mesh.learner.model.optimizer import Optimizer
+from areal_mesh.learner.model.parallel import Parallel, assign, single, whole
+from areal_mesh.learner.model.policy import PolicyModel, load_policy
+from areal_mesh.learner.model.precision import MasterWeights
+from areal_mesh.learner.passes.measuring import (
+    Minibatch,
+    Part,
+    estimate_advantages,
+    measure_proximal,
+    measure_reference,
+)
+from areal_mesh.learner.passes.training import train_minibatch
 from areal_mesh.learner.report import Measured, report
 from areal_mesh.learner.stopwatch import Stopwatch
 from areal_mesh.learner.trainer_settings import StepResult, TrainerSettings
-from areal_mesh.learner.training_pass import train_minibatch
 
 
 class Trainer:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from areal_mesh.learner.optimizer import AdamSettings
+from areal_mesh.learner.model.optimizer import AdamSettings
 
 Algorithm = Literal["ppo", "decoupled_ppo"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -20,7 +20,7 @@ from areal_mesh.replay.log import DurableLog
 from areal_mesh.replay.segments import CorruptLog, Location, LogFull
 from areal_mesh.replay.state import BufferState
 from areal_mesh.runtime.errors import StartupError, failed_precondition, invalid_argument, resource_exhausted
-from areal_mesh.runtime.membership import wait_until
+from areal_mesh.runtime.waiting import wait_until
 
 # Deleted segments leave some 50 bytes a group behind: small segments keep a small run's directory small.
 _HISTORY_SEGMENT_BYTES = 1 << 20

@@ -22,7 +22,7 @@ from areal_mesh.runtime.errors import (
     resource_exhausted,
     unavailable,
 )
-from areal_mesh.runtime.membership import HeartbeatReport
+from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
 from areal_mesh.runtime.settings import ReplaySettings

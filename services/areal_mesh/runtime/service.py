@@ -15,9 +15,10 @@ from prometheus_client import start_http_server
 
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
-from areal_mesh.runtime.membership import HeartbeatOrders, HeartbeatReport, Membership, wait_until
+from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.waiting import wait_until
 
 EXIT_CRASHED = 1
 # EX_CONFIG: starting again would fail in the same way, so that a supervisor does not try.

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from areal_mesh.runtime.membership import wait_until
 from areal_mesh.runtime.orphans import OrphanGuard, kill_session
 from areal_mesh.runtime.restarts import RestartPolicy, Verdict, describe_exit
+from areal_mesh.runtime.waiting import wait_until
 
 # What an end with 0 counts as where the member was still needed.
 EXIT_LEFT_EARLY = -signal.SIGTERM.value

@@ -14,10 +14,11 @@ from areal_mesh.grading.verdict import PROTOCOLS, GradeRequest, Protocol, Verdic
 from areal_mesh.grading.workers.pool import PoolSettings, WorkerPool
 from areal_mesh.grading.workers.queueing import ItemQueue
 from areal_mesh.runtime.errors import StartupError, invalid_argument, resource_exhausted, unavailable
-from areal_mesh.runtime.membership import HeartbeatReport, wait_until
 from areal_mesh.runtime.rates import CounterRate
+from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
 from areal_mesh.verifier.composing import Rewards
 from areal_mesh.verifier.rewards import GradedResponse, RewardSettings, RewardTerm, load_terms

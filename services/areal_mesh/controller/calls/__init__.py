@@ -1,0 +1,1 @@
+"""The controller's RPC surface: calls decode, ask the run and the roster, and answer."""

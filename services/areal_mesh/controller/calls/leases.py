@@ -1,0 +1,125 @@
+"""Calls about groups: lease them, end leases, report groups that were too old to be drawn."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from areal_mesh.controller.calls.parts import Calls, present, stage_message, wait_seconds
+from areal_mesh.controller.groups import StoredFigures
+from areal_mesh.controller.membership import Member, holder_key
+from areal_mesh.controller.prompts import group_seed
+from areal_mesh.controller.records import GroupRow
+from areal_mesh.runtime.durations import to_duration
+from areal_mesh.runtime.errors import invalid_argument
+from areal_mesh.v1 import common_pb2, controller_pb2, rollout_pb2
+
+_KEYS_KEPT = 8  # of one member: a call is sent again while it is still the newest or nearly so
+
+
+class LeaseCalls(Calls):
+    """Leases. None of them waits for a publish."""
+
+    async def LeaseGroups(
+        self, request: controller_pb2.LeaseGroupsRequest, context: Any
+    ) -> controller_pb2.LeaseGroupsResponse:
+        present(request, "idempotency_key")
+        if request.max_groups < 1:
+            raise invalid_argument("max_groups", f"{request.max_groups} is under 1")
+        member = await self._member(request.service_id, request.incarnation)
+        repeated = self._issued_before(member, request.idempotency_key)
+        if repeated is not None:
+            return self._leases(repeated)
+        await self._changes.until(
+            lambda: self._run.over or (self._may_lease(member) and self._run.admits() > 0), wait_seconds(request.wait)
+        )
+        # The wait may have outlived this life of the member.
+        member = self._roster.speak(request.service_id, request.incarnation, self._parts.clock.monotonic())
+        # So may another attempt of the same call, which waited beside this one.
+        repeated = self._issued_before(member, request.idempotency_key)
+        if repeated is not None:
+            return self._leases(repeated)
+        if not self._may_lease(member):
+            return self._leases([])
+        rows = self._run.lease(
+            member.key, request.max_groups, lambda sequence: self._parts.prompts.at(sequence).prompt_id
+        )
+        if rows:
+            keys = self._parts.issued.setdefault(member.key, OrderedDict())
+            keys[request.idempotency_key] = [row.group_id for row in rows]
+            while len(keys) > _KEYS_KEPT:
+                keys.popitem(last=False)
+        return self._leases(rows)
+
+    def _issued_before(self, member: Member, idempotency_key: str) -> list[GroupRow] | None:
+        """What a call with this key was given, as far as it is still leased; None where there was none."""
+        issued = self._parts.issued.get(member.key, OrderedDict()).get(idempotency_key)
+        if issued is None:
+            return None
+        return [row for row in self._run.groups.held_by(member.key) if row.group_id in issued]
+
+    def _may_lease(self, member: Member) -> bool:
+        """Whether a generator holds at least the published weights, and is to stay."""
+        return (
+            not member.quarantined
+            and member.state != common_pb2.SERVICE_STATE_DRAINING
+            and member.policy_version >= self._run.published_version >= 0
+        )
+
+    def _leases(self, rows: Sequence[GroupRow]) -> controller_pb2.LeaseGroupsResponse:
+        return controller_pb2.LeaseGroupsResponse(
+            leases=[self._lease(row) for row in rows], finished=self._run.over and not rows
+        )
+
+    def _lease(self, row: GroupRow) -> controller_pb2.Lease:
+        problem = self._parts.prompts.at(row.sequence)
+        algorithm = self._parts.settings.algorithm
+        stage = stage_message(self._run.plan.stages, row.stage)
+        return controller_pb2.Lease(
+            group_id=row.group_id,
+            sequence=row.sequence,
+            prompt=rollout_pb2.Prompt(
+                prompt_id=problem.prompt_id,
+                problem=problem.problem,
+                gold_answers=problem.gold_answers,
+                source=problem.source,
+            ),
+            sampling=rollout_pb2.Sampling(
+                responses=algorithm.responses,
+                temperature=algorithm.temperature,
+                top_p=algorithm.top_p,
+                max_response_tokens=stage.max_response_tokens,
+                seed=group_seed(self._parts.settings.seed, row.sequence),
+            ),
+            stage=stage,
+            duration=to_duration(self._settings.lease_seconds),
+            attempt=row.attempt,
+        )
+
+    async def EndLease(self, request: controller_pb2.EndLeaseRequest, context: Any) -> controller_pb2.EndLeaseResponse:
+        present(request, "service_id", "incarnation", "group_id")
+        holder = holder_key(request.service_id, request.incarnation)
+        groups = self._run.groups
+        if request.end == controller_pb2.LEASE_END_STORED:
+            if not math.isfinite(request.mean_reward):
+                raise invalid_argument("mean_reward", f"{request.mean_reward} is not a finite number")
+            figures = StoredFigures(request.oldest_policy_version, request.response_tokens, request.mean_reward)
+            groups.store(request.group_id, figures)
+        elif request.end == controller_pb2.LEASE_END_FILTERED:
+            groups.filter(holder, request.group_id, request.reason)
+        elif request.end == controller_pb2.LEASE_END_FAILED:
+            groups.fail(holder, request.group_id, request.reason)
+        elif request.end == controller_pb2.LEASE_END_RETURNED:
+            groups.give_back(holder, [request.group_id])
+        else:
+            raise invalid_argument("end", "say how the lease ended: stored, filtered, failed or returned")
+        self._changes.notify()
+        return controller_pb2.EndLeaseResponse()
+
+    async def ReportStale(
+        self, request: controller_pb2.ReportStaleRequest, context: Any
+    ) -> controller_pb2.ReportStaleResponse:
+        reason = f"too old to be drawn at version {request.policy_version}"
+        self._run.groups.drop_stale(request.group_ids, reason)
+        self._changes.notify()
+        return controller_pb2.ReportStaleResponse()

@@ -1,0 +1,127 @@
+"""Calls of members about themselves: register, heartbeat, deregister, and where others are."""
+
+from typing import Any
+
+import structlog
+
+from areal_mesh.controller.calls.parts import Calls, present
+from areal_mesh.controller.membership import Introduction, Member, holder_key
+from areal_mesh.runtime.durations import to_duration
+from areal_mesh.runtime.errors import aborted, failed_precondition, invalid_argument
+from areal_mesh.runtime.identity import RunIdentity, role_name
+from areal_mesh.v1 import common_pb2, controller_pb2
+
+_LOG = structlog.get_logger("controller")
+_MEMBER_ROLES = (common_pb2.ROLE_GENERATOR, common_pb2.ROLE_VERIFIER, common_pb2.ROLE_REPLAY, common_pb2.ROLE_LEARNER)
+
+
+class MemberCalls(Calls):
+    """Membership."""
+
+    async def Register(self, request: controller_pb2.RegisterRequest, context: Any) -> controller_pb2.RegisterResponse:
+        present(request, "service_id", "address", "incarnation")
+        if request.role not in _MEMBER_ROLES:
+            raise invalid_argument("role", "expected the role of a generator, verifier, replay buffer or learner")
+        self._same_run(request)
+        key = holder_key(request.service_id, request.incarnation)
+        now = self._parts.clock.unix()
+        new_life = self._run.ledger.member_started(
+            key, request.service_id, role_name(request.role), request.address, now
+        )
+        introduction = Introduction(
+            service_id=request.service_id,
+            incarnation=request.incarnation,
+            role=request.role,
+            address=request.address,
+            policy_version=request.policy_version,
+            transfer_ranks=request.transfer_ranks,
+        )
+        replaced = self._roster.register(introduction, self._parts.clock.monotonic(), new_life)
+        if replaced is not None:
+            self._run.groups.free(replaced.key, "its generator was restarted")
+            self._parts.issued.pop(replaced.key, None)
+        _LOG.info("registered", member=request.service_id, address=request.address, version=request.policy_version)
+        member = self._roster.speak(request.service_id, request.incarnation, self._parts.clock.monotonic())
+        self._parts.joined(member)
+        self._changes.notify()
+        return controller_pb2.RegisterResponse(
+            run_name=self._run.plan.name,
+            heartbeat_interval=to_duration(self._settings.heartbeat_seconds),
+            lease=to_duration(self._settings.lease_seconds),
+            policy_version=self._run.version,
+            step=self._run.version,
+        )
+
+    def _same_run(self, request: controller_pb2.RegisterRequest) -> None:
+        """Refuses a service of another run, which would take the place of this run's service of its name."""
+        mine, theirs = self._parts.identity, RunIdentity(request.run_name, request.run_id)
+        if mine.differs_from(theirs):
+            _LOG.warning("refused: of another run", member=request.service_id, address=request.address, run=str(theirs))
+            raise failed_precondition(
+                f"it serves the run {mine}, and {request.service_id} belongs to {theirs}; give each run a "
+                "controller.listen of its own, and its services that address with --controller"
+            )
+
+    async def Heartbeat(
+        self, request: controller_pb2.HeartbeatRequest, context: Any
+    ) -> controller_pb2.HeartbeatResponse:
+        now = self._parts.clock.monotonic()
+        member = self._roster.speak(request.service_id, request.incarnation, now)
+        if member.quarantined:
+            raise aborted(
+                f"{request.service_id}: its weights differ from the learner's; end this process and start another"
+            )
+        news = (member.state, member.policy_version)
+        if request.state not in (common_pb2.SERVICE_STATE_UNSPECIFIED, common_pb2.SERVICE_STATE_LOST):
+            member.state = request.state
+        self._roster.reports(member, request.policy_version)
+        member.rate, member.rate_unit = request.rate, request.rate_unit
+        member.progress_at = now - request.seconds_since_progress
+        member.metrics = dict(request.metrics)
+        lost = self._run.groups.renew(member.key, request.group_ids)
+        if news != (member.state, member.policy_version):
+            self._changes.notify()
+        else:
+            self._changes.note()
+        return controller_pb2.HeartbeatResponse(drain=self._drains(member), lost_group_ids=lost)
+
+    def _drains(self, member: Member) -> bool:
+        """At the end of the run members leave in this order, so that each finishes what it holds.
+
+        Generators once the last version is published to them, before the verifiers that grade for them; the learner,
+        once it holds that version, before the replay buffer it draws from. Where the learner has left, no version
+        will come any more; one that was killed comes back for its last checkpoint and export.
+        """
+        if not self._run.over:
+            return False
+        if member.role == common_pb2.ROLE_VERIFIER:
+            return not self._roster.live(common_pb2.ROLE_GENERATOR)
+        if member.role == common_pb2.ROLE_REPLAY:
+            return not (self._parts.learner_stays or self._roster.live(common_pb2.ROLE_GENERATOR))
+        if member.role == common_pb2.ROLE_LEARNER:
+            return self._run.stopping or member.policy_version >= self._run.version
+        awaited = self._run.publish_due() and self._parts.learner_stays
+        return self._run.stopping or not awaited
+
+    async def Deregister(
+        self, request: controller_pb2.DeregisterRequest, context: Any
+    ) -> controller_pb2.DeregisterResponse:
+        key = holder_key(request.service_id, request.incarnation)
+        if self._roster.remove(request.service_id, request.incarnation) is not None:
+            _LOG.info("left", member=request.service_id, reason=request.reason)
+        self._run.groups.give_back(key)
+        self._parts.issued.pop(key, None)
+        self._changes.notify()
+        return controller_pb2.DeregisterResponse()
+
+    async def FindMembers(
+        self, request: controller_pb2.FindMembersRequest, context: Any
+    ) -> controller_pb2.FindMembersResponse:
+        found = self._roster.of_role(request.role)
+        return controller_pb2.FindMembersResponse(
+            members=[
+                controller_pb2.Member(service_id=member.service_id, address=member.address, state=member.state)
+                for member in found
+                if member.state != common_pb2.SERVICE_STATE_STOPPED
+            ]
+        )

@@ -1,0 +1,89 @@
+"""The parts of a running controller, and what every group of its calls needs of them."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from areal_mesh.controller.clock import Changes, Clock
+from areal_mesh.controller.membership import Member, Roster
+from areal_mesh.controller.prompts import PromptFile
+from areal_mesh.controller.publish.task import Publisher
+from areal_mesh.controller.replay_link import ReplayLink
+from areal_mesh.controller.run import Run
+from areal_mesh.controller.schedule import StagePlan
+from areal_mesh.runtime.durations import from_duration
+from areal_mesh.runtime.errors import invalid_argument
+from areal_mesh.runtime.identity import RunIdentity
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.v1 import common_pb2
+
+_LONGEST_WAIT_SECONDS = 60.0
+# A learner killed while it writes its last checkpoint or export starts again, loads the model and a checkpoint, and
+# repeats the steps since. As long as members wait for a controller that is away.
+_LEARNER_RETURN_SECONDS = 120.0
+
+
+@dataclass
+class Parts:
+    """What the servicers work on."""
+
+    settings: RunSettings
+    identity: RunIdentity
+    """The run that this controller serves."""
+    run: Run
+    roster: Roster
+    changes: Changes
+    clock: Clock
+    prompts: PromptFile
+    replay: ReplayLink
+    publisher: Publisher
+    joined: Callable[[Member], None]
+    """Called when a member has registered, before it is answered."""
+    issued: dict[str, "OrderedDict[str, list[str]]"] = field(default_factory=dict)
+    """Group ids by member's life and idempotency key."""
+
+    @property
+    def learner_stays(self) -> bool:
+        """Whether the learner lives, or was lost and is to be waited for; a run that was stopped waits for none."""
+        patience = 0.0 if self.run.stopping else _LEARNER_RETURN_SECONDS
+        return self.roster.stays(common_pb2.ROLE_LEARNER, self.clock.monotonic(), patience)
+
+
+class Calls:
+    """A group of the controller's calls."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._run = parts.run
+        self._roster = parts.roster
+        self._changes = parts.changes
+        self._settings = parts.settings.controller
+
+    async def _member(self, service_id: str, incarnation: str) -> Member:
+        """The caller. After a restart of the controller, members register again with their next heartbeat."""
+        await self._changes.until(lambda: self._roster.knows(service_id, incarnation), self._settings.lease_seconds)
+        return self._roster.speak(service_id, incarnation, self._parts.clock.monotonic())
+
+
+def stage_message(plans: Sequence[StagePlan], index: int) -> common_pb2.Stage:
+    """A stage as the contracts say it."""
+    plan = plans[index]
+    return common_pb2.Stage(index=index, name=plan.name, max_response_tokens=plan.max_response_tokens)
+
+
+def present(request: Any, *fields: str) -> None:
+    """Raises INVALID_ARGUMENT for the first of the fields that is not set."""
+    for name in fields:
+        if not getattr(request, name):
+            raise invalid_argument(name, "has to be set")
+
+
+def wait_seconds(wait: Duration) -> float:
+    """Seconds that a long poll may wait."""
+    seconds = from_duration(wait)
+    if seconds < 0:
+        raise invalid_argument("wait", f"{seconds} s is under 0")
+    return min(seconds, _LONGEST_WAIT_SECONDS)

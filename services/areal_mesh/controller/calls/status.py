@@ -1,0 +1,135 @@
+"""StatusService: what the run does, from memory. One call, and a stream."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from areal_mesh.controller.calls.parts import Parts, stage_message
+from areal_mesh.controller.membership import Member
+from areal_mesh.controller.run import RATE_STEPS, Run, RunState
+from areal_mesh.runtime.durations import from_duration, to_duration
+from areal_mesh.v1 import replay_pb2, status_pb2, status_pb2_grpc
+
+_STATES = {
+    RunState.STARTING: status_pb2.RUN_STATE_STARTING,
+    RunState.RUNNING: status_pb2.RUN_STATE_RUNNING,
+    RunState.PAUSED: status_pb2.RUN_STATE_PAUSED,
+    RunState.STOPPING: status_pb2.RUN_STATE_STOPPING,
+    RunState.FINISHED: status_pb2.RUN_STATE_FINISHED,
+}
+_SHORTEST_INTERVAL = 0.1
+_DEFAULT_INTERVAL = 1.0
+_LONGEST_SILENCE = 10.0  # a watcher sees the ages of heartbeats grow even if nothing changes
+
+
+def build_status(parts: Parts) -> status_pb2.RunStatus:
+    """The run as it stands now."""
+    run = parts.run
+    counts = run.groups.counts
+    status = status_pb2.RunStatus(
+        run_name=parts.identity.name,
+        run_id=parts.identity.run_id,
+        state=_STATES[run.state],
+        stage=stage_message(run.plan.stages, run.stage),
+        stages=len(run.plan.stages),
+        step=run.version,
+        stage_step=run.stage_steps,
+        planned_steps=run.planned_steps,
+        policy_version=run.version,
+        published_version=run.published_version,
+        replay=_replay(parts.replay.statistics),
+        staleness=run.staleness,
+        groups=status_pb2.GroupCounts(
+            leased=counts.leased,
+            trained=counts.trained,
+            stale=counts.stale,
+            filtered=counts.filtered,
+            failed=counts.failed,
+            open=counts.open,
+        ),
+        services=[_service(member, parts.clock.monotonic()) for member in parts.roster.all()],
+        started=_timestamp(run.started_at),
+        tokens_generated=run.groups.generated_tokens,
+        tokens_trained=run.trained_tokens,
+        weight_updates=len(run.publishes),
+    )
+    if run.publishes:
+        status.last_pause.CopyFrom(to_duration(run.publishes[-1].pause))
+    if run.steps:
+        _last_step(status, run)
+    return status
+
+
+def _last_step(status: status_pb2.RunStatus, run: Run) -> None:
+    step = run.steps[-1]
+    status.last_step.CopyFrom(_timestamp(step.committed_at))
+    status.reward = step.metrics.get("reward", 0.0)
+    status.response_length = step.metrics.get("response_length", 0.0)
+    status.truncated = step.metrics.get("truncated", 0.0)
+    # A step whose responses all began under an older version measures none: the last that did stands.
+    measured = (row.metrics["mismatch_kl"] for row in reversed(run.steps) if "mismatch_kl" in row.metrics)
+    status.mismatch_kl = next(measured, 0.0)
+    recent = run.steps[-RATE_STEPS - 1 :]
+    seconds = recent[-1].committed_at - recent[0].committed_at
+    if seconds > 0:
+        status.trained_tokens_per_second = sum(row.tokens for row in recent[1:]) / seconds
+    if len(run.generated) > 1:
+        (began, before), (ended, after) = run.generated[0], run.generated[-1]
+        if ended > began:
+            status.generated_tokens_per_second = (after - before) / (ended - began)
+
+
+def _replay(statistics: replay_pb2.GetReplayStatisticsResponse) -> status_pb2.ReplayStatus:
+    return status_pb2.ReplayStatus(
+        waiting_groups=statistics.waiting_groups,
+        waiting_bytes=statistics.waiting_bytes,
+        consumed_groups=statistics.consumed_groups,
+        bytes_on_disk=statistics.bytes_on_disk,
+    )
+
+
+def _service(member: Member, now: float) -> status_pb2.ServiceStatus:
+    return status_pb2.ServiceStatus(
+        role=member.role,
+        service_id=member.service_id,
+        address=member.address,
+        state=member.state,
+        policy_version=member.policy_version,
+        rate=member.rate,
+        rate_unit=member.rate_unit,
+        since_progress=to_duration(max(0.0, now - member.progress_at)),
+        since_heartbeat=to_duration(max(0.0, now - member.seen_at)),
+        starts=member.starts,
+    )
+
+
+def _timestamp(seconds: float) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromNanoseconds(round(seconds * 1e9))
+    return timestamp
+
+
+class StatusServicer(status_pb2_grpc.StatusServiceServicer):
+    """StatusService on the run's parts; streams end when `ending` is set."""
+
+    def __init__(self, parts: Parts, ending: asyncio.Event) -> None:
+        self._parts = parts
+        self._ending = ending
+
+    async def GetStatus(self, request: status_pb2.GetStatusRequest, context: Any) -> status_pb2.GetStatusResponse:
+        return status_pb2.GetStatusResponse(status=build_status(self._parts))
+
+    async def WatchStatus(
+        self, request: status_pb2.WatchStatusRequest, context: Any
+    ) -> AsyncIterator[status_pb2.WatchStatusResponse]:
+        interval = max(from_duration(request.interval) or _DEFAULT_INTERVAL, _SHORTEST_INTERVAL)
+        changes = self._parts.changes
+        while True:
+            seen = changes.count
+            yield status_pb2.WatchStatusResponse(status=build_status(self._parts))
+            if self._ending.is_set():
+                return
+            await changes.until(self._ending.is_set, interval)
+            await changes.until(lambda seen=seen: self._ending.is_set() or changes.count != seen, _LONGEST_SILENCE)  # type: ignore[misc]

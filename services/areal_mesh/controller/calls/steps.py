@@ -1,0 +1,69 @@
+"""Calls of the learner: the next step, and a step's commit."""
+
+import math
+from typing import Any
+
+import structlog
+
+from areal_mesh.controller.calls.parts import Calls, stage_message, wait_seconds
+from areal_mesh.controller.membership import Member
+from areal_mesh.runtime.errors import invalid_argument, permission_denied
+from areal_mesh.v1 import common_pb2, controller_pb2
+
+_LOG = structlog.get_logger("controller")
+
+
+class StepCalls(Calls):
+    """Steps."""
+
+    async def _learner(self, service_id: str, incarnation: str) -> Member:
+        member = await self._member(service_id, incarnation)
+        if member.role != common_pb2.ROLE_LEARNER:
+            raise permission_denied(f"{service_id} is not registered as the learner")
+        return member
+
+    async def NextStep(self, request: controller_pb2.NextStepRequest, context: Any) -> controller_pb2.NextStepResponse:
+        if request.policy_version < 0:
+            raise invalid_argument("policy_version", f"{request.policy_version} is under 0")
+        learner = await self._learner(request.service_id, request.incarnation)
+        self._roster.holds(learner.key, request.policy_version)
+        self._changes.notify()
+        goes_on = await self._changes.until(lambda: self._run.over or not self._run.paused, wait_seconds(request.wait))
+        if not goes_on:
+            return controller_pb2.NextStepResponse(wait=True)
+        order = self._run.next_step(request.policy_version)
+        if order is None:
+            return controller_pb2.NextStepResponse(finished=True)
+        return controller_pb2.NextStepResponse(
+            step=order.step,
+            stage=stage_message(self._run.plan.stages, order.stage),
+            batch_groups=self._run.plan.pacing.batch_groups,
+            max_staleness=self._run.plan.pacing.max_staleness,
+            restart_optimizer=order.restarts.optimizer,
+            restart_reference=order.restarts.reference,
+        )
+
+    async def CommitStep(
+        self, request: controller_pb2.CommitStepRequest, context: Any
+    ) -> controller_pb2.CommitStepResponse:
+        if request.step < 1 or request.policy_version != request.step:
+            raise invalid_argument("policy_version", f"step {request.step} makes version {request.step}, no other")
+        unfit = sorted(name for name, value in request.metrics.items() if not math.isfinite(value))
+        if unfit:
+            _LOG.warning("figures that are no numbers are left out", step=request.step, metrics=unfit)
+        metrics = {name: value for name, value in request.metrics.items() if math.isfinite(value)}
+        learner = await self._learner(request.service_id, request.incarnation)
+        new = self._run.commit(request.step, request.group_ids, metrics, request.staleness)
+        if new:
+            _LOG.info("committed", step=request.step, stage=self._run.steps[-1].stage, reward=metrics.get("reward"))
+        self._roster.holds(learner.key, request.policy_version)
+        self._parts.publisher.weights_stand_still(learner.key)
+        self._changes.notify()
+        await self._changes.until(lambda: self._parts.publisher.settled, self._publish_seconds())
+        finished = self._run.stopping or (self._run.finished and request.step >= self._run.version)
+        return controller_pb2.CommitStepResponse(published_version=self._run.published_version, finished=finished)
+
+    def _publish_seconds(self) -> float:
+        """Longest time that a commit waits for its publish: every attempt taking its time in full."""
+        settings = self._settings
+        return settings.publish_attempts * (settings.prepare_seconds + settings.transfer_seconds)

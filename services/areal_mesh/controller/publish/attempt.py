@@ -1,0 +1,205 @@
+"""One attempt at a publish: Prepare, Ready, Transfer, Commit, over the RPCs of the learner and the generators.
+
+Holds no state of the run. All calls of a state run at once, each with the state's deadline. When the first of them
+fails, the others get a short grace to fail or finish by themselves, so that the cause shows; then the broadcast group
+is dissolved at every member that is still in it.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from areal_mesh.controller.publish.policy import Cause, Failure, Holding, disagreement, ranks_of
+from areal_mesh.runtime.durations import from_duration, to_duration
+from areal_mesh.v1 import generator_pb2, generator_pb2_grpc, learner_pb2, learner_pb2_grpc, weights_pb2
+
+_GRACE_SECONDS = 3.0  # a killed peer shows in 0.3 s on the others; gRPC's own retries of a dead address take 1 s
+_ABORT_SECONDS = 5.0
+_DEADLINE_MARGIN_SECONDS = 5.0  # calls outlast the group's own timeout, so that members can say what they waited for
+_GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.NOT_FOUND)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The two sides of a publish: the learner, and generators by the key of their life."""
+
+    learner_key: str
+    learner: "learner_pb2_grpc.LearnerServiceAsyncStub"
+    generators: Mapping[str, "generator_pb2_grpc.GeneratorServiceAsyncStub"]
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """What is attempted. `confirmed(version)` waits until the run has committed the version really held."""
+
+    version: int
+    receivers: Sequence[Holding]
+    prepare_seconds: float
+    transfer_seconds: float
+    checksums: bool
+    confirmed: Callable[[int], Awaitable[bool]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended. `version` is what the learner really sent; `holders` have it. Durations in seconds."""
+
+    version: int
+    holders: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    pause: float = 0.0
+    transfer: float = 0.0
+    resume: float = 0.0
+    bytes: int = 0
+
+
+@dataclass
+class _Results:
+    """Answers and failures of calls made at once."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+
+async def transfer_weights(ends: Ends, plan: TransferPlan) -> Outcome:
+    """Carries the learner's weights to the receivers, once. Failures are in the outcome, one for each member."""
+    group_id = uuid.uuid4().hex
+    opened, failures = await _open(ends, plan, group_id)
+    if opened is None:
+        return Outcome(plan.version, failures=failures)
+    version = opened.manifest.policy_version
+    everyone = [ends.learner_key, *ends.generators]
+    if version < plan.version or not await plan.confirmed(version):
+        await _dissolve(ends, everyone[:1], version, f"version {version} is not the one wanted")
+        failure = Failure(ends.learner_key, "open", Cause.REFUSED, f"it holds version {version}, not {plan.version}")
+        return Outcome(version, failures=(failure,))
+    prepared = await _prepare(ends, plan, opened)
+    if prepared.failures:
+        await _dissolve(ends, everyone, version, "a member could not join")
+        return Outcome(version, failures=tuple(prepared.failures))
+    sent = await _transfer(ends, plan, version, group_id)
+    if sent.failures:
+        done = set(sent.answers)
+        await _dissolve(ends, [key for key in everyone if key not in done], version, "the transfer failed")
+    return _commit(ends, plan, version, sent)
+
+
+async def _open(
+    ends: Ends, plan: TransferPlan, group_id: str
+) -> tuple[learner_pb2.OpenTransferResponse | None, tuple[Failure, ...]]:
+    request = learner_pb2.OpenTransferRequest(
+        policy_version=plan.version,
+        group_id=group_id,
+        world_size=1 + sum(receiver.ranks for receiver in plan.receivers),
+        timeout=to_duration(plan.transfer_seconds),
+    )
+    results = await _at_once(
+        "open", {ends.learner_key: ends.learner.OpenTransfer(request, timeout=plan.prepare_seconds)}
+    )
+    return results.answers.get(ends.learner_key), tuple(results.failures)
+
+
+async def _prepare(ends: Ends, plan: TransferPlan, opened: learner_pb2.OpenTransferResponse) -> _Results:
+    ranks = ranks_of(plan.receivers)
+    calls = {}
+    for receiver in plan.receivers:
+        group = weights_pb2.TransferGroup()
+        group.CopyFrom(opened.group)
+        group.rank = ranks[receiver.key]
+        request = generator_pb2.PrepareWeightsRequest(manifest=opened.manifest, group=group)
+        calls[receiver.key] = ends.generators[receiver.key].PrepareWeights(request, timeout=plan.prepare_seconds)
+    return await _at_once("prepare", calls)
+
+
+async def _transfer(ends: Ends, plan: TransferPlan, version: int, group_id: str) -> _Results:
+    deadline = plan.transfer_seconds + _DEADLINE_MARGIN_SECONDS
+    send = learner_pb2.SendWeightsRequest(policy_version=version, group_id=group_id, checksums=plan.checksums)
+    calls: dict[str, Awaitable[Any]] = {ends.learner_key: ends.learner.SendWeights(send, timeout=deadline)}
+    for receiver in plan.receivers:
+        receive = generator_pb2.ReceiveWeightsRequest(
+            policy_version=version, group_id=group_id, checksums=plan.checksums
+        )
+        calls[receiver.key] = ends.generators[receiver.key].ReceiveWeights(receive, timeout=deadline)
+    return await _at_once("transfer", calls)
+
+
+def _commit(ends: Ends, plan: TransferPlan, version: int, results: _Results) -> Outcome:
+    """Compares digests; who agrees holds the version."""
+    sent: learner_pb2.SendWeightsResponse | None = results.answers.get(ends.learner_key)
+    failures = list(results.failures)
+    if sent is None:
+        return Outcome(version, failures=tuple(failures))
+    expected = {tensor.name: tensor.digest for tensor in sent.checksums}
+    received: dict[str, generator_pb2.ReceiveWeightsResponse] = {}
+    for receiver in plan.receivers:
+        answer = results.answers.get(receiver.key)
+        if answer is None:
+            continue
+        workers = [{tensor.name: tensor.digest for tensor in worker.tensors} for worker in answer.checksums]
+        difference = disagreement(expected, workers) if plan.checksums else None
+        if difference is not None:
+            failures.append(Failure(receiver.key, "commit", Cause.CHECKSUMS, difference))
+        else:
+            received[receiver.key] = answer
+    return Outcome(
+        version,
+        holders=tuple(received),
+        failures=tuple(failures),
+        pause=max((from_duration(answer.pause) for answer in received.values()), default=0.0),
+        transfer=max((from_duration(answer.transfer) for answer in received.values()), default=0.0),
+        resume=max((from_duration(answer.resume) for answer in received.values()), default=0.0),
+        bytes=sent.bytes,
+    )
+
+
+async def _dissolve(ends: Ends, keys: Sequence[str], version: int, reason: str) -> None:
+    """Has members leave the group. One that does not answer leaves it at the group's own timeout."""
+    calls: dict[str, Awaitable[Any]] = {}
+    for key in keys:
+        if key == ends.learner_key:
+            abort = learner_pb2.AbortTransferRequest(policy_version=version, reason=reason)
+            calls[key] = ends.learner.AbortTransfer(abort, timeout=_ABORT_SECONDS)
+        else:
+            leave = generator_pb2.AbortWeightsRequest(policy_version=version, reason=reason)
+            calls[key] = ends.generators[key].AbortWeights(leave, timeout=_ABORT_SECONDS)
+    await _at_once("abort", calls)
+
+
+async def _at_once(state: str, calls: Mapping[str, Awaitable[Any]]) -> _Results:
+    """Makes calls at once. After the first failure the others have a short grace; those still silent are given up."""
+    results = _Results()
+    broken = asyncio.Event()
+
+    async def one(key: str, call: Awaitable[Any]) -> None:
+        try:
+            results.answers[key] = await call
+        except grpc.aio.AioRpcError as error:
+            results.failures.append(Failure(key, state, _cause(error.code()), error.details() or error.code().name))
+            broken.set()
+
+    async def give_up(tasks: Mapping[str, asyncio.Task[None]]) -> None:
+        await broken.wait()
+        _, silent = await asyncio.wait(tasks.values(), timeout=_GRACE_SECONDS)
+        for key, task in tasks.items():
+            if task in silent:
+                task.cancel()
+                results.failures.append(Failure(key, state, Cause.SILENT, f"no answer in state {state}"))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = {key: group.create_task(one(key, call)) for key, call in calls.items()}
+        watch = group.create_task(give_up(tasks))
+        if tasks:
+            await asyncio.wait(tasks.values())
+        watch.cancel()
+    return results
+
+
+def _cause(code: grpc.StatusCode) -> Cause:
+    if code in _GONE:
+        return Cause.GONE
+    return Cause.SILENT if code is grpc.StatusCode.DEADLINE_EXCEEDED else Cause.REFUSED

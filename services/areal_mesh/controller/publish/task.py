@@ -1,0 +1,252 @@
+"""The publisher: one task that carries each version to the generators that lack it. One publish at a time.
+
+It holds nothing that leases need, so generation goes on. Whoever changes what it depends on (a commit, a registration,
+a lost member) notifies `Changes`; it then asks `publishing.receivers` again.
+"""
+
+from collections.abc import Callable
+
+import grpc.aio
+import structlog
+
+from areal_mesh.controller.clock import Changes, Clock
+from areal_mesh.controller.membership import Member, Roster
+from areal_mesh.controller.publish.attempt import Ends, Outcome, TransferPlan, transfer_weights
+from areal_mesh.controller.publish.policy import Cause, Holding, Rests, Standing, blamed, lacks, receivers, witnessed
+from areal_mesh.controller.records import PublishRow
+from areal_mesh.controller.replay_link import ReplayLink
+from areal_mesh.controller.run import Run
+from areal_mesh.runtime.identity import role_name
+from areal_mesh.runtime.settings import ControllerSettings
+from areal_mesh.v1 import common_pb2, generator_pb2_grpc, learner_pb2_grpc
+
+_LOG = structlog.get_logger("publisher")
+_IDLE_SECONDS = 5.0  # a look without a notification: what rests by then may come back
+
+
+class Publisher:
+    """Publishes the run's versions.
+
+    Args:
+        channel_to: opens (or gives again) the channel to an address.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        roster: Roster,
+        replay: ReplayLink,
+        changes: Changes,
+        clock: Clock,
+        settings: ControllerSettings,
+        channel_to: Callable[[str], grpc.aio.Channel],
+    ) -> None:
+        self._run = run
+        self._roster = roster
+        self._replay = replay
+        self._changes = changes
+        self._clock = clock
+        self._settings = settings
+        self._channel_to = channel_to
+        self._rests = Rests()
+        self._burst: dict[str, int] = {}
+        self._busy = False
+        self._began = clock.monotonic()
+        self._known = run.ledger.services(role_name(common_pb2.ROLE_GENERATOR))
+        self._verified = {
+            key: row.policy_version for row in run.publishes if row.checksums == "agreed" for key in row.members
+        }
+
+    @property
+    def busy(self) -> bool:
+        """Whether a publish is in progress."""
+        return self._busy
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is being published, and nothing will be soon: published, not due, or nobody to publish to."""
+        return not self._has_work() and not self._busy and not self.awaits_generator
+
+    @property
+    def awaits_generator(self) -> bool:
+        """Whether a version is due while every generator that lacks it is away, one of them since a short while only.
+
+        A killed generator comes back within the time of a publish; waiting for it keeps every version published. So
+        does waiting, when the controller itself was restarted, for those that have not registered again.
+        """
+        learner = self._learner()
+        if learner is None or self._run.stopping or not self._run.publish_due() or self._receivers():
+            return False
+        now = self._clock.monotonic()
+        if now - self._began < self._settings.lease_seconds and not self._known <= self._roster.met:
+            return True
+        patience = self._settings.prepare_seconds + self._settings.transfer_seconds
+        return any(
+            _takes_weights(member)
+            and lacks(self._holding(member), learner.policy_version)
+            and now - member.seen_at < patience
+            for member in self._roster.of_role(common_pb2.ROLE_GENERATOR)
+        )
+
+    def _has_work(self) -> bool:
+        return bool(self._receivers()) or self._witnessed() is not None
+
+    def weights_stand_still(self, learner: str) -> None:
+        """The learner has committed and waits: a failure before, such as weights that were moving, counts no more."""
+        self._rests.succeeded(learner)
+        self._burst.pop(learner, None)
+
+    async def work(self) -> None:
+        """Publishes until it is cancelled."""
+        while True:
+            self._record_witnessed()
+            if not self._receivers():
+                wait = self._rests.next_return(self._clock.monotonic())
+                await self._changes.until(self._has_work, min(wait or _IDLE_SECONDS, _IDLE_SECONDS))
+                continue
+            self._busy = True
+            try:
+                await self._publish()
+            finally:
+                self._busy = False
+                self._changes.notify()
+
+    def _learner(self) -> Member | None:
+        learner = self._roster.only(common_pb2.ROLE_LEARNER)
+        if learner is None or self._rests.resting(learner.key, self._clock.monotonic()):
+            return None
+        return learner
+
+    def _generators(self) -> list[Holding]:
+        now = self._clock.monotonic()
+        return [
+            self._holding(member)
+            for member in self._roster.live(common_pb2.ROLE_GENERATOR)
+            if _takes_weights(member) and not self._rests.resting(member.key, now)
+        ]
+
+    def _holding(self, member: Member) -> Holding:
+        """A generator says its version once the weights are in; with `always` it counts once digests have agreed."""
+        version = member.policy_version
+        verified = not self._compares or version < 0 or self._verified.get(member.key) == version
+        return Holding(member.key, version, member.transfer_ranks, verified)
+
+    @property
+    def _compares(self) -> bool:
+        return self._settings.checksums == "always"
+
+    def _standing(self) -> Standing:
+        learner = self._learner()
+        held = None if learner is None or learner.policy_version < 0 else learner.policy_version
+        return Standing(self._run.version, self._run.published_version, held, self._run.publish_due())
+
+    def _receivers(self) -> list[Holding]:
+        return receivers(self._standing(), self._generators())
+
+    def _witnessed(self) -> int | None:
+        if self._compares or self._receivers():
+            return None
+        return witnessed(self._standing(), self._generators())
+
+    def _record_witnessed(self) -> None:
+        version = self._witnessed()
+        if version is None:
+            return
+        members = tuple(holding.key for holding in self._generators() if holding.version == version)
+        _LOG.info("generators hold a version whose publish was not recorded", policy_version=version)
+        self._run.published(PublishRow(version, self._clock.unix(), 0.0, 0.0, 0.0, 0, members, "unchecked"))
+        self._changes.notify()
+
+    async def _publish(self) -> None:
+        held = self._standing().held
+        if held is not None:
+            await self._replay.evict_stale(min(held, self._run.version))
+        # Members may have come and gone meanwhile.
+        learner, targets = self._learner(), self._receivers()
+        if learner is None or not targets:
+            return
+        version = min(learner.policy_version, self._run.version)
+        settings = self._settings
+        plan = TransferPlan(
+            version=version,
+            receivers=targets,
+            prepare_seconds=settings.prepare_seconds,
+            transfer_seconds=settings.transfer_seconds,
+            checksums=self._compares,
+            confirmed=self._committed,
+        )
+        outcome = await transfer_weights(self._ends(learner, targets), plan)
+        self._record(outcome)
+        self._leave_out(outcome)
+
+    async def _committed(self, version: int) -> bool:
+        """The learner may hold a version whose commit is still on its way; generators get it once it is committed."""
+        return await self._changes.until(lambda: self._run.version >= version, self._settings.prepare_seconds)
+
+    def _ends(self, learner: Member, targets: list[Holding]) -> Ends:
+        stubs: dict[str, generator_pb2_grpc.GeneratorServiceAsyncStub] = {}
+        for target in targets:
+            member = self._roster.find(target.key)
+            if member is not None:
+                stubs[target.key] = generator_pb2_grpc.GeneratorServiceStub(self._channel_to(member.address))
+        return Ends(learner.key, learner_pb2_grpc.LearnerServiceStub(self._channel_to(learner.address)), stubs)
+
+    def _record(self, outcome: Outcome) -> None:
+        for key in outcome.holders:
+            self._roster.holds(key, outcome.version)
+            if self._compares:
+                self._verified[key] = outcome.version
+            self._rests.succeeded(key)
+            self._burst.pop(key, None)
+        if outcome.holders:
+            row = PublishRow(
+                policy_version=outcome.version,
+                finished_at=self._clock.unix(),
+                pause=outcome.pause,
+                transfer=outcome.transfer,
+                resume=outcome.resume,
+                bytes=outcome.bytes,
+                members=outcome.holders,
+                checksums="agreed" if self._compares else "unchecked",
+            )
+            self._run.published(row)
+            _LOG.info(
+                "published",
+                policy_version=outcome.version,
+                members=len(outcome.holders),
+                pause=round(outcome.pause, 4),
+                transfer=round(outcome.transfer, 4),
+                resume=round(outcome.resume, 4),
+            )
+
+    def _leave_out(self, outcome: Outcome) -> None:
+        """Whom to leave out of the next attempt: the blamed, and after `publish_attempts` everyone who failed."""
+        guilty = blamed(outcome.failures)
+        for failure in outcome.failures:
+            if failure.cause is Cause.CHECKSUMS:
+                self._quarantine(failure.key, outcome.version, failure.message)
+                continue
+            self._burst[failure.key] = self._burst.get(failure.key, 0) + 1
+            _LOG.warning(
+                "publish failed at a member",
+                policy_version=outcome.version,
+                member=failure.key,
+                state=failure.state,
+                cause=failure.cause.value,
+                message=failure.message,
+            )
+            if failure.key in guilty or self._burst[failure.key] >= self._settings.publish_attempts:
+                seconds = self._rests.failed(failure.key, self._clock.monotonic())
+                self._burst.pop(failure.key, None)
+                _LOG.warning("left out of publishes", member=failure.key, seconds=seconds)
+
+    def _quarantine(self, key: str, version: int, difference: str) -> None:
+        _LOG.error("weights differ from the learner's: no lease for this generator", member=key, difference=difference)
+        self._run.groups.free(key, f"its weights of version {version} differ from the learner's")
+        member = self._roster.find(key)
+        if member is not None:
+            member.quarantined = True
+
+
+def _takes_weights(member: Member) -> bool:
+    return member.transfer_ranks > 0 and not member.quarantined and member.state != common_pb2.SERVICE_STATE_DRAINING

@@ -1,0 +1,1 @@
+"""Batches: stored groups decoded, cut into minibatches and packed into micro-batches without padding."""

@@ -1,0 +1,108 @@
+"""Micro-batches as tensors: some responses of a batch laid end to end, ready for one forward pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.learner.model.attention import PackedLayout, build_layout
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """T tokens of n sequences with R response tokens; an empty one has a single token, no sequence and R = 0."""
+
+    token_ids: Tensor
+    """int64 [T]."""
+    position_ids: Tensor
+    """int64 [T], from 0 in each sequence."""
+    layout: PackedLayout
+    predictor_index: Tensor
+    """int64 [R]: position whose hidden state predicts the response token, the one before it."""
+    targets: Tensor
+    """int64 [R]: the response tokens."""
+    behaviour_log_probs: Tensor
+    """float32 [R]."""
+    fresh: Tensor
+    """bool [R]: the whole response is of the learner's version."""
+    response_lengths: Tensor
+    """int64 [n]."""
+    rewards: Tensor
+    """float64 [n], not yet clipped."""
+
+
+class MicroBatchBuilder:
+    """Cuts micro-batches out of one training batch for one device."""
+
+    def __init__(self, batch: TrainingBatch, policy_version: int, device: torch.device, dtype: torch.dtype) -> None:
+        """dtype: that of the activations, which decides the attention kernel."""
+        self._batch = batch
+        self._policy_version = policy_version
+        self._device = device
+        self._dtype = dtype
+        self._sequence_starts = batch.sequence_lengths.cumsum(0) - batch.sequence_lengths
+        response_lengths = batch.response_lengths
+        self._response_starts = response_lengths.cumsum(0) - response_lengths
+
+    def build(self, indices: Sequence[int]) -> MicroBatch:
+        """The micro-batch of these responses, in this order; the empty one for none."""
+        if not indices:
+            return self._empty()
+        batch = self._batch
+        chosen = torch.tensor(indices, dtype=torch.int64)
+        lengths = batch.sequence_lengths[chosen]
+        prompts = batch.prompt_lengths[chosen]
+        responses = lengths - prompts
+        positions = ranges(lengths)
+        token_ids = batch.token_ids[ranges(lengths, self._sequence_starts[chosen])]
+        target_positions = ranges(responses, lengths.cumsum(0) - responses)
+        response_rows = ranges(responses, self._response_starts[chosen])
+        return MicroBatch(
+            token_ids=token_ids.to(self._device),
+            position_ids=positions.to(self._device),
+            layout=build_layout(lengths.tolist(), self._device, self._dtype),
+            predictor_index=(target_positions - 1).to(self._device),
+            targets=token_ids[target_positions].to(self._device),
+            behaviour_log_probs=batch.behaviour_log_probs[response_rows].to(self._device),
+            fresh=self._is_fresh(chosen, responses).to(self._device),
+            response_lengths=responses.to(self._device),
+            rewards=batch.rewards[chosen].to(self._device),
+        )
+
+    def _is_fresh(self, chosen: Tensor, responses: Tensor) -> Tensor:
+        """bool [response tokens]: tokens of responses that the learner's own version produced whole.
+
+        A token of the current version behind a prefix of an older one was sampled on keys and values that the older
+        weights left in the cache: there the learner rightly differs. Versions never fall within a response, so that
+        its first token decides.
+        """
+        first_versions = self._batch.token_versions[self._response_starts[chosen]]
+        return (first_versions == self._policy_version).repeat_interleave(responses)
+
+    def _empty(self) -> MicroBatch:
+        def none(dtype: torch.dtype) -> Tensor:
+            return torch.empty(0, dtype=dtype, device=self._device)
+
+        token = torch.zeros(1, dtype=torch.int64, device=self._device)
+        return MicroBatch(
+            token_ids=token,
+            position_ids=token,
+            layout=build_layout([1], self._device, self._dtype),
+            predictor_index=none(torch.int64),
+            targets=none(torch.int64),
+            behaviour_log_probs=none(torch.float32),
+            fresh=none(torch.bool),
+            response_lengths=none(torch.int64),
+            rewards=none(torch.float64),
+        )
+
+
+def ranges(lengths: Tensor, starts: Tensor | None = None) -> Tensor:
+    """[start, start + length) of each pair laid end to end; starts default to 0. int64 [sum of lengths]."""
+    ends = lengths.cumsum(0)
+    shift = ends - lengths
+    if starts is not None:
+        shift = shift - starts
+    return torch.arange(int(lengths.sum())) - shift.repeat_interleave(lengths)

