@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from areal_mesh.controller.service import ControllerService, build
+from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import aborted
@@ -70,7 +71,7 @@ async def controller(settings: RunSettings, run_id: str = "") -> AsyncIterator[t
     try:
         async with asyncio.TaskGroup() as tasks:
             working = tasks.create_task(service.run(context.draining))
-            yield service, f"127.0.0.1:{port}"
+            yield service, str(Address(settings.controller.address.host, port))
             working.cancel()
     finally:
         await server.stop(0)

@@ -1,11 +1,16 @@
 """A service as a process of its own, through what its host gives it: signals, and a controller that may be away."""
 
 import asyncio
+import os
+import re
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from controller_peers import controller, settings_in
@@ -17,13 +22,16 @@ NOBODY = "127.0.0.1:1"
 
 
 @asynccontextmanager
-async def replay_service(folder: Path, address: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def replay_service(
+    folder: Path, address: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A replay buffer that asks the controller at `address` for membership; its log is its standard error."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "areal_mesh.cli", "serve", "replay", "--config", "trial", "--controller", address),
         *("--set", f"directory={folder}", *arguments),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        env=os.environ | environment,
     )
     try:
         yield process
@@ -78,3 +86,50 @@ async def test_a_service_of_the_run_joins_it_with_its_id_and_without(tmp_path: P
         for arguments in (("--run-id", "one"), ()):
             async with replay_service(tmp_path / "runs", address, "--set", "name=mesh", *arguments) as process:
                 await read_until(process, "registered")
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+async def test_a_proxy_in_the_environment_never_touches_the_meshs_own_calls(tmp_path: Path, variable: str) -> None:
+    proxy = {variable: f"http://{NOBODY}", variable.upper(): f"http://{NOBODY}", "no_proxy": "", "NO_PROXY": ""}
+    async with (
+        controller(settings_in(tmp_path), run_id="one") as (_, address),
+        replay_service(tmp_path / "runs", address, "--set", "name=mesh", environment=proxy) as process,
+    ):
+        await read_until(process, "registered")
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+async def test_a_service_is_served_measured_and_found_at_an_ipv6_address(tmp_path: Path) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as probe:
+        port = probe.getsockname()[1]
+    own = ("--set", "name=mesh", "--set", "replay.listen=[::1]:0", "--set", f"replay.metrics_port={port}")
+    async with (
+        controller(settings_in(tmp_path, {"listen": "[::1]:0"})) as (service, address),
+        replay_service(tmp_path / "runs", address, *own) as process,
+    ):
+        assert address.startswith("[::1]:")
+        await read_until(process, "registered")
+        # The controller asks the replay buffer for its statistics at the address that it was told.
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await service.channels.to(next(iter(service.channels.addresses))).channel_ready()
+        assert all(re.fullmatch(r"\[::1\]:\d+", found) for found in service.channels.addresses)
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://[::1]:{port}/metrics").read())
+        assert b"areal_mesh_rpc_calls_total" in page
+
+
+async def test_a_service_that_listens_everywhere_and_names_no_host_says_what_would_do(tmp_path: Path) -> None:
+    everywhere = ("--set", "plaintext_beyond_loopback=true", "--set", "replay.listen=0.0.0.0:0")
+    async with replay_service(tmp_path, NOBODY, *everywhere) as process, asyncio.timeout(PATIENCE_SECONDS):
+        assert process.stderr is not None
+        last_line = (await process.stderr.read()).decode().splitlines()[-1]
+        assert await process.wait() == EXIT_CANNOT_START
+    assert last_line.startswith("areal-mesh replay-0: cannot start: replay.listen = 0.0.0.0:0: every interface is no ")
+    assert last_line.endswith("with --set replay.advertise=HOST")
+
+
+async def test_a_controllers_address_that_is_none_is_said(tmp_path: Path) -> None:
+    async with replay_service(tmp_path, "::1:7400") as process, asyncio.timeout(PATIENCE_SECONDS):
+        assert process.stderr is not None
+        last_line = (await process.stderr.read()).decode().splitlines()[-1]
+        assert await process.wait() == EXIT_CANNOT_START
+    assert "cannot start: --controller '::1:7400': is an IPv6 address without brackets; write host:port" in last_line

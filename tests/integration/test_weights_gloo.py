@@ -185,6 +185,24 @@ def test_a_store_cannot_take_a_port_that_is_taken(store: StoreHost) -> None:
         StoreHost("127.0.0.1", store.port)
 
 
+def test_a_group_meets_at_an_ipv6_address(threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    if not socket.has_ipv6:
+        pytest.skip("needs IPv6")
+    store = StoreHost("::1")
+    rendezvous = store.rendezvous("version 6", 2, TIMEOUT)
+    other = threads.submit(GlooTransport, rendezvous, 1)
+    sender, receiver = GlooTransport(rendezvous, 0), other.result(timeout=30)
+    received = torch.zeros(3)
+    receiving = threads.submit(receiver.receive, received)
+    sender.broadcast(torch.arange(3.0))
+    receiving.result(timeout=30)
+    assert received.tolist() == [0.0, 1.0, 2.0]
+    sender.close()
+    receiver.close()
+    store.close()
+
+
 def test_on_one_machine_the_route_is_loopback() -> None:
     assert local_address("127.0.0.1", 1234) == local_address("localhost", 1234) == "127.0.0.1"
 

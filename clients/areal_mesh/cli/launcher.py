@@ -76,7 +76,7 @@ def _check_address(settings: RunSettings) -> None:
         CommandFailed: it is taken.
     """
     try:
-        check_listen("controller.listen", settings.controller.listen)
+        check_listen("controller.listen", settings.controller.address)
     except StartupError as error:
         look = f"`areal-mesh status --controller {controller_address(settings)}` shows a run that is there"
         raise CommandFailed(f"{error}; {look}", EXIT_CANNOT_START) from error

@@ -11,7 +11,6 @@ from areal_mesh.runtime.supervision import Member
 KEEPER = "controller"
 # In the order of their start; what makes work drains first, and what others report to last.
 _DRAIN_PHASES = {KEEPER: 2, "replay": 1, "verifier": 1, "generator": 0, "learner": 0}
-_ANY_HOST = ("0.0.0.0", "[::]")
 # Waiting threads would otherwise spin on cores that other services are pinned to.
 _ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
 
@@ -22,13 +21,13 @@ def controller_address(settings: RunSettings) -> str:
     Raises:
         CommandFailed: its port is left open, so that nobody would find it.
     """
-    host, _, port = settings.controller.listen.rpartition(":")
-    if port == "0":
+    address = settings.controller.address
+    if address.port == 0:
         raise CommandFailed(
             f"controller.listen = {settings.controller.listen}: the launcher needs a fixed port; name one with "
             "--set controller.listen=127.0.0.1:7400"
         )
-    return f"{'127.0.0.1' if host in _ANY_HOST else host}:{port}"
+    return str(address.seen_from_its_machine())
 
 
 def service_id(role: str) -> str:

@@ -5,8 +5,9 @@ import socket
 from contextlib import closing
 
 from areal_mesh.cli.gaps import gpu_present
+from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.errors import StartupError
-from areal_mesh.runtime.settings import GeneratorSettings, LearnerSettings, RunSettings
+from areal_mesh.runtime.settings import GeneratorSettings, LearnerSettings, RunSettings, ServiceSettings
 
 _EXTRAS = {
     "generator": ("vllm", "areal-mesh[generator,cpu] or areal-mesh[generator,gpu]"),
@@ -25,10 +26,10 @@ def check_role(settings: RunSettings, role: str, given: str) -> None:
     """
     section = settings.service(role)
     _check_installed(role)
-    check_listen(f"{role}.listen", section.listen)
+    check_reachable(role, section)
+    check_listen(f"{role}.listen", section.address)
     if section.metrics_port:
-        host = section.listen.rsplit(":", 1)[0]
-        check_listen(f"{role}.metrics_port", f"{host}:{section.metrics_port}")
+        check_listen(f"{role}.metrics_port", Address(section.address.host, section.metrics_port))
     if role == "controller":
         _check_prompts(settings, given)
     if isinstance(section, GeneratorSettings | LearnerSettings):
@@ -43,17 +44,29 @@ def _check_installed(role: str) -> None:
             raise StartupError(f"the {role} needs {package}, which is not installed; install {extra}")
 
 
-def check_listen(key: str, address: str) -> None:
+def check_reachable(role: str, section: ServiceSettings) -> None:
+    """Checks that others can be told where to reach the service. They are told nothing of the controller's address.
+
+    Raises:
+        StartupError: it listens on every interface, and names no host.
+    """
+    if role != "controller" and Address(section.reached_host, 0).is_wildcard:
+        raise StartupError(
+            f"{role}.listen = {section.listen}: every interface is no address at which others reach the {role}; name "
+            f"this host as they know it with --set {role}.advertise=HOST"
+        )
+
+
+def check_listen(key: str, address: Address) -> None:
     """Checks that a server can be bound to `address`, the value of the setting `key`.
 
     Raises:
         StartupError: it cannot, with what would do.
     """
-    host, _, port = address.rpartition(":")
-    if port == "0":
+    if address.port == 0:
         return
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise StartupError(f"{key} = {address}: no such host: {error.strerror}; name one of this machine") from error
     family, kind, protocol, _, target = found[0]

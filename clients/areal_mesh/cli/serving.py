@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from areal_mesh.cli.preflight import check_role
+from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.environment import pin_to_cores, show_gpus
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity
@@ -52,7 +53,18 @@ def context_of(
     check_role(settings, role, given)
     _pin(settings, role)
     configure_logging(service_id, settings.run_directory / "logs")
-    return ServiceContext(settings, Identity(role, service_id), controller or settings.controller.listen, run_id)
+    return ServiceContext(settings, Identity(role, service_id), _controller(settings, controller), run_id)
+
+
+def _controller(settings: RunSettings, given: str) -> str:
+    """The controller's host:port: as given, else where the settings say that it is reached."""
+    if not given:
+        address = Address(settings.controller.reached_host, settings.controller.address.port)
+        return str(address.seen_from_its_machine())
+    try:
+        return str(Address.parse(given))
+    except ValueError as error:
+        raise StartupError(f"--controller {given!r}: {error}") from error
 
 
 def _pin(settings: RunSettings, role: str) -> None:

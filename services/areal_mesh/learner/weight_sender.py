@@ -84,8 +84,7 @@ class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
 
     def _store_host(self) -> StoreHost:
         if self._store is None:
-            section = self._settings.learner
-            self._store = StoreHost(section.advertise or section.listen.rsplit(":", 1)[0])
+            self._store = StoreHost(self._settings.learner.reached_host)
         return self._store
 
     def _opened(

@@ -84,6 +84,8 @@ def open_channel(target: str, identity: Identity, traffic: Literal["control", "b
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
+        # What a user's environment says of proxies is for the web: the mesh's own traffic goes straight to its members.
+        ("grpc.enable_http_proxy", 0),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.primary_user_agent", f"areal-mesh-{traffic}"),

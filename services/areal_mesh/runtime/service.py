@@ -13,6 +13,7 @@ from typing import Protocol
 import structlog
 from prometheus_client import start_http_server
 
+from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership
@@ -114,7 +115,7 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
         loop.add_signal_handler(number, context.draining.set)
     section = context.settings.service(context.identity.role)
     if section.metrics_port is not None:
-        start_http_server(section.metrics_port, addr=section.listen.rsplit(":", 1)[0])
+        start_http_server(section.metrics_port, addr=section.address.host)
     server = MeshServer(section.listen)
     service = build(context)
     service.attach(server)
@@ -122,9 +123,9 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
     try:
         await _start(context, service)
         await server.set_serving(True)
-        host = section.advertise or section.listen.rsplit(":", 1)[0]
-        _LOG.info("serving", address=f"{host}:{port}", incarnation=context.identity.incarnation)
-        await _serve(context, service, f"{host}:{port}")
+        address = str(Address(section.reached_host, port))
+        _LOG.info("serving", address=address, incarnation=context.identity.incarnation)
+        await _serve(context, service, address)
     finally:
         await server.stop(grace_seconds=1.0)
         await service.close()

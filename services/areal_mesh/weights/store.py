@@ -6,6 +6,7 @@ from datetime import timedelta
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed import DistNetworkError, DistStoreError
 
+from areal_mesh.runtime.addresses import Address
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.rendezvous import Rendezvous
 
@@ -49,8 +50,9 @@ def connect_store(rendezvous: Rendezvous) -> TCPStore:
     try:
         return TCPStore(rendezvous.host, rendezvous.port, is_master=False, timeout=timeout, wait_for_workers=False)
     except (DistNetworkError, DistStoreError, OSError) as error:
+        address = Address(rendezvous.host, rendezvous.port)
         raise TransferError(
-            f"group {rendezvous.group_id!r}: the learner's store at {rendezvous.host}:{rendezvous.port} was not "
+            f"group {rendezvous.group_id!r}: the learner's store at {address} was not "
             f"reached in {rendezvous.timeout_seconds:g} s; check that the learner runs and the port is open"
         ) from error
 

@@ -13,6 +13,7 @@ from areal_mesh.runtime.settings.services import (
     GeneratorSettings,
     LearnerSettings,
     ReplaySettings,
+    ServiceSettings,
     VerifierSettings,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "PromptSettings",
     "ReplaySettings",
     "RunSettings",
+    "ServiceSettings",
     "SettingsError",
     "StageSettings",
     "VerifierSettings",

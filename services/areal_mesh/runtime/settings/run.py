@@ -17,8 +17,6 @@ from areal_mesh.runtime.settings.services import (
     VerifierSettings,
 )
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-
 
 class RunSettings(Settings):
     """Everything a run is made of. One file; each service reads its own section."""
@@ -79,10 +77,10 @@ class RunSettings(Settings):
             )
         if not self.plaintext_beyond_loopback:
             for role in ("controller", "generator", "verifier", "replay", "learner"):
-                host = self.service(role).listen.rsplit(":", 1)[0]
-                if host not in LOOPBACK:
+                address = self.service(role).address
+                if not address.is_loopback:
                     raise ValueError(
-                        f"{role}.listen = {self.service(role).listen} is beyond loopback in plain text; "
+                        f"{role}.listen = {address} is beyond loopback in plain text; "
                         "listen on 127.0.0.1, or set plaintext_beyond_loopback = true inside a trusted network"
                     )
         return self

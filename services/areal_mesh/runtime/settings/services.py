@@ -4,17 +4,16 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from areal_mesh.runtime.addresses import Address, parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings
-
-_ADDRESS = r"^[^\s:]+:\d{1,5}$"
 
 
 class ServiceSettings(Settings):
     """What every service has."""
 
-    listen: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
-    """host:port to serve on; port 0 takes a free one, which registration makes known."""
-    advertise: str = Field(default="", pattern=r"^$|^[^\s:]+$")
+    listen: str = "127.0.0.1:0"
+    """host:port to serve on, [::1]:0 for an IPv6 address; port 0 takes a free one, which registration makes known."""
+    advertise: str = ""
     """Host under which others reach the service; empty: the host of `listen`."""
     cores: list[int] | None = None
     """Cores the process is pinned to, as positions among those it may use; left out, the scheduler decides."""
@@ -27,16 +26,29 @@ class ServiceSettings(Settings):
 
     @field_validator("listen")
     @classmethod
-    def _port_in_range(cls, value: str) -> str:
-        if int(value.rsplit(":", 1)[1]) > 65535:
-            raise ValueError("the port is over 65535")
-        return value
+    def _is_an_address(cls, value: str) -> str:
+        return str(Address.parse(value))
+
+    @field_validator("advertise")
+    @classmethod
+    def _is_a_host(cls, value: str) -> str:
+        return parse_host(value) if value else value
+
+    @property
+    def address(self) -> Address:
+        """Where the service listens."""
+        return Address.parse(self.listen)
+
+    @property
+    def reached_host(self) -> str:
+        """Host under which others reach the service."""
+        return self.advertise or self.address.host
 
 
 class ControllerSettings(ServiceSettings):
     """Membership, leases, publishing."""
 
-    listen: str = Field(default="127.0.0.1:7400", pattern=_ADDRESS)
+    listen: str = "127.0.0.1:7400"
     heartbeat_seconds: Seconds = 1.0
     lease_seconds: Seconds = 10.0
     """A member silent for this long is lost; its leases are issued again."""
