@@ -1,6 +1,7 @@
 """The warm-started policy as a folder: made once, the same for the same seed, loadable; and SmolLM2's conversion."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,12 @@ torch = pytest.importorskip("torch", reason="the learner extra is not installed:
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
-from areal_mesh.recipes.arithmetic.folder import RECORD, make_model  # noqa: E402
+from areal_mesh.recipes.arithmetic.folder import make_model  # noqa: E402
 from areal_mesh.recipes.arithmetic.model import ModelShape  # noqa: E402
 from areal_mesh.recipes.arithmetic.warm_start import Progress, WarmStartSettings  # noqa: E402
 from areal_mesh.recipes.smollm2 import convert, find_gguf  # noqa: E402
+from areal_mesh.runtime.made import NotMadeHere, made_from  # noqa: E402
+from areal_mesh.runtime.service import EXIT_CANNOT_START  # noqa: E402
 
 SHAPE = ModelShape(layers=1, hidden_size=64, intermediate_size=64, attention_heads=2, key_value_heads=1)
 SHORT = WarmStartSettings(steps=10, batch_size=4)
@@ -63,9 +66,22 @@ def test_a_complete_folder_is_reused_and_another_seed_replaces_it(tmp_path: Path
 
 def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("irreplaceable", encoding="utf-8")
-    with pytest.raises(FileExistsError, match=RECORD):
+    with pytest.raises(NotMadeHere, match="no recipe made it, so it is left as it is"):
         make_model(tmp_path, 7, SHAPE, SHORT)
+    with pytest.raises(NotMadeHere, match="no recipe made it, so it is left as it is"):
+        convert(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_a_policy_that_was_trained_further_is_refused_and_left_alone(made: Path, tmp_path: Path, seed: int) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(made, folder)
+    assert made_from(folder) is not None
+    (folder / "model.safetensors").write_bytes(weights(folder) + b"\0")
+    with pytest.raises(NotMadeHere, match=r"model\.safetensors is not as a recipe left it"):
+        make_model(folder, seed, SHAPE, SHORT)
+    assert weights(folder) == weights(made) + b"\0"
 
 
 def test_transformers_loads_the_folder_and_stops_at_the_end_token(made: Path) -> None:
@@ -80,16 +96,17 @@ def test_transformers_loads_the_folder_and_stops_at_the_end_token(made: Path) ->
     assert generated.shape[1] <= prompt["input_ids"].shape[1] + 4
 
 
-def test_the_command_makes_model_and_prompts_and_names_both(made: Path, tmp_path: Path) -> None:
+def test_the_command_makes_nothing_where_it_may_not_make_all(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
+    (tmp_path / "thesis.txt").touch()
     command = [sys.executable, "-m", "areal_mesh.recipes.arithmetic", "--model-folder", str(tmp_path)]
     refused = subprocess.run(
         [*command, "--prompts", str(prompts), "--prompt-count", "5"],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert f"prompts: {prompts} (5, written)" in refused.stdout
-    assert refused.returncode != 0
-    assert RECORD in refused.stderr
+    assert refused.returncode == EXIT_CANNOT_START
+    assert refused.stderr.startswith(f"error: {tmp_path}: no recipe made it")
+    assert not prompts.exists(), "nothing is made before all of it may be"
 
 
 @pytest.mark.skipif(

@@ -20,6 +20,7 @@ from areal_mesh.recipes.arithmetic.problems import (
     worked_solution,
     write_prompts,
 )
+from areal_mesh.runtime.made import NotMadeHere, file_mark
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
 
@@ -119,7 +120,48 @@ def test_writing_the_same_prompts_again_leaves_the_file_alone(tmp_path: Path) ->
     assert not write_prompts(path, 10, seed=3)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert write_prompts(path, 11, seed=3)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["prompts.jsonl"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"prompts.jsonl", file_mark(path).name}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_prompt_file_that_no_recipe_made_is_refused_and_left_alone(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "mine.jsonl"
+    mine = '{"id": "1", "problem": "1+1", "answer": "2", "source": "areal_mesh.recipes.arithmetic"}\n'
+    path.write_text(mine)
+    with pytest.raises(NotMadeHere, match=rf"{path}: no recipe made it.*model\.recipe=none"):
+        write_prompts(path, count, seed=3)
+    assert path.read_text() == mine
+
+
+def test_a_prompt_file_that_was_edited_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    write_prompts(path, 2, seed=3)
+    edited = path.read_text() + '{"id": "mine", "problem": "1+1", "answer": "2"}\n'
+    path.write_text(edited)
+    with pytest.raises(NotMadeHere, match=r"prompts\.jsonl is not as a recipe left it"):
+        write_prompts(path, 2, seed=3)
+    assert path.read_text() == edited
+
+
+def test_a_crash_while_prompts_are_replaced_leaves_a_file_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "prompts.jsonl"
+    write_prompts(path, 2, seed=3)
+    replace = Path.replace
+
+    def dies(source: Path, target: Path) -> Path:
+        if target == path:
+            raise KeyboardInterrupt
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        write_prompts(path, 5, seed=3)
+    monkeypatch.undo()
+    assert len(path.read_text().splitlines()) == 2
+    assert write_prompts(path, 5, seed=3)
+    assert len(path.read_text().splitlines()) == 5
 
 
 def test_a_prompt_file_without_prompts_is_refused(tmp_path: Path) -> None:

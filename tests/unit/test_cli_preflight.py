@@ -2,19 +2,22 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import gaps, gpu_present
+from areal_mesh.cli.launcher import launch
 from areal_mesh.cli.main import build_parser
 from areal_mesh.cli.members import controller_address, members_of
 from areal_mesh.cli.preflight import check_role
 from areal_mesh.cli.preparing import prepare, prepare_run, recipe_command
 from areal_mesh.cli.serving import context_of
 from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.made import mark_folder
+from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import load_settings
 
 
@@ -139,9 +142,55 @@ def test_a_run_is_prepared_once_and_again_when_what_was_made_is_gone(tmp_path: P
 def test_a_recipe_that_fails_ends_the_command(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").touch()
     settings = load_settings("smollm2-135m-cpu", [f"model.folder={tmp_path}"])
-    with pytest.raises(CommandFailed, match=r"model\.recipe = smollm2: making .* failed \(exit code 1\)"):
+    with pytest.raises(CommandFailed, match=r"model\.recipe = smollm2: making .* failed \(exit code 78\)") as failure:
         prepare_run(settings, tmp_path / "setup.json")
+    assert failure.value.exit_code == EXIT_CANNOT_START
     assert not (tmp_path / "setup.json").exists()
+
+
+def up_fresh(source: str, overrides: Sequence[str]) -> None:
+    launch(source, overrides, fresh=True)
+
+
+@pytest.mark.parametrize("command", [prepare, up_fresh])
+@pytest.mark.parametrize("key", ["model.folder", "prompts.file"])
+def test_what_a_user_put_there_is_refused_by_name_and_left_alone(
+    command: Callable[[str, Sequence[str]], None], key: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.jsonl" if key == "prompts.file" else tmp_path / "mine"
+    file = mine if key == "prompts.file" else mine / "config.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('{"id": "1", "problem": "1+1", "answer": "2"}\n')
+    places = {
+        "model.folder": tmp_path / "model",
+        "prompts.file": tmp_path / "made.jsonl",
+        "directory": tmp_path / "runs",
+    }
+    overrides = [f"{name}={path}" for name, path in (places | {key: mine}).items()]
+    with pytest.raises(CommandFailed) as failure:
+        command("trial-short", overrides)
+    assert failure.value.exit_code == EXIT_CANNOT_START
+    assert str(failure.value).startswith(f"trial-short: {key} = {mine}: no recipe made it, so it is left as it is; ")
+    assert file.read_text() == '{"id": "1", "problem": "1+1", "answer": "2"}\n'
+    assert [entry.name for entry in tmp_path.iterdir()] == [mine.name], "nothing else is made either"
+
+
+def test_a_run_is_prepared_again_when_another_had_its_files_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    mark_folder(folder, {"recipe": "smollm2", "format": 1})
+    (tmp_path / "prompts.jsonl").touch()
+    places = [f"model.folder={folder}", f"prompts.file={tmp_path / 'prompts.jsonl'}"]
+    settings = load_settings("smollm2-135m-cpu", places)
+    record = tmp_path / "setup.json"
+    assert prepare_run(settings, record)
+    assert not prepare_run(settings, record)
+    mark_folder(folder, {"recipe": "smollm2", "format": 2})
+    monkeypatch.setattr("areal_mesh.cli.preparing.prepare_data", lambda _: None)
+    assert prepare_run(settings, record)
 
 
 def test_a_preset_without_a_recipe_says_what_to_put_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

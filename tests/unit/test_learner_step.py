@@ -15,6 +15,7 @@ from areal_mesh.learner.batches.batch import InvalidBatchError
 from areal_mesh.learner.model.policy import PolicyModel
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.learner.trainer_settings import StepResult, TrainerSettings, warmup_steps
+from areal_mesh.runtime.made import FOLDER_MARK
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +210,7 @@ def test_updates_too_small_for_bfloat16_are_not_lost(folder: Path) -> None:
 
 def test_an_export_is_loaded_by_transformers_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    (folder / FOLDER_MARK).write_text("{}", encoding="utf-8")
     trainer = build(folder)
     trainer.step(make_batch(0))
     for _ in range(2):
@@ -217,6 +219,7 @@ def test_an_export_is_loaded_by_transformers_with_the_same_weights(folder: Path,
     found = dict(loaded.named_parameters())
     assert all(torch.equal(found[name], tensor) for name, tensor in trainer.named_tensors())
     assert (tmp_path / "export" / "tokenizer.json").is_file()
+    assert not (tmp_path / "export" / FOLDER_MARK).exists(), "trained weights are not what a recipe made"
     assert [path.name for path in tmp_path.iterdir()] == ["export"], "nothing is left beside it"
 
 

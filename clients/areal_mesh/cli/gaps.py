@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from areal_mesh.runtime.made import NotMadeHere, made_from
 from areal_mesh.runtime.settings import RunSettings
 
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -21,6 +22,7 @@ def gaps(settings: RunSettings) -> Iterator[str]:
     """Those of them without which a run cannot begin here."""
     yield from _missing_gpus(settings)
     yield from missing_data(settings)
+    yield from not_a_recipes(settings)
     yield from _unwritable(settings)
 
 
@@ -46,6 +48,27 @@ def missing_data(settings: RunSettings) -> Iterator[str]:
         yield f"prompts.file = {prompts.file}: is no file; {name_prompts}"
     elif model.recipe != "arithmetic" and not exists(prompts.file):
         yield f"prompts.file = {prompts.file}: not there yet; put a JSONL file there, or {name_prompts}"
+
+
+def not_a_recipes(settings: RunSettings) -> Iterator[str]:
+    """Model and prompts that a recipe would write over though it did not make them, a line each."""
+    for key, path in recipe_targets(settings).items():
+        is_kind = os.path.isdir if key == "model.folder" else os.path.isfile
+        if os.path.exists(path) and not is_kind(path):
+            # Said already: a file in the place of a folder.
+            continue
+        try:
+            made_from(path)
+        except NotMadeHere as error:
+            yield f"{key} = {error}"
+        except OSError as error:
+            yield f"{key} = {path}: cannot be read: {(error.strerror or str(error)).lower()}"
+
+
+def recipe_targets(settings: RunSettings) -> dict[str, Path]:
+    """What the settings' recipe makes, by key."""
+    targets = {"model.folder": settings.model.folder} if settings.model.recipe else {}
+    return targets | ({"prompts.file": settings.prompts.file} if settings.model.recipe == "arithmetic" else {})
 
 
 def _missing_gpus(settings: RunSettings) -> Iterator[str]:

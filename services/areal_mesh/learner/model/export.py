@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from areal_mesh.runtime.durable import remove_leftovers, replace_folder
+from areal_mesh.runtime.made import FOLDER_MARK
 
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".index.json"}
 
@@ -24,7 +25,11 @@ def save_hf(causal_lm: nn.Module, weights: Mapping[str, Tensor], model_folder: P
     remove_leftovers(aside)
     aside.mkdir(parents=True)
     for source in model_folder.iterdir():
-        if source.is_file() and not any(source.name.endswith(suffix) for suffix in _WEIGHTS):
+        if (
+            source.is_file()
+            and source.name != FOLDER_MARK
+            and not any(source.name.endswith(suffix) for suffix in _WEIGHTS)
+        ):
             shutil.copyfile(source, aside / source.name)
     model: Any = causal_lm
     model.save_pretrained(os.fspath(aside), state_dict=dict(weights))

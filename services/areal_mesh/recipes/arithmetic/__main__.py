@@ -12,6 +12,8 @@ from rich.progress import Progress as Bars
 from areal_mesh.recipes.arithmetic.folder import make_model
 from areal_mesh.recipes.arithmetic.problems import write_prompts
 from areal_mesh.recipes.arithmetic.warm_start import Progress
+from areal_mesh.runtime.made import NotMadeHere, made_from
+from areal_mesh.runtime.service import EXIT_CANNOT_START
 
 PLAIN_LINE_STEPS = 50
 
@@ -27,15 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.prompt_count < 1:
         parser.error(f"--prompt-count is {options.prompt_count}: it has to be at least 1")
     console = Console()
-    written = write_prompts(options.prompts, options.prompt_count, prompt_seed(options.seed))
-    found = "written" if written else "already there"
-    console.print(f"prompts: {options.prompts} ({options.prompt_count}, {found})", soft_wrap=True)
     began = time.monotonic()
     make = _make_with_bar if console.is_terminal else _make_plainly
     try:
+        # Before anything is written or trained.
+        made_from(options.model_folder)
+        written = write_prompts(options.prompts, options.prompt_count, prompt_seed(options.seed))
+        found = "written" if written else "already there"
+        console.print(f"prompts: {options.prompts} ({options.prompt_count}, {found})", soft_wrap=True)
         made = make(console, options.model_folder, options.seed)
-    except FileExistsError as error:
-        parser.exit(1, f"error: {error}\n")
+    except NotMadeHere as error:
+        parser.exit(EXIT_CANNOT_START, f"error: {error}\n")
     how = f"made in {time.monotonic() - began:.0f} s" if made else "already there"
     console.print(f"model: {options.model_folder} ({how})", soft_wrap=True)
 

@@ -20,12 +20,13 @@ Invariants:
 import json
 import os
 import random
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
+
+from areal_mesh.runtime.made import made_from, replace_file
 
 MIN_STEPS = 2
 MAX_STEPS = 6
@@ -33,6 +34,7 @@ MAX_TOTAL = 19
 """Bound of the running total; small, so that the facts (total, sign, digit) are learned within a minute."""
 OVERSHOOTS = (1, 2)
 SOURCE = "areal_mesh.recipes.arithmetic"
+RECIPE = "arithmetic"
 
 Sign = Literal["+", "-"]
 
@@ -142,21 +144,21 @@ def write_prompts(path: Path, count: int, seed: int) -> bool:
 
     Raises:
         ValueError: ``count`` is not positive.
+        NotMadeHere: there is a file, and this recipe did not make it, or it was changed since; it is left untouched.
     """
     if count < 1:
         raise ValueError(f"count is {count}; a prompt file needs at least one problem")
     content = "".join(prompt_lines(count, seed))
-    if path.is_file() and path.read_text(encoding="utf-8") == content:
+    record = {"recipe": RECIPE, "count": count, "seed": seed}
+    if made_from(path) is not None and path.read_bytes() == content.encode():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as aside:
-        aside.write(content)
-        aside.flush()
-        os.fsync(aside.fileno())
-    os.chmod(aside.name, 0o644)
-    os.replace(aside.name, path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    replace_file(aside, path, record)
     return True
 
 
