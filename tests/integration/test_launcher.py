@@ -197,6 +197,18 @@ async def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
         await running
 
 
+def test_a_closed_terminal_drains_and_is_no_second_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = Launcher(load_settings("trial"), tmp_path, "127.0.0.1:1", Console(file=StringIO()))
+    asked: list[str] = []
+    for what in ("drain", "kill"):
+        monkeypatch.setattr(launcher._supervisor, what, lambda what=what: asked.append(what))
+    launcher._interrupted(signal.SIGHUP)
+    launcher._interrupted(signal.SIGHUP)
+    assert asked == ["drain"]
+    launcher._interrupted(signal.SIGINT)
+    assert asked == ["drain", "kill"]
+
+
 LAUNCHER = """
 import asyncio, sys
 from pathlib import Path

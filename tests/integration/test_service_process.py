@@ -53,10 +53,13 @@ async def read_until(process: asyncio.subprocess.Process, text: str) -> str:
     raise AssertionError(f"{text!r} was never logged:\n{log}")
 
 
-async def test_a_service_told_to_drain_while_no_controller_answers_ends_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_service_told_to_drain_while_no_controller_answers_ends_at_once(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     async with replay_service(tmp_path, NOBODY) as process:
         await read_until(process, "serving")
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         # Far from the two minutes that a controller is waited for, and from the time that a drain is given.
         async with asyncio.timeout(15.0):
             assert await process.wait() == 0

@@ -25,6 +25,7 @@ from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.signals import drain_signals
 from areal_mesh.runtime.supervision import MemberCannotStart, MemberFailure, MemberPhase, Supervisor
 from areal_mesh.runtime.waiting import wait_until
 
@@ -106,7 +107,7 @@ class Launcher:
             CommandFailed: a service cannot start, or keeps failing.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in drain_signals():
             loop.add_signal_handler(number, self._interrupted, number)
         failure: MemberFailure | None = None
         with open_events(self._folder) as events, self._display:
@@ -137,7 +138,8 @@ class Launcher:
             self._interrupt = number
             self._say("draining; interrupt again to kill at once")
             self._supervisor.drain()
-        else:
+        elif number is not signal.SIGHUP:
+            # A terminal's end is often told twice, by the system and by the shell; nobody's second wish is in that.
             self._supervisor.kill()
 
     def _goes_on(self) -> bool:

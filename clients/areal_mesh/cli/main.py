@@ -5,6 +5,7 @@ brings a validation library along would take as long to import as all the rest.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -24,8 +25,10 @@ _EXIT_INTERRUPTED = 130
 
 def _up(options: argparse.Namespace) -> int:
     from areal_mesh.cli.launcher import launch
+    from areal_mesh.cli.output import lasting_output
 
-    return launch(options.source, options.overrides, options.fresh)
+    with lasting_output():
+        return launch(options.source, options.overrides, options.fresh)
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -231,7 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CommandFailed as failure:
         text = str(failure)
         # The last line of a service, repeated, names the command already, and the service with it.
-        print(text if text.startswith("areal-mesh ") else f"areal-mesh: {text}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # nobody may be left to read it; the exit code says it too
+            print(text if text.startswith("areal-mesh ") else f"areal-mesh: {text}", file=sys.stderr, flush=True)
         sys.exit(failure.exit_code)
     except BrokenPipeError:
         # Whoever read the output has seen enough; nothing may be flushed into the closed pipe at exit.

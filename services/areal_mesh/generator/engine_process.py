@@ -4,12 +4,12 @@ import asyncio
 import functools
 import gc
 import os
+import threading
 from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 from areal_mesh.generator.engine_settings import EngineSettings, EngineStats
-from areal_mesh.weights.vllm_plugin import BACKEND
+from areal_mesh.weights.vllm_plugin import BACKEND, BOUND_VARIABLE
 
 T = TypeVar("T")
 
@@ -21,10 +21,13 @@ class EngineDied(RuntimeError):
 class EngineProcess:
     """One `AsyncLLM`. Its `client` is vLLM's; awaited calls go through `call`, or a dead engine would never answer."""
 
-    def __init__(self, client: Any, recorder: "_Recorder", call_timeout_seconds: float) -> None:
+    def __init__(
+        self, client: Any, recorder: "_Recorder", call_timeout_seconds: float, starter: "_Starter | None" = None
+    ) -> None:
         self.client = client
         self._recorder = recorder
         self._call_timeout_seconds = call_timeout_seconds
+        self._starter = starter
 
     @classmethod
     async def start(cls, settings: EngineSettings) -> Self:
@@ -32,13 +35,14 @@ class EngineProcess:
 
         Sets the process's environment first, because vLLM and its children read their settings there.
         """
-        os.environ.update(settings.environment())
-        # A thread that ends: one of the loop's own pool would keep the client, its last result, alive after `shutdown`.
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-start")
-        building = asyncio.get_running_loop().run_in_executor(thread, _build, settings)
-        thread.shutdown(wait=False)
-        client, recorder = await building
-        return cls(client, recorder, settings.call_timeout_seconds)
+        os.environ.update(settings.environment() | {BOUND_VARIABLE: "1"})
+        starter = _Starter(settings, asyncio.get_running_loop())
+        try:
+            client, recorder = await starter.built
+        except BaseException:
+            starter.leave()
+            raise
+        return cls(client, recorder, settings.call_timeout_seconds, starter)
 
     async def call(self, call: Awaitable[T], deadline: float | None = None) -> T:
         """Await a call into the engine for at most `deadline` seconds (None: the settings').
@@ -78,6 +82,8 @@ class EngineProcess:
         # vLLM's client sits in reference cycles, and its finaliser fails, loudly, when the interpreter's end runs it.
         del client
         gc.collect()
+        if self._starter is not None:
+            self._starter.leave()
 
 
 class _Ended:
@@ -93,6 +99,40 @@ class _Ended:
 def _expire(scope: asyncio.Timeout, handler: "asyncio.Task[None]") -> None:
     """Ends the wait for an answer when vLLM's output handler, which would bring it, has ended."""
     scope.reschedule(0)
+
+
+class _Starter:
+    """The thread that starts vLLM, and then stays: vLLM's processes are bound to it, and die when it ends.
+
+    It keeps no reference to the client, which would outlive `shutdown` by it.
+    """
+
+    def __init__(self, settings: EngineSettings, loop: asyncio.AbstractEventLoop) -> None:
+        self.built: asyncio.Future[tuple[Any, _Recorder]] = loop.create_future()
+        self._left = threading.Event()
+        # A daemon, for it must not hold up the end of a process that never came to `shutdown`.
+        threading.Thread(target=self._start, args=(settings, loop), name="engine-start", daemon=True).start()
+
+    def leave(self) -> None:
+        """Ends the thread, and with it whatever process it started that still runs."""
+        self._left.set()
+
+    def _start(self, settings: EngineSettings, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.call_soon_threadsafe(self._deliver, _build(settings), None)
+        except BaseException as error:  # noqa: BLE001 raised where the start is awaited
+            loop.call_soon_threadsafe(self._deliver, None, error)
+        self._left.wait()
+
+    def _deliver(self, result: "tuple[Any, _Recorder] | None", error: BaseException | None) -> None:
+        built = self.built
+        del self.built
+        if built.done():  # nobody waits for it any more
+            return
+        if result is not None:
+            built.set_result(result)
+        elif error is not None:
+            built.set_exception(error)
 
 
 def _build(settings: EngineSettings) -> "tuple[Any, _Recorder]":

@@ -170,7 +170,7 @@ def start_ranks(settings: RunSettings) -> RankLeader:
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(settings.model_dump_json(indent=2))
         for rank in range(1, settings.learner.ranks):
-            command = [sys.executable, "-m", "areal_mesh.learner.follow", str(config)]
+            command = [sys.executable, "-m", "areal_mesh.learner.follow", str(config), str(os.getpid())]
             mine = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             followers.append(subprocess.Popen(command, env=os.environ | mine))
         os.environ.update(environment | {"RANK": "0", "LOCAL_RANK": "0"})

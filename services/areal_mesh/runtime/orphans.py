@@ -3,15 +3,21 @@
 A supervisor killed outright cannot clean up, and a parent-death signal reaches direct children alone: the engine
 processes that a service started would live on. So a tiny process of its own session holds the end of a pipe; when the
 pipe closes it kills what is still registered. The file runs on the standard library alone, as a script.
+
+A service that nobody supervises has no session of its own to be killed by. What it starts binds itself to it instead,
+with `die_with_parent`.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Self
+
+_PR_SET_PDEATHSIG = 1
 
 
 def kill_session(leader: int) -> None:
@@ -24,6 +30,18 @@ def kill_session(leader: int) -> None:
     for pid in _session_members(leader):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def die_with_parent(parent: int) -> None:
+    """Has the system kill this process, outright, once `parent`, the process that started it, is gone. Linux alone.
+
+    The system watches the thread that started this process, not the whole parent: that thread has to live as long as
+    this process is to.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it went before this process could ask
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _session_members(session: int) -> list[int]:

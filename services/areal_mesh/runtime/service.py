@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.signals import drain_signals
 from areal_mesh.runtime.waiting import wait_until
 
 EXIT_CRASHED = 1
@@ -111,7 +111,7 @@ def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 async def _host(context: ServiceContext, build: Callable[[ServiceContext], Service]) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in drain_signals():
         loop.add_signal_handler(number, context.draining.set)
     section = context.settings.service(context.identity.role)
     if section.metrics_port is not None:
