@@ -266,6 +266,14 @@ class Mesh:
         await replay.join(address)
         return replay
 
+    async def watch(self, address: str) -> AsyncIterator[status_pb2.RunStatus]:
+        """The status at each change."""
+        async with open_channel(address, Identity("client", "person")) as channel:
+            stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
+            request = status_pb2.WatchStatusRequest(interval=to_duration(0.1))
+            async for update in stub.WatchStatus(request, timeout=SECONDS):
+                yield update.status
+
     async def status(self, address: str) -> status_pb2.RunStatus:
         async with open_channel(address, Identity("client", "person")) as channel:
             stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)

@@ -13,6 +13,7 @@ from controller_peers import SECONDS, Mesh, Stub, controller, settings_in
 
 from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.ledger import Ledger
+from areal_mesh.controller.run import Run
 from areal_mesh.controller.service import build
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.durations import to_duration
@@ -96,6 +97,67 @@ async def test_leases_go_on_while_weights_are_published(tmp_path: Path, mesh: Me
         second.may_receive.set()
         assert len((await second.lease(most=1, key="after")).leases) == 1
         assert first.received == [0], "who holds the version is left in peace"
+
+
+async def test_a_groups_end_wakes_none_of_the_leases_that_wait(
+    tmp_path: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    admits = Run.admits
+
+    def counted(run: Run) -> int:
+        nonlocal looks
+        looks += 1
+        return admits(run)
+
+    monkeypatch.setattr(Run, "admits", counted)
+    settings = settings_in(tmp_path, batch_groups=6)
+    async with controller(settings) as (_, address), asyncio.TaskGroup() as tasks:
+        busy, *idle = [await mesh.generator(address, f"generator-{number}") for number in range(7)]
+        await mesh.learner(address)  # one publish, to all of them
+        held = [lease.group_id for lease in (await busy.lease(most=12)).leases]
+        assert len(held) == 12
+        waiting = [tasks.create_task(generator.lease(most=8, wait=SECONDS)) for generator in idle]
+        for generator in idle:
+            await generator.beat()  # behind its lease, on the same connection
+        before = looks
+        for group_id in held[:9]:
+            await busy.end(group_id)
+        assert looks == before, "what is stored keeps its place"
+        before = looks
+        for group_id in held[9:]:
+            await busy.end(group_id, controller_pb2.LEASE_END_FILTERED)
+        served: set[asyncio.Task[controller_pb2.LeaseGroupsResponse]] = set()
+        while len(served) < 3:
+            served |= (await asyncio.wait({*waiting} - served, return_when=asyncio.FIRST_COMPLETED))[0]
+        assert [len(call.result().leases) for call in served] == [1, 1, 1]
+        assert looks - before <= 5 * 3
+        for call in {*waiting} - served:
+            call.cancel()
+
+
+async def test_places_that_a_publish_makes_are_shared_among_those_who_wait(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path, batch_groups=6)) as (_, address), asyncio.TaskGroup() as tasks:
+        generators = [await mesh.generator(address, f"generator-{number}") for number in range(3)]
+        waiting = [tasks.create_task(generator.lease(most=64, wait=SECONDS)) for generator in generators]
+        await generators[0].beat()
+        await mesh.learner(address)
+        assert [len((await call).leases) for call in waiting] == [4, 4, 4]
+
+
+async def test_a_lost_member_that_calls_again_is_published_to_at_once(tmp_path: Path, mesh: Mesh) -> None:
+    settings = settings_in(tmp_path, {"lease_seconds": 0.4, "heartbeat_seconds": 0.2})
+    async with controller(settings) as (_, address):
+        generator = await mesh.generator(address)
+        async for update in mesh.watch(address):
+            if _states(update)["generator-0"] == common_pb2.SERVICE_STATE_LOST:
+                break
+        learner = await mesh.learner(address)
+        generator.state = common_pb2.SERVICE_STATE_SERVING
+        await generator.beat()
+        async with asyncio.timeout(2.0):
+            await generator.receiving.wait()
+        await learner.beat()
 
 
 async def test_attempts_of_one_call_that_wait_at_once_get_the_same_leases(tmp_path: Path, mesh: Mesh) -> None:

@@ -43,11 +43,11 @@ class Member:
     rate_unit: str = ""
     progress_at: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    key: str = field(init=False)
+    """Names this life."""
 
-    @property
-    def key(self) -> str:
-        """Names this life."""
-        return holder_key(self.service_id, self.incarnation)
+    def __post_init__(self) -> None:
+        self.key = holder_key(self.service_id, self.incarnation)
 
     @property
     def lost(self) -> bool:
@@ -78,6 +78,8 @@ class Roster:
     def __init__(self, lease_seconds: float, starts: Mapping[str, int] | None = None) -> None:
         self._lease_seconds = lease_seconds
         self._members: dict[str, Member] = {}
+        self._lives: dict[str, Member] = {}
+        self._roles: dict[Role.ValueType, dict[str, Member]] = {}
         self._starts = dict(starts or {})
         self._replaced: set[str] = set()
         self.met: set[str] = set()
@@ -114,12 +116,21 @@ class Roster:
             quarantined=bool(same_life and earlier and earlier.quarantined),
             progress_at=now,
         )
-        self._members[introduction.service_id] = member
+        self._put(member, earlier)
         self.met.add(introduction.service_id)
         if earlier is None or same_life:
             return None
         self._replaced.add(earlier.key)
         return earlier
+
+    def _put(self, member: Member, earlier: Member | None) -> None:
+        if earlier is not None:
+            del self._lives[earlier.key]
+            if earlier.role != member.role:
+                del self._roles[earlier.role][earlier.service_id]
+        self._members[member.service_id] = member
+        self._lives[member.key] = member
+        self._roles.setdefault(member.role, {})[member.service_id] = member
 
     def knows(self, service_id: str, incarnation: str) -> bool:
         """Whether this life is a member, or was replaced: whether `speak` would say more than "not yet"."""
@@ -162,13 +173,15 @@ class Roster:
 
     def find(self, key: str) -> Member | None:
         """The member with this life's key; None if that life is over."""
-        return next((member for member in self._members.values() if member.key == key), None)
+        return self._lives.get(key)
 
     def remove(self, service_id: str, incarnation: str) -> Member | None:
         """Takes a member out; None if that life is no member."""
         member = self._members.get(service_id)
         if member is None or member.incarnation != incarnation:
             return None
+        del self._lives[member.key]
+        del self._roles[member.role][service_id]
         return self._members.pop(service_id)
 
     def expire(self, now: float) -> list[Member]:
@@ -188,16 +201,25 @@ class Roster:
 
     def live(self, role: Role.ValueType) -> list[Member]:
         """Members of a role that are not lost, by name."""
-        return [member for member in self.all() if member.role == role and not member.lost]
+        live = [member for member in self._of(role) if not member.lost]
+        return sorted(live, key=lambda member: member.service_id)
+
+    def any_live(self, role: Role.ValueType) -> bool:
+        """Whether a member of a role is not lost."""
+        return any(not member.lost for member in self._of(role))
 
     def stays(self, role: Role.ValueType, now: float, return_seconds: float) -> bool:
         """Whether a member of a role lives, or was lost so lately (it has not left) that it may return."""
-        return any(not member.lost or now - member.seen_at < return_seconds for member in self.of_role(role))
+        return any(not member.lost or now - member.seen_at < return_seconds for member in self._of(role))
 
     def of_role(self, role: Role.ValueType) -> list[Member]:
         """Members of a role, the lost included, in the order of their first registration."""
-        return [member for member in self._members.values() if member.role == role]
+        return list(self._of(role))
+
+    def _of(self, role: Role.ValueType) -> Iterable[Member]:
+        return self._roles.get(role, {}).values()
 
     def only(self, role: Role.ValueType) -> Member | None:
         """The live member of a role that has one place (learner, replay buffer): the one heard from last."""
-        return max(self.live(role), key=lambda member: member.seen_at, default=None)
+        live = [member for member in self._of(role) if not member.lost]
+        return max(live, key=lambda member: member.seen_at, default=None)

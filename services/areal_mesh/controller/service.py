@@ -12,8 +12,10 @@ from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.calls.parts import Parts
 from areal_mesh.controller.calls.servicer import ControllerServicer
 from areal_mesh.controller.calls.status import StatusServicer
+from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.channels import Channels
-from areal_mesh.controller.clock import Changes, Clock
+from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.membership import Member, Roster
 from areal_mesh.controller.prompts import PromptFile, PromptFileError
@@ -28,6 +30,7 @@ from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import common_pb2, controller_pb2_grpc, replay_pb2_grpc, status_pb2_grpc
 
 _LOG = structlog.get_logger("controller")
@@ -87,6 +90,8 @@ class ControllerService:
         run, section = self._run, self._settings.controller
         roster = Roster(section.lease_seconds, self._ledger.member_starts())
         replay = ReplayLink(run)
+        leases = LeaseQueue(run.admits, lambda: run.over)
+        self._changes.listen(leases.serve, *Change)
         publisher = Publisher(run, roster, replay, self._changes, self._clock, section, self.channels.to)
         return Parts(
             settings=self._settings,
@@ -94,6 +99,7 @@ class ControllerService:
             run=run,
             roster=roster,
             changes=self._changes,
+            leases=leases,
             clock=self._clock,
             prompts=self._prompts,
             replay=replay,
@@ -126,7 +132,7 @@ class ControllerService:
             working = [tasks.create_task(part) for part in work]
             await self._until_over(draining)
             self._ending.set()
-            self._changes.notify()
+            self._changes.notify(Change.STATE)
             for task in working:
                 # A publish in progress ends at its members by itself; nobody is left who could take its weights.
                 task.cancel()
@@ -157,11 +163,11 @@ class ControllerService:
         """Finds members and leases that lapsed, and notes that the controller lives."""
         seconds = self._settings.controller.heartbeat_seconds / 2
         awaited = False
-        while not await self._changes.until(self._ending.is_set, seconds):
+        while not await wait_until(self._ending, seconds):
             self._run.live_on()
             if awaited != self._parts.publisher.awaits_generator:
                 awaited = not awaited
-                self._changes.notify()
+                self._changes.notify(Change.PUBLISHES)
             lost = self._parts.roster.expire(self._clock.monotonic())
             for member in lost:
                 _LOG.warning("lost: no heartbeat within its lease", member=member.service_id)
@@ -169,21 +175,25 @@ class ControllerService:
             lapsed = self._run.groups.expire()
             if lapsed:
                 _LOG.warning("leases lapsed", groups=len(lapsed))
+            if lost:
+                self._changes.notify(Change.MEMBERS)
             if lost or lapsed:
-                self._changes.notify()
+                self._changes.notify(Change.PLACES)
 
     async def _keep_replay(self) -> None:
         """Compares groups when asked to and every lease time besides; keeps the statistics fresh."""
         compared = self._clock.monotonic()
         while not self._ending.is_set():
-            await self._changes.until(lambda: self._ending.is_set() or self._compare_now, _STATISTICS_SECONDS)
+            await self._changes.until(
+                lambda: self._ending.is_set() or self._compare_now, _STATISTICS_SECONDS, Change.MEMBERS, Change.STATE
+            )
             now = self._clock.monotonic()
             if self._compare_now or now - compared > self._settings.controller.lease_seconds:
                 self._compare_now, compared = False, now
                 if await self._parts.replay.compare():
-                    self._changes.notify()
+                    self._changes.notify(Change.PLACES)
             await self._parts.replay.refresh_statistics()
-            self._changes.note()
+            self._changes.notify()
             await self._close_unused_channels()
 
     async def _close_unused_channels(self) -> None:
@@ -203,7 +213,13 @@ class ControllerService:
             return run.version if publisher.settled else run.version - 1
 
         while not self._ending.is_set():
-            await self._changes.until(lambda: self._ending.is_set() or complete() > self._metrics.written, 5.0)
+            await self._changes.until(
+                lambda: self._ending.is_set() or complete() > self._metrics.written,
+                5.0,
+                Change.STEPS,
+                Change.PUBLISHES,
+                Change.STATE,
+            )
             self._metrics.catch_up(run, complete(), self._parts.replay.statistics)
 
     async def _until_over(self, draining: asyncio.Event) -> None:
@@ -211,7 +227,7 @@ class ControllerService:
         began = needed = self._clock.monotonic()
         seconds = self._settings.controller.heartbeat_seconds / 2
         while not draining.is_set():
-            await self._changes.until(draining.is_set, seconds)
+            await wait_until(draining, seconds)
             now = self._clock.monotonic()
             members = list(self._parts.roster.all())
             # The learner writes its last checkpoint and export at the end: it has all the time that it lives, and

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from areal_mesh.controller.calls.parts import Calls, present, stage_message, wait_seconds
+from areal_mesh.controller.changes import Change
 from areal_mesh.controller.groups import StoredFigures
 from areal_mesh.controller.membership import Member, holder_key
 from areal_mesh.controller.prompts import group_seed
@@ -30,20 +31,25 @@ class LeaseCalls(Calls):
         repeated = self._issued_before(member, request.idempotency_key)
         if repeated is not None:
             return self._leases(repeated)
-        await self._changes.until(
-            lambda: self._run.over or (self._may_lease(member) and self._run.admits() > 0), wait_seconds(request.wait)
+        groups = await self._parts.leases.turn(
+            request.max_groups, lambda: self._may_lease(member.key), wait_seconds(request.wait)
         )
-        # The wait may have outlived this life of the member.
-        member = self._roster.speak(request.service_id, request.incarnation, self._parts.clock.monotonic())
-        # So may another attempt of the same call, which waited beside this one.
+        try:
+            return self._issue(request, groups)
+        finally:
+            # Places that this call leaves, for whatever reason, are the next one's.
+            self._parts.leases.serve()
+
+    def _issue(self, request: controller_pb2.LeaseGroupsRequest, groups: int) -> controller_pb2.LeaseGroupsResponse:
+        """Leases at the end of the wait, which may have outlived this life of the member."""
+        member = self._speak(request.service_id, request.incarnation)
+        # Another attempt of the same call may have waited beside this one.
         repeated = self._issued_before(member, request.idempotency_key)
         if repeated is not None:
             return self._leases(repeated)
-        if not self._may_lease(member):
+        if groups == 0:
             return self._leases([])
-        rows = self._run.lease(
-            member.key, request.max_groups, lambda sequence: self._parts.prompts.at(sequence).prompt_id
-        )
+        rows = self._run.lease(member.key, groups, lambda sequence: self._parts.prompts.at(sequence).prompt_id)
         if rows:
             keys = self._parts.issued.setdefault(member.key, OrderedDict())
             keys[request.idempotency_key] = [row.group_id for row in rows]
@@ -58,10 +64,12 @@ class LeaseCalls(Calls):
             return None
         return [row for row in self._run.groups.held_by(member.key) if row.group_id in issued]
 
-    def _may_lease(self, member: Member) -> bool:
+    def _may_lease(self, holder: str) -> bool:
         """Whether a generator holds at least the published weights, and is to stay."""
+        member = self._roster.find(holder)
         return (
-            not member.quarantined
+            member is not None
+            and not member.quarantined
             and member.state != common_pb2.SERVICE_STATE_DRAINING
             and member.policy_version >= self._run.published_version >= 0
         )
@@ -105,7 +113,9 @@ class LeaseCalls(Calls):
                 raise invalid_argument("mean_reward", f"{request.mean_reward} is not a finite number")
             figures = StoredFigures(request.oldest_policy_version, request.response_tokens, request.mean_reward)
             groups.store(request.group_id, figures)
-        elif request.end == controller_pb2.LEASE_END_FILTERED:
+            self._changes.notify()  # what is stored keeps its place
+            return controller_pb2.EndLeaseResponse()
+        if request.end == controller_pb2.LEASE_END_FILTERED:
             groups.filter(holder, request.group_id, request.reason)
         elif request.end == controller_pb2.LEASE_END_FAILED:
             groups.fail(holder, request.group_id, request.reason)
@@ -113,7 +123,7 @@ class LeaseCalls(Calls):
             groups.give_back(holder, [request.group_id])
         else:
             raise invalid_argument("end", "say how the lease ended: stored, filtered, failed or returned")
-        self._changes.notify()
+        self._changes.notify(Change.PLACES)
         return controller_pb2.EndLeaseResponse()
 
     async def ReportStale(
@@ -121,5 +131,5 @@ class LeaseCalls(Calls):
     ) -> controller_pb2.ReportStaleResponse:
         reason = f"too old to be drawn at version {request.policy_version}"
         self._run.groups.drop_stale(request.group_ids, reason)
-        self._changes.notify()
+        self._changes.notify(Change.PLACES)
         return controller_pb2.ReportStaleResponse()

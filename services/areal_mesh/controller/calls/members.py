@@ -5,6 +5,7 @@ from typing import Any
 import structlog
 
 from areal_mesh.controller.calls.parts import Calls, present
+from areal_mesh.controller.changes import Change, arrival
 from areal_mesh.controller.membership import Introduction, Member, holder_key
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import aborted, failed_precondition, invalid_argument
@@ -43,7 +44,7 @@ class MemberCalls(Calls):
         _LOG.info("registered", member=request.service_id, address=request.address, version=request.policy_version)
         member = self._roster.speak(request.service_id, request.incarnation, self._parts.clock.monotonic())
         self._parts.joined(member)
-        self._changes.notify()
+        self._changes.notify(Change.MEMBERS, Change.PLACES, arrival(key))
         return controller_pb2.RegisterResponse(
             run_name=self._run.plan.name,
             heartbeat_interval=to_duration(self._settings.heartbeat_seconds),
@@ -66,7 +67,7 @@ class MemberCalls(Calls):
         self, request: controller_pb2.HeartbeatRequest, context: Any
     ) -> controller_pb2.HeartbeatResponse:
         now = self._parts.clock.monotonic()
-        member = self._roster.speak(request.service_id, request.incarnation, now)
+        member = self._speak(request.service_id, request.incarnation)
         if member.quarantined:
             raise aborted(
                 f"{request.service_id}: its weights differ from the learner's; end this process and start another"
@@ -80,9 +81,9 @@ class MemberCalls(Calls):
         member.metrics = dict(request.metrics)
         lost = self._run.groups.renew(member.key, request.group_ids)
         if news != (member.state, member.policy_version):
-            self._changes.notify()
+            self._changes.notify(Change.MEMBERS)
         else:
-            self._changes.note()
+            self._changes.notify()
         return controller_pb2.HeartbeatResponse(drain=self._drains(member), lost_group_ids=lost)
 
     def _drains(self, member: Member) -> bool:
@@ -95,9 +96,9 @@ class MemberCalls(Calls):
         if not self._run.over:
             return False
         if member.role == common_pb2.ROLE_VERIFIER:
-            return not self._roster.live(common_pb2.ROLE_GENERATOR)
+            return not self._roster.any_live(common_pb2.ROLE_GENERATOR)
         if member.role == common_pb2.ROLE_REPLAY:
-            return not (self._parts.learner_stays or self._roster.live(common_pb2.ROLE_GENERATOR))
+            return not (self._parts.learner_stays or self._roster.any_live(common_pb2.ROLE_GENERATOR))
         if member.role == common_pb2.ROLE_LEARNER:
             return self._run.stopping or member.policy_version >= self._run.version
         awaited = self._run.publish_due() and self._parts.learner_stays
@@ -111,7 +112,7 @@ class MemberCalls(Calls):
             _LOG.info("left", member=request.service_id, reason=request.reason)
         self._run.groups.give_back(key)
         self._parts.issued.pop(key, None)
-        self._changes.notify()
+        self._changes.notify(Change.MEMBERS, Change.PLACES)
         return controller_pb2.DeregisterResponse()
 
     async def FindMembers(

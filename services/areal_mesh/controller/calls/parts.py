@@ -7,8 +7,10 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
-from areal_mesh.controller.clock import Changes, Clock
-from areal_mesh.controller.membership import Member, Roster
+from areal_mesh.controller.changes import Change, Changes, arrival
+from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.lease_queue import LeaseQueue
+from areal_mesh.controller.membership import Member, Roster, holder_key
 from areal_mesh.controller.prompts import PromptFile
 from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
@@ -36,6 +38,7 @@ class Parts:
     run: Run
     roster: Roster
     changes: Changes
+    leases: LeaseQueue
     clock: Clock
     prompts: PromptFile
     replay: ReplayLink
@@ -64,8 +67,21 @@ class Calls:
 
     async def _member(self, service_id: str, incarnation: str) -> Member:
         """The caller. After a restart of the controller, members register again with their next heartbeat."""
-        await self._changes.until(lambda: self._roster.knows(service_id, incarnation), self._settings.lease_seconds)
-        return self._roster.speak(service_id, incarnation, self._parts.clock.monotonic())
+        await self._changes.until(
+            lambda: self._roster.knows(service_id, incarnation),
+            self._settings.lease_seconds,
+            arrival(holder_key(service_id, incarnation)),
+        )
+        return self._speak(service_id, incarnation)
+
+    def _speak(self, service_id: str, incarnation: str) -> Member:
+        """The caller, which lives: others may wait for it if it was lost."""
+        known = self._roster.find(holder_key(service_id, incarnation))
+        returns = known is not None and known.lost
+        member = self._roster.speak(service_id, incarnation, self._parts.clock.monotonic())
+        if returns:
+            self._changes.notify(Change.MEMBERS)
+        return member
 
 
 def stage_message(plans: Sequence[StagePlan], index: int) -> common_pb2.Stage:

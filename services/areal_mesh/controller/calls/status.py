@@ -10,6 +10,7 @@ from areal_mesh.controller.calls.parts import Parts, stage_message
 from areal_mesh.controller.membership import Member
 from areal_mesh.controller.run import RATE_STEPS, Run, RunState
 from areal_mesh.runtime.durations import from_duration, to_duration
+from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import replay_pb2, status_pb2, status_pb2_grpc
 
 _STATES = {
@@ -131,5 +132,5 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             yield status_pb2.WatchStatusResponse(status=build_status(self._parts))
             if self._ending.is_set():
                 return
-            await changes.until(self._ending.is_set, interval)
-            await changes.until(lambda seen=seen: self._ending.is_set() or changes.count != seen, _LONGEST_SILENCE)  # type: ignore[misc]
+            if not await wait_until(self._ending, interval):
+                await changes.after(seen, _LONGEST_SILENCE)

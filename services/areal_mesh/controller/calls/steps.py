@@ -6,7 +6,9 @@ from typing import Any
 import structlog
 
 from areal_mesh.controller.calls.parts import Calls, stage_message, wait_seconds
+from areal_mesh.controller.changes import Change
 from areal_mesh.controller.membership import Member
+from areal_mesh.controller.publish.task import SETTLING
 from areal_mesh.runtime.errors import invalid_argument, permission_denied
 from areal_mesh.v1 import common_pb2, controller_pb2
 
@@ -27,8 +29,10 @@ class StepCalls(Calls):
             raise invalid_argument("policy_version", f"{request.policy_version} is under 0")
         learner = await self._learner(request.service_id, request.incarnation)
         self._roster.holds(learner.key, request.policy_version)
-        self._changes.notify()
-        goes_on = await self._changes.until(lambda: self._run.over or not self._run.paused, wait_seconds(request.wait))
+        self._changes.notify(Change.MEMBERS)
+        goes_on = await self._changes.until(
+            lambda: self._run.over or not self._run.paused, wait_seconds(request.wait), Change.STATE, Change.STEPS
+        )
         if not goes_on:
             return controller_pb2.NextStepResponse(wait=True)
         order = self._run.next_step(request.policy_version)
@@ -58,8 +62,8 @@ class StepCalls(Calls):
             _LOG.info("committed", step=request.step, stage=self._run.steps[-1].stage, reward=metrics.get("reward"))
         self._roster.holds(learner.key, request.policy_version)
         self._parts.publisher.weights_stand_still(learner.key)
-        self._changes.notify()
-        await self._changes.until(lambda: self._parts.publisher.settled, self._publish_seconds())
+        self._changes.notify(Change.STEPS)
+        await self._changes.until(lambda: self._parts.publisher.settled, self._publish_seconds(), *SETTLING)
         finished = self._run.stopping or (self._run.finished and request.step >= self._run.version)
         return controller_pb2.CommitStepResponse(published_version=self._run.published_version, finished=finished)
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import grpc.aio
 import structlog
 
-from areal_mesh.controller.clock import Changes, Clock
+from areal_mesh.controller.changes import Change, Changes
+from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.membership import Member, Roster
 from areal_mesh.controller.publish.attempt import Ends, Outcome, TransferPlan, transfer_weights
 from areal_mesh.controller.publish.policy import Cause, Holding, Rests, Standing, blamed, lacks, receivers, witnessed
@@ -21,6 +22,8 @@ from areal_mesh.runtime.settings import ControllerSettings
 from areal_mesh.v1 import common_pb2, generator_pb2_grpc, learner_pb2_grpc
 
 _LOG = structlog.get_logger("publisher")
+SETTLING = (Change.MEMBERS, Change.STEPS, Change.STATE, Change.PUBLISHES)
+"""What whether there is something to publish depends on."""
 _IDLE_SECONDS = 5.0  # a look without a notification: what rests by then may come back
 
 
@@ -65,7 +68,7 @@ class Publisher:
     @property
     def settled(self) -> bool:
         """Whether nothing is being published, and nothing will be soon: published, not due, or nobody to publish to."""
-        return not self._has_work() and not self._busy and not self.awaits_generator
+        return not self._busy and not self._has_work() and not self.awaits_generator
 
     @property
     def awaits_generator(self) -> bool:
@@ -102,14 +105,14 @@ class Publisher:
             self._record_witnessed()
             if not self._receivers():
                 wait = self._rests.next_return(self._clock.monotonic())
-                await self._changes.until(self._has_work, min(wait or _IDLE_SECONDS, _IDLE_SECONDS))
+                await self._changes.until(self._has_work, min(wait or _IDLE_SECONDS, _IDLE_SECONDS), *SETTLING)
                 continue
             self._busy = True
             try:
                 await self._publish()
             finally:
                 self._busy = False
-                self._changes.notify()
+                self._changes.notify(Change.PUBLISHES)
 
     def _learner(self) -> Member | None:
         learner = self._roster.only(common_pb2.ROLE_LEARNER)
@@ -155,12 +158,12 @@ class Publisher:
         members = tuple(holding.key for holding in self._generators() if holding.version == version)
         _LOG.info("generators hold a version whose publish was not recorded", policy_version=version)
         self._run.published(PublishRow(version, self._clock.unix(), 0.0, 0.0, 0.0, 0, members, "unchecked"))
-        self._changes.notify()
+        self._changes.notify(Change.PUBLISHES)
 
     async def _publish(self) -> None:
         held = self._standing().held
-        if held is not None:
-            await self._replay.evict_stale(min(held, self._run.version))
+        if held is not None and await self._replay.evict_stale(min(held, self._run.version)):
+            self._changes.notify(Change.PLACES)
         # Members may have come and gone meanwhile.
         learner, targets = self._learner(), self._receivers()
         if learner is None or not targets:
@@ -181,7 +184,9 @@ class Publisher:
 
     async def _committed(self, version: int) -> bool:
         """The learner may hold a version whose commit is still on its way; generators get it once it is committed."""
-        return await self._changes.until(lambda: self._run.version >= version, self._settings.prepare_seconds)
+        return await self._changes.until(
+            lambda: self._run.version >= version, self._settings.prepare_seconds, Change.STEPS
+        )
 
     def _ends(self, learner: Member, targets: list[Holding]) -> Ends:
         stubs: dict[str, generator_pb2_grpc.GeneratorServiceAsyncStub] = {}
