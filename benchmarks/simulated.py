@@ -1,0 +1,236 @@
+"""Simulated members for loads on a real controller: they keep its protocol over real gRPC, without models or work.
+
+Every one is named `simulated-...`. Generators share one server, each under a loopback address of its own, so that the
+controller has a channel to each as in a real run; the learner and the replay buffer share another.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from areal_mesh.runtime.channels import ROLE_KEY, SERVICE_KEY
+from areal_mesh.runtime.durations import to_duration
+from areal_mesh.runtime.identity import Identity
+from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
+from benchmarks.simulated_services import SimulatedServices
+
+LEASE_WAIT_SECONDS = 5.0
+_CALL_SECONDS = 120.0
+_TOKENS = 16 * 4096
+_METRICS = {f"metric_{index}": float(index) for index in range(8)}
+"""As many as a real generator's heartbeat has."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the generators do. Seconds: a group takes `hold` (least, most); a lease follows the one before at `every`.
+
+    `bound`: admission has less room than the generators ask for, so that leases wait; a lease is then timed from when
+    there was room for it.
+    """
+
+    hold: tuple[float, float] = (0.2, 1.0)
+    every: float = 0.0
+    bound: bool = True
+    heartbeat_seconds: float = 1.0
+
+
+@dataclass
+class Figures:
+    """What was seen: seconds of each call (a lease: from when it could be granted), and groups that ended."""
+
+    leases: list[float] = field(default_factory=list)
+    commits: list[float] = field(default_factory=list)
+    ended: int = 0
+
+    def clear(self) -> None:
+        """Starts counting anew."""
+        self.leases.clear()
+        self.commits.clear()
+        self.ended = 0
+
+
+@dataclass
+class SimulatedMesh(SimulatedServices):
+    """The members. `opened`: when the last publish was seen to have made room."""
+
+    controller: str = ""
+    load: Load = field(default_factory=Load)
+    max_staleness: int = 1
+    figures: Figures = field(default_factory=Figures)
+    opened: float = 0.0
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _started: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, members: int, port: int) -> None:
+        """The members' work, until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._replay(port))
+            tasks.create_task(self._learner(port))
+            for number in range(members):
+                tasks.create_task(self._generator(number, port))
+
+    async def started(self, seconds: float) -> None:
+        """Waits until generators lease. Raises TimeoutError after `seconds`."""
+        async with asyncio.timeout(seconds):
+            await self._started.wait()
+
+    # --- members ---------------------------------------------------------------------------------------------------
+
+    async def _generator(self, number: int, port: int) -> None:
+        chance = random.Random(number)
+        me = Identity("generator", f"simulated-generator-{number}")
+        address = f"127.1.{number // 250}.{number % 250 + 1}:{port}"
+        async with self._channel(me) as channel, asyncio.TaskGroup() as tasks:
+            member = _Member(me, channel)
+            held: set[str] = set()
+            await asyncio.sleep(number * 0.002)  # hundreds of services do not start in one instant
+            await member.register(address, ranks=1)
+            tasks.create_task(member.beat(lambda: (self.version, held), self.load.heartbeat_seconds))
+            due = asyncio.get_running_loop().time() + self.load.every * chance.random()
+            while True:
+                await asyncio.sleep(due - asyncio.get_running_loop().time())
+                due += self.load.every
+                for lease in await self._lease(member):
+                    held.add(lease.group_id)
+                    tasks.create_task(self._work(member, lease.group_id, held, chance.uniform(*self.load.hold)))
+
+    async def _lease(self, member: "_Member") -> list[controller_pb2.Lease]:
+        member.keys += 1
+        asked, publishing = time.perf_counter(), self.publishing
+        response = await member.stub.LeaseGroups(
+            controller_pb2.LeaseGroupsRequest(
+                **member.me,
+                max_groups=1,
+                wait=to_duration(LEASE_WAIT_SECONDS),
+                idempotency_key=f"{member.me['incarnation']}/{member.keys}",
+            ),
+            timeout=_CALL_SECONDS,
+            metadata=member.metadata,
+        )
+        if response.leases:
+            answered = time.perf_counter()
+            if self.publishing and not publishing:
+                # Asked before the publish and answered now: the first of those whom it made room for.
+                self.opened, self.publishing = answered, False
+            self.figures.leases.append(answered - (max(asked, self.opened) if self.load.bound else asked))
+            self._started.set()
+        return list(response.leases)
+
+    async def _work(self, member: "_Member", group_id: str, held: set[str], seconds: float) -> None:
+        version = self.version
+        await asyncio.sleep(seconds)
+        if group_id not in self.seen:  # a lease that lapsed may be two generators' work
+            self.seen.add(group_id)
+            self.stored.append((group_id, version))
+        request = controller_pb2.EndLeaseRequest(
+            **member.me,
+            group_id=group_id,
+            end=controller_pb2.LEASE_END_STORED,
+            oldest_policy_version=version,
+            response_tokens=_TOKENS,
+            mean_reward=0.0,
+        )
+        await member.stub.EndLease(request, timeout=_CALL_SECONDS, metadata=member.metadata)
+        held.discard(group_id)
+        self.figures.ended += 1
+        self._news.set()
+
+    async def _learner(self, port: int) -> None:
+        me = Identity("learner", "simulated-learner")
+        async with self._channel(me) as channel, asyncio.TaskGroup() as tasks:
+            member = _Member(me, channel)
+            await member.register(f"127.0.0.1:{port}", version=0)
+            tasks.create_task(member.beat(lambda: (self.learner_version, ()), self.load.heartbeat_seconds))
+            while True:
+                order = await member.stub.NextStep(
+                    controller_pb2.NextStepRequest(
+                        **member.me, policy_version=self.learner_version, wait=to_duration(LEASE_WAIT_SECONDS)
+                    ),
+                    timeout=_CALL_SECONDS,
+                    metadata=member.metadata,
+                )
+                batch = await self._draw(member, order.batch_groups)
+                await self._commit(member, order.step, batch)
+
+    async def _draw(self, member: "_Member", groups: int) -> list[str]:
+        """A batch by order of arrival; what is too old is reported and left out."""
+        batch: list[str] = []
+        while len(batch) < groups:
+            stale: list[str] = []
+            while self.stored and len(batch) < groups:
+                group_id, version = self.stored.popleft()
+                fresh = self.learner_version - version <= self.max_staleness
+                (batch if fresh else stale).append(group_id)
+            if stale:
+                report = controller_pb2.ReportStaleRequest(
+                    service_id=member.me["service_id"], group_ids=stale, policy_version=self.learner_version
+                )
+                await member.stub.ReportStale(report, timeout=_CALL_SECONDS, metadata=member.metadata)
+            if len(batch) < groups and not self.stored:
+                self._news.clear()
+                await self._news.wait()
+        return batch
+
+    async def _commit(self, member: "_Member", step: int, batch: list[str]) -> None:
+        self.learner_version = step
+        request = controller_pb2.CommitStepRequest(
+            **member.me,
+            step=step,
+            policy_version=step,
+            group_ids=batch,
+            metrics=_METRICS | {"reward": 0.0, "response_length": 4096.0, "truncated": 0.0},
+            staleness={0: len(batch)},
+        )
+        began = time.perf_counter()
+        await member.stub.CommitStep(request, timeout=_CALL_SECONDS, metadata=member.metadata)
+        self.figures.commits.append(time.perf_counter() - began)
+
+    async def _replay(self, port: int) -> None:
+        me = Identity("replay", "simulated-replay")
+        async with self._channel(me) as channel:
+            member = _Member(me, channel)
+            await member.register(f"127.0.0.1:{port}")
+            await member.beat(lambda: (-1, ()), self.load.heartbeat_seconds)
+
+    def _channel(self, me: Identity) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(self.controller, options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+class _Member:
+    """One member's calls to the controller."""
+
+    def __init__(self, identity: Identity, channel: grpc.aio.Channel) -> None:
+        self.me: dict[str, str] = {"service_id": identity.service_id, "incarnation": identity.incarnation}
+        self.stub: controller_pb2_grpc.ControllerServiceAsyncStub = controller_pb2_grpc.ControllerServiceStub(channel)
+        self.metadata = ((ROLE_KEY, identity.role), (SERVICE_KEY, identity.service_id))
+        self.keys = 0
+        self._role = identity.role_number
+
+    async def register(self, address: str, version: int = -1, ranks: int = 0) -> None:
+        request = controller_pb2.RegisterRequest(
+            **self.me, role=self._role, address=address, policy_version=version, transfer_ranks=ranks
+        )
+        await self.stub.Register(request, timeout=_CALL_SECONDS, wait_for_ready=True, metadata=self.metadata)
+
+    async def beat(self, standing: Callable[[], tuple[int, Any]], seconds: float) -> None:
+        while True:
+            version, group_ids = standing()
+            request = controller_pb2.HeartbeatRequest(
+                service_id=self.me["service_id"],
+                incarnation=self.me["incarnation"],
+                state=common_pb2.SERVICE_STATE_SERVING,
+                policy_version=version,
+                group_ids=group_ids,
+                rate=1.0,
+                rate_unit="tokens",
+                metrics=_METRICS,
+            )
+            await self.stub.Heartbeat(request, timeout=_CALL_SECONDS, metadata=self.metadata)
+            await asyncio.sleep(seconds)

@@ -1,0 +1,94 @@
+"""What simulated members serve to the controller: weights that arrive at once, and a replay buffer without a log."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc.aio
+
+from areal_mesh.v1 import (
+    generator_pb2,
+    generator_pb2_grpc,
+    learner_pb2,
+    learner_pb2_grpc,
+    replay_pb2,
+    replay_pb2_grpc,
+    weights_pb2,
+)
+
+
+@dataclass
+class SimulatedServices(
+    generator_pb2_grpc.GeneratorServiceServicer,
+    learner_pb2_grpc.LearnerServiceServicer,
+    replay_pb2_grpc.ReplayServiceServicer,
+):
+    """The services of all members, and what they share.
+
+    `stored`: groups waiting to be drawn, with the version each began with; `seen`: ids of all ever stored;
+    `publishing`: generators receive a version, and no lease has followed yet.
+    """
+
+    stored: "deque[tuple[str, int]]" = field(default_factory=deque)
+    seen: set[str] = field(default_factory=set)
+    version: int = -1
+    learner_version: int = 0
+    publishing: bool = False
+
+    async def serve(self) -> tuple[grpc.aio.Server, int]:
+        """One server for all members' own services; returns it and its port."""
+        server = grpc.aio.server()
+        generator_pb2_grpc.add_GeneratorServiceServicer_to_server(self, server)
+        learner_pb2_grpc.add_LearnerServiceServicer_to_server(self, server)
+        replay_pb2_grpc.add_ReplayServiceServicer_to_server(self, server)
+        port = server.add_insecure_port("0.0.0.0:0")
+        await server.start()
+        return server, port
+
+    async def PrepareWeights(self, request: Any, context: Any) -> Any:
+        return generator_pb2.PrepareWeightsResponse()
+
+    async def ReceiveWeights(self, request: Any, context: Any) -> Any:
+        self.version, self.publishing = request.policy_version, True
+        tensor = weights_pb2.TensorChecksum(name="w", digest="same")
+        return generator_pb2.ReceiveWeightsResponse(checksums=[generator_pb2.WorkerChecksums(tensors=[tensor])])
+
+    async def OpenTransfer(self, request: Any, context: Any) -> Any:
+        return learner_pb2.OpenTransferResponse(
+            manifest=weights_pb2.WeightManifest(policy_version=self.learner_version),
+            group=weights_pb2.TransferGroup(group_id=request.group_id, world_size=request.world_size),
+        )
+
+    async def SendWeights(self, request: Any, context: Any) -> Any:
+        tensor = weights_pb2.TensorChecksum(name="w", digest="same")
+        return learner_pb2.SendWeightsResponse(bytes=100, checksums=[tensor])
+
+    async def EvictStale(self, request: Any, context: Any) -> Any:
+        return replay_pb2.EvictStaleResponse()
+
+    async def FindGroups(self, request: Any, context: Any) -> Any:
+        known = dict(self.stored)
+        found = [
+            replay_pb2.StoredGroup(group_id=group_id, oldest_policy_version=known[group_id])
+            for group_id in request.group_ids
+            if group_id in known
+        ]
+        return replay_pb2.FindGroupsResponse(groups=found)
+
+    async def GetReplayStatistics(self, request: Any, context: Any) -> Any:
+        return replay_pb2.GetReplayStatisticsResponse(waiting_groups=len(self.stored))
+
+    async def AbortTransfer(self, request: Any, context: Any) -> Any:
+        return learner_pb2.AbortTransferResponse()
+
+    async def AbortWeights(self, request: Any, context: Any) -> Any:
+        return generator_pb2.AbortWeightsResponse()
+
+    async def AppendGroup(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError("simulated generators store groups by themselves")
+
+    async def ReleaseSteps(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError("a simulated replay buffer keeps no step")
+
+    def DrawBatch(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError("the simulated learner draws by itself")
