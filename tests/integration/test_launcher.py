@@ -74,7 +74,7 @@ async def test_a_member_killed_outright_is_started_again_under_its_name_at_once(
         await until(lambda: worker.log.read_text().count("up") == 2)
         supervisor.drain()
         await running
-    assert said == ["worker-0 ended (killed by SIGKILL); started again, restart 1"]
+    assert said == ["worker-0 ended (killed by SIGKILL); started again, restart 1; its last line: up"]
     assert supervisor.states["worker-0"].phase is MemberPhase.DONE
 
 
@@ -118,6 +118,38 @@ async def test_a_member_that_keeps_failing_is_given_up_with_its_last_lines(tmp_p
             await supervisor.run()
     assert failure.value.exit_code == 1
     assert supervisor.states["replay-0"].restarts == 2
+
+
+async def test_a_member_that_fails_slowly_is_given_up_after_three_lives_with_the_same_last_line(tmp_path: Path) -> None:
+    controller = simulated_member(tmp_path, "controller", SERVE)
+    script = "import os; raise SystemExit(f'process {os.getpid()}: weights hold NaN')"
+    faulty = simulated_member(tmp_path, "generator-0", script)
+    said: list[str] = []
+    policy = RestartPolicy(first_backoff_seconds=0.01)
+    supervisor = Supervisor([controller, faulty], keeper="controller", policy=policy, say=said.append)
+    with pytest.raises(MemberKeepsFailing, match=r"weights hold NaN$"):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await supervisor.run()
+    assert len(said) == supervisor.states["generator-0"].restarts == 2
+    assert all(line.endswith(": weights hold NaN") for line in said)
+
+
+async def test_restarts_while_the_run_gets_on_are_not_counted(tmp_path: Path) -> None:
+    controller = simulated_member(tmp_path, "controller", SERVE, drain_phase=1)
+    faulty = simulated_member(tmp_path, "generator-0", "raise SystemExit('out of memory')")
+    lives: list[str] = []
+
+    def say(line: str) -> None:
+        lives.append(line)
+        if len(lives) == 12:
+            supervisor.drain()
+
+    supervisor = Supervisor(
+        [controller, faulty], keeper="controller", progress=lambda: len(lives), say=say, policy=RestartPolicy()
+    )
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await supervisor.run()
+    assert supervisor.states["generator-0"].restarts == 12
 
 
 async def test_a_member_drained_by_hand_while_the_run_goes_on_comes_back(tmp_path: Path) -> None:

@@ -4,39 +4,71 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.runtime.restarts import RestartPolicy, Verdict, describe_exit
+from areal_mesh.runtime.restarts import Ends, RestartPolicy, Verdict, describe_exit
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 
-POLICY = RestartPolicy(most_restarts=4, window_seconds=100, first_backoff_seconds=1, last_backoff_seconds=3)
+POLICY = RestartPolicy(most_restarts=4, most_alike=3, first_backoff_seconds=1, last_backoff_seconds=3)
+KILLED = -9
+
+
+def ends_of(*causes: str, exit_code: int = 1) -> Ends:
+    """Ends with these last words and no progress between them."""
+    ends = Ends()
+    for cause in causes:
+        ends.add(exit_code, cause, progress=None)
+    return ends
 
 
 def test_an_end_with_zero_is_done_however_often_it_was_restarted() -> None:
-    assert POLICY.decide(0, [1, 2, 3, 4, 5], 6).verdict is Verdict.DONE
+    assert POLICY.decide(0, Ends(count=9)).verdict is Verdict.DONE
 
 
 def test_what_cannot_start_is_never_tried_again() -> None:
-    assert POLICY.decide(EXIT_CANNOT_START, [], 0).verdict is Verdict.CANNOT_START
+    assert POLICY.decide(EXIT_CANNOT_START, Ends(count=1)).verdict is Verdict.CANNOT_START
 
 
 def test_the_first_restart_is_immediate_and_later_ones_back_off_up_to_the_bound() -> None:
-    delays = [POLICY.decide(-9, list(range(count)), 10.0).delay_seconds for count in range(4)]
+    delays = [POLICY.decide(KILLED, ends_of(*["up"] * count, exit_code=KILLED)).delay_seconds for count in range(1, 5)]
     assert delays == [0, 1, 2, 3]
 
 
-def test_too_many_restarts_in_the_window_give_up() -> None:
-    assert POLICY.decide(1, [10, 11, 12, 13], 14).verdict is Verdict.GIVE_UP
+def test_too_many_restarts_without_progress_give_up_however_long_each_life_was() -> None:
+    assert POLICY.decide(1, ends_of("a", "b", "c", "d")).verdict is Verdict.RESTART
+    assert POLICY.decide(1, ends_of("a", "b", "c", "d", "e")).verdict is Verdict.GIVE_UP
 
 
-def test_restarts_before_the_window_are_forgiven() -> None:
-    decision = POLICY.decide(1, [10, 11, 12, 13], 200)
-    assert (decision.verdict, decision.delay_seconds) == (Verdict.RESTART, 0)
+def test_progress_between_two_ends_forgives_those_before() -> None:
+    ends = Ends()
+    for step in range(20):
+        ends.add(1, "out of memory", progress=step)
+        assert POLICY.decide(1, ends).verdict is Verdict.RESTART
+    assert (ends.count, ends.alike) == (1, 1)
 
 
-@given(st.integers(-64, 255), st.lists(st.floats(0, 1000), max_size=12))
-def test_a_delay_is_never_over_its_bound_and_only_a_restart_has_one(exit_code: int, restarts: list[float]) -> None:
-    decision = POLICY.decide(exit_code, restarts, 1000)
+def test_lives_that_end_for_the_same_cause_are_given_up_sooner() -> None:
+    assert POLICY.decide(1, ends_of("ended: port 4711", "ended: port 4712")).verdict is Verdict.RESTART
+    assert POLICY.decide(1, ends_of("ended: port 1", "ended: port 2", "ended: port 30")).verdict is Verdict.GIVE_UP
+    assert POLICY.decide(1, ends_of("one", "two", "one")).verdict is Verdict.RESTART
+
+
+def test_kills_from_outside_give_no_cause_and_are_never_alike() -> None:
+    assert ends_of(*["serving"] * 4, exit_code=KILLED).alike == 0
+    assert ends_of("", "", "").alike == 0
+
+
+@given(st.integers(-64, 255), st.lists(st.tuples(st.integers(-64, 255), st.text(max_size=3), st.integers(0, 2))))
+def test_a_delay_is_never_over_its_bound_and_restarts_are_never_endless(
+    exit_code: int, lives: list[tuple[int, str, int]]
+) -> None:
+    ends = Ends()
+    for life in [*lives, (exit_code, "", 0)]:
+        ends.add(*life)
+    decision = POLICY.decide(exit_code, ends)
     assert 0 <= decision.delay_seconds <= POLICY.last_backoff_seconds
     assert decision.verdict is Verdict.RESTART or decision.delay_seconds == 0
+    assert 0 <= ends.alike <= ends.count
+    if decision.verdict is Verdict.RESTART:
+        assert ends.count <= POLICY.most_restarts
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,9 @@ class Launcher:
         self._interrupt: signal.Signals | None = None
         self.run_id = secrets.token_hex(4)
         members = members_of(settings, folder, self.run_id)
-        self._supervisor = Supervisor(members, KEEPER, run_goes_on=self._goes_on, say=self._say)
+        self._supervisor = Supervisor(
+            members, KEEPER, run_goes_on=self._goes_on, progress=self._progress, say=self._say
+        )
         stage_steps = [stage.max_steps for stage in settings.stages]
         self._display: Display = display_for(console, stage_steps, self._processes)
 
@@ -146,6 +148,11 @@ class Launcher:
         """Whether the run, as last seen, still needs its services."""
         ending = self._latest is not None and self._latest.state in _ENDING
         return not ending and finished_summary(self._folder) is None
+
+    def _progress(self) -> object:
+        """What grows while the run gets something done, as last seen: weights published, groups stored, steps."""
+        seen = self._latest
+        return None if seen is None else (seen.published_version, seen.tokens_generated, seen.step)
 
     def _say(self, text: str) -> None:
         self._display.say(text)

@@ -11,20 +11,20 @@ import asyncio
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from areal_mesh.runtime.orphans import OrphanGuard, kill_session
-from areal_mesh.runtime.restarts import RestartPolicy, Verdict, describe_exit
+from areal_mesh.runtime.restarts import Ends, RestartPolicy, Verdict, describe_exit
 from areal_mesh.runtime.waiting import wait_until
 
 # What an end with 0 counts as where the member was still needed.
 EXIT_LEFT_EARLY = -signal.SIGTERM.value
 _TAIL_BYTES = 16_384
 _CAUSE_LINES = 12
+_LONGEST_WORDS = 400
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,10 @@ def _run_goes_on() -> bool:
     return True
 
 
+def _no_progress() -> object:
+    return None
+
+
 @dataclass
 class Supervisor:
     """Keeps `members` alive until the `keeper` (the controller) ends with exit code 0, or `drain` is called.
@@ -105,13 +109,15 @@ class Supervisor:
     Once the keeper has ended the run, members that still live are asked to drain at once.
 
     `run_goes_on` tells whether the run still needs its members: one that ends with 0 while it does, with no drain
-    asked for, was drained by hand and is started again. `say` gets one line for a person at each restart.
+    asked for, was drained by hand and is started again. `progress` differs from what it gave before once the run has
+    got something done: restarts without that are bounded. `say` gets one line for a person at each restart.
     """
 
     members: Sequence[Member]
     keeper: str
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     run_goes_on: Callable[[], bool] = _run_goes_on
+    progress: Callable[[], object] = _no_progress
     say: Callable[[str], None] = _nothing_said
     linger_seconds: float = 30.0
     """Time for the keeper to end once another member has ended with 0, before that one counts as drained by hand."""
@@ -154,23 +160,24 @@ class Supervisor:
 
     async def _keep(self, member: Member, guard: OrphanGuard) -> None:
         state = self.states[member.service_id]
-        restarts: list[float] = []
+        ends = Ends()
         while not self._draining.is_set():
             offset = member.log.stat().st_size if member.log.exists() else 0
             exit_code = await self._one_life(member, state, guard)
             state.last_exit = describe_exit(exit_code)
             if self._draining.is_set() or (exit_code == 0 and not await self._left_early(member)):
                 break
-            now = time.monotonic()
-            decision = self.policy.decide(exit_code or EXIT_LEFT_EARLY, restarts, now)
+            said = last_lines(member.log, offset)
+            last_line = said[-1] if said else ""
+            ends.add(exit_code or EXIT_LEFT_EARLY, last_line, self.progress())
+            decision = self.policy.decide(exit_code or EXIT_LEFT_EARLY, ends)
             if decision.verdict is Verdict.CANNOT_START:
-                raise MemberCannotStart(member.service_id, exit_code, last_lines(member.log, offset), member.log)
+                raise MemberCannotStart(member.service_id, exit_code, said, member.log)
             if decision.verdict is Verdict.GIVE_UP:
-                raise MemberKeepsFailing(member.service_id, exit_code, last_lines(member.log, offset), member.log)
-            restarts.append(now)
+                raise MemberKeepsFailing(member.service_id, exit_code, said, member.log)
             state.phase = MemberPhase.RESTARTING
             state.restarts += 1
-            self.say(f"{member.service_id} ended ({state.last_exit}); started again, restart {state.restarts}")
+            self.say(restart_line(member.service_id, state, last_line))
             await wait_until(self._draining, decision.delay_seconds)
         state.phase = MemberPhase.DONE
         self._ended[member.service_id].set()
@@ -223,6 +230,12 @@ class Supervisor:
             self.say(f"{member.service_id} did not drain within {patience:.0f} s; killed")
             if state.pid:
                 kill_session(state.pid)
+
+
+def restart_line(service_id: str, state: MemberState, last_line: str) -> str:
+    """What a person is told of a restart: who ended, how, and with what words."""
+    words = f"; its last line: {last_line[:_LONGEST_WORDS]}" if last_line else ""
+    return f"{service_id} ended ({state.last_exit}); started again, restart {state.restarts}{words}"
 
 
 def last_lines(log: Path, offset: int = 0, count: int = _CAUSE_LINES) -> list[str]:
