@@ -75,9 +75,9 @@ def test_a_bad_line_is_named_and_loses_no_other(tmp_path: Path, capsys: pytest.C
     assert [row["status"] for row in found] == ["correct", *["error"] * 8, "correct"]
     assert all(f"line {row['line']}: " in row["fault"] for row in found[1:-1])
     errors = capsys.readouterr().err
-    assert "line 3: is no JSON: Expecting property name" in errors
-    assert "line 7: `answer` is no string, number or list of them" in errors
-    assert "line 9: is no UTF-8" in errors
+    assert "line 3: is not JSON: Expecting property name" in errors
+    assert "line 7: answer: expected a string, a number, or a list of them, got []" in errors
+    assert "line 9: is not UTF-8 at byte " in errors
     assert "8 of 10 lines cannot be graded" in errors
 
 
@@ -125,13 +125,38 @@ def test_what_cannot_be_read_written_or_explained_is_said(tmp_path: Path, capsys
         ([answers, "--explain", "none"], "no line has the id or number none"),
         ([answers, "--explain"], "no answer is incorrect"),
         ([answers, "--explain", "--output", tmp_path / "verdicts.jsonl"], "leave --output out"),
-        ([written(tmp_path / "bad.jsonl", {"response": 5, "answer": "1"}), "--explain", "1"], "line 1: `response` is"),
+        (
+            [written(tmp_path / "bad.jsonl", {"response": 5, "answer": "1"}), "--explain", "1"],
+            "line 1: response: expected a string, got 5",
+        ),
         ([written(tmp_path / "empty.jsonl", "")], "holds no answers"),
         ([tmp_path], "is no regular file"),
     ):
         assert run(*arguments) == 1
         assert message in capsys.readouterr().err
     assert records(answers) == [GOOD[0]]
+
+
+def test_references_are_graded_as_they_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[str | bytes | dict[str, Any]] = [
+        r'{"response": "\\boxed{0.00001}", "answer": 0.00001}',
+        r'{"response": "\\boxed{10^{16}}", "answer": 1e16}',
+        r'{"response": "\\boxed{18}", "answer": "He has 9 + 9.\n#### 18"}',
+        r'{"response": "\\boxed{nan}", "answer": NaN, "id": "q4"}',
+        r'{"response": "\\boxed{1}", "answer": 1e400}',
+        r'{"response": "\\boxed{True}", "answer": true}',
+        r'{"response": "\\boxed{1}", "answer": "1", "source": null}',
+    ]
+    output = tmp_path / "verdicts.jsonl"
+    assert run(written(tmp_path / "answers.jsonl", *lines), "--output", output) == 1
+    statuses = ["correct"] * 3 + ["error"] * 3 + ["correct"]
+    assert [row["status"] for row in records(output)] == statuses
+    assert records(output)[3]["id"] == "q4"
+    errors = capsys.readouterr().err
+    assert "line 4: answer: NaN is no number that can be compared; write it as a string" in errors
+    assert "line 5: answer: 1e400 is no number" in errors
+    assert "line 6: answer: expected a string, a number, or a list of them, got true" in errors
+    assert "source" not in records(output)[6]
 
 
 def test_names_are_shown_as_they_are_and_bad_lines_keep_theirs(

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from areal_mesh.cli.prompt_check import prompt_faults
 from areal_mesh.runtime.made import NotMadeHere, made_from
 from areal_mesh.runtime.settings import RunSettings
 
@@ -23,6 +24,7 @@ def gaps(settings: RunSettings) -> Iterator[str]:
     yield from _missing_gpus(settings)
     yield from missing_data(settings)
     yield from not_a_recipes(settings)
+    yield from prompt_faults(settings)
     yield from _unwritable(settings)
 
 

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from areal_mesh.cli.answer_lines import read_lines
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.grading.answer_file import Graded, Protocol, explain_line, grade_lines, read_lines
+from areal_mesh.grading.answer_file import Graded, Protocol, explain_line, grade_lines
 
 _FILE_WIDTH = 160
 _STATUSES = ("correct", "incorrect", "error")

@@ -5,28 +5,18 @@ offsets are kept in memory, eight bytes a line; each epoch is a permutation comp
 """
 
 import hashlib
-import json
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from areal_mesh.runtime.problem_lines import LineError, Problem, parse_problem
 
 _ROUNDS = 4
 
 
 class PromptFileError(ValueError):
     """A prompt file that cannot be used: says the file, the line and what would do."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A line of the prompt file; any of `gold_answers` is right."""
-
-    prompt_id: str
-    problem: str
-    gold_answers: tuple[str, ...]
-    source: str
 
 
 class PromptFile:
@@ -62,7 +52,7 @@ class PromptFile:
         offset = found = 0
         for number, line in enumerate(self._file, start=1):
             if line.strip():
-                parse_problem(line, f"{self._path}, line {number}")
+                _problem(line, f"{self._path}, line {number}")
                 yield offset
                 found += 1
                 if found == limit:
@@ -76,52 +66,18 @@ class PromptFile:
             position = permuted(position, len(self._offsets), f"{self._seed}/{epoch}")
         offset = self._offsets[position]
         self._file.seek(offset)
-        return parse_problem(self._file.readline(), f"{self._path}, byte {offset}")
+        return _problem(self._file.readline(), f"{self._path}, byte {offset}")
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
 
 
-def parse_problem(line: bytes, where: str) -> Problem:
-    """One line of the file.
-
-    Raises:
-        PromptFileError: not a JSON object, a field is missing or of a wrong type, or its text cannot be sent.
-    """
+def _problem(line: bytes, where: str) -> Problem:
     try:
-        value = json.loads(line)
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        half = ascii(error.object[error.start])
-        raise PromptFileError(f"{where}: holds {half}, half a character that no text may have; mend it") from error
-    except (ValueError, RecursionError) as error:
-        raise PromptFileError(f"{where}: is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise PromptFileError(f"{where}: is not a JSON object; expected id, problem, answer and source")
-    answer = value.get("answer")
-    answers = answer if isinstance(answer, list) else [answer]
-    if not answers or not all(_is_answer(item) for item in answers):
-        raise PromptFileError(f"{where}: answer: expected a string, a number, or a list of them, got {answer!r}")
-    return Problem(
-        prompt_id=_text(value, "id", where),
-        problem=_text(value, "problem", where),
-        gold_answers=tuple(str(item) for item in answers),
-        source=str(value.get("source", "")),
-    )
-
-
-def _is_answer(value: Any) -> bool:
-    return (isinstance(value, str) and bool(value.strip())) or (
-        isinstance(value, int | float) and not isinstance(value, bool)
-    )
-
-
-def _text(value: dict[str, Any], field: str, where: str) -> str:
-    text = value.get(field)
-    if not isinstance(text, str) or not text:
-        raise PromptFileError(f"{where}: {field}: expected a string that is not empty, got {text!r}")
-    return text
+        return parse_problem(line)
+    except LineError as error:
+        raise PromptFileError(f"{where}: {error}") from error
 
 
 def permuted(position: int, size: int, key: str) -> int:

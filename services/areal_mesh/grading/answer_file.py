@@ -1,23 +1,21 @@
-"""Grading a file of responses: the entry point of `areal-mesh verify`.
+"""Grading the lines of a file of responses: the entry point of `areal-mesh verify`, which reads them.
 
-Every line of the file gets exactly one outcome, in order: a verdict, or an error with its line number. Algebra runs in
+Every line gets exactly one outcome, in order: a verdict, or an error with its line number. Algebra runs in
 worker processes, as in the service.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
-from areal_mesh.grading.explanation import explain, printable
+from areal_mesh.grading.explanation import explain
 from areal_mesh.grading.synchronous_pool import SynchronousPool
 from areal_mesh.grading.verdict import GradeRequest, Protocol, Verdict
 
-__all__ = ["UNREADABLE", "Graded", "Line", "Protocol", "explain_line", "grade_lines", "read_lines"]
+__all__ = ["UNREADABLE", "Graded", "Line", "Protocol", "explain_line", "grade_lines"]
 
 _BATCH: Final = 256
 _BATCH_SECONDS: Final = 120.0
@@ -60,57 +58,6 @@ class Graded:
             "extracted": self.verdict.extracted,
             "normalised": self.verdict.normalised,
         }
-
-
-def read_lines(path: Path, protocol: Protocol) -> Iterator[Line]:
-    """The lines of a JSONL file that are not blank; one that cannot be read says why.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    end = 0
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            end += len(raw)
-            if raw.strip():
-                yield _line(raw, number, end, protocol)
-
-
-def _line(raw: bytes, number: int, end: int, protocol: Protocol) -> Line:
-    row: object = None
-    request, fault = None, ""
-    try:
-        row = json.loads(raw.decode("utf-8"))
-        if not isinstance(row, dict):
-            raise ValueError("is no JSON object")
-        response = row.get("response")
-        if not isinstance(response, str):
-            raise ValueError("`response` is no string")
-        request = GradeRequest(response, _answers(row.get("answer")), protocol)
-    except json.JSONDecodeError as error:
-        fault = f"line {number}: is no JSON: {error.msg} at column {error.colno}"
-    except UnicodeDecodeError as error:
-        fault = f"line {number}: is no UTF-8 at byte {error.start}"
-    except (ValueError, RecursionError) as error:
-        fault = f"line {number}: {error}"
-    # A line that cannot be graded is still known by what it says of itself.
-    said = row if isinstance(row, dict) else {}
-    return Line(number, end, request, fault, _text(said.get("id")), _text(said.get("source")))
-
-
-def _answers(value: object) -> tuple[str, ...]:
-    answers = value if isinstance(value, list) else [value]
-    if not answers or not all(_is_answer(answer) for answer in answers):
-        raise ValueError("`answer` is no string, number or list of them")
-    return tuple(map(str, answers))
-
-
-def _is_answer(value: object) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
-
-
-def _text(value: object) -> str:
-    return "" if value is None else printable(str(value))
 
 
 def grade_lines(lines: Iterable[Line], *, batch: int = _BATCH) -> Iterator[Graded]:

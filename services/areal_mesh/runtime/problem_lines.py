@@ -1,0 +1,156 @@
+"""A line of a file of problems or of answers: JSON, read as it is written.
+
+Pure, and the one reader of such lines. A number is kept as the text that stands in the file, for the float it would
+become is another one (0.00001 would be 1e-05, 3.50 would be 3.5).
+"""
+
+import json
+import math
+from codecs import BOM_UTF8
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+_FINAL_ANSWER = "####"
+"""GSM8K ends a worked solution with this and the answer."""
+_LONGEST_EXPONENT = 400
+_EXPECTED = "expected a string, a number, or a list of them"
+
+
+class LineError(ValueError):
+    """What is wrong with a line, and what would do; where it stands is for the caller to say."""
+
+
+class Number(str):
+    """A JSON number as it is written, `NaN` and `Infinity` too."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line of the prompt file; any of `gold_answers` is right."""
+
+    prompt_id: str
+    problem: str
+    gold_answers: tuple[str, ...]
+    source: str
+
+
+def parse_line(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a line; its numbers are `Number`.
+
+    Raises:
+        LineError: not UTF-8, not JSON, no object, or a key stands in it twice.
+    """
+    try:
+        value = json.loads(
+            raw.removeprefix(BOM_UTF8).decode(),
+            parse_float=Number,
+            parse_int=Number,
+            parse_constant=Number,
+            object_pairs_hook=_object,
+        )
+    except UnicodeDecodeError as error:
+        raise LineError(f"is not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise LineError(f"is not JSON: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise LineError("is not JSON: nested too deeply") from error
+    if not isinstance(value, dict):
+        raise LineError("is not a JSON object")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise LineError(f"{twice}: stands twice in one object; take one out")
+    return value
+
+
+def parse_problem(raw: bytes) -> Problem:
+    """A line of a prompt file: `id`, `problem`, `answer` and, where there is one, `source`.
+
+    Raises:
+        LineError: it cannot be read, a field is missing or of a wrong type, or its text cannot be sent.
+    """
+    row = parse_line(raw)
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise LineError(f"holds {half}, half a character that no text may have; mend it") from error
+    return Problem(
+        prompt_id=_named(row, "id"),
+        problem=_named(row, "problem"),
+        gold_answers=references(row.get("answer")),
+        source=label(row, "source"),
+    )
+
+
+def _named(row: dict[str, Any], field: str) -> str:
+    text = row.get(field)
+    if not isinstance(text, str) or not text or (isinstance(text, Number) and field != "id"):
+        raise LineError(f"{field}: expected a string that is not empty, got {shown(text)}")
+    return str(text)
+
+
+def label(row: dict[str, Any], field: str) -> str:
+    """What a line says of itself in `field`, a string or a number; empty where it says nothing.
+
+    Raises:
+        LineError: it is something else.
+    """
+    value = row.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise LineError(f"{field}: expected a string, got {shown(value)}")
+    return str(value)
+
+
+def references(answer: object) -> tuple[str, ...]:
+    """The reference answers of a line, any of which is right, each as a person would write it.
+
+    A number keeps its decimals, without an exponent; of a worked solution as GSM8K writes it, what follows the last
+    `####` is the answer.
+
+    Raises:
+        LineError: no string, finite number or list of them, or a string that is blank.
+    """
+    answers = answer if isinstance(answer, list) else [answer]
+    if not answers:
+        raise LineError(f"answer: {_EXPECTED}, got {shown(answer)}")
+    return tuple(_reference(item, answer) for item in answers)
+
+
+def _reference(item: object, answer: object) -> str:
+    if isinstance(item, Number):
+        return _decimals(item)
+    if not isinstance(item, str):
+        raise LineError(f"answer: {_EXPECTED}, got {shown(answer)}")
+    _, mark, final = item.rpartition(_FINAL_ANSWER)
+    text = final.strip() if mark else item
+    if not text.strip():
+        what = f"nothing follows {_FINAL_ANSWER}" if mark else "it is blank"
+        raise LineError(f"answer: {_EXPECTED}, got {shown(answer)}: {what}")
+    return text
+
+
+def _decimals(number: Number) -> str:
+    """A JSON number without its exponent: graders take `1e-05` for an expression in e."""
+    if not any(letter in number for letter in "eENI"):
+        return str(number)
+    if not math.isfinite(float(number)):
+        raise LineError(f"answer: {number} is no number that can be compared; write it as a string")
+    value = Decimal(number)
+    if abs(value.adjusted()) > _LONGEST_EXPONENT:
+        raise LineError(f"answer: {number} has no decimals that can be written out; write it as a string")
+    return f"{value:f}"
+
+
+def shown(value: object) -> str:
+    """A value of a line for a message, in JSON's words and cut short."""
+    text = str(value) if isinstance(value, Number) else json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
