@@ -44,6 +44,23 @@ def test_a_limit_takes_the_first_so_many(tmp_path: Path) -> None:
     assert len(PromptFile(write(tmp_path / "p.jsonl", 9), seed=1, limit=5)) == 5
 
 
+def test_the_digest_is_of_the_lines_that_are_used(tmp_path: Path) -> None:
+    short, long = write(tmp_path / "short.jsonl", 5), write(tmp_path / "long.jsonl", 9)
+    whole, first, all_of_long = PromptFile(short, 1), PromptFile(long, 1, limit=5), PromptFile(long, 1)
+    assert whole.digest == first.digest != all_of_long.digest
+
+
+def test_a_line_that_is_another_one_by_now_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", 3)
+    prompts = PromptFile(path, seed=1, shuffle=False)
+    path.write_text(path.read_text().replace("1 + ", "1 - "))
+    assert prompts.at(0).prompt_id == "p0"
+    assert prompts.fault is None
+    with pytest.raises(PromptFileError, match=r"was changed while the run went on") as raised:
+        prompts.at(1)
+    assert prompts.fault is raised.value
+
+
 def test_an_answer_may_be_a_string_a_number_or_several(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     answers = ["1", 2, ["3", "three"]]

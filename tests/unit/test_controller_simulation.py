@@ -17,10 +17,11 @@ from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.groups import StoredFigures
 from areal_mesh.controller.ledger import Ledger
+from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.publish.policy import Holding, Standing, receivers, witnessed
 from areal_mesh.controller.records import GroupRow, GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
-from areal_mesh.controller.run import Run, RunPlan
+from areal_mesh.controller.run import Run
 from areal_mesh.controller.schedule import StagePlan
 
 LEASE_SECONDS = 10.0

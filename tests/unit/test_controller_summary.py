@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.ledger import Ledger
+from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import GroupCounts, PublishRow, StageEntry, StepRow
-from areal_mesh.controller.run import Run, RunPlan
+from areal_mesh.controller.run import Run
 from areal_mesh.controller.schedule import StagePlan
 from areal_mesh.controller.sinks import MetricsFile
 from areal_mesh.controller.summary import RunFacts, overlap, summarise, total, union

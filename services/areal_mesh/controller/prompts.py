@@ -1,10 +1,12 @@
 """The prompt file: JSONL of problems, read by byte offset, in an order that a sequence number fixes.
 
-Sequence n names the same problem in every life of the run, so a restart continues where the ledger ends. Only the
-offsets are kept in memory, eight bytes a line; each epoch is a permutation computed from the seed, never stored.
+Sequence n names the same problem in every life of the run, so a restart continues where the ledger ends, and a file
+that is another one by then is found by its digest. Only the offset and the checksum of each line are kept in memory,
+twelve bytes a line; each epoch is a permutation computed from the seed, never stored.
 """
 
 import hashlib
+import zlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +42,10 @@ class PromptFile:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
             raise PromptFileError(f"{path}: cannot be read: {error.strerror}; set prompts.file") from error
+        self.fault: PromptFileError | None = None
+        """Why the file cannot be used any more; None as long as it can."""
+        self._checksums = array("I")
+        self._digest = hashlib.sha256()
         self._offsets = array("Q", self._index(limit))
         if not self._offsets:
             raise PromptFileError(f"{path}: has no problems; expected one JSON object a line")
@@ -48,11 +54,18 @@ class PromptFile:
         """Problems in an epoch."""
         return len(self._offsets)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the lines that are used, in hexadecimal."""
+        return self._digest.hexdigest()
+
     def _index(self, limit: int) -> Iterator[int]:
         offset = found = 0
         for number, line in enumerate(self._file, start=1):
             if line.strip():
                 _problem(line, f"{self._path}, line {number}")
+                self._digest.update(line)
+                self._checksums.append(zlib.crc32(line))
                 yield offset
                 found += 1
                 if found == limit:
@@ -60,13 +73,24 @@ class PromptFile:
             offset += len(line)
 
     def at(self, sequence: int) -> Problem:
-        """The problem of a sequence number, from 0."""
+        """The problem of a sequence number, from 0.
+
+        Raises:
+            PromptFileError: the file was changed since it was opened; it stays so in `fault`.
+        """
         epoch, position = divmod(sequence, len(self._offsets))
         if self._shuffle:
             position = permuted(position, len(self._offsets), f"{self._seed}/{epoch}")
         offset = self._offsets[position]
         self._file.seek(offset)
-        return _problem(self._file.readline(), f"{self._path}, byte {offset}")
+        line = self._file.readline()
+        if zlib.crc32(line) != self._checksums[position]:
+            self.fault = PromptFileError(
+                f"{self._path}, byte {offset}: was changed while the run went on; put the file back as it was, or give "
+                "the run another name"
+            )
+            raise self.fault
+        return _problem(line, f"{self._path}, byte {offset}")
 
     def close(self) -> None:
         """Closes the file."""

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from areal_mesh.controller.admission import Pacing, free_places, publish_due
+from areal_mesh.controller.admission import free_places, publish_due
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.groups import Beginning, GroupBook
 from areal_mesh.controller.ledger import Ledger, LedgerError
+from areal_mesh.controller.plan import RunPlan, check_same_run
 from areal_mesh.controller.records import GroupRow, PublishRow, StageEntry, StepRow
 from areal_mesh.controller.schedule import (
     Restarts,
-    StagePlan,
     StepFigures,
     planned_steps,
     restarts_before,
@@ -40,17 +40,6 @@ class RunState(StrEnum):
 
 
 @dataclass(frozen=True)
-class RunPlan:
-    """What a run is to do."""
-
-    name: str
-    pacing: Pacing
-    stages: tuple[StagePlan, ...]
-    lease_seconds: float
-    group_attempts: int
-
-
-@dataclass(frozen=True)
 class StepOrder:
     """A step for the learner: it makes policy version `step`."""
 
@@ -67,7 +56,7 @@ class Run:
     """
 
     def __init__(self, plan: RunPlan, ledger: Ledger, clock: Clock) -> None:
-        _check_same_run(plan, ledger)
+        check_same_run(plan, ledger)
         self.plan = plan
         self.ledger = ledger
         self._clock = clock
@@ -313,21 +302,3 @@ class Run:
 
 def _figures(step: StepRow) -> StepFigures:
     return StepFigures(step.metrics.get("reward", 0.0), step.metrics.get("truncated", 0.0))
-
-
-def _check_same_run(plan: RunPlan, ledger: Ledger) -> None:
-    """What the ledger was begun with has to hold for the whole run: admission counts in batches of one size."""
-    begun_with = ledger.read("batch_groups")
-    if begun_with is None:
-        ledger.write("batch_groups", str(plan.pacing.batch_groups))
-    elif int(begun_with) != plan.pacing.batch_groups:
-        raise LedgerError(
-            f"algorithm.batch_groups = {plan.pacing.batch_groups} but the run was begun with {begun_with}; "
-            "set it back, or give the run another name"
-        )
-    entered = ledger.stages()
-    if entered and entered[-1].stage >= len(plan.stages):
-        raise LedgerError(
-            f"stages: the run is in stage {entered[-1].stage + 1} of its schedule but only {len(plan.stages)} are set; "
-            "set them back, or give the run another name"
-        )

@@ -8,7 +8,6 @@ from typing import IO
 
 import structlog
 
-from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.calls.parts import Parts
 from areal_mesh.controller.calls.servicer import ControllerServicer
 from areal_mesh.controller.calls.status import StatusServicer
@@ -18,18 +17,17 @@ from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.membership import Member, Roster
+from areal_mesh.controller.plan import run_plan
 from areal_mesh.controller.prompts import PromptFile, PromptFileError
 from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
-from areal_mesh.controller.run import Run, RunPlan
-from areal_mesh.controller.schedule import StagePlan
+from areal_mesh.controller.run import Run
 from areal_mesh.controller.sinks import MetricsFile, read_prepared_seconds, write_summary
 from areal_mesh.controller.summary import RunFacts, summarise
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
-from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import common_pb2, controller_pb2_grpc, replay_pb2_grpc, status_pb2_grpc
 
@@ -44,18 +42,6 @@ def build(context: ServiceContext) -> Service:
         StartupError: another controller works on the run, or its ledger or prompt file cannot be used.
     """
     return ControllerService(context)
-
-
-def run_plan(settings: RunSettings) -> RunPlan:
-    """What the settings ask a run to do."""
-    algorithm = settings.algorithm
-    return RunPlan(
-        name=settings.name,
-        pacing=Pacing(algorithm.batch_groups, algorithm.max_staleness, algorithm.sync_every),
-        stages=tuple(StagePlan(**stage.model_dump()) for stage in settings.stages),
-        lease_seconds=settings.controller.lease_seconds,
-        group_attempts=settings.controller.group_attempts,
-    )
 
 
 class ControllerService:
@@ -80,7 +66,7 @@ class ControllerService:
                 0 if self._settings.model.recipe == "arithmetic" else self._settings.prompts.count,
             )
             self._ledger = Ledger(context.run_directory / "ledger.db")
-            self._run = Run(run_plan(self._settings), self._ledger, self._clock)
+            self._run = Run(run_plan(self._settings, self._prompts), self._ledger, self._clock)
         except (PromptFileError, LedgerError) as error:
             raise StartupError(str(error)) from error
         self._parts = self._assemble()
@@ -160,10 +146,16 @@ class ControllerService:
         self._compare_now |= member.role in (common_pb2.ROLE_REPLAY, common_pb2.ROLE_LEARNER)
 
     async def _keep_time(self) -> None:
-        """Finds members and leases that lapsed, and notes that the controller lives."""
+        """Finds members and leases that lapsed, and notes that the controller lives.
+
+        Raises:
+            StartupError: the prompt file is another one now.
+        """
         seconds = self._settings.controller.heartbeat_seconds / 2
         awaited = False
         while not await wait_until(self._ending, seconds):
+            if self._prompts.fault is not None:
+                raise StartupError(str(self._prompts.fault)) from self._prompts.fault
             self._run.live_on()
             if awaited != self._parts.publisher.awaits_generator:
                 awaited = not awaited

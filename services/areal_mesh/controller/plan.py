@@ -1,0 +1,97 @@
+"""What a run is to do, out of its settings, and what of it has to hold for the whole run."""
+
+import json
+from dataclasses import dataclass
+
+from areal_mesh.controller.admission import Pacing
+from areal_mesh.controller.ledger import Ledger, LedgerError
+from areal_mesh.controller.prompts import PromptFile
+from areal_mesh.controller.schedule import StagePlan
+from areal_mesh.runtime.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class PromptFact:
+    """Something by which a sequence number names its prompt: it holds for the whole run."""
+
+    key: str
+    """The setting."""
+    value: str
+    where: str = ""
+    """What stands before the value in a message."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is to do."""
+
+    name: str
+    pacing: Pacing
+    stages: tuple[StagePlan, ...]
+    lease_seconds: float
+    group_attempts: int
+    prompts: tuple[PromptFact, ...] = ()
+
+
+def run_plan(settings: RunSettings, prompts: PromptFile) -> RunPlan:
+    """What the settings ask a run to do."""
+    algorithm = settings.algorithm
+    return RunPlan(
+        name=settings.name,
+        pacing=Pacing(algorithm.batch_groups, algorithm.max_staleness, algorithm.sync_every),
+        stages=tuple(StagePlan(**stage.model_dump()) for stage in settings.stages),
+        lease_seconds=settings.controller.lease_seconds,
+        group_attempts=settings.controller.group_attempts,
+        prompts=prompt_facts(settings, prompts),
+    )
+
+
+def prompt_facts(settings: RunSettings, prompts: PromptFile) -> tuple[PromptFact, ...]:
+    """What decides which prompt a sequence number names; the file last, for where a setting differs it is why."""
+    section = settings.prompts
+    chosen = {
+        "seed": settings.seed,
+        "prompts.shuffle": section.shuffle,
+        "prompts.count": section.count,
+        "prompts.template": section.template,
+        "prompts.instruction": section.instruction,
+    }
+    facts = [PromptFact(key, json.dumps(value, ensure_ascii=False)) for key, value in chosen.items()]
+    content = f"{len(prompts):,} problems of SHA-256 {prompts.digest}"
+    return (*facts, PromptFact("prompts.file", content, where=f"{section.file}: "))
+
+
+def check_same_run(plan: RunPlan, ledger: Ledger) -> None:
+    """Checks what the ledger was begun with; admission counts in batches of one size.
+
+    Raises:
+        LedgerError: something that holds for the whole run is another by now.
+    """
+    _check_same_prompts(plan, ledger)
+    begun_with = ledger.read("batch_groups")
+    if begun_with is None:
+        ledger.write("batch_groups", str(plan.pacing.batch_groups))
+    elif int(begun_with) != plan.pacing.batch_groups:
+        raise LedgerError(
+            f"algorithm.batch_groups = {plan.pacing.batch_groups} but the run was begun with {begun_with}; "
+            "set it back, or give the run another name"
+        )
+    entered = ledger.stages()
+    if entered and entered[-1].stage >= len(plan.stages):
+        raise LedgerError(
+            f"stages: the run is in stage {entered[-1].stage + 1} of its schedule but only {len(plan.stages)} are set; "
+            "set them back, or give the run another name"
+        )
+
+
+def _check_same_prompts(plan: RunPlan, ledger: Ledger) -> None:
+    """Sequence n has to name the same prompt in every life of the run."""
+    for fact in plan.prompts:
+        begun_with = ledger.read(fact.key)
+        if begun_with is None:
+            ledger.write(fact.key, fact.value)
+        elif begun_with != fact.value:
+            raise LedgerError(
+                f"{fact.key} = {fact.where}{fact.value} but the run was begun with {begun_with}: its prompts would be "
+                "others; put it back as it was, or give the run another name"
+            )
