@@ -34,7 +34,9 @@ types: setup
 # The Python of the contracts, as it stands in the tree.
 protos: setup
 	cd protos && PATH="$(CURDIR)/$(BIN):$$PATH" ../$(BIN)/python -m grpc_tools.protoc -I. \
-		--python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. areal_mesh/v1/*.proto
+		--python_out=. --mypy_out=. --grpc_python_out=. --mypy_grpc_out=. areal_mesh/v1/*.proto
+	cd protos && PATH="$(CURDIR)/$(BIN):$$PATH" ../$(BIN)/python -m grpc_tools.protoc -I. \
+		--python_out=. --mypy_out=. buf/validate/*.proto
 
 EXTRAS := --extra verifier --extra learner --extra generator
 COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links --generate-hashes \

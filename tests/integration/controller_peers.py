@@ -187,8 +187,16 @@ class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
 class Learner(Peer, learner_pb2_grpc.LearnerServiceServicer):
     async def OpenTransfer(self, request: Any, context: Any) -> Any:
         return learner_pb2.OpenTransferResponse(
-            manifest=weights_pb2.WeightManifest(policy_version=self.version),
-            group=weights_pb2.TransferGroup(group_id=request.group_id, world_size=request.world_size),
+            manifest=weights_pb2.WeightManifest(
+                policy_version=self.version, tensors=[weights_pb2.TensorSpec(name="w", dtype="float32", shape=[1])]
+            ),
+            group=weights_pb2.TransferGroup(
+                group_id=request.group_id,
+                host="127.0.0.1",
+                port=1,
+                world_size=request.world_size,
+                timeout=request.timeout,
+            ),
         )
 
     async def SendWeights(self, request: Any, context: Any) -> Any:

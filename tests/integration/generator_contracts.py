@@ -150,7 +150,7 @@ class Controller(controller_pb2_grpc.ControllerServiceServicer):
     def plan(self, *problems: str) -> None:
         for problem in problems:
             lease = controller_pb2.Lease(
-                group_id=f"group {problem}",
+                group_id=f"group-{problem}",
                 prompt=rollout_pb2.Prompt(prompt_id=problem, problem=problem, gold_answers=[problem]),
                 sampling=rollout_pb2.Sampling(responses=2, temperature=0.6, top_p=1, max_response_tokens=32, seed=7),
                 stage=common_pb2.Stage(index=0, name="8", max_response_tokens=32),
@@ -159,7 +159,7 @@ class Controller(controller_pb2_grpc.ControllerServiceServicer):
         self.changes.note()
 
     def end_of(self, problem: str) -> controller_pb2.EndLeaseRequest | None:
-        return self.ends.get(f"group {problem}")
+        return self.ends.get(f"group-{problem}")
 
     async def LeaseGroups(
         self, request: controller_pb2.LeaseGroupsRequest, context: Any

@@ -57,7 +57,7 @@ class Mesh:
     engine: SimulatedEngine
 
     async def publish(self, version: int, group_id: str = "") -> generator_pb2.ReceiveWeightsResponse:
-        group_id = group_id or f"publish {version}"
+        group_id = group_id or f"publish-{version}"
         await self.stub.PrepareWeights(prepare_request(version, group_id), timeout=DEADLINE)
         return await self.receive(version, group_id)
 
@@ -69,7 +69,7 @@ class Mesh:
     async def ended(self, *problems: str) -> dict[str, controller_pb2.EndLeaseRequest]:
         """Waits until all of them ended."""
         await self.controller.changes.until(lambda: all(self.controller.end_of(problem) for problem in problems))
-        return {problem: self.controller.ends[f"group {problem}"] for problem in problems}
+        return {problem: self.controller.ends[f"group-{problem}"] for problem in problems}
 
 
 def prepare_request(version: int, group_id: str) -> generator_pb2.PrepareWeightsRequest:

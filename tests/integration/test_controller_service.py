@@ -279,7 +279,7 @@ async def test_a_version_received_from_a_lost_controller_is_compared_by_the_next
     generator.hashes = True
     async with controller(settings) as (_, address):
         await generator.join(address)
-        await generator.lease(key="without a learner", wait=0.2)
+        await generator.lease(key="without-a-learner", wait=0.2)
         assert (await mesh.status(address)).published_version == 0
         await learner.join(address)
         assert (await learner.commit(1, ids)).published_version == 1
@@ -502,7 +502,7 @@ async def test_requests_that_make_no_sense_are_refused_by_field(tmp_path: Path, 
             assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         for late, code in (
             (learner.commit(7, ["g00000000"]), grpc.StatusCode.FAILED_PRECONDITION),
-            (generator.end("of another run"), grpc.StatusCode.NOT_FOUND),
+            (generator.end("g99999999"), grpc.StatusCode.NOT_FOUND),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await late

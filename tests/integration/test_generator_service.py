@@ -27,9 +27,9 @@ async def test_a_group_is_leased_sampled_graded_stored_and_ended(tmp_path: Path)
         await mesh.ended("4")
 
     mesh = await run_mesh(tmp_path, work)
-    end = mesh.controller.ends["group 4"]
+    end = mesh.controller.ends["group-4"]
     assert (end.end, end.oldest_policy_version, end.response_tokens, end.mean_reward) == (STORED, 3, 5, 0.0)
-    group = mesh.replay.groups["group 4"]
+    group = mesh.replay.groups["group-4"]
     assert group.crc32c == payload_crc32c(group)
     assert oldest_policy_version(group) == 3
     assert list(decode_int32(group.response_token_ids)) == [ord("4"), 0, ord("4"), ord("4"), 0]
@@ -95,7 +95,7 @@ async def test_error_verdicts_are_sent_again_alone_and_then_filter_the_group(tmp
     mesh = await run_mesh(tmp_path, work, verify_attempts=3)
     assert mesh.verifier.batches.count(["aa"]) == 1
     assert mesh.verifier.batches.count(["b"]) == 2
-    assert list(mesh.replay.groups) == ["group a"]
+    assert list(mesh.replay.groups) == ["group-a"]
 
 
 async def test_a_full_verifier_or_replay_buffer_is_waited_for(tmp_path: Path) -> None:
@@ -159,10 +159,10 @@ async def test_a_drain_hands_back_what_does_not_end_in_time(tmp_path: Path) -> N
         mesh.engine.gate = asyncio.Event()
         mesh.controller.plan("1", "2")
         await mesh.engine.changes.until(lambda: len(mesh.engine.sampled) == 2)
-        assert set(mesh.service.report().group_ids) == {"group 1", "group 2"}
+        assert set(mesh.service.report().group_ids) == {"group-1", "group-2"}
 
     mesh = await run_mesh(tmp_path, work, drain_seconds=0.2)
-    assert [mesh.controller.ends[f"group {name}"].end for name in "12"] == [RETURNED, RETURNED]
+    assert [mesh.controller.ends[f"group-{name}"].end for name in "12"] == [RETURNED, RETURNED]
     assert mesh.service.report().state == common_pb2.SERVICE_STATE_DRAINING
     assert mesh.engine.shut_down
 
@@ -172,14 +172,14 @@ async def test_a_lost_lease_is_dropped_and_never_ended(tmp_path: Path) -> None:
         mesh.engine.gate = asyncio.Event()
         mesh.controller.plan("lost", "kept")
         await mesh.engine.changes.until(lambda: len(mesh.engine.sampled) == 2)
-        mesh.service.lose_groups(("group lost",))
-        assert mesh.service.report().group_ids == ("group kept",)
+        mesh.service.lose_groups(("group-lost",))
+        assert mesh.service.report().group_ids == ("group-kept",)
         mesh.engine.gate.set()
         await mesh.ended("kept")
 
     mesh = await run_mesh(tmp_path, work)
-    assert list(mesh.controller.ends) == ["group kept"]
-    assert list(mesh.replay.groups) == ["group kept"]
+    assert list(mesh.controller.ends) == ["group-kept"]
+    assert list(mesh.replay.groups) == ["group-kept"]
 
 
 async def test_a_dead_engine_ends_the_service(tmp_path: Path) -> None:

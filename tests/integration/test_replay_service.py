@@ -121,6 +121,8 @@ async def draw(
         policy_version=version,
         max_staleness=staleness,
         wait=duration_pb2.Duration(seconds=wait),
+        service_id="learner-0",
+        incarnation="one",
     )
     parts = [part async for part in callers.learner.DrawBatch(request, timeout=TIMEOUT)]
     assert [part.WhichOneof("part") for part in parts] == ["header"] + ["group"] * (len(parts) - 1)
@@ -194,8 +196,9 @@ async def test_a_released_step_is_refused_and_its_groups_stay_known(tmp_path: Pa
     async with serving(tmp_path) as callers:
         await append(callers, make_group("a"))
         await draw(callers, 1, 1)
+        release = replay_pb2.ReleaseStepsRequest(step=1, service_id="learner-0", incarnation="one")
         for _ in range(2):
-            await callers.controller.ReleaseSteps(replay_pb2.ReleaseStepsRequest(step=1), timeout=TIMEOUT)
+            await callers.learner.ReleaseSteps(release, timeout=TIMEOUT)
         code, error = await code_of(draw(callers, 1, 1))
         assert code is grpc.StatusCode.FAILED_PRECONDITION
         assert "released" in (error.details() or "")

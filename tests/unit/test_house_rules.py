@@ -184,8 +184,19 @@ def test_tasks_live_in_task_groups() -> None:
 
 def test_generated_code_matches_the_contracts(tmp_path: Path) -> None:
     protos = ROOT / "protos"
-    files = sorted(str(path.relative_to(protos)) for path in (protos / "areal_mesh" / "v1").glob("*.proto"))
-    outputs = [f"--{kind}_out={tmp_path}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    contracts = sorted(str(path.relative_to(protos)) for path in (protos / "areal_mesh" / "v1").glob("*.proto"))
+    rules = ["buf/validate/validate.proto"]
+    for files, kinds in ((contracts, ("python", "grpc_python", "mypy", "mypy_grpc")), (rules, ("python", "mypy"))):
+        generate(protos, files, [f"--{kind}_out={tmp_path}" for kind in kinds])
+    for folder in (Path("areal_mesh/v1"), Path("buf/validate")):
+        fresh = {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
+        in_tree = {path.name: path.read_bytes() for path in (protos / folder).glob("*_pb2*.py*")}
+        assert sorted(fresh) == sorted(in_tree), "run `make protos`"
+        different = [name for name, content in fresh.items() if in_tree[name] != content]
+        assert not different, f"{different} differ from their .proto files; run `make protos`"
+
+
+def generate(protos: Path, files: list[str], outputs: list[str]) -> None:
     plugins = [
         f"--plugin={name}={Path(sys.executable).with_name(name)}"
         for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
@@ -199,12 +210,6 @@ def test_generated_code_matches_the_contracts(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    fresh = {path.name: path.read_bytes() for path in (tmp_path / "areal_mesh" / "v1").iterdir()}
-    generated = (protos / "areal_mesh" / "v1").glob("*_pb2*.py*")
-    in_tree = {path.name: path.read_bytes() for path in generated}
-    assert sorted(fresh) == sorted(in_tree), "run `make protos`"
-    different = [name for name, content in fresh.items() if in_tree[name] != content]
-    assert not different, f"{different} differ from their .proto files; run `make protos`"
 
 
 @pytest.mark.skipif(not BUF.exists(), reason="buf is not installed: pip install buf-bin")

@@ -22,19 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61real_mesh/v1/common.proto\x12\rareal_mesh.v1\"A\n\x05Stage\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1b\n\x13max_response_tokens\x18\x03 \x01(\x05*\x8c\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fROLE_CONTROLLER\x10\x01\x12\x12\n\x0eROLE_GENERATOR\x10\x02\x12\x11\n\rROLE_VERIFIER\x10\x03\x12\x0f\n\x0bROLE_REPLAY\x10\x04\x12\x10\n\x0cROLE_LEARNER\x10\x05\x12\x0f\n\x0bROLE_CLIENT\x10\x06*\xd6\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12!\n\x1dSERVICE_STATE_PENDING_WEIGHTS\x10\x02\x12\x19\n\x15SERVICE_STATE_SERVING\x10\x03\x12\x1a\n\x16SERVICE_STATE_DRAINING\x10\x04\x12\x19\n\x15SERVICE_STATE_STOPPED\x10\x05\x12\x16\n\x12SERVICE_STATE_LOST\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61real_mesh/v1/common.proto\x12\rareal_mesh.v1\x1a\x1b\x62uf/validate/validate.proto\"b\n\x05Stage\x12\x19\n\x05index\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x8fN(\x00\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x02\x12$\n\x13max_response_tokens\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01*\x8c\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fROLE_CONTROLLER\x10\x01\x12\x12\n\x0eROLE_GENERATOR\x10\x02\x12\x11\n\rROLE_VERIFIER\x10\x03\x12\x0f\n\x0bROLE_REPLAY\x10\x04\x12\x10\n\x0cROLE_LEARNER\x10\x05\x12\x0f\n\x0bROLE_CLIENT\x10\x06*\xd6\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12!\n\x1dSERVICE_STATE_PENDING_WEIGHTS\x10\x02\x12\x19\n\x15SERVICE_STATE_SERVING\x10\x03\x12\x1a\n\x16SERVICE_STATE_DRAINING\x10\x04\x12\x19\n\x15SERVICE_STATE_STOPPED\x10\x05\x12\x16\n\x12SERVICE_STATE_LOST\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'areal_mesh.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=113
-  _globals['_ROLE']._serialized_end=253
-  _globals['_SERVICESTATE']._serialized_start=256
-  _globals['_SERVICESTATE']._serialized_end=470
-  _globals['_STAGE']._serialized_start=45
-  _globals['_STAGE']._serialized_end=110
+  _globals['_STAGE'].fields_by_name['index']._loaded_options = None
+  _globals['_STAGE'].fields_by_name['index']._serialized_options = b'\272H\007\032\005\030\217N(\000'
+  _globals['_STAGE'].fields_by_name['name']._loaded_options = None
+  _globals['_STAGE'].fields_by_name['name']._serialized_options = b'\272H\007r\005 \001(\200\002'
+  _globals['_STAGE'].fields_by_name['max_response_tokens']._loaded_options = None
+  _globals['_STAGE'].fields_by_name['max_response_tokens']._serialized_options = b'\272H\004\032\002(\001'
+  _globals['_ROLE']._serialized_start=175
+  _globals['_ROLE']._serialized_end=315
+  _globals['_SERVICESTATE']._serialized_start=318
+  _globals['_SERVICESTATE']._serialized_end=532
+  _globals['_STAGE']._serialized_start=74
+  _globals['_STAGE']._serialized_end=172
 # @@protoc_insertion_point(module_scope)

@@ -108,6 +108,7 @@ class RegisterResponse(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
     policy_version: _builtins.int
     """Last committed policy version, and last completed step."""
@@ -118,6 +119,8 @@ class RegisterResponse(_message.Message):
     def lease(self) -> _duration_pb2.Duration:
         """A member silent for this long counts as lost."""
 
+    @_builtins.property
+    def standing(self) -> Global___RunStanding: ...
     def __init__(
         self,
         *,
@@ -126,14 +129,55 @@ class RegisterResponse(_message.Message):
         lease: _duration_pb2.Duration | None = ...,
         policy_version: _builtins.int = ...,
         step: _builtins.int = ...,
+        standing: Global___RunStanding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease", b"lease"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease", b"lease", "standing", b"standing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease", b"lease", "policy_version", b"policy_version", "run_name", b"run_name", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease", b"lease", "policy_version", b"policy_version", "run_name", b"run_name", "standing", b"standing", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterResponse: _TypeAlias = RegisterResponse  # noqa: Y015
+
+@_typing.final
+class RunStanding(_message.Message):
+    """What members check requests against: the run's word, not the caller's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    BATCH_GROUPS_FIELD_NUMBER: _builtins.int
+    MAX_STALENESS_FIELD_NUMBER: _builtins.int
+    LEARNER_ID_FIELD_NUMBER: _builtins.int
+    LEARNER_INCARNATION_FIELD_NUMBER: _builtins.int
+    LEASE_KEY_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.int
+    """Last committed policy version."""
+    batch_groups: _builtins.int
+    """Groups of a batch, and the bound on their staleness."""
+    max_staleness: _builtins.int
+    learner_id: _builtins.str
+    """The one life of a learner that draws, commits and releases; empty while there is none."""
+    learner_incarnation: _builtins.str
+    lease_key: _builtins.bytes
+    """With what leases are sealed; for the replay buffer alone."""
+    def __init__(
+        self,
+        *,
+        policy_version: _builtins.int = ...,
+        batch_groups: _builtins.int = ...,
+        max_staleness: _builtins.int = ...,
+        learner_id: _builtins.str = ...,
+        learner_incarnation: _builtins.str = ...,
+        lease_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "learner_id", b"learner_id", "learner_incarnation", b"learner_incarnation", "lease_key", b"lease_key", "max_staleness", b"max_staleness", "policy_version", b"policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunStanding: _TypeAlias = RunStanding  # noqa: Y015
 
 @_typing.final
 class HeartbeatRequest(_message.Message):
@@ -212,21 +256,25 @@ class HeartbeatResponse(_message.Message):
 
     DRAIN_FIELD_NUMBER: _builtins.int
     LOST_GROUP_IDS_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
     drain: _builtins.bool
     """The run is over or being stopped: drain."""
     @_builtins.property
     def lost_group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Group ids of the request that are no longer leased to this member: drop them."""
 
+    @_builtins.property
+    def standing(self) -> Global___RunStanding: ...
     def __init__(
         self,
         *,
         drain: _builtins.bool = ...,
         lost_group_ids: _abc.Iterable[_builtins.str] | None = ...,
+        standing: Global___RunStanding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["standing", b"standing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "lost_group_ids", b"lost_group_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "lost_group_ids", b"lost_group_ids", "standing", b"standing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -300,20 +348,24 @@ class Member(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    TRANSFER_RANKS_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     address: _builtins.str
     """host:port at which others reach it."""
     state: _common_pb2.ServiceState.ValueType
+    transfer_ranks: _builtins.int
+    """Ranks it adds to the weight broadcast."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         address: _builtins.str = ...,
         state: _common_pb2.ServiceState.ValueType = ...,
+        transfer_ranks: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "service_id", b"service_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "service_id", b"service_id", "state", b"state", "transfer_ranks", b"transfer_ranks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -387,11 +439,14 @@ class Lease(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    SEAL_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     sequence: _builtins.int
     """Order of the lease in the run, from 0."""
     attempt: _builtins.int
     """How often the group was issued before."""
+    seal: _builtins.bytes
+    """Goes with the group to the replay buffer: shows that the controller leased it so."""
     @_builtins.property
     def prompt(self) -> _rollout_pb2.Prompt: ...
     @_builtins.property
@@ -412,10 +467,11 @@ class Lease(_message.Message):
         stage: _common_pb2.Stage | None = ...,
         duration: _duration_pb2.Duration | None = ...,
         attempt: _builtins.int = ...,
+        seal: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "prompt", b"prompt", "sampling", b"sampling", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "duration", b"duration", "group_id", b"group_id", "prompt", b"prompt", "sampling", b"sampling", "sequence", b"sequence", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "duration", b"duration", "group_id", b"group_id", "prompt", b"prompt", "sampling", b"sampling", "seal", b"seal", "sequence", b"sequence", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -583,9 +639,11 @@ class ReportStaleRequest(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     GROUP_IDS_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     policy_version: _builtins.int
     """Policy version at which they were too old."""
+    incarnation: _builtins.str
     @_builtins.property
     def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -594,10 +652,11 @@ class ReportStaleRequest(_message.Message):
         service_id: _builtins.str = ...,
         group_ids: _abc.Iterable[_builtins.str] | None = ...,
         policy_version: _builtins.int = ...,
+        incarnation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_ids", b"group_ids", "policy_version", b"policy_version", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_ids", b"group_ids", "incarnation", b"incarnation", "policy_version", b"policy_version", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

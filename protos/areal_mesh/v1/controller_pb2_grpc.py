@@ -200,7 +200,8 @@ class ControllerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AdvanceStage(self, request, context):
-        """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage, or when the run is stopping or finished.
+        """Goes on to the next stage now, by hand.
+        FAILED_PRECONDITION in the last stage, or when the run is stopping or finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -66,7 +66,9 @@ class ControllerServiceStub:
     Stop: _grpc.UnaryUnaryMultiCallable[_controller_pb2.StopRequest, _controller_pb2.StopResponse]
     """Ends the run after the step in progress; every service drains."""
     AdvanceStage: _grpc.UnaryUnaryMultiCallable[_controller_pb2.AdvanceStageRequest, _controller_pb2.AdvanceStageResponse]
-    """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage, or when the run is stopping or finished."""
+    """Goes on to the next stage now, by hand.
+    FAILED_PRECONDITION in the last stage, or when the run is stopping or finished.
+    """
     GetConfig: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetConfigRequest, _controller_pb2.GetConfigResponse]
     """The resolved settings of the run."""
 
@@ -108,7 +110,9 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     Stop: _aio.UnaryUnaryMultiCallable[_controller_pb2.StopRequest, _controller_pb2.StopResponse]  # type: ignore[assignment]
     """Ends the run after the step in progress; every service drains."""
     AdvanceStage: _aio.UnaryUnaryMultiCallable[_controller_pb2.AdvanceStageRequest, _controller_pb2.AdvanceStageResponse]  # type: ignore[assignment]
-    """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage, or when the run is stopping or finished."""
+    """Goes on to the next stage now, by hand.
+    FAILED_PRECONDITION in the last stage, or when the run is stopping or finished.
+    """
     GetConfig: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetConfigRequest, _controller_pb2.GetConfigResponse]  # type: ignore[assignment]
     """The resolved settings of the run."""
 
@@ -225,7 +229,9 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.AdvanceStageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.AdvanceStageResponse, _abc.Awaitable[_controller_pb2.AdvanceStageResponse]]:
-        """Goes on to the next stage now, by hand. FAILED_PRECONDITION in the last stage, or when the run is stopping or finished."""
+        """Goes on to the next stage now, by hand.
+        FAILED_PRECONDITION in the last stage, or when the run is stopping or finished.
+        """
 
     @_abc_1.abstractmethod
     def GetConfig(

@@ -24,64 +24,97 @@ _sym_db = _symbol_database.Default()
 
 from areal_mesh.v1 import options_pb2 as areal__mesh_dot_v1_dot_options__pb2
 from areal_mesh.v1 import rollout_pb2 as areal__mesh_dot_v1_dot_rollout__pb2
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61real_mesh/v1/replay.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/rollout.proto\x1a\x1egoogle/protobuf/duration.proto\"9\n\x12\x41ppendGroupRequest\x12#\n\x05group\x18\x01 \x01(\x0b\x32\x14.areal_mesh.v1.Group\"(\n\x13\x41ppendGroupResponse\x12\x11\n\tduplicate\x18\x01 \x01(\x08\"\x8e\x01\n\x10\x44rawBatchRequest\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x14\n\x0c\x62\x61tch_groups\x18\x02 \x01(\x05\x12\x16\n\x0epolicy_version\x18\x03 \x01(\x03\x12\x15\n\rmax_staleness\x18\x04 \x01(\x05\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\x11\x44rawBatchResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.areal_mesh.v1.DrawHeaderH\x00\x12%\n\x05group\x18\x02 \x01(\x0b\x32\x14.areal_mesh.v1.GroupH\x00\x42\x06\n\x04part\"G\n\nDrawHeader\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x17\n\x0fstale_group_ids\x18\x02 \x03(\t\x12\x0e\n\x06groups\x18\x03 \x01(\x05\"B\n\x11\x45victStaleRequest\x12\x16\n\x0epolicy_version\x18\x01 \x01(\x03\x12\x15\n\rmax_staleness\x18\x02 \x01(\x05\"\'\n\x12\x45victStaleResponse\x12\x11\n\tgroup_ids\x18\x01 \x03(\t\"#\n\x13ReleaseStepsRequest\x12\x0c\n\x04step\x18\x01 \x01(\x03\"\x16\n\x14ReleaseStepsResponse\"&\n\x11\x46indGroupsRequest\x12\x11\n\tgroup_ids\x18\x01 \x03(\t\"@\n\x12\x46indGroupsResponse\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.areal_mesh.v1.StoredGroup\"M\n\x0bStoredGroup\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x1d\n\x15oldest_policy_version\x18\x02 \x01(\x03\x12\r\n\x05stale\x18\x03 \x01(\x08\"4\n\x1aGetReplayStatisticsRequest\x12\x16\n\x0epolicy_version\x18\x01 \x01(\x03\"\x8b\x03\n\x1bGetReplayStatisticsResponse\x12\x16\n\x0ewaiting_groups\x18\x01 \x01(\x03\x12\x15\n\rwaiting_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x63onsumed_groups\x18\x03 \x01(\x03\x12\x15\n\rbytes_on_disk\x18\x04 \x01(\x03\x12\x13\n\x0b\x62ytes_limit\x18\x05 \x01(\x03\x12L\n\tstaleness\x18\x06 \x03(\x0b\x32\x39.areal_mesh.v1.GetReplayStatisticsResponse.StalenessEntry\x12H\n\x07\x64ropped\x18\x07 \x03(\x0b\x32\x37.areal_mesh.v1.GetReplayStatisticsResponse.DroppedEntry\x1a\x30\n\x0eStalenessEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xe8\x04\n\rReplayService\x12_\n\x0b\x41ppendGroup\x12!.areal_mesh.v1.AppendGroupRequest\x1a\".areal_mesh.v1.AppendGroupResponse\"\t\xea\xc7\x18\x01\x02\xf0\xc7\x18\x01\x12[\n\tDrawBatch\x12\x1f.areal_mesh.v1.DrawBatchRequest\x1a .areal_mesh.v1.DrawBatchResponse\"\t\xea\xc7\x18\x01\x05\xf0\xc7\x18\x01\x30\x01\x12\\\n\nEvictStale\x12 .areal_mesh.v1.EvictStaleRequest\x1a!.areal_mesh.v1.EvictStaleResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x63\n\x0cReleaseSteps\x12\".areal_mesh.v1.ReleaseStepsRequest\x1a#.areal_mesh.v1.ReleaseStepsResponse\"\n\xea\xc7\x18\x02\x01\x05\xf0\xc7\x18\x01\x12\\\n\nFindGroups\x12 .areal_mesh.v1.FindGroupsRequest\x1a!.areal_mesh.v1.FindGroupsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12x\n\x13GetReplayStatistics\x12).areal_mesh.v1.GetReplayStatisticsRequest\x1a*.areal_mesh.v1.GetReplayStatisticsResponse\"\n\xea\xc7\x18\x02\x01\x06\xf0\xc7\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61real_mesh/v1/replay.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/rollout.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"^\n\x12\x41ppendGroupRequest\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x14.areal_mesh.v1.GroupB\x06\xbaH\x03\xc8\x01\x01\x12\x1b\n\nlease_seal\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"(\n\x13\x41ppendGroupResponse\x12\x11\n\tduplicate\x18\x01 \x01(\x08\"\xd5\x02\n\x10\x44rawBatchRequest\x12\x1b\n\x04step\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x01\x12!\n\x0c\x62\x61tch_groups\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x01\x12%\n\x0epolicy_version\x18\x03 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\"\n\rmax_staleness\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x00\x12\x37\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12=\n\nservice_id\x18\x06 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12>\n\x0bincarnation\x18\x07 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"o\n\x11\x44rawBatchResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.areal_mesh.v1.DrawHeaderH\x00\x12%\n\x05group\x18\x02 \x01(\x0b\x32\x14.areal_mesh.v1.GroupH\x00\x42\x06\n\x04part\"G\n\nDrawHeader\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x17\n\x0fstale_group_ids\x18\x02 \x03(\t\x12\x0e\n\x06groups\x18\x03 \x01(\x05\"^\n\x11\x45victStaleRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\"\n\rmax_staleness\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x00\"\'\n\x12\x45victStaleResponse\x12\x11\n\tgroup_ids\x18\x01 \x03(\t\"\xb1\x01\n\x13ReleaseStepsRequest\x12\x1b\n\x04step\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12=\n\nservice_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12>\n\x0bincarnation\x18\x03 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"\x16\n\x14ReleaseStepsResponse\"Z\n\x11\x46indGroupsRequest\x12\x45\n\tgroup_ids\x18\x01 \x03(\tB2\xbaH/\x92\x01,\x10\xc0\x84=\"&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"@\n\x12\x46indGroupsResponse\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.areal_mesh.v1.StoredGroup\"`\n\x0bStoredGroup\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x1d\n\x15oldest_policy_version\x18\x02 \x01(\x03\x12\r\n\x05stale\x18\x03 \x01(\x08\x12\x11\n\tset_aside\x18\x04 \x01(\x08\"C\n\x1aGetReplayStatisticsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\"\x8b\x03\n\x1bGetReplayStatisticsResponse\x12\x16\n\x0ewaiting_groups\x18\x01 \x01(\x03\x12\x15\n\rwaiting_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x63onsumed_groups\x18\x03 \x01(\x03\x12\x15\n\rbytes_on_disk\x18\x04 \x01(\x03\x12\x13\n\x0b\x62ytes_limit\x18\x05 \x01(\x03\x12L\n\tstaleness\x18\x06 \x03(\x0b\x32\x39.areal_mesh.v1.GetReplayStatisticsResponse.StalenessEntry\x12H\n\x07\x64ropped\x18\x07 \x03(\x0b\x32\x37.areal_mesh.v1.GetReplayStatisticsResponse.DroppedEntry\x1a\x30\n\x0eStalenessEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xf6\x04\n\rReplayService\x12g\n\x0b\x41ppendGroup\x12!.areal_mesh.v1.AppendGroupRequest\x1a\".areal_mesh.v1.AppendGroupResponse\"\x11\xea\xc7\x18\x01\x02\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80\x80\x01\x12[\n\tDrawBatch\x12\x1f.areal_mesh.v1.DrawBatchRequest\x1a .areal_mesh.v1.DrawBatchResponse\"\t\xea\xc7\x18\x01\x05\xf0\xc7\x18\x01\x30\x01\x12\\\n\nEvictStale\x12 .areal_mesh.v1.EvictStaleRequest\x1a!.areal_mesh.v1.EvictStaleResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x62\n\x0cReleaseSteps\x12\".areal_mesh.v1.ReleaseStepsRequest\x1a#.areal_mesh.v1.ReleaseStepsResponse\"\t\xea\xc7\x18\x01\x05\xf0\xc7\x18\x01\x12\x63\n\nFindGroups\x12 .areal_mesh.v1.FindGroupsRequest\x1a!.areal_mesh.v1.FindGroupsResponse\"\x10\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 \x12x\n\x13GetReplayStatistics\x12).areal_mesh.v1.GetReplayStatisticsRequest\x1a*.areal_mesh.v1.GetReplayStatisticsResponse\"\n\xea\xc7\x18\x02\x01\x06\xf0\xc7\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'areal_mesh.v1.replay_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_APPENDGROUPREQUEST'].fields_by_name['group']._loaded_options = None
+  _globals['_APPENDGROUPREQUEST'].fields_by_name['group']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_APPENDGROUPREQUEST'].fields_by_name['lease_seal']._loaded_options = None
+  _globals['_APPENDGROUPREQUEST'].fields_by_name['lease_seal']._serialized_options = b'\272H\004z\002\030@'
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['step']._loaded_options = None
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['step']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\001'
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['batch_groups']._loaded_options = None
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['batch_groups']._serialized_options = b'\272H\010\032\006\030\200\200\004(\001'
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['policy_version']._loaded_options = None
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['max_staleness']._loaded_options = None
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['max_staleness']._serialized_options = b'\272H\010\032\006\030\200\200\004(\000'
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['wait']._loaded_options = None
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['wait']._serialized_options = b'\272H\013\252\001\010\"\004\010\200\243\0052\000'
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['service_id']._loaded_options = None
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['service_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['incarnation']._loaded_options = None
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['incarnation']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_EVICTSTALEREQUEST'].fields_by_name['policy_version']._loaded_options = None
+  _globals['_EVICTSTALEREQUEST'].fields_by_name['policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
+  _globals['_EVICTSTALEREQUEST'].fields_by_name['max_staleness']._loaded_options = None
+  _globals['_EVICTSTALEREQUEST'].fields_by_name['max_staleness']._serialized_options = b'\272H\010\032\006\030\200\200\004(\000'
+  _globals['_RELEASESTEPSREQUEST'].fields_by_name['step']._loaded_options = None
+  _globals['_RELEASESTEPSREQUEST'].fields_by_name['step']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
+  _globals['_RELEASESTEPSREQUEST'].fields_by_name['service_id']._loaded_options = None
+  _globals['_RELEASESTEPSREQUEST'].fields_by_name['service_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_RELEASESTEPSREQUEST'].fields_by_name['incarnation']._loaded_options = None
+  _globals['_RELEASESTEPSREQUEST'].fields_by_name['incarnation']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_FINDGROUPSREQUEST'].fields_by_name['group_ids']._loaded_options = None
+  _globals['_FINDGROUPSREQUEST'].fields_by_name['group_ids']._serialized_options = b'\272H/\222\001,\020\300\204=\"&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_GETREPLAYSTATISTICSREQUEST'].fields_by_name['policy_version']._loaded_options = None
+  _globals['_GETREPLAYSTATISTICSREQUEST'].fields_by_name['policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
   _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._loaded_options = None
   _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._serialized_options = b'8\001'
   _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._loaded_options = None
   _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._serialized_options = b'8\001'
   _globals['_REPLAYSERVICE'].methods_by_name['AppendGroup']._loaded_options = None
-  _globals['_REPLAYSERVICE'].methods_by_name['AppendGroup']._serialized_options = b'\352\307\030\001\002\360\307\030\001'
+  _globals['_REPLAYSERVICE'].methods_by_name['AppendGroup']._serialized_options = b'\352\307\030\001\002\360\307\030\001\370\307\030\200\200\200\200\001'
   _globals['_REPLAYSERVICE'].methods_by_name['DrawBatch']._loaded_options = None
   _globals['_REPLAYSERVICE'].methods_by_name['DrawBatch']._serialized_options = b'\352\307\030\001\005\360\307\030\001'
   _globals['_REPLAYSERVICE'].methods_by_name['EvictStale']._loaded_options = None
   _globals['_REPLAYSERVICE'].methods_by_name['EvictStale']._serialized_options = b'\352\307\030\001\001\360\307\030\001'
   _globals['_REPLAYSERVICE'].methods_by_name['ReleaseSteps']._loaded_options = None
-  _globals['_REPLAYSERVICE'].methods_by_name['ReleaseSteps']._serialized_options = b'\352\307\030\002\001\005\360\307\030\001'
+  _globals['_REPLAYSERVICE'].methods_by_name['ReleaseSteps']._serialized_options = b'\352\307\030\001\005\360\307\030\001'
   _globals['_REPLAYSERVICE'].methods_by_name['FindGroups']._loaded_options = None
-  _globals['_REPLAYSERVICE'].methods_by_name['FindGroups']._serialized_options = b'\352\307\030\001\001\360\307\030\001'
+  _globals['_REPLAYSERVICE'].methods_by_name['FindGroups']._serialized_options = b'\352\307\030\001\001\360\307\030\001\370\307\030\200\200\200 '
   _globals['_REPLAYSERVICE'].methods_by_name['GetReplayStatistics']._loaded_options = None
   _globals['_REPLAYSERVICE'].methods_by_name['GetReplayStatistics']._serialized_options = b'\352\307\030\002\001\006\360\307\030\001'
-  _globals['_APPENDGROUPREQUEST']._serialized_start=135
-  _globals['_APPENDGROUPREQUEST']._serialized_end=192
-  _globals['_APPENDGROUPRESPONSE']._serialized_start=194
-  _globals['_APPENDGROUPRESPONSE']._serialized_end=234
-  _globals['_DRAWBATCHREQUEST']._serialized_start=237
-  _globals['_DRAWBATCHREQUEST']._serialized_end=379
-  _globals['_DRAWBATCHRESPONSE']._serialized_start=381
-  _globals['_DRAWBATCHRESPONSE']._serialized_end=492
-  _globals['_DRAWHEADER']._serialized_start=494
-  _globals['_DRAWHEADER']._serialized_end=565
-  _globals['_EVICTSTALEREQUEST']._serialized_start=567
-  _globals['_EVICTSTALEREQUEST']._serialized_end=633
-  _globals['_EVICTSTALERESPONSE']._serialized_start=635
-  _globals['_EVICTSTALERESPONSE']._serialized_end=674
-  _globals['_RELEASESTEPSREQUEST']._serialized_start=676
-  _globals['_RELEASESTEPSREQUEST']._serialized_end=711
-  _globals['_RELEASESTEPSRESPONSE']._serialized_start=713
-  _globals['_RELEASESTEPSRESPONSE']._serialized_end=735
-  _globals['_FINDGROUPSREQUEST']._serialized_start=737
-  _globals['_FINDGROUPSREQUEST']._serialized_end=775
-  _globals['_FINDGROUPSRESPONSE']._serialized_start=777
-  _globals['_FINDGROUPSRESPONSE']._serialized_end=841
-  _globals['_STOREDGROUP']._serialized_start=843
-  _globals['_STOREDGROUP']._serialized_end=920
-  _globals['_GETREPLAYSTATISTICSREQUEST']._serialized_start=922
-  _globals['_GETREPLAYSTATISTICSREQUEST']._serialized_end=974
-  _globals['_GETREPLAYSTATISTICSRESPONSE']._serialized_start=977
-  _globals['_GETREPLAYSTATISTICSRESPONSE']._serialized_end=1372
-  _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._serialized_start=1276
-  _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._serialized_end=1324
-  _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._serialized_start=1326
-  _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._serialized_end=1372
-  _globals['_REPLAYSERVICE']._serialized_start=1375
-  _globals['_REPLAYSERVICE']._serialized_end=1991
+  _globals['_APPENDGROUPREQUEST']._serialized_start=164
+  _globals['_APPENDGROUPREQUEST']._serialized_end=258
+  _globals['_APPENDGROUPRESPONSE']._serialized_start=260
+  _globals['_APPENDGROUPRESPONSE']._serialized_end=300
+  _globals['_DRAWBATCHREQUEST']._serialized_start=303
+  _globals['_DRAWBATCHREQUEST']._serialized_end=644
+  _globals['_DRAWBATCHRESPONSE']._serialized_start=646
+  _globals['_DRAWBATCHRESPONSE']._serialized_end=757
+  _globals['_DRAWHEADER']._serialized_start=759
+  _globals['_DRAWHEADER']._serialized_end=830
+  _globals['_EVICTSTALEREQUEST']._serialized_start=832
+  _globals['_EVICTSTALEREQUEST']._serialized_end=926
+  _globals['_EVICTSTALERESPONSE']._serialized_start=928
+  _globals['_EVICTSTALERESPONSE']._serialized_end=967
+  _globals['_RELEASESTEPSREQUEST']._serialized_start=970
+  _globals['_RELEASESTEPSREQUEST']._serialized_end=1147
+  _globals['_RELEASESTEPSRESPONSE']._serialized_start=1149
+  _globals['_RELEASESTEPSRESPONSE']._serialized_end=1171
+  _globals['_FINDGROUPSREQUEST']._serialized_start=1173
+  _globals['_FINDGROUPSREQUEST']._serialized_end=1263
+  _globals['_FINDGROUPSRESPONSE']._serialized_start=1265
+  _globals['_FINDGROUPSRESPONSE']._serialized_end=1329
+  _globals['_STOREDGROUP']._serialized_start=1331
+  _globals['_STOREDGROUP']._serialized_end=1427
+  _globals['_GETREPLAYSTATISTICSREQUEST']._serialized_start=1429
+  _globals['_GETREPLAYSTATISTICSREQUEST']._serialized_end=1496
+  _globals['_GETREPLAYSTATISTICSRESPONSE']._serialized_start=1499
+  _globals['_GETREPLAYSTATISTICSRESPONSE']._serialized_end=1894
+  _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._serialized_start=1798
+  _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._serialized_end=1846
+  _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._serialized_start=1848
+  _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._serialized_end=1894
+  _globals['_REPLAYSERVICE']._serialized_start=1897
+  _globals['_REPLAYSERVICE']._serialized_end=2527
 # @@protoc_insertion_point(module_scope)

@@ -25,16 +25,20 @@ class AppendGroupRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUP_FIELD_NUMBER: _builtins.int
+    LEASE_SEAL_FIELD_NUMBER: _builtins.int
+    lease_seal: _builtins.bytes
+    """The `seal` of its lease."""
     @_builtins.property
     def group(self) -> _rollout_pb2.Group: ...
     def __init__(
         self,
         *,
         group: _rollout_pb2.Group | None = ...,
+        lease_seal: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "lease_seal", b"lease_seal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -69,11 +73,15 @@ class DrawBatchRequest(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     MAX_STALENESS_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     batch_groups: _builtins.int
     policy_version: _builtins.int
     """The learner's version and the bound: groups older than the difference are stale."""
     max_staleness: _builtins.int
+    service_id: _builtins.str
+    incarnation: _builtins.str
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -84,10 +92,12 @@ class DrawBatchRequest(_message.Message):
         policy_version: _builtins.int = ...,
         max_staleness: _builtins.int = ...,
         wait: _duration_pb2.Duration | None = ...,
+        service_id: _builtins.str = ...,
+        incarnation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "max_staleness", b"max_staleness", "policy_version", b"policy_version", "step", b"step", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "incarnation", b"incarnation", "max_staleness", b"max_staleness", "policy_version", b"policy_version", "service_id", b"service_id", "step", b"step", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -197,16 +207,22 @@ class ReleaseStepsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STEP_FIELD_NUMBER: _builtins.int
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     """Steps up to and including this one."""
+    service_id: _builtins.str
+    incarnation: _builtins.str
     def __init__(
         self,
         *,
         step: _builtins.int = ...,
+        service_id: _builtins.str = ...,
+        incarnation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "service_id", b"service_id", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -276,20 +292,24 @@ class StoredGroup(_message.Message):
     GROUP_ID_FIELD_NUMBER: _builtins.int
     OLDEST_POLICY_VERSION_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
+    SET_ASIDE_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     oldest_policy_version: _builtins.int
     stale: _builtins.bool
     """Dropped as too old; its end is stale."""
+    set_aside: _builtins.bool
+    """Set aside: it could not be trained on."""
     def __init__(
         self,
         *,
         group_id: _builtins.str = ...,
         oldest_policy_version: _builtins.int = ...,
         stale: _builtins.bool = ...,
+        set_aside: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "oldest_policy_version", b"oldest_policy_version", "stale", b"stale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "oldest_policy_version", b"oldest_policy_version", "set_aside", b"set_aside", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,7 +398,7 @@ class GetReplayStatisticsResponse(_message.Message):
 
     @_builtins.property
     def dropped(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Groups dropped, by reason: duplicate, stale."""
+        """Groups dropped, by reason: duplicate, stale, set_aside."""
 
     def __init__(
         self,

@@ -73,7 +73,7 @@ class ReplayServiceServicer(object):
 
     def AppendGroup(self, request, context):
         """Stores a group; acknowledged once it is durable. A group id already stored is dropped.
-        RESOURCE_EXHAUSTED with RetryInfo when the buffer is full.
+        RESOURCE_EXHAUSTED with RetryInfo when the buffer is full. INVALID_ARGUMENT: it is not as the controller leased it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,6 +82,7 @@ class ReplayServiceServicer(object):
     def DrawBatch(self, request, context):
         """Draws the batch of a step, waiting up to `wait` for enough groups. The choice is recorded
         before it is first served: the same step gives the same groups in the same order.
+        ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +96,7 @@ class ReplayServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseSteps(self, request, context):
-        """Deletes consumed groups of steps that a checkpoint covers.
+        """Deletes consumed groups of steps that a checkpoint covers. FAILED_PRECONDITION: the step is not committed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

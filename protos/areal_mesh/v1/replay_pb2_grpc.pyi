@@ -35,16 +35,17 @@ class ReplayServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ReplayServiceAsyncStub: ...
     AppendGroup: _grpc.UnaryUnaryMultiCallable[_replay_pb2.AppendGroupRequest, _replay_pb2.AppendGroupResponse]
     """Stores a group; acknowledged once it is durable. A group id already stored is dropped.
-    RESOURCE_EXHAUSTED with RetryInfo when the buffer is full.
+    RESOURCE_EXHAUSTED with RetryInfo when the buffer is full. INVALID_ARGUMENT: it is not as the controller leased it.
     """
     DrawBatch: _grpc.UnaryStreamMultiCallable[_replay_pb2.DrawBatchRequest, _replay_pb2.DrawBatchResponse]
     """Draws the batch of a step, waiting up to `wait` for enough groups. The choice is recorded
     before it is first served: the same step gives the same groups in the same order.
+    ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
     """
     EvictStale: _grpc.UnaryUnaryMultiCallable[_replay_pb2.EvictStaleRequest, _replay_pb2.EvictStaleResponse]
     """Drops stored groups that no batch holds and that would be too old at a version."""
     ReleaseSteps: _grpc.UnaryUnaryMultiCallable[_replay_pb2.ReleaseStepsRequest, _replay_pb2.ReleaseStepsResponse]
-    """Deletes consumed groups of steps that a checkpoint covers."""
+    """Deletes consumed groups of steps that a checkpoint covers. FAILED_PRECONDITION: the step is not committed."""
     FindGroups: _grpc.UnaryUnaryMultiCallable[_replay_pb2.FindGroupsRequest, _replay_pb2.FindGroupsResponse]
     """Which of these groups are stored: reconciles the ledger after a restart."""
     GetReplayStatistics: _grpc.UnaryUnaryMultiCallable[_replay_pb2.GetReplayStatisticsRequest, _replay_pb2.GetReplayStatisticsResponse]
@@ -56,16 +57,17 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     AppendGroup: _aio.UnaryUnaryMultiCallable[_replay_pb2.AppendGroupRequest, _replay_pb2.AppendGroupResponse]  # type: ignore[assignment]
     """Stores a group; acknowledged once it is durable. A group id already stored is dropped.
-    RESOURCE_EXHAUSTED with RetryInfo when the buffer is full.
+    RESOURCE_EXHAUSTED with RetryInfo when the buffer is full. INVALID_ARGUMENT: it is not as the controller leased it.
     """
     DrawBatch: _aio.UnaryStreamMultiCallable[_replay_pb2.DrawBatchRequest, _replay_pb2.DrawBatchResponse]  # type: ignore[assignment]
     """Draws the batch of a step, waiting up to `wait` for enough groups. The choice is recorded
     before it is first served: the same step gives the same groups in the same order.
+    ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
     """
     EvictStale: _aio.UnaryUnaryMultiCallable[_replay_pb2.EvictStaleRequest, _replay_pb2.EvictStaleResponse]  # type: ignore[assignment]
     """Drops stored groups that no batch holds and that would be too old at a version."""
     ReleaseSteps: _aio.UnaryUnaryMultiCallable[_replay_pb2.ReleaseStepsRequest, _replay_pb2.ReleaseStepsResponse]  # type: ignore[assignment]
-    """Deletes consumed groups of steps that a checkpoint covers."""
+    """Deletes consumed groups of steps that a checkpoint covers. FAILED_PRECONDITION: the step is not committed."""
     FindGroups: _aio.UnaryUnaryMultiCallable[_replay_pb2.FindGroupsRequest, _replay_pb2.FindGroupsResponse]  # type: ignore[assignment]
     """Which of these groups are stored: reconciles the ledger after a restart."""
     GetReplayStatistics: _aio.UnaryUnaryMultiCallable[_replay_pb2.GetReplayStatisticsRequest, _replay_pb2.GetReplayStatisticsResponse]  # type: ignore[assignment]
@@ -80,7 +82,7 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_replay_pb2.AppendGroupResponse, _abc.Awaitable[_replay_pb2.AppendGroupResponse]]:
         """Stores a group; acknowledged once it is durable. A group id already stored is dropped.
-        RESOURCE_EXHAUSTED with RetryInfo when the buffer is full.
+        RESOURCE_EXHAUSTED with RetryInfo when the buffer is full. INVALID_ARGUMENT: it is not as the controller leased it.
         """
 
     @_abc_1.abstractmethod
@@ -91,6 +93,7 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_replay_pb2.DrawBatchResponse], _abc.AsyncIterator[_replay_pb2.DrawBatchResponse]]:
         """Draws the batch of a step, waiting up to `wait` for enough groups. The choice is recorded
         before it is first served: the same step gives the same groups in the same order.
+        ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
         """
 
     @_abc_1.abstractmethod
@@ -107,7 +110,7 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _replay_pb2.ReleaseStepsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_replay_pb2.ReleaseStepsResponse, _abc.Awaitable[_replay_pb2.ReleaseStepsResponse]]:
-        """Deletes consumed groups of steps that a checkpoint covers."""
+        """Deletes consumed groups of steps that a checkpoint covers. FAILED_PRECONDITION: the step is not committed."""
 
     @_abc_1.abstractmethod
     def FindGroups(

@@ -23,29 +23,72 @@ _sym_db = _symbol_database.Default()
 
 
 from areal_mesh.v1 import common_pb2 as areal__mesh_dot_v1_dot_common__pb2
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/rollout.proto\x12\rareal_mesh.v1\x1a\x1a\x61real_mesh/v1/common.proto\"l\n\x08Sampling\x12\x11\n\tresponses\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x02\x12\r\n\x05top_p\x18\x03 \x01(\x02\x12\x1b\n\x13max_response_tokens\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\"R\n\x06Prompt\x12\x11\n\tprompt_id\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x14\n\x0cgold_answers\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\"|\n\x07Verdict\x12,\n\x06status\x18\x01 \x01(\x0e\x32\x1c.areal_mesh.v1.VerdictStatus\x12\x11\n\textracted\x18\x02 \x01(\t\x12\x12\n\nnormalised\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x0e\n\x06reward\x18\x05 \x01(\x01\"A\n\x0bVersionSpan\x12\x16\n\x0epolicy_version\x18\x01 \x01(\x03\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\"\xae\x01\n\x0cResponseInfo\x12\x0e\n\x06length\x18\x01 \x01(\x05\x12\x32\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1b.areal_mesh.v1.FinishReason\x12\x31\n\rversion_spans\x18\x03 \x03(\x0b\x32\x1a.areal_mesh.v1.VersionSpan\x12\'\n\x07verdict\x18\x04 \x01(\x0b\x32\x16.areal_mesh.v1.Verdict\"\x8b\x02\n\x05Group\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x11\n\tprompt_id\x18\x02 \x01(\t\x12#\n\x05stage\x18\x03 \x01(\x0b\x32\x14.areal_mesh.v1.Stage\x12\x18\n\x10prompt_token_ids\x18\x04 \x01(\x0c\x12\x1a\n\x12response_token_ids\x18\x05 \x01(\x0c\x12\x1b\n\x13\x62\x65haviour_log_probs\x18\x06 \x01(\x0c\x12.\n\tresponses\x18\x07 \x03(\x0b\x32\x1b.areal_mesh.v1.ResponseInfo\x12\x0e\n\x06\x63rc32c\x18\x08 \x01(\x07\x12\x10\n\x08sequence\x18\t \x01(\x03\x12\x13\n\x0btemperature\x18\n \x01(\x02*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02*\x83\x01\n\rVerdictStatus\x12\x1e\n\x1aVERDICT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16VERDICT_STATUS_CORRECT\x10\x01\x12\x1c\n\x18VERDICT_STATUS_INCORRECT\x10\x02\x12\x18\n\x14VERDICT_STATUS_ERROR\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/rollout.proto\x12\rareal_mesh.v1\x1a\x1a\x61real_mesh/v1/common.proto\x1a\x1b\x62uf/validate/validate.proto\"l\n\x08Sampling\x12\x11\n\tresponses\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x02\x12\r\n\x05top_p\x18\x03 \x01(\x02\x12\x1b\n\x13max_response_tokens\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\"R\n\x06Prompt\x12\x11\n\tprompt_id\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x14\n\x0cgold_answers\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\"\xaf\x01\n\x07Verdict\x12\x36\n\x06status\x18\x01 \x01(\x0e\x32\x1c.areal_mesh.v1.VerdictStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\textracted\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x1d\n\nnormalised\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x16\n\x04rule\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12\x17\n\x06reward\x18\x05 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01\"b\n\x0bVersionSpan\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\x16\n\x05start\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x14\n\x03\x65nd\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"\xd9\x01\n\x0cResponseInfo\x12\x17\n\x06length\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12>\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1b.areal_mesh.v1.FinishReasonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12?\n\rversion_spans\x18\x03 \x03(\x0b\x32\x1a.areal_mesh.v1.VersionSpanB\x0c\xbaH\t\x92\x01\x06\x08\x01\x10\x80\x80\x04\x12/\n\x07verdict\x18\x04 \x01(\x0b\x32\x16.areal_mesh.v1.VerdictB\x06\xbaH\x03\xc8\x01\x01\"\x95\x03\n\x05Group\x12;\n\x08group_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1d\n\tprompt_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80 \x12+\n\x05stage\x18\x03 \x01(\x0b\x32\x14.areal_mesh.v1.StageB\x06\xbaH\x03\xc8\x01\x01\x12!\n\x10prompt_token_ids\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x04\x12#\n\x12response_token_ids\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x04\x12$\n\x13\x62\x65haviour_log_probs\x18\x06 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x04\x12;\n\tresponses\x18\x07 \x03(\x0b\x32\x1b.areal_mesh.v1.ResponseInfoB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80 \x12\x0e\n\x06\x63rc32c\x18\x08 \x01(\x07\x12 \n\x08sequence\x18\t \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\x80\x80\x80\x80 (\x00\x12&\n\x0btemperature\x18\n \x01(\x02\x42\x11\xbaH\x0e\n\x0c\x1d\x00\x00\xc8\x42%\x00\x00\x00\x00@\x01*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02*\x83\x01\n\rVerdictStatus\x12\x1e\n\x1aVERDICT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16VERDICT_STATUS_CORRECT\x10\x01\x12\x1c\n\x18VERDICT_STATUS_INCORRECT\x10\x02\x12\x18\n\x14VERDICT_STATUS_ERROR\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'areal_mesh.v1.rollout_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINISHREASON']._serialized_start=908
-  _globals['_FINISHREASON']._serialized_end=1003
-  _globals['_VERDICTSTATUS']._serialized_start=1006
-  _globals['_VERDICTSTATUS']._serialized_end=1137
-  _globals['_SAMPLING']._serialized_start=74
-  _globals['_SAMPLING']._serialized_end=182
-  _globals['_PROMPT']._serialized_start=184
-  _globals['_PROMPT']._serialized_end=266
-  _globals['_VERDICT']._serialized_start=268
-  _globals['_VERDICT']._serialized_end=392
-  _globals['_VERSIONSPAN']._serialized_start=394
-  _globals['_VERSIONSPAN']._serialized_end=459
-  _globals['_RESPONSEINFO']._serialized_start=462
-  _globals['_RESPONSEINFO']._serialized_end=636
-  _globals['_GROUP']._serialized_start=639
-  _globals['_GROUP']._serialized_end=906
+  _globals['_VERDICT'].fields_by_name['status']._loaded_options = None
+  _globals['_VERDICT'].fields_by_name['status']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_VERDICT'].fields_by_name['extracted']._loaded_options = None
+  _globals['_VERDICT'].fields_by_name['extracted']._serialized_options = b'\272H\006r\004(\200\200@'
+  _globals['_VERDICT'].fields_by_name['normalised']._loaded_options = None
+  _globals['_VERDICT'].fields_by_name['normalised']._serialized_options = b'\272H\006r\004(\200\200@'
+  _globals['_VERDICT'].fields_by_name['rule']._loaded_options = None
+  _globals['_VERDICT'].fields_by_name['rule']._serialized_options = b'\272H\005r\003(\200\002'
+  _globals['_VERDICT'].fields_by_name['reward']._loaded_options = None
+  _globals['_VERDICT'].fields_by_name['reward']._serialized_options = b'\272H\004\022\002@\001'
+  _globals['_VERSIONSPAN'].fields_by_name['policy_version']._loaded_options = None
+  _globals['_VERSIONSPAN'].fields_by_name['policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
+  _globals['_VERSIONSPAN'].fields_by_name['start']._loaded_options = None
+  _globals['_VERSIONSPAN'].fields_by_name['start']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_VERSIONSPAN'].fields_by_name['end']._loaded_options = None
+  _globals['_VERSIONSPAN'].fields_by_name['end']._serialized_options = b'\272H\004\032\002(\001'
+  _globals['_RESPONSEINFO'].fields_by_name['length']._loaded_options = None
+  _globals['_RESPONSEINFO'].fields_by_name['length']._serialized_options = b'\272H\004\032\002(\001'
+  _globals['_RESPONSEINFO'].fields_by_name['finish_reason']._loaded_options = None
+  _globals['_RESPONSEINFO'].fields_by_name['finish_reason']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_RESPONSEINFO'].fields_by_name['version_spans']._loaded_options = None
+  _globals['_RESPONSEINFO'].fields_by_name['version_spans']._serialized_options = b'\272H\t\222\001\006\010\001\020\200\200\004'
+  _globals['_RESPONSEINFO'].fields_by_name['verdict']._loaded_options = None
+  _globals['_RESPONSEINFO'].fields_by_name['verdict']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GROUP'].fields_by_name['group_id']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['group_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_GROUP'].fields_by_name['prompt_id']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['prompt_id']._serialized_options = b'\272H\007r\005 \001(\200 '
+  _globals['_GROUP'].fields_by_name['stage']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['stage']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GROUP'].fields_by_name['prompt_token_ids']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['prompt_token_ids']._serialized_options = b'\272H\004z\002\020\004'
+  _globals['_GROUP'].fields_by_name['response_token_ids']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['response_token_ids']._serialized_options = b'\272H\004z\002\020\004'
+  _globals['_GROUP'].fields_by_name['behaviour_log_probs']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['behaviour_log_probs']._serialized_options = b'\272H\004z\002\020\004'
+  _globals['_GROUP'].fields_by_name['responses']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['responses']._serialized_options = b'\272H\010\222\001\005\010\001\020\200 '
+  _globals['_GROUP'].fields_by_name['sequence']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['sequence']._serialized_options = b'\272H\013\"\t\030\200\200\200\200\200 (\000'
+  _globals['_GROUP'].fields_by_name['temperature']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['temperature']._serialized_options = b'\272H\016\n\014\035\000\000\310B%\000\000\000\000@\001'
+  _globals['_FINISHREASON']._serialized_start=1203
+  _globals['_FINISHREASON']._serialized_end=1298
+  _globals['_VERDICTSTATUS']._serialized_start=1301
+  _globals['_VERDICTSTATUS']._serialized_end=1432
+  _globals['_SAMPLING']._serialized_start=103
+  _globals['_SAMPLING']._serialized_end=211
+  _globals['_PROMPT']._serialized_start=213
+  _globals['_PROMPT']._serialized_end=295
+  _globals['_VERDICT']._serialized_start=298
+  _globals['_VERDICT']._serialized_end=473
+  _globals['_VERSIONSPAN']._serialized_start=475
+  _globals['_VERSIONSPAN']._serialized_end=573
+  _globals['_RESPONSEINFO']._serialized_start=576
+  _globals['_RESPONSEINFO']._serialized_end=793
+  _globals['_GROUP']._serialized_start=796
+  _globals['_GROUP']._serialized_end=1201
 # @@protoc_insertion_point(module_scope)

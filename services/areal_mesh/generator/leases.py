@@ -9,6 +9,7 @@ import structlog
 
 from areal_mesh.runtime.calling import Members, MemberUnreachable, Patience
 from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.text import plain_text
 from areal_mesh.v1 import controller_pb2, controller_pb2_grpc
 
 _LOG = structlog.get_logger("leases")
@@ -74,7 +75,7 @@ class Leases:
             incarnation=self.identity.incarnation,
             group_id=group_id,
             end=outcome.end,
-            reason=outcome.reason,
+            reason=plain_text(outcome.reason),
             oldest_policy_version=outcome.oldest_policy_version,
             response_tokens=outcome.response_tokens,
             mean_reward=outcome.mean_reward,

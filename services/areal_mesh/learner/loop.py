@@ -94,6 +94,8 @@ class TrainingLoop:
             policy_version=self._leader.policy_version,
             max_staleness=order.max_staleness,
             wait=_POLL,
+            service_id=self._context.identity.service_id,
+            incarnation=self._context.identity.incarnation,
         )
         while not draining.is_set():
             header, groups = await self._members.call(
@@ -117,6 +119,7 @@ class TrainingLoop:
     async def _report_stale(self, group_ids: list[str]) -> None:
         request = controller_pb2.ReportStaleRequest(
             service_id=self._context.identity.service_id,
+            incarnation=self._context.identity.incarnation,
             group_ids=group_ids,
             policy_version=self._leader.policy_version,
         )

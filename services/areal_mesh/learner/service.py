@@ -51,7 +51,9 @@ class LearnerService:
         """Loads the policy, or the latest checkpoint of the run."""
         settings = self._context.settings
         self._leader = await self._torch.run(lambda: start_ranks(settings))
-        checkpoints = Checkpoints(settings, self._leader, self._members, self._torch, self._publisher.still)
+        checkpoints = Checkpoints(
+            settings, self._context.identity, self._leader, self._members, self._torch, self._publisher.still
+        )
         _LOG.info("ready", policy_version=self._leader.policy_version, restored=self._leader.restored is not None)
         self._loop = TrainingLoop(self._context, self._members, self._leader, self._publisher, checkpoints, self._torch)
 

@@ -19,13 +19,32 @@ MAX_MESSAGE_BYTES = 256 << 20
 # Requests over the retry buffer are silently not retried; gRPC's own value is 256 KiB.
 _RETRY_BUFFER_BYTES = 64 << 20
 
-SERVER_OPTIONS: list[tuple[str, int | str]] = [
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-]
+IDLE_MS = 300_000
+"""A connection without a call for this long is closed; the next call opens another."""
+
+HANDSHAKE_MS = 10_000
+"""A connection that says nothing at all, not even HTTP/2's preface, is closed after this long."""
+
+# Of one connection; more wait at the caller. A generator has a call for each group in flight.
+_CONCURRENT_STREAMS = 1_024
+
+
+def server_options(max_request_bytes: int) -> list[tuple[str, int | str]]:
+    """Options of a server that takes requests of so many bytes at most."""
+    return [
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", max_request_bytes),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", _CONCURRENT_STREAMS),
+        ("grpc.max_connection_idle_ms", IDLE_MS),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+        # A peer whose machine is gone says nothing; without this its connection and its waiting calls stay for ever.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.max_ping_strikes", 2),
+    ]
 
 
 def service_config() -> str:

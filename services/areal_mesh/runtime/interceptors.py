@@ -1,23 +1,28 @@
-"""Server interceptors: roles, deadlines, metrics, and errors that tell a caller no more than they should.
+"""Server interceptors: roles, deadlines, metrics, decoding, and errors that tell a caller no more than they should.
 
-Each wraps a call in an asynchronous context: `around(method, context)` runs before the handler, and sees what the
-handler raises. The outermost is `ObservationInterceptor`, so that it also counts what the others refuse.
+Each but the last wraps a call in an asynchronous context: `around(method, context)` runs before the handler, and sees
+what the handler raises. The outermost is `ObservationInterceptor`, so that it also counts what the others refuse; the
+innermost is `DecodingInterceptor`, so that a caller who may not call is refused before its message is looked at.
 """
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
 import structlog
+from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Histogram
 
 from areal_mesh.runtime.channels import ROLE_KEY
-from areal_mesh.runtime.errors import MeshError, permission_denied
-from areal_mesh.runtime.methods import method_rules
+from areal_mesh.runtime.errors import MeshError, invalid_argument, permission_denied
+from areal_mesh.runtime.methods import CONTROL_REQUEST_BYTES, method_rules
+from areal_mesh.runtime.validation import validate
 
 _CALLS = Counter("areal_mesh_rpc_calls_total", "Calls served", ["method", "code"])
 _SECONDS = Histogram("areal_mesh_rpc_seconds", "Time to serve a call", ["method"])
@@ -35,9 +40,7 @@ class _AroundInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith("/areal_mesh."):
-            return handler
-        if handler.request_streaming:
+        if handler is None or handler.request_streaming:
             return handler
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
@@ -63,10 +66,19 @@ def _unary(behaviour: Callable[..., Any], method: str, around: Around) -> Callab
 def _streaming(behaviour: Callable[..., Any], method: str, around: Around) -> Callable[..., Any]:
     async def call(request: Any, context: Any) -> AsyncIterator[Any]:
         async with around(method, context):
-            async for response in behaviour(request, context):
+            async for response in _responses(behaviour(request, context)):
                 yield response
 
     return call
+
+
+async def _responses(result: Any) -> AsyncIterator[Any]:
+    """What a streaming handler answers; one that writes to its context, as gRPC's own health service does, has none."""
+    if inspect.isawaitable(result):
+        await result
+        return
+    async for response in result:
+        yield response
 
 
 class ObservationInterceptor(_AroundInterceptor):
@@ -117,6 +129,62 @@ class DeadlineInterceptor(_AroundInterceptor):
         if context.time_remaining() is None and caller_role(context) != "client":
             raise MeshError(grpc.StatusCode.INVALID_ARGUMENT, f"{method} was called without a deadline; set `timeout=`")
         yield
+
+
+class DecodingInterceptor(grpc.aio.ServerInterceptor):
+    """Owns decoding: a handler is given a message that keeps every limit of its contract, or is not called.
+
+    Raises:
+        MeshError: INVALID_ARGUMENT, naming the field where it is a field's.
+    """
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming or handler.request_deserializer is None:
+            return handler
+        method = handler_call_details.method
+        rules = method_rules().get(method)
+        most = CONTROL_REQUEST_BYTES if rules is None else rules.max_request_bytes
+        decode = partial(decode_request, method, most, handler.request_deserializer)
+        # Without a deserializer, gRPC hands on the bytes; its own answer to bytes that are no message is UNKNOWN.
+        if handler.response_streaming:
+            streaming = _decoding_stream(handler.unary_stream, decode)
+            return grpc.unary_stream_rpc_method_handler(streaming, None, handler.response_serializer)
+        unary = _decoding(handler.unary_unary, decode)
+        return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
+
+
+def decode_request(method: str, max_bytes: int, parse: Callable[[bytes], Any], request: bytes) -> Any:
+    """A request out of its bytes.
+
+    Raises:
+        MeshError: INVALID_ARGUMENT, it is too long, no message of its kind, or passes a limit of its contract.
+    """
+    if len(request) > max_bytes:
+        raise invalid_argument("request", f"{len(request)} bytes; {method} takes {max_bytes} at most")
+    try:
+        message = parse(request)
+    except (DecodeError, ValueError) as error:
+        raise invalid_argument("request", f"its {len(request)} bytes are no message that {method} takes") from error
+    violation = validate(message)
+    if violation is not None:
+        raise invalid_argument(violation.field, violation.description)
+    return message
+
+
+def _decoding(behaviour: Callable[..., Any], decode: Callable[[bytes], Any]) -> Callable[..., Any]:
+    async def call(request: bytes, context: Any) -> Any:
+        return await behaviour(decode(request), context)
+
+    return call
+
+
+def _decoding_stream(behaviour: Callable[..., Any], decode: Callable[[bytes], Any]) -> Callable[..., Any]:
+    async def call(request: bytes, context: Any) -> AsyncIterator[Any]:
+        async for response in _responses(behaviour(decode(request), context)):
+            yield response
+
+    return call
 
 
 def caller_role(context: Any) -> str:

@@ -1,5 +1,6 @@
 """What the contracts say of each method: who may call it, and whether a call may be sent again."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,6 +17,9 @@ from areal_mesh.v1 import (
     verifier_pb2,
 )
 
+CONTROL_REQUEST_BYTES = 4 << 20
+"""The longest request where the contract names no other limit."""
+
 _FILES: tuple[FileDescriptor, ...] = (
     controller_pb2.DESCRIPTOR,
     generator_pb2.DESCRIPTOR,
@@ -30,11 +34,13 @@ _FILES: tuple[FileDescriptor, ...] = (
 class MethodRules:
     """Options of one method.
 
-    `roles` that may call it, empty for anyone; `idempotent`: the call may be sent again.
+    `roles` that may call it, empty for anyone; `idempotent`: the call may be sent again; `max_request_bytes`: the
+    longest request.
     """
 
     roles: frozenset[str]
     idempotent: bool
+    max_request_bytes: int
 
 
 @cache
@@ -47,5 +53,12 @@ def method_rules() -> dict[str, MethodRules]:
                 options = method.GetOptions()
                 roles = frozenset(role_name(role) for role in options.Extensions[options_pb2.allowed_roles])
                 idempotent = bool(options.Extensions[options_pb2.idempotent])
-                rules[f"/{service.full_name}/{method.name}"] = MethodRules(roles, idempotent)
+                most = options.Extensions[options_pb2.max_request_bytes] or CONTROL_REQUEST_BYTES
+                rules[f"/{service.full_name}/{method.name}"] = MethodRules(roles, idempotent, most)
     return rules
+
+
+def longest_request(services: Collection[str]) -> int:
+    """The longest request, in bytes, that a server of these services (by full name) has to take."""
+    limits = [rules.max_request_bytes for method, rules in method_rules().items() if method.split("/")[1] in services]
+    return max([CONTROL_REQUEST_BYTES, *limits])

@@ -1,6 +1,7 @@
 """One gRPC server as every service runs it: interceptors, health by service name, reflection, a port that is ours."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -9,9 +10,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import _async as reflection_servicer
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from areal_mesh.runtime.channels import SERVER_OPTIONS
+from areal_mesh.runtime.channels import server_options
 from areal_mesh.runtime.errors import StartupError
-from areal_mesh.runtime.interceptors import DeadlineInterceptor, ObservationInterceptor, RoleInterceptor
+from areal_mesh.runtime.interceptors import (
+    DeadlineInterceptor,
+    DecodingInterceptor,
+    ObservationInterceptor,
+    RoleInterceptor,
+)
+from areal_mesh.runtime.methods import longest_request
+
+# Twice what 4,096 members can have open, each with a heartbeat and a lease that waits; beyond: RESOURCE_EXHAUSTED.
+_CONCURRENT_CALLS = 16_384
 
 
 class MeshServer:
@@ -22,18 +32,14 @@ class MeshServer:
 
     def __init__(self, listen: str) -> None:
         self._listen = listen
-        self._names: list[str] = []
+        self._servicers: dict[str, Callable[[Any], None]] = {}
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(
-            interceptors=[ObservationInterceptor(), RoleInterceptor(), DeadlineInterceptor()],
-            options=SERVER_OPTIONS,
-        )
+        self._server: grpc.aio.Server | None = None
         self.port = 0
 
     def add(self, register: Callable[[Any, Any], None], servicer: Any, full_name: str) -> None:
         """Adds a servicer by its generated `add_...Servicer_to_server` and its full name, `areal_mesh.v1.X`."""
-        register(servicer, self._server)
-        self._names.append(full_name)
+        self._servicers[full_name] = partial(register, servicer)
 
     async def start(self) -> int:
         """Binds and starts; returns the port.
@@ -41,32 +47,41 @@ class MeshServer:
         Raises:
             StartupError: the address cannot be bound.
         """
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        reflection.enable_server_reflection(names, self._server)
-        self._server.add_generic_rpc_handlers((_reflection_v1(names),))
+        # Made here: how long a message it takes depends on what was added.
+        server = self._server = grpc.aio.server(
+            interceptors=[ObservationInterceptor(), RoleInterceptor(), DeadlineInterceptor(), DecodingInterceptor()],
+            options=server_options(longest_request(self._servicers)),
+            maximum_concurrent_rpcs=_CONCURRENT_CALLS,
+        )
+        for register in self._servicers.values():
+            register(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = [*self._servicers, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, server)
+        server.add_generic_rpc_handlers((_reflection_v1(names),))
         await self.set_serving(False)
         try:
-            self.port = self._server.add_insecure_port(self._listen)
+            self.port = server.add_insecure_port(self._listen)
         except RuntimeError as error:
             raise StartupError(
                 f"listen = {self._listen}: the port is taken or the address is not of this machine; "
                 "choose another, or stop what holds it"
             ) from error
-        await self._server.start()
+        await server.start()
         return self.port
 
     async def set_serving(self, serving: bool) -> None:
         """Sets the health of every service, and of the server as a whole."""
         kind = health_pb2.HealthCheckResponse
         status = kind.SERVING if serving else kind.NOT_SERVING
-        for name in ["", *self._names]:
+        for name in ["", *self._servicers]:
             await self._health.set(name, status)
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuses new calls and gives those in flight `grace_seconds`."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_seconds)
+        if self._server is not None:
+            await self._server.stop(grace_seconds)
 
 
 def _reflection_v1(names: list[str]) -> grpc.GenericRpcHandler:

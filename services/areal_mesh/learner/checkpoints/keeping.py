@@ -7,6 +7,7 @@ import grpc.aio
 from areal_mesh.learner.ranks import RankLeader
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.calling import Members, Patience
+from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import replay_pb2, replay_pb2_grpc
 
@@ -19,9 +20,16 @@ class Checkpoints:
     """
 
     def __init__(
-        self, settings: RunSettings, leader: RankLeader, members: Members, torch: TorchThread, still: asyncio.Lock
+        self,
+        settings: RunSettings,
+        identity: Identity,
+        leader: RankLeader,
+        members: Members,
+        torch: TorchThread,
+        still: asyncio.Lock,
     ) -> None:
         self._settings = settings
+        self._identity = identity
         self._leader = leader
         self._members = members
         self._torch = torch
@@ -61,7 +69,10 @@ class Checkpoints:
                 await self._torch.run(lambda: self._leader.export(folder))
 
     async def _release(self, step: int) -> None:
-        request = replay_pb2.ReleaseStepsRequest(step=step)
+        identity = self._identity
+        request = replay_pb2.ReleaseStepsRequest(
+            step=step, service_id=identity.service_id, incarnation=identity.incarnation
+        )
 
         async def send(channel: grpc.aio.Channel, seconds: float) -> None:
             stub: replay_pb2_grpc.ReplayServiceAsyncStub = replay_pb2_grpc.ReplayServiceStub(channel)

@@ -1,0 +1,183 @@
+"""What a message may hold: the limits of the contracts, compiled once into plain functions.
+
+The .proto files state them in buf's protovalidate notation (`protos/buf/validate`), so that a caller in another
+language can check a message before it sends it. A message that passes has every number, text, list and map within its
+limits, in all messages within it; what the run allows beyond that is for the service to judge.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from buf.validate import validate_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from areal_mesh.runtime.value_rules import ValueCheck, expect_rules, shown, value_checks
+
+_DURATION = "google.protobuf.Duration"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A limit that a message passes: the path of the field, and what would do."""
+
+    field: str
+    description: str
+
+
+Check = Callable[[Any, str], Violation | None]
+
+
+def validate(message: Message) -> Violation | None:
+    """The first limit that a message passes, None where it keeps them all.
+
+    Raises:
+        UnsupportedRule: the contract states a rule that cannot be kept.
+    """
+    return _check_message(message, "")
+
+
+def _check_message(message: Message, path: str) -> Violation | None:
+    for check in message_checks(message.DESCRIPTOR):
+        violation = check(message, path)
+        if violation is not None:
+            return violation
+    return None
+
+
+@cache
+def message_checks(descriptor: Descriptor) -> tuple[Check, ...]:
+    """The checks of a message's fields, those of messages within it included; empty where it has no limits."""
+    return tuple(check for field in descriptor.fields for check in _field_checks(field))
+
+
+def _field_checks(field: FieldDescriptor) -> Iterator[Check]:
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    kind = rules.WhichOneof("type")
+    if _is_map(field):
+        expect_rules(field, kind, "map")
+        yield from _map_checks(field, rules.map)
+    elif field.is_repeated:
+        expect_rules(field, kind, "repeated")
+        yield from _repeated_checks(field, rules.repeated)
+    elif field.message_type is not None and field.message_type.full_name != _DURATION:
+        expect_rules(field, kind, None)
+        yield from _nested_checks(field, rules.required)
+    else:
+        yield from _single_checks(field, rules)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
+
+
+def _single_checks(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> Iterator[Check]:
+    name, has_presence = field.name, field.has_presence
+    if rules.required:
+        yield _required(field)
+    checks = value_checks(field, rules)
+    if not checks:
+        return
+    skip_zero = rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE
+
+    def check(message: Any, path: str) -> Violation | None:
+        if has_presence and not message.HasField(name):
+            return None
+        value = getattr(message, name)
+        return None if skip_zero and not value else _first(checks, value, path + name)
+
+    yield check
+
+
+def _nested_checks(field: FieldDescriptor, required: bool) -> Iterator[Check]:
+    name = field.name
+    if required:
+        yield _required(field)
+    if message_checks(field.message_type):
+
+        def check(message: Any, path: str) -> Violation | None:
+            return _check_message(getattr(message, name), f"{path}{name}.") if message.HasField(name) else None
+
+        yield check
+
+
+def _required(field: FieldDescriptor) -> Check:
+    name, has_presence = field.name, field.has_presence
+
+    def check(message: Any, path: str) -> Violation | None:
+        present = message.HasField(name) if has_presence else bool(getattr(message, name))
+        return None if present else Violation(path + name, "has to be set")
+
+    return check
+
+
+def _repeated_checks(field: FieldDescriptor, rules: validate_pb2.RepeatedRules) -> Iterator[Check]:
+    name = field.name
+    yield from _size_checks(name, rules, "items")
+    if field.message_type is None:
+        checks = value_checks(field, rules.items)
+
+        def check_values(message: Any, path: str) -> Violation | None:
+            for index, value in enumerate(getattr(message, name)):
+                for check in checks:
+                    description = check(value)
+                    if description is not None:
+                        return Violation(f"{path}{name}[{index}]", description)
+            return None
+
+        if checks:
+            yield check_values
+    elif message_checks(field.message_type):
+
+        def check_messages(message: Any, path: str) -> Violation | None:
+            for index, value in enumerate(getattr(message, name)):
+                violation = _check_message(value, f"{path}{name}[{index}].")
+                if violation is not None:
+                    return violation
+            return None
+
+        yield check_messages
+
+
+def _map_checks(field: FieldDescriptor, rules: validate_pb2.MapRules) -> Iterator[Check]:
+    name = field.name
+    yield from _size_checks(name, rules, "pairs")
+    assert field.message_type is not None
+    entry = field.message_type.fields_by_name
+    keys = value_checks(entry["key"], rules.keys)
+    values = value_checks(entry["value"], rules.values)
+
+    def check(message: Any, path: str) -> Violation | None:
+        for key, value in getattr(message, name).items():
+            at = f"{path}{name}[{shown(key)}]"
+            violation = _first(keys, key, at) or _first(values, value, at)
+            if violation is not None:
+                return violation
+        return None
+
+    if keys or values:
+        yield check
+
+
+def _size_checks(name: str, rules: Any, unit: str) -> Iterator[Check]:
+    least = getattr(rules, f"min_{unit}")
+    most = getattr(rules, f"max_{unit}") if rules.HasField(f"max_{unit}") else math.inf
+    if least == 0 and most == math.inf:
+        return
+
+    def check(message: Any, path: str) -> Violation | None:
+        size = len(getattr(message, name))
+        return None if least <= size <= most else Violation(path + name, f"{size} {unit}; {least} to {most} are taken")
+
+    yield check
+
+
+def _first(checks: tuple[ValueCheck, ...], value: Any, path: str) -> Violation | None:
+    for check in checks:
+        description = check(value)
+        if description is not None:
+            return Violation(path, description)
+    return None
