@@ -1,44 +1,31 @@
 """The learner on two ranks, real processes over Gloo with FSDP2, against the learner on one."""
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from learner_support import settings_for, write_model
 from torch.multiprocessing.spawn import spawn
-from transformers import AutoModelForCausalLM, Qwen2Config
+from transformers import AutoModelForCausalLM
 
 from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.checkpoints.files import CheckpointStore, Manifest
 from areal_mesh.learner.model.parallel import from_process_group
 from areal_mesh.learner.trainer import Trainer
-from areal_mesh.learner.trainer_settings import TrainerSettings
+from areal_mesh.runtime.settings import RunSettings
 
 RANKS = 2
+DECOUPLED = "algorithm.loss.type=decoupled_ppo"
 # Three processes import torch and transformers; on a loaded machine that alone can take two minutes.
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = Qwen2Config(
-        vocab_size=32,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        initializer_range=0.2,
-    )
-    torch.manual_seed(7)
-    target = tmp_path_factory.mktemp("model")
-    AutoModelForCausalLM.from_config(config).save_pretrained(target)
-    return target
+    return write_model(tmp_path_factory.mktemp("model"))
 
 
 def make_batch(seed: int, sequences: int = 9) -> TrainingBatch:
@@ -58,17 +45,9 @@ def make_batch(seed: int, sequences: int = 9) -> TrainingBatch:
     )
 
 
-def settings_for(folder: Path, algorithm: Any, dtype: str = "float32") -> TrainerSettings:
-    return TrainerSettings(
-        folder,
-        algorithm=algorithm,
-        dtype=dtype,
-        temperature=0.6,
-        learning_rate=1e-3,
-        kl_coefficient=0.01,
-        max_tokens_per_micro_batch=40,
-        threads=1,
-    )
+def run_settings(folder: Path, *overrides: str) -> RunSettings:
+    sizes = ("algorithm.temperature=0.6", "learner.max_tokens_per_micro_batch=40")
+    return settings_for(folder, *sizes, "algorithm.advantage.kl_coefficient=0.01", *overrides)
 
 
 def run_script(trainer: Trainer, store: CheckpointStore, brings_batch: bool) -> dict[str, Any]:
@@ -76,8 +55,8 @@ def run_script(trainer: Trainer, store: CheckpointStore, brings_batch: bool) -> 
     results = []
     for seed in range(2):
         batch = trainer.parallel.broadcast_batch(make_batch(seed) if brings_batch else None)
-        found = asdict(trainer.step(batch))
-        results.append({key: value for key, value in found.items() if key not in ("seconds", "micro_batches")})
+        found = trainer.step(batch).figures
+        results.append({name: value for name, value in found.items() if name != "micro_batches"})
         if seed == 0:
             trainer.restart(optimizer=False, reference=True)
             store.save(step=1, stage="8k")
@@ -86,7 +65,7 @@ def run_script(trainer: Trainer, store: CheckpointStore, brings_batch: bool) -> 
     return {"results": results, "weights": weights}
 
 
-def rank_main(rank: int, rendezvous: str, runs: dict[str, TrainerSettings], output: str) -> None:
+def rank_main(rank: int, rendezvous: str, runs: dict[str, RunSettings], output: str) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=RANKS)
     try:
@@ -101,16 +80,17 @@ def rank_main(rank: int, rendezvous: str, runs: dict[str, TrainerSettings], outp
 
 
 @pytest.fixture(scope="module")
-def runs(folder: Path) -> dict[str, TrainerSettings]:
+def runs(folder: Path) -> dict[str, RunSettings]:
     return {
-        "ppo": settings_for(folder, "ppo"),
-        "decoupled_ppo": settings_for(folder, "decoupled_ppo"),
-        "bfloat16": settings_for(folder, "decoupled_ppo", "bfloat16"),
+        "ppo": run_settings(folder),
+        "decoupled_ppo": run_settings(folder, DECOUPLED),
+        "grpo": run_settings(folder, "algorithm.advantage={type='grpo'}", "algorithm.loss.type=cispo"),
+        "bfloat16": run_settings(folder, DECOUPLED, "model.dtype=bfloat16"),
     }
 
 
 @pytest.fixture(scope="module")
-def output(runs: dict[str, TrainerSettings], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def output(runs: dict[str, RunSettings], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left, one folder a run: they go through all runs, because their imports cost the most."""
     target = tmp_path_factory.mktemp("ranks")
     spawn(rank_main, (str(target / "rendezvous"), runs, str(target)), nprocs=RANKS)  # type: ignore[no-untyped-call]
@@ -122,7 +102,7 @@ def left_by(output: Path, run: str, rank: int) -> dict[str, Any]:
     return found
 
 
-def resume(settings: TrainerSettings, checkpoints: Path) -> tuple[Trainer, Manifest]:
+def resume(settings: RunSettings, checkpoints: Path) -> tuple[Trainer, Manifest]:
     resumed = Trainer(settings)
     store = CheckpointStore(checkpoints, 2, resumed)
     manifest = store.load_latest()
@@ -131,9 +111,9 @@ def resume(settings: TrainerSettings, checkpoints: Path) -> tuple[Trainer, Manif
     return resumed, manifest
 
 
-@pytest.mark.parametrize("run", ["ppo", "decoupled_ppo"])
+@pytest.mark.parametrize("run", ["ppo", "decoupled_ppo", "grpo"])
 def test_two_ranks_take_the_steps_that_one_rank_takes(
-    runs: dict[str, TrainerSettings], output: Path, tmp_path: Path, run: str
+    runs: dict[str, RunSettings], output: Path, tmp_path: Path, run: str
 ) -> None:
     single = Trainer(runs[run])
     alone = run_script(single, CheckpointStore(tmp_path, 2, single), brings_batch=True)
@@ -144,7 +124,7 @@ def test_two_ranks_take_the_steps_that_one_rank_takes(
     for together, one in zip(ranks[0]["results"], alone["results"], strict=True):
         assert together == pytest.approx(one, rel=1e-4, abs=1e-5)
     resumed, manifest = resume(runs[run], output / run / "checkpoints")
-    assert (manifest.policy_version, manifest.world_size, manifest.reference_version) == (1, RANKS, 1)
+    assert (manifest.policy_version, manifest.world_size) == (1, RANKS)
     resumed.step(make_batch(1))
     torch.testing.assert_close(dict(resumed.named_tensors()), alone["weights"], rtol=0, atol=1e-5)
 
@@ -157,9 +137,7 @@ def test_sharded_weights_are_exported_whole(output: Path) -> None:
     assert all(torch.equal(exported[name], weight) for name, weight in weights.items())
 
 
-def test_sharded_ranks_compute_in_bfloat16_and_keep_float32_weights(
-    runs: dict[str, TrainerSettings], output: Path
-) -> None:
+def test_sharded_ranks_compute_in_bfloat16_and_keep_float32_weights(runs: dict[str, RunSettings], output: Path) -> None:
     weights = left_by(output, "bfloat16", 0)["weights"]
     assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
     resumed, _ = resume(runs["bfloat16"], output / "bfloat16" / "checkpoints")

@@ -7,8 +7,16 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.runtime.settings import RunSettings, load_settings
 
 VOCABULARY = 32
+
+
+def settings_for(folder: Path, *overrides: str) -> RunSettings:
+    """The trial's settings on the model in `folder`, one thread, with AReaL v0.1's objective; `overrides` on top."""
+    base = ["algorithm.max_staleness=0", "algorithm.loss.type=ppo", "algorithm.temperature=1.0", "learner.threads=1"]
+    sizes = ["learner.learning_rate=1e-3", "learner.max_tokens_per_micro_batch=60", "learner.warmup_share=0", "seed=0"]
+    return load_settings("trial", [f"model.folder={folder}", "model.recipe=", *base, *sizes, *overrides])
 
 
 def write_model(folder: Path, architecture: str = "qwen2", tied: bool = True) -> Path:

@@ -67,7 +67,7 @@ def test_a_micro_batch_lines_tokens_up_with_their_predictors(batch: TrainingBatc
     assert data.behaviour_log_probs.tolist() == pytest.approx([-0.2, -0.3, -0.4, -0.1])
     # The first response began under version 2: what version 3 went on with stands on its keys and values.
     assert data.fresh.tolist() == [False, False, False, True]
-    assert data.rewards.tolist() == [-5, 5]
+    assert data.rows.tolist() == [1, 2, 3, 0], "places in the whole batch"
 
 
 def test_ranges_lay_intervals_end_to_end() -> None:

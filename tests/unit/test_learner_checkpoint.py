@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from learner_support import make_batch, write_model
+from learner_support import make_batch, settings_for, write_model
 
 from areal_mesh.learner.checkpoints.files import MANIFEST, CheckpointError, CheckpointStore
 from areal_mesh.learner.trainer import Trainer
-from areal_mesh.learner.trainer_settings import TrainerSettings
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(folder: Path, dtype: str = "float32") -> Trainer:
-    return Trainer(TrainerSettings(folder, dtype=dtype, algorithm="decoupled_ppo", learning_rate=1e-3, warmup_steps=1))
+    decoupled = "algorithm.loss.type=decoupled_ppo"
+    return Trainer(settings_for(folder, f"model.dtype={dtype}", decoupled, "learner.warmup_share=0.01"))
 
 
 @contextmanager

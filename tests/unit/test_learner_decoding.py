@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from areal_mesh.learner.batches.decoding import DamagedGroupError, decode_batch, shuffle_rewards, token_versions
-from areal_mesh.learner.figures import group_figures, staleness_histogram
+from areal_mesh.learner.batches.figures import batch_figures, staleness_histogram
 from areal_mesh.runtime.groups import encode_float32, encode_int32, oldest_policy_version, payload_crc32c
 from areal_mesh.v1 import rollout_pb2
 
@@ -73,7 +73,7 @@ def test_staleness_counts_from_the_oldest_version_in_a_group(groups: list[rollou
 
 
 def test_figures_are_means_over_responses(groups: list[rollout_pb2.Group]) -> None:
-    figures = group_figures(groups, policy_version=9)
+    figures = batch_figures(groups, policy_version=9)
     assert figures["reward"] == pytest.approx(-5 / 3)
     assert figures["correct"] == pytest.approx(1 / 3)
     assert figures["truncated"] == pytest.approx(1 / 3)

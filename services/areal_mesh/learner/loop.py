@@ -10,11 +10,11 @@ import grpc.aio
 from google.protobuf import duration_pb2
 
 from areal_mesh.learner.batches.decoding import decode_batch, shuffle_rewards
+from areal_mesh.learner.batches.figures import batch_figures, staleness_histogram
 from areal_mesh.learner.checkpoints.keeping import Checkpoints
-from areal_mesh.learner.figures import group_figures, staleness_histogram, step_metrics
 from areal_mesh.learner.ranks import RankLeader
+from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.torch_thread import TorchThread
-from areal_mesh.learner.trainer_settings import StepResult
 from areal_mesh.learner.weight_sender import PublishServicer
 from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.service import ServiceContext
@@ -134,9 +134,9 @@ class TrainingLoop:
             result = await self._torch.run(lambda: self._train(order, groups))
             finished = time.time()
         self.last_progress = time.monotonic()
-        self.tokens_trained += result.tokens_trained
-        self.tokens_per_second = result.tokens_trained / max(finished - started, 1e-9)
-        metrics = group_figures(groups, drawn_at) | step_metrics(result)
+        metrics = batch_figures(groups, drawn_at) | result.metrics()
+        self.tokens_trained += int(metrics["response_tokens"])
+        self.tokens_per_second = metrics["response_tokens"] / max(finished - started, 1e-9)
         metrics |= {"update_started": started, "update_finished": finished}
         identity = self._context.identity
         return controller_pb2.CommitStepRequest(

@@ -20,8 +20,8 @@ from torch import Tensor
 from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.checkpoints.files import CheckpointStore, Manifest
 from areal_mesh.learner.model.parallel import Parallel, initialise
+from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.trainer import Trainer
-from areal_mesh.learner.trainer_settings import StepResult, TrainerSettings, warmup_steps
 from areal_mesh.runtime.settings import RunSettings
 
 # Followers wait for the next command this long, and every collective for its peers. A leader without work says so.
@@ -40,50 +40,16 @@ class Command(enum.Enum):
     STOP = enum.auto()
 
 
-def trainer_settings(settings: RunSettings) -> TrainerSettings:
-    """The trainer's part of a run's settings."""
-    learner, algorithm = settings.learner, settings.algorithm
-    longest_stage = max(stage.max_steps for stage in settings.stages)
-    return TrainerSettings(
-        model_folder=settings.model.folder,
-        device=learner.device,
-        dtype=settings.model.dtype,
-        temperature=algorithm.temperature,
-        learning_rate=learner.learning_rate,
-        warmup_steps=warmup_steps(learner.warmup_share, longest_stage),
-        weight_decay=learner.weight_decay,
-        betas=(learner.beta1, learner.beta2),
-        adam_epsilon=learner.epsilon,
-        clip_grad=learner.gradient_clip,
-        minibatches=algorithm.minibatches,
-        eps_clip=algorithm.clip,
-        kl_coefficient=algorithm.kl_coefficient,
-        algorithm=algorithm.objective,
-        behaviour_weight_cap=algorithm.behaviour_weight_cap,
-        reward_clip=algorithm.reward_clip,
-        max_tokens_per_micro_batch=learner.max_tokens_per_micro_batch,
-        activation_checkpointing=learner.device == "cuda",
-        threads=_threads(settings) if learner.device == "cpu" else None,
-        seed=settings.seed,
-    )
-
-
-def _threads(settings: RunSettings) -> int:
-    if settings.learner.threads is not None:
-        return settings.learner.threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class RankLeader:
     """Rank 0: each method is one command to all ranks. Called on one thread."""
 
     def __init__(self, settings: RunSettings, parallel: Parallel, followers: list[subprocess.Popen[bytes]]) -> None:
         self._followers = followers
         self._parallel = parallel
-        self._trainer = Trainer(trainer_settings(settings), parallel)
+        self._trainer = Trainer(settings, parallel)
         self._store = _checkpoint_store(settings, self._trainer)
         self.restored: Manifest | None = self._store.load_latest()
-        self.dtype = self._trainer.settings.compute_dtype
+        self.dtype = self._trainer.compute_dtype
         self.model_config: dict[str, Any] = json.loads((settings.model.folder / "config.json").read_text())
 
     @property
@@ -194,7 +160,7 @@ def _checkpoint_store(settings: RunSettings, trainer: Trainer) -> CheckpointStor
 def follow(settings: RunSettings) -> None:
     """Ranks other than 0: repeats what the leader commands until it says stop."""
     parallel = initialise(settings.learner.device, timeout_seconds=_COMMAND_SECONDS)
-    trainer = Trainer(trainer_settings(settings), parallel)
+    trainer = Trainer(settings, parallel)
     store = _checkpoint_store(settings, trainer)
     store.load_latest()
     while True:

@@ -6,11 +6,13 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from areal_mesh.learner.advantages.table import build_advantage
 from areal_mesh.learner.batches.batch import TrainingBatch, validate
 from areal_mesh.learner.batches.micro_batch import MicroBatchBuilder
 from areal_mesh.learner.batches.packing import plan_step
+from areal_mesh.learner.losses.table import build_loss
 from areal_mesh.learner.model.export import save_hf
-from areal_mesh.learner.model.optimizer import Optimizer
+from areal_mesh.learner.model.optimizer import Optimizer, warmup_updates
 from areal_mesh.learner.model.parallel import Parallel, assign, single, whole
 from areal_mesh.learner.model.policy import PolicyModel, load_policy
 from areal_mesh.learner.model.precision import MasterWeights
@@ -21,33 +23,42 @@ from areal_mesh.learner.passes.measuring import (
     measure_proximal,
     measure_reference,
 )
-from areal_mesh.learner.passes.training import train_minibatch
-from areal_mesh.learner.report import Measured, report
+from areal_mesh.learner.passes.training import Trained, train_minibatch
+from areal_mesh.learner.step_result import Measured, StepResult, step_figures
 from areal_mesh.learner.stopwatch import Stopwatch
-from areal_mesh.learner.trainer_settings import StepResult, TrainerSettings
+from areal_mesh.runtime.environment import available_cores
+from areal_mesh.runtime.settings import RunSettings
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Trainer:
     """One rank's share of the learner. Every method is called on all ranks alike, by one thread of each."""
 
-    def __init__(self, settings: TrainerSettings, parallel: Parallel | None = None) -> None:
+    def __init__(self, settings: RunSettings, parallel: Parallel | None = None) -> None:
         """Load the start policy. Raises FileNotFoundError or ValueError if it cannot serve (see `load_policy`)."""
-        self.settings = settings
-        self.parallel = parallel or single(settings.device)
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
+        self._settings = settings
+        self.parallel = parallel or single(settings.learner.device)
+        if settings.learner.device == "cpu":
+            torch.set_num_threads(settings.learner.threads or available_cores())
         torch.manual_seed(settings.seed)
+        self.model_folder = settings.model.folder
+        """Hugging Face folder of the start policy, which is the first KL reference too."""
+        self.compute_dtype = DTYPES[settings.model.dtype]
+        """Of the arithmetic and of the published weights; the optimizer's weights are always float32."""
         self.policy_version = 0
         """Committed optimizer batches."""
         self.reference_version = 0
         """Policy version the KL reference was copied at; 0 is the model folder."""
         # Shards are the optimizer's weights and float32; FSDP casts them as it gathers them.
-        self._policy = self._load(settings.compute_dtype if self.parallel.mesh is None else torch.float32)
+        self._policy = self._load(self.compute_dtype if self.parallel.mesh is None else torch.float32)
         self._masters = MasterWeights(self._policy)
-        self.optimizer = Optimizer(self._masters.named, settings.adam)
+        self.optimizer = Optimizer(self._masters.named, settings.learner, warmup_updates(settings))
+        self._loss = build_loss(settings.algorithm.loss)
+        self._advantage = build_advantage(settings.algorithm.advantage)
         self._reference: PolicyModel | None = None
-        if settings.kl_coefficient > 0:
-            self._reference = self._load(settings.compute_dtype)
+        if self._advantage.needs_reference:
+            self._reference = self._load(self.compute_dtype)
             self._reference.requires_grad_(False)
 
     def step(self, batch: TrainingBatch) -> StepResult:
@@ -56,27 +67,27 @@ class Trainer:
         Reference and proximal log-probabilities, advantages, then an AdamW update for each minibatch. Raises
         InvalidBatchError, before anything has changed, if the batch does not fit.
         """
-        settings, watch = self.settings, Stopwatch()
+        watch, reference = Stopwatch(), None
         with watch.phase("prepare"):
             validate(batch, self._policy.vocabulary_size, self.policy_version)
             minibatches = self._prepare(batch)
         parts = list(chain.from_iterable(minibatch.parts for minibatch in minibatches))
         if self._reference is not None:
             with watch.phase("reference"):
-                measure_reference(self._reference, parts)
-        if settings.algorithm == "decoupled_ppo":
+                tokens = batch.behaviour_log_probs.numel()
+                reference = measure_reference(self._reference, parts, tokens, self.parallel)
+        if self._loss.needs_proximal:
             # The first minibatch is trained on by the policy before the step: its training pass measures it too.
             with watch.phase("proximal"):
                 measure_proximal(self._policy, [part for minibatch in minibatches[1:] for part in minibatch.parts])
         with watch.phase("advantages"):
-            returns = estimate_advantages(parts, settings, self.parallel)
-        results = [
-            train_minibatch(self._policy, self._masters, self.optimizer, settings, self.parallel, minibatch, watch)
-            for minibatch in minibatches
-        ]
+            clip = self._settings.algorithm.reward_clip
+            advantage_figures = estimate_advantages(self._advantage, batch, reference, clip, parts)
+        trained = Trained(self._policy, self._masters, self.optimizer, self._loss, self.parallel)
+        results = [train_minibatch(trained, minibatch, watch) for minibatch in minibatches]
         self.policy_version += 1
-        measured = Measured(batch, minibatches, results, returns, self.policy_version)
-        return report(measured, self.parallel, watch)
+        measured = Measured(batch, minibatches, results, advantage_figures)
+        return StepResult(self.policy_version, step_figures(measured, self.parallel), watch.seconds())
 
     def restart(self, optimizer: bool, reference: bool) -> None:
         """What a stage change asks for: forget Adam's moments and warm up again; take the policy as KL reference."""
@@ -93,18 +104,18 @@ class Trainer:
         on every rank, so that all ranks must exhaust the iterator.
         """
         for name, parameter in self._policy.named_weights():
-            yield name, whole(parameter).to(self.settings.compute_dtype)
+            yield name, whole(parameter).to(self.compute_dtype)
 
     def tensor_specs(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """Name, dtype and whole shape of what `named_tensors` gives, in its order; nothing is gathered."""
-        dtype = self.settings.compute_dtype
+        dtype = self.compute_dtype
         return [(name, dtype, tuple(weight.shape)) for name, weight in self._policy.named_weights()]
 
     def save_hf(self, folder: str) -> None:
         """Write a Hugging Face folder that vLLM and transformers load: weights, config, tokenizer. Atomic."""
         weights = {name: tensor.cpu() for name, tensor in self.named_tensors()}
         if self.parallel.rank == 0:
-            save_hf(self._policy.causal_lm, weights, self.settings.model_folder, folder)
+            save_hf(self._policy.causal_lm, weights, self.model_folder, folder)
         self.parallel.barrier()
 
     def state_tensors(self, with_reference: bool) -> dict[str, Tensor]:
@@ -130,21 +141,23 @@ class Trainer:
         self.reference_version = reference_version
 
     def _load(self, dtype: torch.dtype) -> PolicyModel:
-        settings = self.settings
-        policy = load_policy(settings.model_folder, dtype, settings.temperature, settings.activation_checkpointing)
-        self.parallel.shard(policy, settings.compute_dtype)
+        settings = self._settings
+        # Recompute decoder layers in the backward pass: less memory for a third more arithmetic.
+        checkpointing = settings.learner.device == "cuda"
+        policy = load_policy(self.model_folder, dtype, settings.algorithm.temperature, checkpointing)
+        self.parallel.shard(policy, self.compute_dtype)
         return policy
 
     def _prepare(self, batch: TrainingBatch) -> list[Minibatch]:
-        settings, parallel = self.settings, self.parallel
+        parallel = self.parallel
         plan = plan_step(
             batch.sequence_lengths.tolist(),
-            settings.minibatches,
-            settings.max_tokens_per_micro_batch,
+            self._settings.algorithm.minibatches,
+            self._settings.learner.max_tokens_per_micro_batch,
             parallel.rank,
             parallel.world_size,
         )
-        builder = MicroBatchBuilder(batch, self.policy_version, parallel.device, settings.compute_dtype)
+        builder = MicroBatchBuilder(batch, self.policy_version, parallel.device, self.compute_dtype)
         cut = [[Part(builder.build(indices)) for indices in micro_batches] for micro_batches in plan]
         tokens = torch.tensor([sum(part.data.targets.numel() for part in parts) for parts in cut])
         totals = parallel.sum(tokens.to(parallel.device)).tolist()

@@ -45,3 +45,8 @@ def show_gpus(gpus: list[int] | None) -> None:
     """Lets this process see `gpus` alone; None leaves all. Call before torch is imported."""
     if gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu) for gpu in gpus)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -27,10 +27,8 @@ class MicroBatch:
     """float32 [R]."""
     fresh: Tensor
     """bool [R]: the whole response is of the learner's version."""
-    response_lengths: Tensor
-    """int64 [n]."""
-    rewards: Tensor
-    """float64 [n], not yet clipped."""
+    rows: Tensor
+    """int64 [R], on the CPU: places of these response tokens among those of the whole batch."""
 
 
 class MicroBatchBuilder:
@@ -67,8 +65,7 @@ class MicroBatchBuilder:
             targets=token_ids[target_positions].to(self._device),
             behaviour_log_probs=batch.behaviour_log_probs[response_rows].to(self._device),
             fresh=self._is_fresh(chosen, responses).to(self._device),
-            response_lengths=responses.to(self._device),
-            rewards=batch.rewards[chosen].to(self._device),
+            rows=response_rows,
         )
 
     def _is_fresh(self, chosen: Tensor, responses: Tensor) -> Tensor:
@@ -94,8 +91,7 @@ class MicroBatchBuilder:
             targets=none(torch.int64),
             behaviour_log_probs=none(torch.float32),
             fresh=none(torch.bool),
-            response_lengths=none(torch.int64),
-            rewards=none(torch.float64),
+            rows=torch.empty(0, dtype=torch.int64),
         )
 
 

@@ -90,7 +90,7 @@ class CheckpointStore:
             stage=stage,
             optimizer_updates=trainer.optimizer.updates,
             reference_version=trainer.reference_version,
-            model_folder=str(trainer.settings.model_folder),
+            model_folder=str(trainer.model_folder),
             world_size=self._parallel.world_size,
         )
         self._pending = self._writer.submit(self._write, staged, manifest)

@@ -1,5 +1,5 @@
 """Policy losses, one file an algorithm: pure functions on packed 1-D tensors of response tokens.
 
-Each returns the micro-batch's share of the loss of its global minibatch (a sum over its tokens divided by the
-minibatch's token count, so that shares add up over micro-batches and ranks) and the sums its statistics come from.
+`inputs` says what a loss gets and gives, `table` has them all by the `type` of their settings
+(`runtime/settings/losses.py`). A further loss is its file, its settings and its row of the table.
 """

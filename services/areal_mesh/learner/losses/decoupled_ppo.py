@@ -6,35 +6,40 @@
 
 pi_prox is the policy before the step, recomputed over the whole batch; w is always applied. m_t = 0 for tokens with
 w_t over the cap (a knob of its own; None switches the mask off and leaves w alone). N_tokens counts the response
-tokens of the global minibatch, masked ones included. With pi_prox = pi_behav this is `ppo_loss`, number for number.
+tokens of the global minibatch, masked ones included. With pi_prox = pi_behav this is PPO, number for number.
 """
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
-from torch import Tensor
 
+from areal_mesh.learner.losses.figures import log_ratio, measure, ratio_figures
+from areal_mesh.learner.losses.inputs import LossInputs, LossOutputs
 from areal_mesh.learner.losses.ppo import clipped_objective
-from areal_mesh.learner.losses.statistics import LossStatistics, collect, log_ratio
+from areal_mesh.runtime.settings.losses import DecoupledPpoSettings
 
 
-def decoupled_ppo_loss(
-    log_probs: Tensor,
-    proximal_log_probs: Tensor,
-    behaviour_log_probs: Tensor,
-    advantages: Tensor,
-    minibatch_tokens: int,
-    clip: float = 0.2,
-    weight_cap: float | None = None,
-) -> tuple[Tensor, LossStatistics]:
-    """A micro-batch's share of the decoupled PPO loss.
+@dataclass(frozen=True)
+class DecoupledPpo:
+    """The decoupled PPO loss.
 
-    log_probs: float32 [tokens], with gradient. proximal_log_probs, behaviour_log_probs, advantages: float32 [tokens],
-    taken as constants. minibatch_tokens: response tokens of the global minibatch. clip: eps. weight_cap: tokens with
-    w above it are masked. Returns the loss (float32 []) and the statistics.
+    Its own figures: `clip_fraction` as of PPO, `importance_weight_mean` and `importance_weight_max` of w, masked tokens
+    included, and `masked_share`.
     """
-    proximal_log_probs = proximal_log_probs.detach()
-    log_ratios = log_ratio(log_probs, proximal_log_probs)
-    weights = log_ratio(proximal_log_probs, behaviour_log_probs.detach()).exp()
-    per_token, clipped = clipped_objective(log_ratios, advantages.detach(), clip)
-    masked = torch.zeros_like(clipped) if weight_cap is None else weights > weight_cap
-    weighted = torch.where(masked, torch.zeros_like(per_token), weights * per_token)
-    return weighted.sum() / minibatch_tokens, collect(log_ratios, clipped, weights, masked)
+
+    settings: DecoupledPpoSettings
+    needs_proximal: ClassVar[bool] = True
+
+    def __call__(self, inputs: LossInputs) -> LossOutputs:
+        """See `Loss`."""
+        assert inputs.proximal_log_probs is not None
+        log_ratios = log_ratio(inputs.log_probs, inputs.proximal_log_probs)
+        weights = log_ratio(inputs.proximal_log_probs, inputs.behaviour_log_probs).exp()
+        per_token, clipped = clipped_objective(log_ratios, inputs.advantages, self.settings.clip)
+        cap = self.settings.behaviour_weight_cap
+        masked = torch.zeros_like(clipped) if cap is None else weights > cap
+        weighted = torch.where(masked, torch.zeros_like(per_token), weights * per_token)
+        own = {"clip_fraction": clipped, "importance_weight_mean": weights, "masked_share": masked}
+        figures = measure({**ratio_figures(log_ratios), **own}, {"importance_weight_max": weights})
+        return LossOutputs(weighted.sum() / inputs.minibatch_tokens, figures)

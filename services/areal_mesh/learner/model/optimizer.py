@@ -8,27 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from areal_mesh.learner.model.parallel import whole
+from areal_mesh.runtime.settings import LearnerSettings, RunSettings
 
 
-@dataclass(frozen=True)
-class AdamSettings:
-    """Hyper-parameters; defaults are AReaL v0.1's."""
-
-    learning_rate: float = 1e-5
-    warmup_updates: int = 0
-    """Updates (minibatches) over which the learning rate rises linearly to its constant value."""
-    weight_decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.95)
-    epsilon: float = 1e-5
-    clip_grad: float = 1.0
-    """Largest global gradient norm; gradients above are scaled down to it."""
+def warmup_updates(settings: RunSettings) -> int:
+    """Updates over which the learning rate rises: a share of the longest stage's (AReaL v0.1: 0.02), rounded up."""
+    longest = max(stage.max_steps for stage in settings.stages)
+    return math.ceil(settings.learner.warmup_share * longest) * settings.algorithm.minibatches
 
 
-def learning_rate(settings: AdamSettings, update: int) -> float:
+def learning_rate(peak: float, warmup: int, update: int) -> float:
     """Learning rate of an update (0 the first since the last restart): linear warm-up, then constant."""
-    if update >= settings.warmup_updates:
-        return settings.learning_rate
-    return settings.learning_rate * (update + 1) / settings.warmup_updates
+    return peak if update >= warmup else peak * (update + 1) / warmup
 
 
 @dataclass(frozen=True)
@@ -45,8 +36,10 @@ class Update:
 class Optimizer:
     """AdamW over named float32 parameters, plain or sharded."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], settings: AdamSettings) -> None:
-        self.settings = settings
+    def __init__(self, parameters: Mapping[str, nn.Parameter], settings: LearnerSettings, warmup: int) -> None:
+        """warmup: updates (minibatches) over which the learning rate rises linearly to its constant value."""
+        self._settings = settings
+        self._warmup = warmup
         self.updates = 0
         self._parameters = dict(parameters)
         self._adam = self._build()
@@ -57,8 +50,8 @@ class Optimizer:
         if zero_gradients:
             for parameter in parameters:
                 parameter.grad = torch.zeros_like(parameter)
-        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.settings.clip_grad)).item())
-        rate = learning_rate(self.settings, self.updates)
+        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self._settings.gradient_clip)).item())
+        rate = learning_rate(self._settings.learning_rate, self._warmup, self.updates)
         finite = math.isfinite(norm)
         if finite:
             for group in self._adam.param_groups:
@@ -81,7 +74,7 @@ class Optimizer:
         }
 
     def _build(self) -> torch.optim.AdamW:
-        settings = self.settings
+        settings = self._settings
         # Norm gains and biases are not decayed, as in Megatron's optimizer.
         matrices = [parameter for parameter in self._parameters.values() if parameter.dim() >= 2]
         vectors = [parameter for parameter in self._parameters.values() if parameter.dim() < 2]
@@ -90,7 +83,11 @@ class Optimizer:
             {"params": vectors, "weight_decay": 0.0},
         ]
         adam = torch.optim.AdamW(
-            groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon, foreach=True
+            groups,
+            lr=settings.learning_rate,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.epsilon,
+            foreach=True,
         )
         for parameter in self._parameters.values():
             # Complete before the first update, so that a checkpoint always holds the same names.

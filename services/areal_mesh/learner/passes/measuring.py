@@ -1,16 +1,16 @@
-"""The passes before training: reference and proximal log-probabilities, and the advantages they give."""
+"""The passes before training: reference and proximal log-probabilities, and the advantages of the whole batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from areal_mesh.learner import advantages
+from areal_mesh.learner.advantages.inputs import Advantage, AdvantageInputs
+from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.batches.micro_batch import MicroBatch
 from areal_mesh.learner.model.parallel import Parallel
 from areal_mesh.learner.model.policy import PolicyModel
-from areal_mesh.learner.trainer_settings import TrainerSettings
 
 
 @dataclass
@@ -18,7 +18,6 @@ class Part:
     """A micro-batch and what has been found out about its R response tokens; float32 [R] each."""
 
     data: MicroBatch
-    reference: Tensor | None = None
     proximal: Tensor | None = None
     advantages: Tensor | None = None
 
@@ -34,20 +33,16 @@ class Minibatch:
     """Whether the policy that trains on it is still the one before the step."""
 
 
-@dataclass(frozen=True)
-class Returns:
-    """Global moments of returns and the distance from the reference."""
-
-    mean: float
-    standard_deviation: float
-    kl_to_reference: float | None
-
-
 @torch.no_grad()
-def measure_reference(reference: PolicyModel, parts: Sequence[Part]) -> None:
-    """Fill in `reference` of each part."""
+def measure_reference(
+    reference: PolicyModel, parts: Sequence[Part], response_tokens: int, parallel: Parallel
+) -> Tensor:
+    """Log-probabilities of the whole batch's response tokens, on every rank: float32 [response tokens] on the CPU."""
+    found = torch.zeros(response_tokens, dtype=torch.float32)
     for part in parts:
-        part.reference = reference(part.data)
+        found[part.data.rows] = reference(part.data).float().cpu()
+    # Each token is one rank's, and 0 elsewhere.
+    return parallel.sum(found.to(parallel.device)).cpu()
 
 
 @torch.no_grad()
@@ -57,32 +52,19 @@ def measure_proximal(policy: PolicyModel, parts: Sequence[Part]) -> None:
         part.proximal = policy(part.data)
 
 
-def estimate_advantages(parts: Sequence[Part], settings: TrainerSettings, parallel: Parallel) -> Returns:
-    """Fill in `advantages` of each part, normalised over the batches of all ranks.
-
-    The KL reward is that of the behaviour policy, which took the actions.
-    """
-    returns = []
-    sums = torch.zeros(4, dtype=torch.float64, device=parallel.device)
-    for part in parts:
-        data = part.data
-        rewards = advantages.token_rewards(
-            data.behaviour_log_probs,
-            part.reference,
-            data.response_lengths,
-            data.rewards,
-            settings.kl_coefficient,
-            settings.reward_clip,
+def estimate_advantages(
+    estimate: Advantage, batch: TrainingBatch, reference: Tensor | None, reward_clip: float, parts: Sequence[Part]
+) -> Mapping[str, float]:
+    """Fill in `advantages` of each part, estimated on the whole batch; returns the estimate's figures."""
+    outputs = estimate(
+        AdvantageInputs(
+            rewards=batch.rewards.clamp(-reward_clip, reward_clip),
+            response_lengths=batch.response_lengths,
+            group_index=batch.group_index,
+            behaviour_log_probs=batch.behaviour_log_probs,
+            reference_log_probs=reference,
         )
-        returns.append(advantages.returns_to_go(rewards, data.response_lengths))
-        sums[:3] += advantages.moments(returns[-1]).values
-        if part.reference is not None:
-            sums[3] += (data.behaviour_log_probs.double() - part.reference.double()).sum()
-    sums = parallel.sum(sums)
-    global_moments = advantages.Moments(sums[:3])
-    for part, part_returns in zip(parts, returns, strict=True):
-        part.advantages = advantages.normalise(part_returns, global_moments)
-    count, total, squares, kl = sums.tolist()
-    mean = total / count
-    deviation = max(squares / count - mean * mean, 0.0) ** 0.5
-    return Returns(mean, deviation, kl / count if settings.kl_coefficient > 0 else None)
+    )
+    for part in parts:
+        part.advantages = outputs.advantages[part.data.rows].to(part.data.behaviour_log_probs.device)
+    return outputs.figures

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from areal_mesh.learner.losses.statistics import log_ratio
+from areal_mesh.learner.losses.figures import log_ratio
 
 
 @dataclass(frozen=True)

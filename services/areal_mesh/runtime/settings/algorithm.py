@@ -1,10 +1,12 @@
 """The recipe: stages, sampling, reward, and the two knobs of asynchrony. Defaults are AReaL v0.1.1's."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from areal_mesh.runtime.settings.advantages import GROUP_ADVANTAGES, AdvantageSettings, ArealAdvantageSettings
 from areal_mesh.runtime.settings.base import Settings, Share
+from areal_mesh.runtime.settings.losses import STALE_LOSSES, DecoupledPpoSettings, LossSettings
 
 
 class StageSettings(Settings):
@@ -35,7 +37,7 @@ class StageSettings(Settings):
 
 
 class AlgorithmSettings(Settings):
-    """Proximal policy optimisation without a critic, gamma = lambda = 1 (AReaL v0.1)."""
+    """Policy optimisation without a critic, gamma = lambda = 1 (AReaL v0.1)."""
 
     batch_groups: int = Field(default=1024, gt=0)
     """Prompts a step."""
@@ -48,12 +50,10 @@ class AlgorithmSettings(Settings):
     """Bound: learner's version less the oldest version in a group. 0 is the synchronous loop."""
     sync_every: int = Field(default=1, gt=0)
     """Pacing: every n-th version is published."""
-    objective: Literal["ppo", "decoupled_ppo"] = "decoupled_ppo"
-    behaviour_weight_cap: float | None = Field(default=None, gt=0)
-    """Decoupled objective: tokens whose pi_prox / pi_behav is over this are masked; none are where it is left out."""
-    clip: float = Field(default=0.2, gt=0, lt=1)
+    loss: LossSettings = DecoupledPpoSettings()
+    advantage: AdvantageSettings = ArealAdvantageSettings()
     minibatches: int = Field(default=4, gt=0)
-    kl_coefficient: float = Field(default=0.001, ge=0)
+    """Updates a step."""
     reward_scale: float = 5.0
     reward_bias: float = 0.0
     """Reward = (s - bias) * scale, s = +1 for a correct response and -1 for an incorrect one."""
@@ -78,9 +78,18 @@ class AlgorithmSettings(Settings):
                 f"sync_every = {self.sync_every} with max_staleness = {self.max_staleness}: groups would be too old "
                 f"before the next publish; set sync_every to at most {self.max_staleness + 1}"
             )
-        if self.max_staleness > 0 and self.objective == "ppo":
+        return self
+
+    @model_validator(mode="after")
+    def _loss_and_advantage_fit(self) -> Self:
+        if self.max_staleness > 0 and self.loss.type not in STALE_LOSSES:
             raise ValueError(
-                f'objective = "ppo" with max_staleness = {self.max_staleness}: stale rollouts need '
-                'objective = "decoupled_ppo", or max_staleness = 0'
+                f'loss.type = "{self.loss.type}" with max_staleness = {self.max_staleness}: stale rollouts need one of '
+                f"{', '.join(STALE_LOSSES)}, or max_staleness = 0"
+            )
+        if self.responses < 2 and self.advantage.type in GROUP_ADVANTAGES:
+            raise ValueError(
+                f'advantage.type = "{self.advantage.type}" with responses = {self.responses}: it compares the '
+                "responses of a group; set responses to at least 2"
             )
         return self

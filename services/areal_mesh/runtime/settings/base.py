@@ -50,6 +50,18 @@ class Settings(BaseModel):
             for key, value in values.items()
         }
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_type(cls, values: Any) -> Any:
+        """A section of several kinds that names none is of the default's."""
+        if not isinstance(values, dict):
+            return values
+        kinds = {name: field.default for name, field in cls.model_fields.items() if field.discriminator}
+        return {
+            key: {"type": kinds[key].type, **value} if key in kinds and isinstance(value, dict) else value
+            for key, value in values.items()
+        }
+
 
 def admits(annotation: Any, wanted: type) -> bool:
     """Whether a field of this annotation holds values of the type `wanted`, by itself or in a union."""

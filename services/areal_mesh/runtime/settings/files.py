@@ -14,6 +14,8 @@ from typing import Any
 
 PRESETS_VARIABLE = "AREAL_MESH_PRESETS"
 EXTENDS = "extends"
+TYPE = "type"
+"""What chooses one kind of several, such as `[algorithm.loss] type = "ppo"`."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -137,7 +139,12 @@ def _parsed(source: _Source) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` over `base`, section by section; a list replaces a list."""
+    """`values` over `base`, section by section; a list replaces a list.
+
+    A section of another `type` replaces the base's: the settings of the one kind mean nothing to the other.
+    """
+    if values.get(TYPE, base.get(TYPE)) != base.get(TYPE):
+        return dict(values)
     merged = dict(base)
     for key, value in values.items():
         inner = merged.get(key)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from areal_mesh.runtime.settings.files import SettingsError, read_values
+from areal_mesh.runtime.settings.files import TYPE, SettingsError, read_values
 from areal_mesh.runtime.settings.overrides import override_value
 from areal_mesh.runtime.settings.run import RunSettings
 
@@ -24,7 +24,8 @@ def load_settings(source: str | Path, overrides: Iterable[str] = ()) -> RunSetti
             type, a value out of range, or an impossible combination.
     """
     values = read_values(source)
-    for override in overrides:
+    # A `type` first: it throws out what was set for another.
+    for override in sorted(overrides, key=lambda override: not override.partition("=")[0].strip().endswith(f".{TYPE}")):
         _apply(values, override, str(source))
     try:
         return RunSettings.model_validate(values)
@@ -46,8 +47,10 @@ def _apply(values: dict[str, Any], override: str, source: str) -> None:
         target = _child(target, part, ".".join(parts[: position + 1]), source, override)
     if isinstance(target, list):
         target[_index(target, parts[-1], key, source)] = value
-    else:
-        target[parts[-1]] = value
+        return
+    if parts[-1] == TYPE and target.get(TYPE) != value:
+        target.clear()  # as where a file says so: the settings of the one kind mean nothing to the other
+    target[parts[-1]] = value
 
 
 def _child(target: Any, part: str, path: str, source: str, override: str) -> Any:
@@ -64,9 +67,13 @@ def _index(target: list[Any], part: str, path: str, source: str) -> int:
 
 
 def _fault(detail: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in detail["loc"])
+    location = _without_types(detail["loc"])
+    path = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown key{_suggestion(detail['loc'])}"
+    if detail["type"] == "union_tag_invalid":
+        context = detail["ctx"]
+        return f"{path}.{TYPE}: there is no {context['tag']!r}; choose {context['expected_tags']}"
     message = detail["msg"].removeprefix("Value error, ")
     given = detail["input"]
     shown = "" if isinstance(given, Mapping | BaseModel) or not path else f" (got {given!r})"
@@ -75,9 +82,19 @@ def _fault(detail: ErrorDetails) -> str:
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
     """What the section does know, nearest first."""
-    known = list(_section(_annotation(location[:-1])).model_fields)
+    known = list(_sections(_annotation(location[:-1]))[0].model_fields)
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
+
+
+def _without_types(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The keys of a location alone: behind a section of several kinds pydantic names the kind too."""
+    return tuple(part for place, part in enumerate(location) if not _is_type(location[:place], part))
+
+
+def _is_type(location: Sequence[int | str], part: int | str) -> bool:
+    kinds = _sections(_annotation(location))
+    return len(kinds) > 1 and any(kind.model_fields[TYPE].default == part for kind in kinds)
 
 
 def _annotation(location: Sequence[int | str]) -> Any:
@@ -86,16 +103,23 @@ def _annotation(location: Sequence[int | str]) -> Any:
     for part in location:
         if isinstance(part, int) or part.isdigit():
             continue
-        field = _section(annotation).model_fields.get(part)
+        kinds = _sections(annotation)
+        chosen = [kind for kind in kinds if len(kinds) > 1 and kind.model_fields[TYPE].default == part]
+        if chosen:
+            annotation = chosen[0]
+            continue
+        field = next((kind.model_fields[part] for kind in kinds if part in kind.model_fields), None)
         if field is None:
             return None
         annotation = field.annotation
     return annotation
 
 
-def _section(annotation: Any) -> Any:
-    """The settings model inside an annotation such as list[StageSettings]."""
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return RunSettings
+def _sections(annotation: Any) -> list[Any]:
+    """The settings models inside an annotation such as list[StageSettings]: several where a `type` chooses one."""
+    found = [
+        candidate
+        for candidate in (annotation, *get_args(annotation))
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel)
+    ]
+    return found or [RunSettings]

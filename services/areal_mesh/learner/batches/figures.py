@@ -1,16 +1,14 @@
-"""Figures of a step as they are committed: what its groups decide, and what the trainer measured."""
+"""Figures of a drawn batch, as its groups say them: reward, lengths, staleness."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 from statistics import fmean
 
-from areal_mesh.learner.trainer_settings import StepResult
 from areal_mesh.runtime.groups import oldest_policy_version
 from areal_mesh.v1 import rollout_pb2
 
 
-def group_figures(groups: Sequence[rollout_pb2.Group], policy_version: int) -> dict[str, float]:
+def batch_figures(groups: Sequence[rollout_pb2.Group], policy_version: int) -> dict[str, float]:
     """Metrics by name over all responses of a batch drawn at `policy_version`.
 
     `reward`, `correct` and `truncated` (shares), `response_length` (mean, tokens), `response_tokens`,
@@ -34,10 +32,3 @@ def group_figures(groups: Sequence[rollout_pb2.Group], policy_version: int) -> d
 def staleness_histogram(groups: Sequence[rollout_pb2.Group], policy_version: int) -> dict[int, int]:
     """Groups of the batch by staleness: the drawing version less the oldest version in the group."""
     return dict(Counter(policy_version - oldest_policy_version(group) for group in groups))
-
-
-def step_metrics(result: StepResult) -> dict[str, float]:
-    """The trainer's figures by metric name, its phases as `seconds_<phase>`; what was not measured is left out."""
-    named = {field.name: getattr(result, field.name) for field in fields(result) if field.name != "seconds"}
-    metrics = {name: float(value) for name, value in named.items() if value is not None}
-    return metrics | {f"seconds_{phase}": seconds for phase, seconds in result.seconds.items()}

@@ -1,0 +1,68 @@
+"""What a step reports: figures of its losses, advantages and updates, put together from what the passes measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.learner.losses import figures
+from areal_mesh.learner.model.parallel import Parallel
+from areal_mesh.learner.passes import mismatch
+from areal_mesh.learner.passes.measuring import Minibatch
+from areal_mesh.learner.passes.training import MinibatchResult
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One training step."""
+
+    policy_version: int
+    """After the step."""
+    figures: Mapping[str, float]
+    """By metric name; docs/learner.md says what each is. What was not measured is left out."""
+    seconds: Mapping[str, float]
+    """Wall-clock by phase: prepare, reference, proximal, advantages, backward, update; and total."""
+
+    def metrics(self) -> dict[str, float]:
+        """The figures, and the phases as `seconds_<phase>`."""
+        return dict(self.figures) | {f"seconds_{phase}": seconds for phase, seconds in self.seconds.items()}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one step went through."""
+
+    batch: TrainingBatch
+    minibatches: Sequence[Minibatch]
+    results: Sequence[MinibatchResult]
+    advantage_figures: Mapping[str, float]
+
+
+def step_figures(step: Measured, parallel: Parallel) -> dict[str, float]:
+    """The figures of a step; called by all ranks, because the mismatch is summed over them.
+
+    Of losses: means over the response tokens of the global batch. `loss`, `grad_norm`: means over minibatches, before
+    one was zeroed or clipped.
+    """
+    norms = [result.update.grad_norm for result in step.results]
+    return {
+        "loss": sum(result.loss for result in step.results) / len(step.results),
+        "grad_norm": sum(norms) / len(norms),
+        "grad_norm_max": max(norms),
+        "learning_rate": step.results[-1].update.learning_rate,
+        "rejected_minibatches": float(sum(result.rejected for result in step.results)),
+        "skipped_updates": float(sum(not result.update.applied for result in step.results)),
+        "tokens_processed": float(step.batch.token_ids.numel()),
+        "micro_batches": float(sum(len(minibatch.parts) for minibatch in step.minibatches)),
+        **step.advantage_figures,
+        **figures.combine([result.figures for result in step.results]).values(),
+        **_mismatches(step.results, parallel),
+    }
+
+
+def _mismatches(results: Sequence[MinibatchResult], parallel: Parallel) -> dict[str, float]:
+    """Learner against engine, on fresh tokens and on all; left out where no such token was measured."""
+    local = mismatch.combine(list(chain.from_iterable(result.mismatches for result in results)))
+    measured = mismatch.Mismatch(parallel.sum(local.sums))
+    found = {"mismatch_kl": measured.fresh, "mismatch_kl_all": measured.overall}
+    return {name: value for name, value in found.items() if value is not None}

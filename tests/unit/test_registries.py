@@ -1,0 +1,38 @@
+"""What grows is a row of a table: every table, its settings and its page name the same kinds."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from areal_mesh.learner.advantages.table import ADVANTAGES
+from areal_mesh.learner.losses.table import LOSSES
+from areal_mesh.runtime.settings.advantages import AdvantageSettings
+from areal_mesh.runtime.settings.losses import LossSettings
+
+ROOT = Path(__file__).parents[2]
+REGISTRIES = {
+    "losses": (LOSSES, LossSettings, "docs/learner.md"),
+    "advantages": (ADVANTAGES, AdvantageSettings, "docs/learner.md"),
+}
+
+
+def types_of(union: Any) -> list[str]:
+    """The `type` of each settings model in a union that is discriminated by it."""
+    return [model.model_fields["type"].default for model in get_args(get_args(union)[0])]
+
+
+@pytest.mark.parametrize("registry", REGISTRIES)
+def test_a_table_its_settings_and_its_page_name_the_same_kinds(registry: str) -> None:
+    table, union, page = REGISTRIES[registry]
+    assert sorted(table) == sorted(types_of(union))
+    text = (ROOT / page).read_text()
+    assert [name for name in table if f"`{name}`" not in text] == [], f"{page} leaves some out"
+
+
+@pytest.mark.parametrize("registry", REGISTRIES)
+def test_a_kind_is_built_from_its_own_settings(registry: str) -> None:
+    table, union, _ = REGISTRIES[registry]
+    for model in get_args(get_args(union)[0]):
+        built: Any = table[model.model_fields["type"].default](model())
+        assert built.settings == model()
