@@ -149,7 +149,7 @@ def test_a_commit_is_idempotent_and_steps_follow_each_other(run: Run) -> None:
     store(run, batch)
     assert run.commit(1, batch, {"reward": 1.0}, {0: 2})
     assert not run.commit(1, batch, {"reward": 9.0}, {0: 2})
-    assert run.ledger.steps()[0].metrics == {"reward": 1.0}
+    assert next(run.ledger.steps()).metrics == {"reward": 1.0}
     with pytest.raises(MeshError, match="cannot follow"):
         run.commit(3, batch, {}, {})
     with pytest.raises(MeshError, match="no group is trained twice"):
@@ -178,7 +178,7 @@ def test_stages_follow_the_schedule_and_a_killed_controller_finds_everything_aga
         run.commit(step, batch, {"reward": float(step)}, {0: 2})
         scene.publish(run, step)
         run = scene.killed()
-        assert (run.version, run.published_version, run.trained_tokens) == (step, step, 20 * step)
+        assert (run.version, run.published_version, run.totals.tokens) == (step, step, 20 * step)
     assert run.state is RunState.FINISHED
     assert run.next_step(4) is None
     assert lease(run, 1) == []

@@ -16,33 +16,38 @@ def flat(steps: int, reward: float = 0.0, truncated: float = 0.5) -> list[StepFi
     return [StepFigures(reward, truncated)] * steps
 
 
+def ended(plan: StagePlan, figures: list[StepFigures]) -> str | None:
+    """The end of a stage after all these steps, of which the rules see the last ones alone."""
+    return stage_end(plan, len(figures), figures[-2 * plan.window :])
+
+
 def test_without_rules_a_stage_ends_at_its_most_steps() -> None:
     plan = StagePlan("8K", 8192, max_steps=3)
-    assert stage_end(plan, flat(2)) is None
-    assert stage_end(plan, flat(3)) == "3 steps, its most"
+    assert ended(plan, flat(2)) is None
+    assert ended(plan, flat(3)) == "3 steps, its most"
 
 
 def test_no_rule_ends_a_stage_before_its_fewest_steps_or_before_a_full_window() -> None:
     plan = StagePlan("8K", 8192, max_steps=100, min_steps=6, end_when_truncated_above=0.4, window=4)
-    assert stage_end(plan, flat(5)) is None
-    assert "above 0.4" in (stage_end(plan, flat(6)) or "")
+    assert ended(plan, flat(5)) is None
+    assert "above 0.4" in (ended(plan, flat(6)) or "")
     impatient = StagePlan("8K", 8192, max_steps=100, end_when_truncated_above=0.4, window=4)
-    assert stage_end(impatient, flat(3)) is None
-    assert stage_end(impatient, flat(4)) is not None
+    assert ended(impatient, flat(3)) is None
+    assert ended(impatient, flat(4)) is not None
 
 
 def test_the_truncated_share_is_the_mean_of_the_last_window() -> None:
     plan = StagePlan("8K", 8192, max_steps=100, end_when_truncated_below=0.1, window=2)
-    assert stage_end(plan, [*flat(9, truncated=0.0), *flat(1, truncated=0.5)]) is None
-    assert "below 0.1" in (stage_end(plan, [*flat(9, truncated=0.5), *flat(2, truncated=0.05)]) or "")
+    assert ended(plan, [*flat(9, truncated=0.0), *flat(1, truncated=0.5)]) is None
+    assert "below 0.1" in (ended(plan, [*flat(9, truncated=0.5), *flat(2, truncated=0.05)]) or "")
 
 
 def test_a_reward_that_no_longer_gains_ends_a_stage() -> None:
     plan = StagePlan("8K", 8192, max_steps=100, end_when_reward_gain_below=0.2, window=3)
     rising = [StepFigures(0.5 * step, 0.5) for step in range(8)]
-    assert stage_end(plan, rising) is None
-    assert stage_end(plan, flat(5)) is None, "two windows are needed for a gain"
-    assert "reward gain" in (stage_end(plan, flat(6)) or "")
+    assert ended(plan, rising) is None
+    assert ended(plan, flat(5)) is None, "two windows are needed for a gain"
+    assert "reward gain" in (ended(plan, flat(6)) or "")
 
 
 ENTRIES = [StageEntry(0, 1, 0.0, "start"), StageEntry(1, 4, 0.0, "rule"), StageEntry(2, 9, 0.0, "by hand")]

@@ -229,6 +229,8 @@ class Mesh(RuleBasedStateMachine):
     def every_group_is_counted_once(self) -> None:
         counts = self.run.groups.counts
         assert counts == self.run.ledger.group_counts()
+        assert self.run.ledger.group_totals(counts.open).groups == counts.leased - counts.open
+        assert self.run.stage_steps == sum(step.stage == self.run.stage for step in self.run.ledger.steps())
         assert counts.leased == self.run.ledger.next_sequence()
         assert counts.trained == self.run.version * self.plan.pacing.batch_groups
         assert self.run.version <= self.run.planned_steps
@@ -328,8 +330,7 @@ class Mesh(RuleBasedStateMachine):
             counts = self.run.groups.counts
             stuck = f"stuck at version {self.run.version}, published {self.run.published_version}, {counts}"
             assert turns < 60 + 20 * self.total_steps, stuck
-        steps = self.run.ledger.steps()
-        assert [step.step for step in steps] == list(range(1, self.run.version + 1))
+        assert [step.step for step in self.run.ledger.steps()] == list(range(1, self.run.version + 1))
         trained = [row for row in _all_rows(self.run) if row.state is GroupState.TRAINED]
         assert len({row.group_id for row in trained}) == self.run.version * self.plan.pacing.batch_groups
         assert [row.sequence for row in _all_rows(self.run)] == list(range(self.run.groups.counts.leased))

@@ -1,5 +1,6 @@
 """The summary, and the lines of metrics.jsonl."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,19 @@ def test_a_line_written_in_part_is_written_again_and_none_twice(tmp_path: Path) 
     second.close()
     assert path.read_bytes().count(b"\n") == 3
     ledger.close()
+
+
+def test_the_last_line_of_a_long_file_is_found_from_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [
+        json.dumps({"step": number, "filling": "x" * (90_000 if number == 19 else 700)}) for number in range(1, 21)
+    ]
+    path.write_text("\n".join(lines) + "\n" + lines[0][:-5])
+    file = MetricsFile(path)
+    assert file.written == 20
+    file.close()
+    assert path.read_text().splitlines() == lines
+    path.write_text(lines[18] + "\n" + lines[19][:-5])
+    file = MetricsFile(path)
+    assert file.written == 19
+    file.close()

@@ -8,12 +8,14 @@ Invariants:
 - leased = trained + stale + filtered + failed + open, in memory and in the ledger, after each call.
 """
 
+import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.records import GroupCounts, GroupRow, GroupState
+from areal_mesh.controller.totals import GroupTotals
 from areal_mesh.runtime.errors import failed_precondition, not_found
 
 
@@ -50,24 +52,29 @@ class GroupBook:
         self._attempts = attempts
         self._open = {row.group_id: row for row in ledger.open_groups()}
         self._waiting = {group_id for group_id, row in self._open.items() if _waits(row)}
-        self._counts = _by_state(ledger.group_counts())
+        self._held: dict[str, dict[str, GroupRow]] = {}
+        for row in self._open.values():
+            if row.holder:
+                self._held.setdefault(row.holder, {})[row.group_id] = row
+        self._ended = ledger.group_totals(len(self._open))
+        self._running = sum(row.state is GroupState.LEASED for row in self._open.values())
         self._next_sequence = ledger.next_sequence()
         # Holders of before this life of the controller have one lease to come back.
         lapse = clock.monotonic() + lease_seconds
         self._lapses = {row.group_id: lapse for row in self._open.values() if row.holder}
-        self.generated_tokens = ledger.generated_tokens()
+        self.generated_tokens = self._ended.tokens + sum(row.tokens for row in self._open.values())
 
     @property
     def counts(self) -> GroupCounts:
         """Groups by state."""
-        counts = self._counts
+        ended = self._ended.ended
         return GroupCounts(
-            running=counts[GroupState.LEASED],
-            stored=counts[GroupState.STORED],
-            trained=counts[GroupState.TRAINED],
-            stale=counts[GroupState.STALE],
-            filtered=counts[GroupState.FILTERED],
-            failed=counts[GroupState.FAILED],
+            running=self._running,
+            stored=len(self._open) - self._running,
+            trained=ended.get(GroupState.TRAINED, 0),
+            stale=ended.get(GroupState.STALE, 0),
+            filtered=ended.get(GroupState.FILTERED, 0),
+            failed=ended.get(GroupState.FAILED, 0),
         )
 
     def open_rows(self) -> list[GroupRow]:
@@ -80,14 +87,14 @@ class GroupBook:
 
     def held_by(self, holder: str) -> list[GroupRow]:
         """Groups leased to a member, by sequence."""
-        return [row for row in self.open_rows() if row.state is GroupState.LEASED and row.holder == holder]
+        return sorted(self._held.get(holder, {}).values(), key=lambda row: row.sequence)
 
     def issue(self, holder: str, most: int, places: int, beginning: Beginning) -> list[GroupRow]:
         """Leases up to `most` groups: first those that wait to be issued again, then up to `places` new ones."""
         now = self._clock.unix()
         version = beginning.published_version
         # Ids are in the order of their sequence.
-        again = [self._open[group_id] for group_id in sorted(self._waiting)[:most]]
+        again = [self._open[group_id] for group_id in heapq.nsmallest(most, self._waiting)]
         rows = [replace(row, holder=holder, leased_at=now, lease_version=version) for row in again]
         first = self._next_sequence
         following = first + max(0, min(places, most - len(rows)))
@@ -208,13 +215,20 @@ class GroupBook:
                 )
         return [replace(row, state=GroupState.TRAINED, holder="", step=step) for row in rows]
 
-    def committed(self, rows: Sequence[GroupRow]) -> None:
-        """The ledger has these rows of a batch."""
-        ended_before = any(row.group_id not in self._open for row in rows)
+    def totals_after(self, rows: Sequence[GroupRow]) -> GroupTotals:
+        """The totals once these rows are written."""
+        return self._ended.after((self._before(row), row) for row in rows)
+
+    def committed(self, rows: Sequence[GroupRow], totals: GroupTotals) -> None:
+        """The ledger has these rows of a batch, and the totals with them."""
         for row in rows:
             self._apply(row)
-        if ended_before:
-            self._counts = _by_state(self._ledger.group_counts())
+        self._ended = totals
+
+    def _before(self, row: GroupRow) -> GroupRow | None:
+        """A group as the ledger has it; None for a new one."""
+        known = self._open.get(row.group_id)
+        return self._ledger.group(row.group_id) if known is None and row.sequence < self._next_sequence else known
 
     def _row(self, group_id: str) -> GroupRow:
         row = self._open.get(group_id) or self._ledger.group(group_id)
@@ -235,21 +249,24 @@ class GroupBook:
         rows = list(rows)
         if not rows:
             return
-        self._ledger.put_groups(rows)
-        for row in rows:
-            self._apply(row)
+        totals = self.totals_after(rows)
+        self._ledger.put_groups(rows, None if totals is self._ended else totals)
+        self.committed(rows, totals)
 
     def _apply(self, row: GroupRow) -> None:
         before = self._open.get(row.group_id)
         if before is None and not row.state.is_open:
             return  # ended already: only its figures are new
         if before is not None:
-            self._counts[before.state] -= 1
-        self._counts[row.state] += 1
+            self._running -= before.state is GroupState.LEASED
+            self._release(before)
+        self._running += row.state is GroupState.LEASED
+        if row.holder:
+            self._held.setdefault(row.holder, {})[row.group_id] = row
         if row.state.is_open:
             self._open[row.group_id] = row
         else:
-            del self._open[row.group_id]
+            self._open.pop(row.group_id, None)
         if _waits(row):
             self._waiting.add(row.group_id)
         else:
@@ -259,17 +276,14 @@ class GroupBook:
         else:
             self._lapses.pop(row.group_id, None)
 
+    def _release(self, row: GroupRow) -> None:
+        """A group is no longer its holder's."""
+        held = self._held.get(row.holder)
+        if held is not None:
+            held.pop(row.group_id, None)
+            if not held:
+                del self._held[row.holder]
+
 
 def _waits(row: GroupRow) -> bool:
     return row.state is GroupState.LEASED and not row.holder
-
-
-def _by_state(counts: GroupCounts) -> dict[GroupState, int]:
-    return {
-        GroupState.LEASED: counts.running,
-        GroupState.STORED: counts.stored,
-        GroupState.TRAINED: counts.trained,
-        GroupState.STALE: counts.stale,
-        GroupState.FILTERED: counts.filtered,
-        GroupState.FAILED: counts.failed,
-    }

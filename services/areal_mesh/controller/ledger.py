@@ -6,36 +6,27 @@ take the last commits with it; the file stays sound, and the replay buffer and t
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from areal_mesh.controller.records import GroupCounts, GroupRow, GroupState, PublishRow, StageEntry, StepRow
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS lives (id INTEGER PRIMARY KEY, started_at REAL NOT NULL, seen_at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS stages (stage INTEGER PRIMARY KEY, first_step INTEGER NOT NULL, entered_at REAL NOT NULL,
-    reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS groups (group_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL UNIQUE,
-    prompt_id TEXT NOT NULL, stage INTEGER NOT NULL, state TEXT NOT NULL, holder TEXT NOT NULL,
-    attempt INTEGER NOT NULL, leased_at REAL NOT NULL, stored_at REAL, lease_version INTEGER NOT NULL,
-    oldest_version INTEGER, tokens INTEGER NOT NULL, reward REAL, step INTEGER, reason TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS groups_by_state ON groups (state);
-CREATE TABLE IF NOT EXISTS steps (step INTEGER PRIMARY KEY, stage INTEGER NOT NULL, metrics TEXT NOT NULL,
-    staleness TEXT NOT NULL, committed_at REAL NOT NULL, tokens INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS publishes (id INTEGER PRIMARY KEY, policy_version INTEGER NOT NULL,
-    finished_at REAL NOT NULL, pause REAL NOT NULL, transfer REAL NOT NULL, resume REAL NOT NULL,
-    bytes INTEGER NOT NULL, members TEXT NOT NULL, checksums TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS members (holder TEXT PRIMARY KEY, service_id TEXT NOT NULL, role TEXT NOT NULL,
-    address TEXT NOT NULL, registered_at REAL NOT NULL) WITHOUT ROWID;
-"""
-_GROUP_COLUMNS = (
-    "group_id, sequence, prompt_id, stage, state, holder, attempt, leased_at, stored_at, lease_version, "
-    "oldest_version, tokens, reward, step, reason"
+from areal_mesh.controller.ledger_rows import (
+    GROUP_COLUMNS,
+    PUBLISH_COLUMNS,
+    PUT_GROUP,
+    SCHEMA,
+    group_row,
+    group_values,
+    publish_row,
+    stage_values,
+    step_row,
+    step_values,
 )
-_PUT_GROUP = f"INSERT OR REPLACE INTO groups ({_GROUP_COLUMNS}) VALUES ({', '.join('?' * 15)})"
+from areal_mesh.controller.records import GroupCounts, GroupRow, GroupState, PublishRow, StageEntry, StepRow
+from areal_mesh.controller.totals import ENDS, GroupTotals, StepTotals
+
 _WAL_PAGES = 4000
 
 
@@ -57,7 +48,7 @@ class Ledger:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-            self._database.executescript(_SCHEMA)
+            self._database.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"{path}: cannot be used as the run's ledger: {error}") from error
 
@@ -93,6 +84,10 @@ class Ledger:
         """Notes that the controller still lives."""
         self._database.execute("UPDATE lives SET seen_at = ? WHERE id = ?", (now, life))
 
+    def begun_at(self) -> float:
+        """Start of the controller's first life, unix seconds."""
+        return float(self._database.execute("SELECT started_at FROM lives ORDER BY id LIMIT 1").fetchone()[0])
+
     def lives(self) -> list[tuple[float, float]]:
         """Start and last sign of each life of the controller, unix seconds."""
         return [(row[0], row[1]) for row in self._database.execute("SELECT started_at, seen_at FROM lives ORDER BY id")]
@@ -115,13 +110,15 @@ class Ledger:
 
     # --- groups --------------------------------------------------------------------------------------------------
 
-    def put_groups(self, rows: Iterable[GroupRow]) -> None:
-        """Writes groups as they are now, all or none."""
+    def put_groups(self, rows: Iterable[GroupRow], totals: GroupTotals | None = None) -> None:
+        """Writes groups as they are now, and the totals where they change with them: all or none."""
         with self._transaction():
-            self._put_groups(rows)
+            self._put_groups(rows, totals)
 
-    def _put_groups(self, rows: Iterable[GroupRow]) -> None:
-        self._database.executemany(_PUT_GROUP, [_group_values(row) for row in rows])
+    def _put_groups(self, rows: Iterable[GroupRow], totals: GroupTotals | None) -> None:
+        self._database.executemany(PUT_GROUP, [group_values(row) for row in rows])
+        if totals is not None:
+            self.write("group_totals", totals.to_json())
 
     def group(self, group_id: str) -> GroupRow | None:
         """One group; None if it was never leased."""
@@ -132,75 +129,102 @@ class Ledger:
         """Groups whose end is still before them, by sequence."""
         return self._groups("WHERE state IN ('leased', 'stored') ORDER BY sequence")
 
-    def generation_intervals(self) -> list[tuple[float, float]]:
+    def generation_intervals(self) -> Iterator[tuple[float, float]]:
         """From the last lease to the storing of each group ever stored, unix seconds, by start."""
         rows = self._database.execute(
             "SELECT leased_at, stored_at FROM groups WHERE stored_at IS NOT NULL ORDER BY leased_at"
         )
-        return [(row[0], row[1]) for row in rows]
+        return ((row[0], row[1]) for row in rows)
 
     def _groups(self, where: str, arguments: Sequence[Any] = ()) -> list[GroupRow]:
-        rows = self._database.execute(f"SELECT {_GROUP_COLUMNS} FROM groups {where}", arguments)
-        return [_group_row(row) for row in rows]
+        rows = self._database.execute(f"SELECT {GROUP_COLUMNS} FROM groups {where}", arguments)
+        return [group_row(row) for row in rows]
 
     def group_counts(self) -> GroupCounts:
-        """Groups by state."""
+        """Groups by state, counted."""
         counts = dict(self._database.execute("SELECT state, count(*) FROM groups GROUP BY state"))
         return GroupCounts(counts.pop("leased", 0), **counts)
+
+    def group_totals(self, open_groups: int) -> GroupTotals:
+        """Totals of the groups that ended; added up where they were not written with all of them.
+
+        Args:
+            open_groups: those that did not.
+        """
+        written = self.read("group_totals")
+        if written is not None:
+            totals = GroupTotals.from_json(written)
+            if totals.groups + open_groups == self.next_sequence():
+                return totals
+        ended: dict[GroupState, int] = {}
+        tokens = 0
+        for state, count, sum_of_tokens in self._database.execute(
+            "SELECT state, count(*), sum(tokens) FROM groups GROUP BY state"
+        ):
+            if GroupState(state) in ENDS:
+                ended[GroupState(state)] = count
+                tokens += sum_of_tokens
+        return GroupTotals(ended, tokens)
 
     def next_sequence(self) -> int:
         """Sequence number of the next group that was never leased before."""
         return int(self._database.execute("SELECT coalesce(max(sequence), -1) + 1 FROM groups").fetchone()[0])
 
-    def generated_tokens(self) -> int:
-        """Response tokens of all groups ever stored."""
-        return int(self._database.execute("SELECT coalesce(sum(tokens), 0) FROM groups").fetchone()[0])
-
     # --- stages, steps, publishes --------------------------------------------------------------------------------
 
     def enter_stage(self, entry: StageEntry) -> None:
         """Notes a stage that is entered."""
-        self._database.execute("INSERT INTO stages VALUES (?, ?, ?, ?)", _stage_values(entry))
+        self._database.execute("INSERT INTO stages VALUES (?, ?, ?, ?)", stage_values(entry))
 
     def stages(self) -> list[StageEntry]:
         """Stages entered so far, in their order."""
         return [StageEntry(*row) for row in self._database.execute("SELECT * FROM stages ORDER BY stage")]
 
     def commit_step(
-        self, step: StepRow, groups: Iterable[GroupRow], entry: StageEntry | None = None, finished: bool = False
+        self,
+        step: StepRow,
+        groups: Iterable[GroupRow],
+        entry: StageEntry | None = None,
+        finished: bool = False,
+        totals: tuple[StepTotals, GroupTotals] | None = None,
     ) -> None:
-        """Writes a step, the ends of its groups, and the stage or the end of the run that follows: all or none."""
-        values = (
-            step.step,
-            step.stage,
-            json.dumps(dict(step.metrics)),
-            json.dumps({str(key): count for key, count in step.staleness.items()}),
-            step.committed_at,
-            step.tokens,
-        )
-        with self._transaction():
-            self._database.execute("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?)", values)
-            self._put_groups(groups)
-            if entry is not None:
-                self._database.execute("INSERT INTO stages VALUES (?, ?, ?, ?)", _stage_values(entry))
-            if finished:
-                self._database.execute("INSERT OR REPLACE INTO meta VALUES ('finished', ?)", (str(step.step),))
+        """Writes a step, the ends of its groups, the totals, and the stage or the end of the run that follows.
 
-    def steps(self) -> list[StepRow]:
-        """Every committed step, in order."""
-        rows = self._database.execute("SELECT * FROM steps ORDER BY step")
-        return [
-            StepRow(
-                row[0], row[1], json.loads(row[2]), {int(k): v for k, v in json.loads(row[3]).items()}, row[4], row[5]
-            )
-            for row in rows
-        ]
+        All or none.
+        """
+        with self._transaction():
+            self._database.execute("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?)", step_values(step))
+            self._put_groups(groups, None if totals is None else totals[1])
+            if totals is not None:
+                self.write("step_totals", totals[0].to_json())
+            if entry is not None:
+                self._database.execute("INSERT INTO stages VALUES (?, ?, ?, ?)", stage_values(entry))
+            if finished:
+                self.write("finished", str(step.step))
+
+    def steps(self, after: int = 0, upto: int | None = None) -> Iterator[StepRow]:
+        """Committed steps in order: those after one, up to another where it is named."""
+        last = sys.maxsize if upto is None else upto
+        rows = self._database.execute("SELECT * FROM steps WHERE step > ? AND step <= ? ORDER BY step", (after, last))
+        return (step_row(row) for row in rows)
+
+    def step_totals(self) -> StepTotals:
+        """Totals of all steps; added up where they were not written with the last one."""
+        last = int(self._database.execute("SELECT coalesce(max(step), 0) FROM steps").fetchone()[0])
+        written = self.read("step_totals")
+        if written is not None:
+            totals = StepTotals.from_json(written)
+            if totals.step == last:
+                return totals
+        added = StepTotals()
+        for row in self.steps():
+            added = added.after(row)
+        return added
 
     def add_publish(self, publish: PublishRow) -> None:
         """Writes a publish that reached generators."""
         self._database.execute(
-            "INSERT INTO publishes (policy_version, finished_at, pause, transfer, resume, bytes, members, checksums) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO publishes ({PUBLISH_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 publish.policy_version,
                 publish.finished_at,
@@ -213,53 +237,25 @@ class Ledger:
             ),
         )
 
-    def publishes(self) -> list[PublishRow]:
+    def publishes(self) -> Iterator[PublishRow]:
         """Every publish, in order."""
-        rows = self._database.execute(
-            "SELECT policy_version, finished_at, pause, transfer, resume, bytes, members, checksums FROM publishes "
-            "ORDER BY id"
-        )
-        return [_publish_row(row) for row in rows]
+        rows = self._database.execute(f"SELECT {PUBLISH_COLUMNS} FROM publishes ORDER BY id")
+        return (publish_row(row) for row in rows)
+
+    def publishes_of(self, version: int) -> list[PublishRow]:
+        """Publishes of one version, in order."""
+        query = f"SELECT {PUBLISH_COLUMNS} FROM publishes WHERE policy_version = ? ORDER BY id"
+        return [publish_row(row) for row in self._database.execute(query, (version,))]
+
+    def last_publish(self) -> tuple[int, PublishRow | None]:
+        """How many publishes there are, and the last of them."""
+        query = f"SELECT {PUBLISH_COLUMNS}, id FROM publishes ORDER BY id DESC LIMIT 1"
+        row = self._database.execute(query).fetchone()
+        return (0, None) if row is None else (int(row[8]), publish_row(row[:8]))
 
     def published_version(self) -> int:
         """Newest version that generators were given; -1 before the first."""
         return int(self._database.execute("SELECT coalesce(max(policy_version), -1) FROM publishes").fetchone()[0])
-
-
-def _group_values(row: GroupRow) -> tuple[Any, ...]:
-    return (
-        row.group_id,
-        row.sequence,
-        row.prompt_id,
-        row.stage,
-        row.state.value,
-        row.holder,
-        row.attempt,
-        row.leased_at,
-        row.stored_at,
-        row.lease_version,
-        row.oldest_version,
-        row.tokens,
-        row.reward,
-        row.step,
-        row.reason,
-    )
-
-
-def _group_row(row: Sequence[Any]) -> GroupRow:
-    values = list(row)
-    values[4] = GroupState(row[4])
-    return GroupRow(*values)
-
-
-def _publish_row(row: Sequence[Any]) -> PublishRow:
-    values = list(row)
-    values[6] = tuple(json.loads(row[6]))
-    return PublishRow(*values)
-
-
-def _stage_values(entry: StageEntry) -> tuple[Any, ...]:
-    return (entry.stage, entry.first_step, entry.entered_at, entry.reason)
 
 
 @contextmanager

@@ -61,13 +61,12 @@ class Run:
         self.ledger = ledger
         self._clock = clock
         self.groups = GroupBook(ledger, clock, plan.lease_seconds, plan.group_attempts)
-        self.steps: list[StepRow] = []
-        self.staleness: dict[int, int] = {}
-        self.trained_tokens = 0
-        for row in ledger.steps():
-            self._count(row)
+        self.totals = ledger.step_totals()
+        kept = max(RATE_STEPS + 1, *(2 * stage.window for stage in plan.stages))
+        self.recent = deque(ledger.steps(after=self.version - kept), maxlen=kept)
+        """The last steps: as many as rates and the stages' rules look at."""
         self.published_version = ledger.published_version()
-        self.publishes = ledger.publishes()
+        self.weight_updates, self.last_publish = ledger.last_publish()
         if not ledger.stages():
             ledger.enter_stage(StageEntry(0, 1, clock.unix(), "start of the run"))
         self.stages = ledger.stages()
@@ -83,18 +82,17 @@ class Run:
         self.generated: deque[tuple[float, int]] = deque(maxlen=RATE_STEPS + 1)
         self.life = ledger.begin_life(clock.unix())
 
-        self.started_at = ledger.lives()[0][0]
-
-    def _count(self, row: StepRow) -> None:
-        self.steps.append(row)
-        self.trained_tokens += row.tokens
-        for age, groups in row.staleness.items():
-            self.staleness[age] = self.staleness.get(age, 0) + groups
+        self.started_at = ledger.begun_at()
 
     @property
     def version(self) -> int:
         """Committed optimizer batches: the run's policy version."""
-        return self.steps[-1].step if self.steps else 0
+        return self.totals.step
+
+    @property
+    def last_step(self) -> StepRow | None:
+        """The step that was committed last."""
+        return self.recent[-1] if self.recent else None
 
     @property
     def stage(self) -> int:
@@ -104,7 +102,7 @@ class Run:
     @property
     def stage_steps(self) -> int:
         """Steps committed in that stage."""
-        return sum(step.stage == self.stage for step in self.steps)
+        return max(0, self.version - self.stages[-1].first_step + 1)
 
     @property
     def finished(self) -> bool:
@@ -200,6 +198,8 @@ class Run:
             raise failed_precondition(f"step {step} cannot follow step {self.version}; commit {self.version + 1} first")
         if not group_ids:
             raise invalid_argument("group_ids", "name the groups of the batch")
+        if len(set(group_ids)) < len(group_ids):
+            raise invalid_argument("group_ids", "a group is named twice; each is trained on once")
         rows = self.groups.trained_rows(group_ids, step)
         row = StepRow(
             step=step,
@@ -210,9 +210,11 @@ class Run:
             tokens=int(metrics.get("response_tokens", sum(group.tokens for group in rows))),
         )
         entry, finished = self._what_follows(row)
-        self.ledger.commit_step(row, rows, entry, finished)
-        self.groups.committed(rows)
-        self._count(row)
+        totals, groups = self.totals.after(row), self.groups.totals_after(rows)
+        self.ledger.commit_step(row, rows, entry, finished, (totals, groups))
+        self.groups.committed(rows, groups)
+        self.totals = totals
+        self.recent.append(row)
         self.generated.append((row.committed_at, self.groups.generated_tokens))
         self._finished = finished
         if entry is not None:
@@ -222,8 +224,10 @@ class Run:
     def _what_follows(self, row: StepRow) -> tuple[StageEntry | None, bool]:
         """The stage entered after a step, and whether the run is complete with it."""
         plan = self.plan.stages[self.stage]
-        of_stage = [step for step in [*self.steps, row] if step.stage == self.stage]
-        reason = stage_end(plan, [_figures(step) for step in of_stage])
+        if row.stage != self.stage:
+            return None, False
+        recent = [_figures(step) for step in [*self.recent, row] if step.stage == self.stage]
+        reason = stage_end(plan, self.stage_steps + 1, recent)
         if reason is None:
             return None, False
         if self.stage == len(self.plan.stages) - 1:
@@ -255,7 +259,8 @@ class Run:
     def published(self, row: PublishRow) -> None:
         """Generators hold a version."""
         self.ledger.add_publish(row)
-        self.publishes.append(row)
+        self.weight_updates += 1
+        self.last_publish = row
         self.published_version = max(self.published_version, row.policy_version)
 
     def pause(self) -> None:

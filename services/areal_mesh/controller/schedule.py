@@ -48,9 +48,12 @@ def stage_title(plans: Sequence[StagePlan], stage: int) -> str:
     return f"stage {plans[stage].name} ({stage + 1} of {len(plans)})"
 
 
-def stage_end(plan: StagePlan, figures: Sequence[StepFigures]) -> str | None:
-    """Why the stage ends after the steps in `figures` (all of the stage, oldest first); None while it goes on."""
-    steps = len(figures)
+def stage_end(plan: StagePlan, steps: int, figures: Sequence[StepFigures]) -> str | None:
+    """Why the stage ends after so many steps of it; None while it goes on.
+
+    Args:
+        figures: of the stage's last steps, oldest first: two windows of them, or all where it has fewer.
+    """
     if steps >= plan.max_steps:
         return f"{steps} steps, its most"
     if steps < max(plan.min_steps, plan.window):

@@ -13,10 +13,12 @@ from areal_mesh.controller.records import StepRow
 from areal_mesh.controller.run import Run
 from areal_mesh.v1 import replay_pb2
 
+_TAIL_BYTES = 64 << 10  # several lines of a step
+
 
 def step_line(run: Run, step: StepRow, replay: replay_pb2.GetReplayStatisticsResponse) -> dict[str, Any]:
     """A step as its line in `metrics.jsonl` says it; the publish's seconds are there if its version was published."""
-    publish = next((row for row in reversed(run.publishes) if row.policy_version == step.policy_version), None)
+    publish = next(reversed(run.ledger.publishes_of(step.policy_version)), None)
     counts = run.groups.counts
     line: dict[str, Any] = {
         **step.metrics,
@@ -56,25 +58,25 @@ class MetricsFile:
         self.written = self._recover()
 
     def _recover(self) -> int:
-        """Cuts a line that was written in part; returns the last step."""
-        self._file.seek(0)
-        whole = last = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                break
-            whole += len(line)
-            last = int(json.loads(line)["step"])
-        self._file.truncate(whole)
-        return last
+        """Cuts a line that was written in part; returns the last step. It reads no more than the file's end."""
+        size = start = self._file.seek(0, os.SEEK_END)
+        tail = b""
+        while start and tail.count(b"\n") < 2:
+            start = max(0, start - _TAIL_BYTES)
+            self._file.seek(start)
+            tail = self._file.read(size - start)
+        whole = tail[: tail.rfind(b"\n") + 1]
+        self._file.truncate(size - len(tail) + len(whole))
+        last = whole.rstrip(b"\n").rpartition(b"\n")[2]
+        return int(json.loads(last)["step"]) if last else 0
 
     def catch_up(self, run: Run, upto: int, replay: replay_pb2.GetReplayStatisticsResponse) -> None:
         """Writes the lines of steps up to `upto` that are not there yet."""
-        for step in run.steps:
-            if self.written < step.step <= upto:
-                line = json.dumps(step_line(run, step, replay))
-                self._file.write(line.encode() + b"\n")
-                self._file.flush()
-                self.written = step.step
+        for step in run.ledger.steps(self.written, upto) if self.written < upto else ():
+            line = json.dumps(step_line(run, step, replay))
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+            self.written = step.step
 
     def close(self) -> None:
         """Closes the file."""

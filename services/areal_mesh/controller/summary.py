@@ -29,7 +29,8 @@ class RunFacts:
     steps: Sequence[StepRow]
     publishes: Sequence[PublishRow]
     counts: GroupCounts
-    generating: Sequence[Interval]
+    generating: Iterable[Interval]
+    """By their starts; as many as groups were stored, and read once."""
     generated_tokens: int
     finished: bool
     starts: Mapping[str, int]
@@ -39,6 +40,7 @@ class RunFacts:
 def summarise(facts: RunFacts) -> dict[str, Any]:
     """The run at a glance. Seconds, tokens, groups; curves have one value a step."""
     steps = facts.steps
+    generating = joined(facts.generating)
     return {
         "run": facts.name,
         "finished": facts.finished,
@@ -48,8 +50,8 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
         "policy_version": steps[-1].policy_version if steps else 0,
         "tokens_generated": facts.generated_tokens,
         "tokens_trained": sum(step.tokens for step in steps),
-        "overlap_seconds": overlap(facts.generating, _updating(steps)),
-        "generating_seconds": total(union(facts.generating)),
+        "overlap_seconds": overlap(generating, _updating(steps)),
+        "generating_seconds": total(generating),
         "updating_seconds": total(union(_updating(steps))),
         "weight_updates": len(facts.publishes),
         "versions_published": len({publish.policy_version for publish in facts.publishes}),
@@ -142,8 +144,15 @@ def _updating(steps: Iterable[StepRow]) -> list[Interval]:
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
     """The same time as intervals that do not overlap, in order; empty ones are left out."""
+    return joined(sorted(intervals))
+
+
+def joined(intervals: Iterable[Interval]) -> list[Interval]:
+    """The union of intervals that come in the order of their starts; only the result is kept in memory."""
     merged: list[Interval] = []
-    for start, end in sorted(interval for interval in intervals if interval[0] < interval[1]):
+    for start, end in intervals:
+        if start >= end:
+            continue
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from areal_mesh.controller.calls.parts import Parts, stage_message
 from areal_mesh.controller.membership import Member
+from areal_mesh.controller.records import StepRow
 from areal_mesh.controller.run import RATE_STEPS, Run, RunState
 from areal_mesh.runtime.durations import from_duration, to_duration
 from areal_mesh.runtime.waiting import wait_until
@@ -41,7 +42,7 @@ def build_status(parts: Parts) -> status_pb2.RunStatus:
         policy_version=run.version,
         published_version=run.published_version,
         replay=_replay(parts.replay.statistics),
-        staleness=run.staleness,
+        staleness=run.totals.staleness,
         groups=status_pb2.GroupCounts(
             leased=counts.leased,
             trained=counts.trained,
@@ -53,26 +54,23 @@ def build_status(parts: Parts) -> status_pb2.RunStatus:
         services=[_service(member, parts.clock.monotonic()) for member in parts.roster.all()],
         started=_timestamp(run.started_at),
         tokens_generated=run.groups.generated_tokens,
-        tokens_trained=run.trained_tokens,
-        weight_updates=len(run.publishes),
+        tokens_trained=run.totals.tokens,
+        weight_updates=run.weight_updates,
     )
-    if run.publishes:
-        status.last_pause.CopyFrom(to_duration(run.publishes[-1].pause))
-    if run.steps:
-        _last_step(status, run)
+    if run.last_publish is not None:
+        status.last_pause.CopyFrom(to_duration(run.last_publish.pause))
+    if run.last_step is not None:
+        _last_step(status, run, run.last_step)
     return status
 
 
-def _last_step(status: status_pb2.RunStatus, run: Run) -> None:
-    step = run.steps[-1]
+def _last_step(status: status_pb2.RunStatus, run: Run, step: StepRow) -> None:
     status.last_step.CopyFrom(_timestamp(step.committed_at))
     status.reward = step.metrics.get("reward", 0.0)
     status.response_length = step.metrics.get("response_length", 0.0)
     status.truncated = step.metrics.get("truncated", 0.0)
-    # A step whose responses all began under an older version measures none: the last that did stands.
-    measured = (row.metrics["mismatch_kl"] for row in reversed(run.steps) if "mismatch_kl" in row.metrics)
-    status.mismatch_kl = next(measured, 0.0)
-    recent = run.steps[-RATE_STEPS - 1 :]
+    status.mismatch_kl = run.totals.mismatch_kl
+    recent = [*run.recent][-RATE_STEPS - 1 :]
     seconds = recent[-1].committed_at - recent[0].committed_at
     if seconds > 0:
         status.trained_tokens_per_second = sum(row.tokens for row in recent[1:]) / seconds

@@ -59,7 +59,8 @@ class StepCalls(Calls):
         learner = await self._learner(request.service_id, request.incarnation)
         new = self._run.commit(request.step, request.group_ids, metrics, request.staleness)
         if new:
-            _LOG.info("committed", step=request.step, stage=self._run.steps[-1].stage, reward=metrics.get("reward"))
+            stage = self._run.last_step.stage if self._run.last_step else None
+            _LOG.info("committed", step=request.step, stage=stage, reward=metrics.get("reward"))
         self._roster.holds(learner.key, request.policy_version)
         self._parts.publisher.weights_stand_still(learner.key)
         self._changes.notify(Change.STEPS)

@@ -57,7 +57,11 @@ class Publisher:
         self._began = clock.monotonic()
         self._known = run.ledger.services(role_name(common_pb2.ROLE_GENERATOR))
         self._verified = {
-            key: row.policy_version for row in run.publishes if row.checksums == "agreed" for key in row.members
+            key: row.policy_version
+            # Whoever holds less is given the learner's version anyway.
+            for row in run.ledger.publishes_of(run.published_version)
+            if row.checksums == "agreed"
+            for key in row.members
         }
 
     @property

@@ -1,0 +1,86 @@
+"""The ledger's tables, and the rows of `records` as their columns."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from areal_mesh.controller.records import GroupRow, GroupState, PublishRow, StageEntry, StepRow
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lives (id INTEGER PRIMARY KEY, started_at REAL NOT NULL, seen_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS stages (stage INTEGER PRIMARY KEY, first_step INTEGER NOT NULL, entered_at REAL NOT NULL,
+    reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS groups (group_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL UNIQUE,
+    prompt_id TEXT NOT NULL, stage INTEGER NOT NULL, state TEXT NOT NULL, holder TEXT NOT NULL,
+    attempt INTEGER NOT NULL, leased_at REAL NOT NULL, stored_at REAL, lease_version INTEGER NOT NULL,
+    oldest_version INTEGER, tokens INTEGER NOT NULL, reward REAL, step INTEGER, reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS groups_by_state ON groups (state);
+CREATE TABLE IF NOT EXISTS steps (step INTEGER PRIMARY KEY, stage INTEGER NOT NULL, metrics TEXT NOT NULL,
+    staleness TEXT NOT NULL, committed_at REAL NOT NULL, tokens INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS publishes (id INTEGER PRIMARY KEY, policy_version INTEGER NOT NULL,
+    finished_at REAL NOT NULL, pause REAL NOT NULL, transfer REAL NOT NULL, resume REAL NOT NULL,
+    bytes INTEGER NOT NULL, members TEXT NOT NULL, checksums TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS publishes_by_version ON publishes (policy_version);
+CREATE TABLE IF NOT EXISTS members (holder TEXT PRIMARY KEY, service_id TEXT NOT NULL, role TEXT NOT NULL,
+    address TEXT NOT NULL, registered_at REAL NOT NULL) WITHOUT ROWID;
+"""
+GROUP_COLUMNS = (
+    "group_id, sequence, prompt_id, stage, state, holder, attempt, leased_at, stored_at, lease_version, "
+    "oldest_version, tokens, reward, step, reason"
+)
+PUT_GROUP = f"INSERT OR REPLACE INTO groups ({GROUP_COLUMNS}) VALUES ({', '.join('?' * 15)})"
+PUBLISH_COLUMNS = "policy_version, finished_at, pause, transfer, resume, bytes, members, checksums"
+
+
+def group_values(row: GroupRow) -> tuple[Any, ...]:
+    """A group by `GROUP_COLUMNS`."""
+    return (
+        row.group_id,
+        row.sequence,
+        row.prompt_id,
+        row.stage,
+        row.state.value,
+        row.holder,
+        row.attempt,
+        row.leased_at,
+        row.stored_at,
+        row.lease_version,
+        row.oldest_version,
+        row.tokens,
+        row.reward,
+        row.step,
+        row.reason,
+    )
+
+
+def group_row(row: Sequence[Any]) -> GroupRow:
+    """The inverse of `group_values`."""
+    values = list(row)
+    values[4] = GroupState(row[4])
+    return GroupRow(*values)
+
+
+def publish_row(row: Sequence[Any]) -> PublishRow:
+    """A publish by `PUBLISH_COLUMNS`."""
+    values = list(row)
+    values[6] = tuple(json.loads(row[6]))
+    return PublishRow(*values)
+
+
+def stage_values(entry: StageEntry) -> tuple[Any, ...]:
+    """A stage that was entered, by the columns of its table."""
+    return (entry.stage, entry.first_step, entry.entered_at, entry.reason)
+
+
+def step_values(step: StepRow) -> tuple[Any, ...]:
+    """A step by the columns of its table."""
+    staleness = {str(age): groups for age, groups in step.staleness.items()}
+    metrics = json.dumps(dict(step.metrics))
+    return (step.step, step.stage, metrics, json.dumps(staleness), step.committed_at, step.tokens)
+
+
+def step_row(row: Sequence[Any]) -> StepRow:
+    """The inverse of `step_values`."""
+    staleness = {int(age): groups for age, groups in json.loads(row[3]).items()}
+    return StepRow(row[0], row[1], json.loads(row[2]), staleness, row[4], row[5])

@@ -1,0 +1,81 @@
+"""Totals over all that is behind the run: written with what they count, so that neither a start nor a status adds up
+a million groups.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from areal_mesh.controller.records import GroupRow, GroupState, StepRow
+
+ENDS = (GroupState.TRAINED, GroupState.STALE, GroupState.FILTERED, GroupState.FAILED)
+
+
+@dataclass(frozen=True)
+class GroupTotals:
+    """Groups that ended, by end, and the response tokens of all of them."""
+
+    ended: Mapping[GroupState, int] = field(default_factory=dict)
+    tokens: int = 0
+
+    @property
+    def groups(self) -> int:
+        """All that ended."""
+        return sum(self.ended.values())
+
+    def after(self, changes: Iterable[tuple[GroupRow | None, GroupRow]]) -> Self:
+        """The totals once groups went from the first row to the second; None: the group is new.
+
+        Itself where no group ended and no ended one changed.
+        """
+        ended, tokens, changed = dict(self.ended), self.tokens, False
+        for before, row in changes:
+            if before is not None and not before.state.is_open:
+                ended[before.state] -= 1
+                tokens -= before.tokens
+            if not row.state.is_open:
+                ended[row.state] = ended.get(row.state, 0) + 1
+                tokens += row.tokens
+                changed = True
+        return type(self)(ended, tokens) if changed else self
+
+    def to_json(self) -> str:
+        """As the ledger keeps it."""
+        return json.dumps({"ended": {state.value: count for state, count in self.ended.items()}, "tokens": self.tokens})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        value = json.loads(text)
+        return cls({GroupState(state): count for state, count in value["ended"].items()}, value["tokens"])
+
+
+@dataclass(frozen=True)
+class StepTotals:
+    """Committed steps. `step`: the last one; `tokens`: trained on; `staleness`: trained groups by staleness."""
+
+    step: int = 0
+    tokens: int = 0
+    staleness: Mapping[int, int] = field(default_factory=dict)
+    mismatch_kl: float = 0.0
+    """Of the last step that measured it: one whose responses all began under an older version does not."""
+
+    def after(self, row: StepRow) -> Self:
+        """The totals once a further step is committed."""
+        staleness = dict(self.staleness)
+        for age, groups in row.staleness.items():
+            staleness[age] = staleness.get(age, 0) + groups
+        mismatch = row.metrics.get("mismatch_kl", self.mismatch_kl)
+        return type(self)(row.step, self.tokens + row.tokens, staleness, mismatch)
+
+    def to_json(self) -> str:
+        """As the ledger keeps it."""
+        staleness = {str(age): groups for age, groups in self.staleness.items()}
+        return json.dumps([self.step, self.tokens, staleness, self.mismatch_kl])
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        step, tokens, staleness, mismatch = json.loads(text)
+        return cls(step, tokens, {int(age): groups for age, groups in staleness.items()}, mismatch)

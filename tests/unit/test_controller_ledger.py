@@ -1,0 +1,119 @@
+"""The ledger's totals: the same as what is added up, and what makes costs independent of the run's length."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from areal_mesh.controller.admission import Pacing
+from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.groups import StoredFigures
+from areal_mesh.controller.ledger import Ledger
+from areal_mesh.controller.records import PublishRow
+from areal_mesh.controller.run import Run, RunPlan
+from areal_mesh.controller.schedule import StagePlan
+
+HOLDER = "generator/a"
+STAGES = (StagePlan("8K", 8, 2, window=3), StagePlan("16K", 16, 10_000, window=3, end_when_truncated_above=0.9))
+PLAN = RunPlan("run", Pacing(2, 1), STAGES, 10.0, 2)
+
+
+def opened(ledger: Ledger) -> Run:
+    return Run(PLAN, ledger, Clock(lambda: 0.0, lambda: 0.0))
+
+
+def take_step(run: Run) -> None:
+    """Publishes what is committed, then leases, ends and trains a batch; one group is filtered, one is stale."""
+    run.published(PublishRow(run.version, 0.0, 0.1, 0.1, 0.1, 10, (HOLDER,), "agreed"))
+    filtered, stale, *batch = [row.group_id for row in run.lease(HOLDER, 4, str)]
+    run.groups.filter(HOLDER, filtered, "too long")
+    run.groups.store(stale, StoredFigures(0, 7, 1.0))
+    run.groups.drop_stale([stale], "too old")
+    for group_id in batch:
+        run.groups.store(group_id, StoredFigures(run.version, 10, 1.0))
+    assert run.commit(run.version + 1, batch, {"reward": 1.0, "truncated": 0.1, "mismatch_kl": run.version}, {0: 2})
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(tmp_path / "ledger.db")
+    yield ledger
+    ledger.close()
+
+
+def figures(run: Run) -> tuple[object, ...]:
+    return (run.groups.counts, run.groups.generated_tokens, run.totals, run.stage_steps, run.weight_updates)
+
+
+def test_a_ledger_without_totals_is_added_up_to_the_same(ledger: Ledger) -> None:
+    run = opened(ledger)
+    for _ in range(5):
+        take_step(run)
+    before = figures(run)
+    assert figures(opened(ledger)) == before
+    ledger.erase("group_totals")
+    ledger.erase("step_totals")
+    assert figures(opened(ledger)) == before
+    assert run.groups.generated_tokens == 5 * 27
+    assert (run.totals.tokens, run.totals.staleness, run.totals.mismatch_kl) == (100, {0: 10}, 4)
+
+
+def test_totals_that_miss_groups_are_added_up_again(ledger: Ledger) -> None:
+    run = opened(ledger)
+    take_step(run)
+    early = ledger.read("group_totals"), ledger.read("step_totals")
+    take_step(run)
+    before = figures(run)
+    for key, value in zip(("group_totals", "step_totals"), early, strict=True):
+        assert value is not None
+        ledger.write(key, value)
+    assert figures(opened(ledger)) == before
+
+
+def test_a_late_end_of_a_group_that_ended_changes_the_tokens_alone(ledger: Ledger) -> None:
+    run = opened(ledger)
+    take_step(run)
+    (group_id,) = [row.group_id for row in run.lease(HOLDER, 1, str)]
+    run.groups.drop_stale([group_id], "too old")
+    before = run.groups.counts
+    run.groups.store(group_id, StoredFigures(0, 9, 1.0))
+    assert run.groups.counts == before
+    assert run.groups.generated_tokens == 27 + 9
+    assert figures(opened(ledger)) == figures(run)
+
+
+@contextmanager
+def counted(ledger: Ledger) -> Iterator[Callable[[], int]]:
+    """Counts the steps of SQLite's virtual machine, by tens."""
+    tens = 0
+
+    def count() -> int:
+        nonlocal tens
+        tens += 1
+        return 0
+
+    ledger._database.set_progress_handler(count, 10)
+    yield lambda: tens
+    ledger._database.set_progress_handler(None, 10)
+
+
+def cost_of(ledger: Ledger, work: Callable[[], object]) -> int:
+    with counted(ledger) as tens:
+        work()
+        return tens()
+
+
+def test_what_a_start_and_a_commit_cost_does_not_grow_with_the_run(ledger: Ledger) -> None:
+    run = opened(ledger)
+    costs = []
+    for steps in (12, 300):
+        while run.version < steps:
+            take_step(run)
+        start = cost_of(ledger, lambda: opened(ledger))
+        step = cost_of(ledger, lambda: take_step(run))
+        costs.append((start, step))
+    (start, step), (late_start, late_step) = costs
+    assert late_start <= 1.2 * start + 5
+    assert late_step <= 1.2 * step + 5
+    assert len(run.recent) == 6, "as many as rates and rules look at"
