@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from areal_mesh.grading.synchronous_pool import SynchronousPool
+from areal_mesh.grading import answer_matches
+from areal_mesh.grading.synchronous_pool import SynchronousPool, shared_pool
 from areal_mesh.grading.verdict import GradeRequest, Verdict
 from areal_mesh.grading.workers import processes
 from areal_mesh.grading.workers.pool import PoolSettings, WorkerPool
@@ -39,15 +42,15 @@ async def test_batch_is_graded_in_order(pool: WorkerPool) -> None:
     assert pool.statistics.in_workers == 20
 
 
-def test_service_process_never_loads_mpmath_or_torch() -> None:
+def test_service_process_never_loads_sympy_or_torch() -> None:
     script = (
         "import sys, areal_mesh.grading.workers.pool; from areal_mesh.grading import answer_matches; "
         "assert answer_matches(r'\\boxed{x^2+2x+1}', '(x+1)^2').correct; "
-        "print('mpmath' in sys.modules, 'torch' in sys.modules)"
+        "print('sympy' in sys.modules, 'mpmath' in sys.modules, 'torch' in sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
 
-    assert loaded.stdout.split() == ["False", "False"]
+    assert loaded.stdout.split() == ["False", "False", "False"]
 
 
 async def test_killed_worker_in_the_middle_of_a_batch_loses_nothing() -> None:
@@ -242,3 +245,38 @@ def kill(process: int, number: signal.Signals) -> None:
         os.kill(process, number)
     except ProcessLookupError:
         return
+
+
+async def test_one_answer_is_graded_by_a_worker_of_this_process_inside_a_running_loop() -> None:
+    assert answer_matches(ALGEBRA.response, ALGEBRA.golds).rule == "symbolic"
+
+
+def test_threads_share_the_pool_of_this_process() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        pools = list(threads.map(lambda _: shared_pool(), range(8)))
+        verdicts = list(threads.map(lambda _: answer_matches(ALGEBRA.response, ALGEBRA.golds), range(40)))
+
+    assert statuses(verdicts) == ["correct"] * 40
+    assert len(set(map(id, pools))) == 1
+
+
+def test_a_worker_for_single_answers_ends_with_its_process() -> None:
+    script = (
+        "from areal_mesh.grading import answer_matches; from areal_mesh.grading.synchronous_pool import shared_pool; "
+        "assert answer_matches(r'\\boxed{1+\\sqrt2}', r'\\sqrt{3+2\\sqrt2}').correct; "
+        "print(*shared_pool().worker_processes)"
+    )
+    run = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60)
+
+    assert (run.returncode, run.stderr) == (0, "")
+    deadline = time.monotonic() + 10
+    while not all(gone(int(process)) for process in run.stdout.split()):
+        assert time.monotonic() < deadline, f"workers {run.stdout} live on"
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return process_status(process)["State"].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

@@ -34,6 +34,7 @@ GRADING_LAYERS = {
     "trees": {"trees"},
     "reading": {"reading", "trees"},
     "equality": {"equality", "trees"},
+    "symbolic": {"symbolic", "equality", "trees"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
 # `areal-mesh verify` grades a file without a service, by this entry point of the verifier and nothing else of it.
@@ -135,7 +136,7 @@ def test_importing_every_light_module_leaves_torch_out() -> None:
 
 def test_the_client_needs_the_base_install_alone() -> None:
     modules = modules_of("client", "runtime")
-    assert loaded_after_importing(modules, (*HEAVY, "mpmath", "matplotlib", "tensorboard", "numpy")) == ""
+    assert loaded_after_importing(modules, (*HEAVY, "mpmath", "sympy", "matplotlib", "tensorboard", "numpy")) == ""
 
 
 def test_a_command_starts_without_the_libraries_of_the_others() -> None:

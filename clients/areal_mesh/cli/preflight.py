@@ -12,7 +12,7 @@ from areal_mesh.runtime.settings import GeneratorSettings, LearnerSettings, RunS
 _EXTRAS = {
     "generator": ("vllm", "areal-mesh[generator,cpu] or areal-mesh[generator,gpu]"),
     "learner": ("torch", "areal-mesh[learner]"),
-    "verifier": ("mpmath", "areal-mesh[verifier]"),
+    "verifier": ("sympy", "areal-mesh[verifier]"),
 }
 
 

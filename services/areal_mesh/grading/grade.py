@@ -9,7 +9,6 @@ from typing import Final
 from areal_mesh.grading import limits
 from areal_mesh.grading.answers import Answer, plain_number
 from areal_mesh.grading.choices import is_choice
-from areal_mesh.grading.equality.allowance import allowance
 from areal_mesh.grading.equality.comparison import Decide, Equality
 from areal_mesh.grading.equality.scalars import Outcome, compare_scalars
 from areal_mesh.grading.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
@@ -18,6 +17,8 @@ from areal_mesh.grading.reading.tokens import Token, canonical
 from areal_mesh.grading.trees.nodes import FiniteSet, Listing, Node
 from areal_mesh.grading.verdict import GradeRequest, Protocol, Verdict, gold_answers
 
+_ANSWER_SECONDS: Final = 30.0
+"""The worker has its own deadline, far below; this one bounds its start too."""
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
 _DECIMAL_COMMA: Final = re.compile(r"-?\d+,(?:\d{2}|\d{4,})\Z", re.ASCII)
 _FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
@@ -30,9 +31,10 @@ def answer_matches(
     protocol: Protocol = "qwen",
     last_number: bool = False,
 ) -> Verdict:
-    """Grade one response in this process, algebra included.
+    """Grade one response: in this process by the cheap rules, in a worker of this process where it takes algebra.
 
-    A service grades through `WorkerPool`, which keeps algebra on a model's text out of its process.
+    The worker starts with the first answer that needs it and ends with this process. An answer that is not decided
+    before its deadline has the status `error`.
 
     Args:
         response: the model's whole response.
@@ -44,17 +46,13 @@ def answer_matches(
         ValueError: if there is no gold, or the protocol is unknown.
     """
     request = GradeRequest(response, gold_answers(gold), protocol, last_number)
-    verdict = grade(request, _decide_by_algebra)
+    verdict = grade(request, None)
     if verdict is None:
-        raise AssertionError("algebra leaves nothing undecided")
+        # Imported when first needed: most answers need no worker.
+        from areal_mesh.grading.synchronous_pool import shared_pool
+
+        verdict = shared_pool().grade_many([request], _ANSWER_SECONDS)[0]
     return verdict
-
-
-def _decide_by_algebra(gold: Node, answer: Node) -> Outcome:
-    # Imported when first needed: loading mpmath takes longer than a thousand cheap verdicts.
-    from areal_mesh.grading.equality.algebra import decide
-
-    return decide(gold, answer)
 
 
 def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
@@ -79,11 +77,6 @@ def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
 
 def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None) -> Verdict | None:
     """Grade an answer that is already extracted; `joined` is its reading as one of several adjacent boxes."""
-    with allowance():
-        return _graded(extracted, joined, golds, decide)
-
-
-def _graded(extracted: str, joined: str | None, golds: Sequence[str], decide: Decide | None) -> Verdict | None:
     answer = Answer(extracted)
     equality = Equality(decide)
     rule = "no gold"

@@ -18,16 +18,10 @@ INTEGER_BITS: Final = 40_000
 """Largest fraction that exact arithmetic may build: 2^4950 is a gold answer of MATH, and 1/1000! is a number."""
 FACTORIAL: Final = 1_000
 """Largest n whose n! is computed."""
-COEFFICIENT_BITS: Final = 1_024
-"""Largest integer in a polynomial's coefficients."""
 CHAIN: Final = 16
 """Divisions in one term, signs after one factor: each makes the tree a level deeper."""
-EXPANSION_WORK: Final = 1_000
-"""Products of terms that multiplying out may take, for all expressions of one answer."""
-EXPAND_POWER: Final = 32
-"""Largest exponent to which a sum of terms is multiplied out."""
 EXPAND_TERMS: Final = 160
-"""Terms that a multiplied-out expression may have."""
+"""Terms that multiplying out an expression may make."""
 LIST_ITEMS: Final = 64
 """Items of a list, set, tuple or matrix that is compared item by item."""
 OTHER_COMMANDS: Final = 256

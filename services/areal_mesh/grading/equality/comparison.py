@@ -1,7 +1,7 @@
 """Whether two parsed answers say the same, whatever shape they have.
 
 Pure and bounded. A comparison that only algebra can settle goes to the `decide` given by the caller: in the
-service's own process that returns "undecided", in a worker it evaluates to hundreds of digits.
+service's own process that returns "undecided", in a worker it asks SymPy.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from areal_mesh.grading.trees.rewriting import expand_signs, independent_signs
 from areal_mesh.grading.trees.shapes import unit_vectors, vector_items
 
 Decide: TypeAlias = Compare
-"""What settles two scalars that values cannot tell apart."""
+"""What settles two scalars that values cannot tell apart, or two relations of them."""
 
 _EMPTY = FiniteSet(())
 _NOTHING = Words("no solution")
@@ -85,8 +85,9 @@ class Equality:
         return self._shapes(gold, answer)
 
     def scalars(self, gold: Node, answer: Node) -> Outcome:
-        """As `compare`, for two scalars with nothing to strip."""
-        outcome = compare_scalars(gold, answer)
+        """As `compare`, for two scalars with nothing to strip, or two relations that algebra alone can compare."""
+        related = isinstance(gold, Relation) or isinstance(answer, Relation)
+        outcome = Outcome(None, "symbolic") if related else compare_scalars(gold, answer)
         if outcome.equal is None and self._decide is not None:
             return self._decide(gold, answer)
         return outcome

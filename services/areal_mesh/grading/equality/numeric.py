@@ -221,7 +221,9 @@ _FUNCTIONS: Final[dict[str, Callable[[complex], complex]]] = {
     "prime": _generic(0.37, 0.91),
 }
 
-_INTEGER_FUNCTIONS: Final = frozenset({"factorial", "binomial", "floor", "ceiling", "gcd", "lcm", "max", "min"})
+_INTEGER_FUNCTIONS: Final = frozenset(
+    {"factorial", "double factorial", "binomial", "floor", "ceiling", "gcd", "lcm", "max", "min"}
+)
 
 
 def _integer_function(name: str, arguments: list[Value]) -> Value:
@@ -244,6 +246,10 @@ def _integer_function(name: str, arguments: list[Value]) -> Value:
             raise Unmeasurable(f"{name} of no integers")
         integers = [int(real) for real in reals]
         return Value(complex(math.gcd(*integers) if name == "gcd" else math.lcm(*integers)), 0.0)
+    if name == "double factorial":
+        if not reals[0].is_integer() or not -1 <= reals[0] <= 300:
+            raise Unmeasurable("double factorial out of range")
+        return Value(complex(math.prod(range(int(reals[0]), 0, -2))), 1e-13 * math.prod(range(int(reals[0]), 0, -2)))
     if name == "factorial":
         if reals[0] < 0 or reals[0] > 170:
             raise Unmeasurable("factorial out of range")

@@ -6,27 +6,30 @@ import cmath
 from collections.abc import Sequence
 from fractions import Fraction
 
-from areal_mesh.grading.equality import exact, numeric, samples
+from areal_mesh.grading.equality import numeric, samples
 from areal_mesh.grading.equality.chains import consistent, holds_unknown_function, modulus_of
 from areal_mesh.grading.equality.scalars import Compare, Outcome
 from areal_mesh.grading.trees.nodes import (
     SCALARS,
     Bracketed,
     Call,
+    Constant,
     Listing,
     Measured,
     Node,
     Number,
+    Power,
     Product,
     Relation,
     SetOperation,
     Sum,
     Symbol,
     Words,
+    children,
     negated,
     symbols,
 )
-from areal_mesh.grading.trees.rationals import Inexact
+from areal_mesh.grading.trees.rationals import rational
 from areal_mesh.grading.trees.rewriting import renamed
 from areal_mesh.grading.trees.shapes import ORDERS, interval_of, is_name
 
@@ -225,26 +228,23 @@ def _equations(gold: Relation, answer: Relation, scalars: Compare) -> Outcome:
     if first is None or second is None:
         return _DIFFERENT
     factor = _factor(first, second)
-    if factor is None:
-        return Outcome(_same_numerators(first, second), "equation")
-    return Outcome(_scaled(first, second, factor, scalars).equal, "equation")
+    if factor is not None:
+        return Outcome(scalars(first, Product((Number(factor), second))).equal, "equation")
+    if symbols(first) != symbols(second) or not (_is_rational_function(first) and _is_rational_function(second)):
+        return Outcome(False, "equation")
+    # `y = 1/x` and `xy = 1`: their numerators are proportional.
+    return Outcome(scalars(gold, answer).equal, "equation")
 
 
-def _same_numerators(first: Node, second: Node) -> bool:
-    """Whether two differences vanish together because their numerators are proportional: `y = 1/x` and `xy = 1`."""
-    try:
-        return exact.proportional_numerators(first, second)
-    except Inexact:
+def _is_rational_function(node: Node) -> bool:
+    if isinstance(node, Call | Constant) or (isinstance(node, Power) and not _is_whole(node.exponent)):
         return False
+    return all(map(_is_rational_function, children(node)))
 
 
-def _scaled(first: Node, second: Node, factor: Fraction, scalars: Compare) -> Outcome:
-    try:
-        if exact.proportional(first, second) is not None:
-            return Outcome(True, "equation")
-    except Inexact:
-        pass  # no normal form: values and algebra decide
-    return scalars(first, Product((Number(factor), second)))
+def _is_whole(node: Node) -> bool:
+    value = rational(node)
+    return value is not None and value.denominator == 1
 
 
 def _factor(first: Node, second: Node) -> Fraction | None:
@@ -282,7 +282,7 @@ def _inequalities(gold: Relation, answer: Relation, compare: Compare, scalars: C
         factor = _factor(left, right)
         if factor is None or (factor <= 0 and first.operators[0] != "!="):
             return Outcome(False, "inequality")
-        return Outcome(_scaled(left, right, factor, scalars).equal, "inequality")
+        return Outcome(scalars(left, Product((Number(factor), right))).equal, "inequality")
     outcomes = [compare(left, right).equal for left, right in zip(first.sides, second.sides, strict=True)]
     return Outcome(False if False in outcomes else None if None in outcomes else True, "inequality")
 

@@ -8,7 +8,9 @@ from functools import cache
 from hashlib import blake2b
 from typing import Final
 
-from areal_mesh.grading.trees.nodes import Call, Node, Number, Power, children, symbols
+from areal_mesh.grading.equality.integers import WHOLE_NAMES, speak_of_integers
+from areal_mesh.grading.equality.kinks import has_kinks
+from areal_mesh.grading.trees.nodes import Node, symbols
 
 SAMPLES: Final = 8
 """Points at which scalars with symbols are compared: three near with every symbol positive, two near with mixed signs,
@@ -23,16 +25,20 @@ _WIDE: Final = (0, 3, 3, 12, 12, 1e-6, -1e-6, 1e-3, 1e-4, 1e6, 2e6, 3e6, -1e6, 1
 on their size, and they are whole."""
 SEEN: Final = (Fraction(1, 10**8), Fraction(10**20))
 """Sizes of the numbers between which a kink would be seen."""
-_KINKED: Final = frozenset({"abs", "Re", "Im", "floor", "ceiling", "max", "min"})
-_INVERSE: Final = frozenset({"arcsin", "arccos", "arctan", "arccot"})
 NEAR_SAMPLES: Final = 5
 _RANGES: Final = ((0.4, 1.7),) * NEAR_SAMPLES + ((6, 31), (6, 31), (150, 1100))
 _ONE_SIGN: Final = {5: -1, 6: 1, COMPLEX_SAMPLE: 1}
 _COMPLEX_NAMES: Final = frozenset("zw")
+WHOLE: Final = 1_000
+"""The first of the points at which letters that usually name integers are whole numbers, and the others positive."""
+_WHOLE_POINTS: Final = 41
+"""A prime: the values of a letter run through all numbers up to it, each letter in steps of its own."""
 
 
 def sample(name: str, index: int) -> float:
     """The value that a symbol takes at a sample point; the same name has the same value in every expression."""
+    if index >= WHOLE:
+        return _whole_sample(name, index - WHOLE)
     fraction, sign, magnitude = _hashed(name, index)
     if index >= SIGNED_SAMPLES:
         return _wide_sample(_WIDE[index - SIGNED_SAMPLES], fraction, magnitude)
@@ -61,30 +67,31 @@ def _wide_sample(size: float, fraction: float, magnitude: float) -> float:
     return size * (1 + fraction) * magnitude
 
 
+def _whole_sample(name: str, index: int) -> float:
+    if name not in WHOLE_NAMES:
+        return sample(name, index % POSITIVE_SAMPLES)
+    step, start = 1 + int(39 * _hashed(name, 0)[0]), int(41 * _hashed(name, 1)[0])
+    return float(1 + (start + index * step) % _WHOLE_POINTS)
+
+
+def is_positive(index: int) -> bool:
+    """Whether all letters are positive at a point, or complex where they may be: values need not be real there."""
+    return index < POSITIVE_SAMPLES or index == COMPLEX_SAMPLE or index >= WHOLE
+
+
+def decisive_points(left: Node, right: Node) -> Sequence[int]:
+    """The points at which two scalars are worked out to many digits, the best first."""
+    if speak_of_integers(left, right):
+        return range(WHOLE + 2, WHOLE + 12)
+    return (0, 3, 1, 4, 2) if symbols(left) | symbols(right) else (0,)
+
+
 def sample_points(left: Node, right: Node) -> Sequence[int]:
     """The points at which two scalars are compared; more of them where one has a kink."""
     names = symbols(left) | symbols(right)
+    if speak_of_integers(left, right):
+        return range(WHOLE, WHOLE + _WHOLE_POINTS)
     if names and (has_kinks(left) or has_kinks(right)):
         # `|ab|` is ab wherever a and b have one sign, and the floor of x is its ceiling where x is whole.
         return range(SIGNED_SAMPLES + len(_WIDE))
     return range(SAMPLES if names else 1)
-
-
-def has_kinks(node: Node) -> bool:
-    """Whether agreement in one place tells nothing of another, somewhere in a scalar."""
-    return is_kinked(node) or any(map(has_kinks, children(node)))
-
-
-def is_kinked(node: Node) -> bool:
-    """Whether a scalar is a modulus, a floor, a part or an extreme, or a root or an angle of what has letters."""
-    match node:
-        case Call("root", (base, *_)):
-            return bool(symbols(base))
-        case Call(function, (argument, *_)) if function in _INVERSE:
-            return bool(symbols(argument))  # `\arcsin\sin x`
-        case Call(function, _):
-            return function in _KINKED
-        case Power(base, exponent):
-            return (not isinstance(exponent, Number) or exponent.value.denominator > 1) and bool(symbols(base))
-        case _:
-            return False

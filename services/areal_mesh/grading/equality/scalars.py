@@ -1,7 +1,7 @@
 """Whether two scalars are equal, by rising cost.
 
 Exact rationals; then decimals by their written precision; then values in double precision, which screen out what
-differs; then normal forms, which prove what is equal. What is left is undecided here: it needs algebra.
+differs. What is left is undecided here: it needs algebra.
 """
 
 from __future__ import annotations
@@ -11,31 +11,26 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, TypeAlias
 
-from areal_mesh.grading.equality import exact, numeric, samples
+from areal_mesh.grading.equality import numeric, samples
+from areal_mesh.grading.equality.integers import hides_kinks, speak_of_integers
+from areal_mesh.grading.equality.kinks import is_kinked
 from areal_mesh.grading.trees.nodes import (
     Call,
     Constant,
     Node,
     Number,
-    Power,
     Product,
     Quotient,
     Sum,
-    Symbol,
     children,
     has_decimals,
     symbols,
 )
-from areal_mesh.grading.trees.rationals import Inexact, rational
-from areal_mesh.grading.vocabulary import BIG_OPERATORS
+from areal_mesh.grading.trees.rationals import rational
 
 RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
 """Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
 
-_EVERYWHERE: Final = frozenset(
-    {"sin", "cos", "abs", "percent", "degree", "factorial", "double factorial", "binomial", "floor", "ceiling"}
-) | {command[1:] for command in BIG_OPERATORS}
-"""Functions with a value wherever their arguments have one, or which are known by their text alone."""
 _FLOATING_NOISE: Final = Fraction(1, 10**9)
 """Relative error that arithmetic in double precision may leave in a decimal, with room."""
 _MISSES: Final = 2
@@ -153,14 +148,9 @@ def _screened(gold: Node, answer: Node, decimals: bool) -> Outcome:
         return Outcome(False, "decimal" if decimals else "numeric")
     if decimals and closeness and not (symbols(gold) or symbols(answer)):
         return Outcome(_decimal_of_irrational(gold, answer), "decimal")
-    try:
-        # Forms cancel what has no value, so they prove nothing of it.
-        same = exact.same(gold, answer)
-        if same is False or (same and (closeness or (_has_values(gold) and _has_values(answer)))):
-            return Outcome(same, "normal form")
-    except Inexact:
-        pass  # no normal form: algebra decides
-    if _has_steps(gold) != _has_steps(answer) or any(_has_far_kink(node) for node in (gold, answer)):
+    whole = speak_of_integers(gold, answer)
+    unseen = not whole and (_has_steps(gold) != _has_steps(answer) or any(map(hides_kinks, (gold, answer))))
+    if unseen or any(_has_far_kink(node) for node in (gold, answer)):
         return Outcome(False, "numeric")  # agreement at points proves nothing
     return Outcome(None, "symbolic")
 
@@ -174,7 +164,7 @@ def _has_steps(node: Node) -> bool:
 
 def _has_far_kink(node: Node) -> bool:
     """Whether a scalar may have a kink beyond the sample points."""
-    if samples.is_kinked(node) and symbols(node):
+    if is_kinked(node) and symbols(node):
         return any(map(_reaches_beyond, children(node)))
     return any(map(_has_far_kink, children(node)))
 
@@ -185,40 +175,6 @@ def _reaches_beyond(node: Node) -> bool:
     if value is not None:
         return bool(value) and not samples.SEEN[0] <= abs(value) <= samples.SEEN[1]
     return any(map(_reaches_beyond, children(node)))
-
-
-def _has_values(node: Node) -> bool:
-    """Whether a scalar has a value by its form alone: no division by what can be zero, no root or logarithm of it."""
-    match node:
-        case Quotient(top, bottom):
-            return _has_values(top) and (bool(rational(bottom)) or _is_monomial(bottom))
-        case Power(Symbol(), exponent):
-            power = rational(exponent)
-            return power.denominator == 1 if power is not None else _has_values(exponent)
-        case Power(base, exponent):
-            power, root = rational(exponent), rational(base)
-            return (power is not None and power.denominator == 1 and power > 0 and _has_values(base)) or (
-                root is not None and root > 0 and _has_values(exponent)
-            )
-        case Call(function, _) if function not in _EVERYWHERE:
-            return False
-        case _:
-            return all(map(_has_values, children(node)))
-
-
-def _is_monomial(node: Node) -> bool:
-    """Whether a scalar is a product of numbers and letters, which is zero only where one of them is."""
-    match node:
-        case Number(value, _):
-            return bool(value)
-        case Symbol():
-            return True
-        case Power(Symbol(), _) | Call("factorial", (Symbol(),)):
-            return True
-        case Product(factors):
-            return all(map(_is_monomial, factors))
-        case _:
-            return False
 
 
 def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
@@ -233,7 +189,7 @@ def _values_close(gold: Node, answer: Node, decimals: bool) -> bool | None:
             if missed > _MISSES and not measured:
                 break  # no point will do
             continue
-        if samples.POSITIVE_SAMPLES <= index != samples.COMPLEX_SAMPLE:
+        if not samples.is_positive(index):
             if not numeric.is_real(left) or numeric.has_branch(gold, index):
                 continue  # a convention, not a difference
             missing = not numeric.is_real(right) and _holds_modulus(gold)

@@ -13,7 +13,6 @@ from typing import Final
 
 from areal_mesh.grading import limits
 from areal_mesh.grading.equality import numeric
-from areal_mesh.grading.equality.allowance import allowance
 from areal_mesh.grading.equality.comparison import Decide
 from areal_mesh.grading.equality.scalars import compare_scalars
 from areal_mesh.grading.reading.parser import parse
@@ -47,11 +46,6 @@ def grade_extracted(extracted: str, golds: tuple[str, ...], decide: Decide | Non
     answer = strip_answer(extracted)
     if answer in ("", "None", "none"):
         return Verdict("incorrect", extracted, answer, "empty answer")
-    with allowance():
-        return _graded(extracted, answer, golds, decide)
-
-
-def _graded(extracted: str, answer: str, golds: tuple[str, ...], decide: Decide | None) -> Verdict | None:
     undecided = False
     for gold in golds:
         matched = _matches(answer, strip_answer(gold[: limits.ANSWER_CHARS]), decide)

@@ -1,6 +1,6 @@
 """A small process that forks grading workers: `python -m areal_mesh.grading.workers.fork_server DESCRIPTOR MEMORY`.
 
-It loads mpmath once and never gRPC or torch, so that a worker is ready in milliseconds and forking is safe. It obeys
+It loads SymPy once and never gRPC or torch, so that a worker is ready in milliseconds and forking is safe. It obeys
 nine-byte commands on a socket: `S` with a descriptor forks a worker that serves it; `K` with a process id kills a
 worker. It ends, and its workers with it, when the socket closes.
 """

@@ -34,7 +34,7 @@ _QUICK_SECONDS: Final = 0.05
 _YIELD_SECONDS: Final = 0.005
 """How long cheap rules may run before other tasks of the loop get their turn."""
 _WORKER_ANSWERS: Final = 2_000
-"""Answers after which a worker is replaced, because mpmath's caches grow."""
+"""Answers after which a worker is replaced, because SymPy's caches grow."""
 _WORKER_CPU_SECONDS: Final = 60.0
 
 _GRADER_FAILURES = (ArithmeticError, AssertionError, LookupError, RecursionError, TypeError, ValueError, MemoryError)

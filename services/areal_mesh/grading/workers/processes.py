@@ -14,14 +14,14 @@ from areal_mesh.grading.verdict import Status
 from areal_mesh.grading.workers import wire
 
 _START_SECONDS: Final = 20.0
-"""The fork server loads mpmath and its tables first, which takes seconds on a busy machine."""
+"""The fork server loads SymPy first, which takes seconds on a busy machine."""
 _SPAWN_ATTEMPTS: Final = 2
 _SILENT_SPAWNS: Final = 3
 """Workers that were asked for in vain, one after another, before their server is taken to hang."""
 _KEPT_ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """All that the fork server inherits: tokens and keys in the environment are no business of a worker."""
 
-# The values of fork_server's commands, repeated because importing it would load mpmath into the service.
+# The values of fork_server's commands, repeated because importing it would load SymPy into the service.
 _COMMAND_BYTES: Final = 9
 
 

@@ -6,9 +6,9 @@ import os
 import resource
 from typing import Any, Final
 
-from areal_mesh.grading.equality.algebra import decide
 from areal_mesh.grading.grade import grade_extracted
 from areal_mesh.grading.strict import qwen as strict_qwen
+from areal_mesh.grading.symbolic.decide import decide
 from areal_mesh.grading.verdict import Verdict
 from areal_mesh.grading.workers import sandbox, wire
 
