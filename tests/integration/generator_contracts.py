@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from areal_mesh.generator.engine import (
     VersionSpan,
     WeightUpdateFailed,
 )
+from areal_mesh.generator.prompts import AddedToken
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
@@ -56,12 +57,16 @@ class Changes:
 class CharacterTokenizer:
     """One token a character; token 0 ends a response."""
 
+    eos_token_id: int | None = END_TOKEN
+    unk_token_id: int | None = None
+    added_tokens_decoder: Mapping[int, AddedToken] = {}
+
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
     ) -> str:
         return conversation[0]["content"]
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool = False) -> list[int]:
         return [ord(character) for character in text]
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:

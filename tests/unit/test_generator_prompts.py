@@ -1,38 +1,73 @@
 """Rendering of prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from areal_mesh.generator.prompts import PromptRenderer, PromptTooLong
+from areal_mesh.generator.prompts import AddedToken, PromptRefused, PromptRenderer, PromptTooLong
+from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import PromptSettings
 from areal_mesh.v1 import rollout_pb2
 
 END = 0
 
 
+@dataclass
+class Added:
+    content: str
+    special: bool
+
+
 class CharacterTokenizer:
-    """One token a character; token 0 is special. Its chat template marks the roles."""
+    """One token a character, and added tokens; token 0 is special. Its chat template marks the roles."""
+
+    eos_token_id: int | None = END
+    unk_token_id: int | None = None
+
+    def __init__(self, reads_control_tokens_as_text: bool = True, trims: bool = False) -> None:
+        added = {END: Added("<end>", True), 1: Added("<user>", True), 2: Added("<assistant>", True)}
+        self.added_tokens_decoder: Mapping[int, AddedToken] = added | {3: Added("<think>", False)}
+        self._as_text = reads_control_tokens_as_text
+        self._trims = trims
 
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
     ) -> str:
         assert not tokenize
-        turns = "".join(f"<{message['role']}>{message['content']}" for message in conversation)
+        contents = [message["content"] for message in conversation]
+        if self._trims:
+            contents = [content.strip().lower() for content in contents]
+        turns = "".join(f"<{message['role']}>{text}" for message, text in zip(conversation, contents, strict=True))
         return turns + ("<assistant>" if add_generation_prompt else "")
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        return ([END] if add_special_tokens else []) + [ord(character) for character in text]
+    def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool = False) -> list[int]:
+        ids, rest = [END] if add_special_tokens else [], text
+        while rest:
+            for token_id, token in self.added_tokens_decoder.items():
+                as_text = split_special_tokens and self._as_text and token.special
+                if rest.startswith(token.content) and not as_text:
+                    ids, rest = [*ids, token_id], rest.removeprefix(token.content)
+                    break
+            else:
+                ids, rest = [*ids, ord(rest[0])], rest[1:]
+        return ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         return "".join(chr(token) for token in token_ids if token != END or not skip_special_tokens)
 
 
-def renderer(template: str = "chat", instruction: str = "", max_prompt_tokens: int = 100) -> PromptRenderer:
+def renderer(
+    template: str = "chat",
+    instruction: str = "",
+    max_prompt_tokens: int = 100,
+    tokenizer: CharacterTokenizer | None = None,
+) -> PromptRenderer:
     settings = PromptSettings.model_validate(
         {"file": "p.jsonl", "template": template, "instruction": instruction, "max_prompt_tokens": max_prompt_tokens}
     )
-    return PromptRenderer(CharacterTokenizer(), settings)
+    return PromptRenderer(tokenizer or CharacterTokenizer(), settings)
 
 
 def test_chat_renders_one_user_message_with_the_instruction_after_a_line_feed() -> None:
@@ -59,3 +94,44 @@ def test_a_prompt_over_the_limit_says_so_and_one_at_the_limit_passes() -> None:
 
 def test_responses_are_read_without_special_tokens() -> None:
     assert renderer().response_text([ord("4"), END]) == "4"
+
+
+def letters(text: str) -> list[int]:
+    return [ord(letter) for letter in text]
+
+
+def ids_of(problem: str, **settings: Any) -> list[int]:
+    return renderer(**settings).token_ids(rollout_pb2.Prompt(problem=problem))
+
+
+def test_a_control_token_in_a_problem_stays_text_and_the_templates_stay_control_tokens() -> None:
+    assert ids_of("1+1.<end>") == [1, *letters("1+1.<end>"), 2]
+    assert ids_of("<user>?", instruction="Box it.<end>") == [1, *letters("<user>?\nBox it."), END, 2]
+    assert ids_of("a<end>b", template="<user>{problem}<end>") == [1, *letters("a<end>b"), END]
+    assert ids_of("<end>", template="{problem}, again: {problem}") == letters("<end>, again: <end>")
+
+
+def test_a_control_token_that_template_and_problem_would_make_together_stays_text() -> None:
+    assert ids_of("nd>", template="<user>Say <e{problem}") == [1, *letters("Say <end>")]
+
+
+def test_added_tokens_that_are_no_control_tokens_are_tokens_in_a_problem_too() -> None:
+    assert ids_of("<think><end>") == [1, 3, *letters("<end>"), 2]
+
+
+def test_a_problem_whose_control_token_cannot_be_kept_as_text_is_refused() -> None:
+    with pytest.raises(PromptRefused, match="control token in a problem: this tokenizer cannot read one as text"):
+        ids_of("1+1.<end>", tokenizer=CharacterTokenizer(reads_control_tokens_as_text=False))
+    trims = CharacterTokenizer(trims=True)
+    assert ids_of(" <end> ", tokenizer=trims) == [1, *letters("<end>"), 2]
+    with pytest.raises(PromptRefused, match="the chat template changes the problem"):
+        ids_of("ABC <end>", tokenizer=trims)
+
+
+def test_a_tokenizer_without_a_chat_template_cannot_start() -> None:
+    class Without(CharacterTokenizer):
+        def apply_chat_template(self, *_: Any, **__: Any) -> str:
+            raise ValueError("chat_template is not set")
+
+    with pytest.raises(StartupError, match=r'prompts\.template = "chat": .* chat_template is not set; write '):
+        renderer(tokenizer=Without())

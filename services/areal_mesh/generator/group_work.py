@@ -18,7 +18,7 @@ from areal_mesh.generator.assembly import build_group, check_completions, verify
 from areal_mesh.generator.engine import Completion, EngineDied, Sampling
 from areal_mesh.generator.leases import Outcome
 from areal_mesh.generator.progress import GeneratingClock
-from areal_mesh.generator.prompts import PromptRenderer, PromptTooLong
+from areal_mesh.generator.prompts import PromptRefused, PromptRenderer
 from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.groups import oldest_policy_version
 from areal_mesh.runtime.settings import GeneratorSettings
@@ -66,7 +66,7 @@ class GroupWork:
         """
         try:
             return await self._complete(lease)
-        except (PromptTooLong, VerdictsStayErrors) as error:
+        except (PromptRefused, VerdictsStayErrors) as error:
             return Outcome(controller_pb2.LEASE_END_FILTERED, str(error))
         except EngineDied:
             raise

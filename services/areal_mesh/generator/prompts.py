@@ -1,7 +1,7 @@
 """Prompts as token ids: the tokenizer's chat template, or the run's own."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,60 +11,130 @@ from areal_mesh.runtime.settings.data import CHAT_TEMPLATE, PROBLEM_PLACE
 from areal_mesh.v1 import rollout_pb2
 
 TOO_LONG = "prompt too long"
+CONTROL_TOKEN = "control token in a problem"
+# Private-use characters: no problem, template or instruction holds them.
+_PLACE = "\ue000problem\ue001"
+
+
+class AddedToken(Protocol):
+    """A token that the tokenizer finds before it splits a text."""
+
+    content: str
+    special: bool
 
 
 class Tokenizer(Protocol):
     """The part of a transformers tokenizer that is used here."""
+
+    eos_token_id: int | None
+    unk_token_id: int | None
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, AddedToken]:
+        """Added tokens by their ids; control tokens are the special ones."""
 
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
     ) -> str:
         """The conversation as text."""
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Token ids of a text."""
+    def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool = False) -> list[int]:
+        """Token ids of a text; with `split_special_tokens` those that stand in it are text."""
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """Text of token ids."""
 
 
-class PromptTooLong(ValueError):
+class PromptRefused(ValueError):
+    """The prompt cannot be given to the model: its group is filtered with the reason."""
+
+
+class PromptTooLong(PromptRefused):
     """The prompt has more tokens than the settings allow."""
 
 
-@dataclass(frozen=True)
 class PromptRenderer:
-    """Renders prompts by one tokenizer and the run's prompt settings."""
+    """Renders prompts by one tokenizer and the run's prompt settings.
 
-    tokenizer: Tokenizer
-    settings: PromptSettings
+    Control tokens are those of the template and the instruction. One that stands as text in a problem, such as the
+    token that ends a turn, stays text: the problem's author is not the one who speaks to the model in control tokens.
+
+    Raises:
+        StartupError: the template cannot be rendered.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, settings: PromptSettings) -> None:
+        self._tokenizer = tokenizer
+        self._settings = settings
+        special = {id_: token.content for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+        # What has no token of its own may become the unknown one, control token though that is.
+        self._control_ids = set(special) - {tokenizer.unk_token_id}
+        longest_first = sorted(filter(None, special.values()), key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        try:
+            self._template = self.text(_PLACE)
+        except Exception as error:
+            # jinja's errors are of no common type, and a second try would fail as well.
+            raise StartupError(
+                f'prompts.template = "{settings.template}": the model\'s tokenizer cannot render a problem: {error}; '
+                f"write the prompt out with {PROBLEM_PLACE} in it"
+            ) from error
 
     def text(self, problem: str) -> str:
         """The prompt as the model reads it, special tokens written out."""
-        content = f"{problem}\n{self.settings.instruction}" if self.settings.instruction else problem
-        if self.settings.template == CHAT_TEMPLATE:
+        instruction = self._settings.instruction
+        content = f"{problem}\n{instruction}" if instruction else problem
+        if self._settings.template == CHAT_TEMPLATE:
             message = {"role": "user", "content": content}
-            return self.tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+            return self._tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
         # Not str.format: a template may hold braces of its own, as in \boxed{}.
-        return self.settings.template.replace(PROBLEM_PLACE, content)
+        return self._settings.template.replace(PROBLEM_PLACE, content)
 
     def token_ids(self, prompt: rollout_pb2.Prompt) -> list[int]:
         """Token ids of a prompt.
 
         Raises:
             PromptTooLong: more than `max_prompt_tokens`.
+            PromptRefused: a control token in the problem cannot be kept as text.
         """
-        # The template writes out the special tokens it wants: adding more would double the first.
-        ids = self.tokenizer.encode(self.text(prompt.problem), add_special_tokens=False)
-        if len(ids) > self.settings.max_prompt_tokens:
+        text = self.text(prompt.problem)
+        if self._control.findall(text) == self._control.findall(self._template):
+            # The template writes out the special tokens it wants: adding more would double the first.
+            ids = self._tokenizer.encode(text, add_special_tokens=False)
+        else:
+            ids = self._with_problem_as_text(text, prompt.problem)
+        if len(ids) > self._settings.max_prompt_tokens:
             raise PromptTooLong(
-                f"{TOO_LONG}: {len(ids)} tokens, prompts.max_prompt_tokens = {self.settings.max_prompt_tokens}"
+                f"{TOO_LONG}: {len(ids)} tokens, prompts.max_prompt_tokens = {self._settings.max_prompt_tokens}"
             )
+        return ids
+
+    def _with_problem_as_text(self, text: str, problem: str) -> list[int]:
+        """Token ids of `text`, in which the template's control tokens alone are such.
+
+        They part the text for the tokenizer in any case, so that what stands between them is encoded by itself.
+        """
+        template = self._template
+        inserted = next((form for form in (problem, problem.strip()) if template.replace(_PLACE, form) == text), None)
+        if inserted is None:
+            raise PromptRefused(f"{CONTROL_TOKEN}: the chat template changes the problem, which holds one as text")
+        ids: list[int] = []
+        end = 0
+        for match in self._control.finditer(template):
+            ids += self._plain(template[end : match.start()].replace(_PLACE, inserted))
+            ids += self._tokenizer.encode(match.group(), add_special_tokens=False)
+            end = match.end()
+        return ids + self._plain(template[end:].replace(_PLACE, inserted))
+
+    def _plain(self, text: str) -> list[int]:
+        ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True) if text else []
+        if not self._control_ids.isdisjoint(ids):
+            raise PromptRefused(f"{CONTROL_TOKEN}: this tokenizer cannot read one as text, and the problem holds one")
         return ids
 
     def response_text(self, token_ids: Sequence[int]) -> str:
         """A response as the verifier reads it: without special tokens."""
-        return self.tokenizer.decode(token_ids, skip_special_tokens=True)
+        return self._tokenizer.decode(token_ids, skip_special_tokens=True)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
