@@ -170,12 +170,16 @@ class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
         return await self.stub.LeaseGroups(request, timeout=SECONDS)
 
     async def end(
-        self, group_id: str, end: controller_pb2.LeaseEnd.ValueType = controller_pb2.LEASE_END_STORED
+        self,
+        group_id: str,
+        end: controller_pb2.LeaseEnd.ValueType = controller_pb2.LEASE_END_STORED,
+        reason: str = "",
     ) -> None:
         request = controller_pb2.EndLeaseRequest(
             **self.me(),
             group_id=group_id,
             end=end,
+            reason=reason,
             oldest_policy_version=self.version,
             response_tokens=20,
             mean_reward=1.0,

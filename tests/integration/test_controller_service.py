@@ -3,21 +3,23 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from controller_peers import SECONDS, Mesh, Stub, controller, settings_in
 
+from areal_mesh.client import MeshClient
 from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.service import build
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.durations import to_duration
-from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
@@ -536,3 +538,63 @@ async def test_two_controllers_of_one_run_are_one_too_many(tmp_path: Path) -> No
     changed = settings_in(tmp_path, batch_groups=3)
     with pytest.raises(StartupError, match="batch_groups"):
         build(ServiceContext(changed, Identity("controller", "controller"), ""))
+
+
+async def test_a_run_whose_groups_all_end_in_vain_ends_and_says_why(tmp_path: Path, mesh: Mesh) -> None:
+    settings = settings_in(tmp_path, {"fruitless_groups": 5})
+    context = ServiceContext(settings, Identity("controller", "controller"), "")
+    service = build(context)
+    server = MeshServer(settings.controller.listen)
+    service.attach(server)
+    address = f"127.0.0.1:{await server.start()}"
+    async with asyncio.TaskGroup() as tasks:
+        ending = tasks.create_task(outcome_of(service.run(context.draining)))
+        await mesh.learner(address)
+        generator = await mesh.generator(address)
+        for number in range(5):
+            (lease,) = (await generator.lease(most=1, key=str(number))).leases
+            if number == 4:
+                assert (await mesh.status(address)).end_reasons == {"filtered: prompt too long: N tokens": 4}
+            await generator.end(
+                lease.group_id, controller_pb2.LEASE_END_FILTERED, reason=f"prompt too long: {number} tokens"
+            )
+        failure = await asyncio.wait_for(ending, SECONDS)
+    await server.stop(0)
+    await service.close()
+    assert isinstance(failure, CannotGoOn)
+    assert (
+        "5 groups in a row ended filtered or failed, and none was stored; 5 of them: prompt too long: 4 tokens"
+        in str(failure)
+    )
+    summary = json.loads((settings.run_directory / "summary.json").read_text())
+    assert (summary["finished"], summary["end_reasons"]) == (False, {"filtered: prompt too long: N tokens": 5})
+
+
+async def outcome_of(work: Coroutine[Any, Any, None]) -> Exception | None:
+    try:
+        await work
+    except CannotGoOn as error:
+        return error
+    return None
+
+
+async def test_a_generator_that_waits_for_weights_is_shown_with_what_keeps_them(tmp_path: Path, mesh: Mesh) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        generator = await mesh.generator(address)
+        assert await reasons_seen(address, lambda reason: bool(reason)) == "no learner has registered yet"
+        generator.refuses = True
+        await mesh.learner(address)
+        refused = await reasons_seen(address, lambda reason: "no room" in reason)
+        assert refused == "prepare failed, refused: no room"
+        generator.refuses = False
+        assert await reasons_seen(address, lambda reason: not reason) == ""
+
+
+async def reasons_seen(address: str, wanted: Callable[[str], bool]) -> str:
+    """Why generator-0 waits for weights, as soon as the reason is a wanted one."""
+    async with asyncio.timeout(SECONDS), MeshClient.connect(address) as client:
+        async for status in client.watch(0.1):
+            for service in status.services:
+                if service.service_id == "generator-0" and wanted(service.waits_for):
+                    return service.waits_for
+    raise AssertionError("the controller ended")

@@ -15,7 +15,9 @@ from types import MappingProxyType
 import pytest
 from controller_peers import controller, settings_in
 
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.controller.service import build
+from areal_mesh.runtime.errors import CannotGoOn
+from areal_mesh.runtime.service import EXIT_CANNOT_START, ServiceContext, run_service
 
 PATIENCE_SECONDS = 60.0
 NOBODY = "127.0.0.1:1"
@@ -136,3 +138,11 @@ async def test_a_controllers_address_that_is_none_is_said(tmp_path: Path) -> Non
         last_line = (await process.stderr.read()).decode().splitlines()[-1]
         assert await process.wait() == EXIT_CANNOT_START
     assert "cannot start: --controller '::1:7400': is an IPv6 address without brackets; write host:port" in last_line
+
+
+def test_a_service_that_cannot_go_on_says_so_and_is_not_to_be_started_again(capsys: pytest.CaptureFixture[str]) -> None:
+    def context() -> ServiceContext:
+        raise CannotGoOn("5 groups in a row ended in vain")
+
+    assert run_service(context, build) == EXIT_CANNOT_START
+    assert capsys.readouterr().err == "areal-mesh service: cannot go on: 5 groups in a row ended in vain\n"

@@ -160,6 +160,22 @@ def test_the_view_shows_progress_figures_services_and_processes() -> None:
         assert part in text
 
 
+def test_the_view_and_the_table_tell_why_groups_came_to_nothing_and_what_keeps_weights_from_a_generator() -> None:
+    reasons = {f"failed: cause {letter}": 10 - place for place, letter in enumerate("abcdef")}
+    (service,) = example().services
+    waiting = dataclasses.replace(
+        service, state=ServiceState.PENDING_WEIGHTS, waits_for="prepare failed, gone: x\nmore"
+    )
+    status = dataclasses.replace(example(), end_reasons=reasons, services=(waiting,))
+    text = rendered(run_view(status, [10, 10], {}))
+    assert "generator-0 waits for weights: prepare failed, gone: x\n" in text.replace("  ", "").replace(" \n", "\n")
+    for part in ("10 groups failed: cause a", "7 groups failed: cause d", "11 groups for other reasons"):
+        assert part in text
+        assert part in rendered(summary_table({"end_reasons": reasons}))
+    assert "generator-0 waits for weights: prepare failed, gone: x" in changes(example(), status)
+    assert changes(status, status) == []
+
+
 def test_without_a_controller_the_view_shows_the_processes() -> None:
     text = rendered(run_view(None, [], {"controller": "process 41"}))
     assert "waiting for the controller" in text

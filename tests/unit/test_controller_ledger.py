@@ -10,8 +10,9 @@ from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.groups import StoredFigures
 from areal_mesh.controller.ledger import Ledger
+from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import PublishRow
-from areal_mesh.controller.run import Run, RunPlan
+from areal_mesh.controller.run import Run
 from areal_mesh.controller.schedule import StagePlan
 
 HOLDER = "generator/a"

@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from areal_mesh.cli.view import reason_lines
+
 _ABSENT = "-"
 
 
@@ -66,6 +68,7 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("staleness", f"mean {_number(staleness.get('mean'), '.2f')}, max {_number(staleness.get('max'), '.0f')}"),
         ("mismatch KL", _number(summary.get("mismatch_kl"), ".2e")),
         ("groups", f"leased {groups.get('leased', 0):,}: {ends}" if groups else _ABSENT),
+        *(("", line) for line in reason_lines(summary.get("end_reasons", {}))),
     ]
 
 

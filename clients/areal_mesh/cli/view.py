@@ -13,6 +13,8 @@ ProcessNotes = Mapping[str, str]
 """What the launcher knows of a service's process, by service id."""
 
 _BAR_WIDTH = 40
+_REASONS_SHOWN = 4
+_LONGEST_REASON = 200
 _STATE_STYLES = {
     ServiceState.SERVING: "green",
     ServiceState.STARTING: "yellow",
@@ -34,6 +36,8 @@ def run_view(
     else:
         parts += [_headline(status), _progress(status, stage_steps), _figures(status)]
     parts.append(_services(status.services if status else (), processes))
+    if status is not None:
+        parts += [Text(line, style="yellow") for line in [*waiting_lines(status), *reason_lines(status.end_reasons)]]
     if news:
         parts.append(Text(news, style="dim"))
     return Group(*parts)
@@ -130,6 +134,24 @@ def _service_cells(service: ServiceStatus) -> list[RenderableType]:
     ]
 
 
+def waiting_lines(status: RunStatus) -> list[str]:
+    """A line for each generator that lacks its weights: why."""
+    waiting = [service for service in status.services if service.waits_for]
+    return [f"{service.service_id} waits for weights: {_first_line(service.waits_for)}" for service in waiting]
+
+
+def reason_lines(end_reasons: Mapping[str, int]) -> list[str]:
+    """Why groups ended with nothing to train on, the commonest reasons first; empty where none did."""
+    listed = list(end_reasons.items())
+    lines = [f"{count:,} groups {kind}" for kind, count in listed[:_REASONS_SHOWN]]
+    rest = sum(count for _, count in listed[_REASONS_SHOWN:])
+    return [*lines, f"{rest:,} groups for other reasons"] if rest else lines
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:_LONGEST_REASON] if text else ""
+
+
 def step_line(status: RunStatus, stage: str) -> str:
     """The last step, taken in the stage of that name, on one plain line."""
     planned = f"/{status.planned_steps}" if status.planned_steps else ""
@@ -148,6 +170,8 @@ def changes(before: RunStatus | None, now: RunStatus) -> list[str]:
     for service in now.services:
         if known.get(service.service_id) != service.state:
             lines.append(f"{service.service_id} {service.state.replace('_', ' ')} at {service.address}")
+    told = waiting_lines(before) if before else []
+    lines += [line for line in waiting_lines(now) if line not in told]
     if before is None or before.state != now.state:
         lines.append(f"run {now.run_name} {now.state}")
     if now.step and (before is None or before.step != now.step):

@@ -83,6 +83,8 @@ class ServiceStatus:
     seconds_since_heartbeat: float
     starts: int
     """Lives of the service that the controller has seen."""
+    waits_for: str = ""
+    """What keeps weights from a generator that is to have them; empty where nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class RunStatus:
     trained_tokens_per_second: float
     weight_updates: int
     last_pause_seconds: float
+    end_reasons: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Groups that ended stale, filtered or failed, by reason, the commonest first."""
 
     @property
     def mean_staleness(self) -> float:
@@ -182,6 +186,7 @@ def run_status_of(message: status_pb2.RunStatus) -> RunStatus:
         trained_tokens_per_second=message.trained_tokens_per_second,
         weight_updates=message.weight_updates,
         last_pause_seconds=message.last_pause.ToNanoseconds() / 1e9,
+        end_reasons=dict(sorted(message.end_reasons.items(), key=lambda reason: (-reason[1], reason[0]))),
     )
 
 
@@ -197,6 +202,7 @@ def _service(message: status_pb2.ServiceStatus) -> ServiceStatus:
         seconds_since_progress=message.since_progress.ToNanoseconds() / 1e9,
         seconds_since_heartbeat=message.since_heartbeat.ToNanoseconds() / 1e9,
         starts=message.starts,
+        waits_for=message.waits_for,
     )
 
 

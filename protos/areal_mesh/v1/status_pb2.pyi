@@ -144,6 +144,26 @@ class RunStatus(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class EndReasonsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     RUN_NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
@@ -170,6 +190,7 @@ class RunStatus(_message.Message):
     WEIGHT_UPDATES_FIELD_NUMBER: _builtins.int
     LAST_PAUSE_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    END_REASONS_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
     state: Global___RunState.ValueType
     stages: _builtins.int
@@ -211,6 +232,10 @@ class RunStatus(_message.Message):
     def last_step(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def last_pause(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def end_reasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Groups that ended stale, filtered or failed, by reason; numbers in a reason are left out."""
+
     def __init__(
         self,
         *,
@@ -240,10 +265,11 @@ class RunStatus(_message.Message):
         weight_updates: _builtins.int = ...,
         last_pause: _duration_pb2.Duration | None = ...,
         run_id: _builtins.str = ...,
+        end_reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "replay", b"replay", "stage", b"stage", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,6 +354,7 @@ class ServiceStatus(_message.Message):
     SINCE_PROGRESS_FIELD_NUMBER: _builtins.int
     SINCE_HEARTBEAT_FIELD_NUMBER: _builtins.int
     STARTS_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
     role: _common_pb2.Role.ValueType
     service_id: _builtins.str
     address: _builtins.str
@@ -337,6 +364,8 @@ class ServiceStatus(_message.Message):
     rate_unit: _builtins.str
     starts: _builtins.int
     """Lives of the service the controller has seen."""
+    waits_for: _builtins.str
+    """What keeps weights from a generator that is to have them; empty where nothing does."""
     @_builtins.property
     def since_progress(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -354,10 +383,11 @@ class ServiceStatus(_message.Message):
         since_progress: _duration_pb2.Duration | None = ...,
         since_heartbeat: _duration_pb2.Duration | None = ...,
         starts: _builtins.int = ...,
+        waits_for: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since_heartbeat", b"since_heartbeat", "since_progress", b"since_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "policy_version", b"policy_version", "rate", b"rate", "rate_unit", b"rate_unit", "role", b"role", "service_id", b"service_id", "since_heartbeat", b"since_heartbeat", "since_progress", b"since_progress", "starts", b"starts", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "policy_version", b"policy_version", "rate", b"rate", "rate_unit", b"rate_unit", "role", b"role", "service_id", b"service_id", "since_heartbeat", b"since_heartbeat", "since_progress", b"since_progress", "starts", b"starts", "state", b"state", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

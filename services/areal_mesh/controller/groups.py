@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.ledger import Ledger
+from areal_mesh.controller.reasons import FRUITLESS, FruitlessRow
 from areal_mesh.controller.records import GroupCounts, GroupRow, GroupState
 from areal_mesh.controller.totals import GroupTotals
 from areal_mesh.runtime.errors import failed_precondition, not_found
@@ -58,6 +59,7 @@ class GroupBook:
                 self._held.setdefault(row.holder, {})[row.group_id] = row
         self._ended = ledger.group_totals(len(self._open))
         self._running = sum(row.state is GroupState.LEASED for row in self._open.values())
+        self.fruitless = FruitlessRow()
         self._next_sequence = ledger.next_sequence()
         # Holders of before this life of the controller have one lease to come back.
         lapse = clock.monotonic() + lease_seconds
@@ -76,6 +78,11 @@ class GroupBook:
             filtered=ended.get(GroupState.FILTERED, 0),
             failed=ended.get(GroupState.FAILED, 0),
         )
+
+    @property
+    def end_reasons(self) -> dict[str, int]:
+        """Groups that ended with nothing to train on, by reason, the commonest first."""
+        return dict(sorted(self._ended.reasons.items(), key=lambda reason: (-reason[1], reason[0])))
 
     def open_rows(self) -> list[GroupRow]:
         """Open groups, by sequence."""
@@ -263,6 +270,10 @@ class GroupBook:
         self._running += row.state is GroupState.LEASED
         if row.holder:
             self._held.setdefault(row.holder, {})[row.group_id] = row
+        if row.state in FRUITLESS:
+            self.fruitless.ended(row.state, row.reason)
+        elif row.state is GroupState.STORED and (before is None or before.state is GroupState.LEASED):
+            self.fruitless.stored()
         if row.state.is_open:
             self._open[row.group_id] = row
         else:

@@ -24,6 +24,7 @@ from areal_mesh.controller.ledger_rows import (
     step_row,
     step_values,
 )
+from areal_mesh.controller.reasons import WITHOUT_TRAINING, count_reason
 from areal_mesh.controller.records import GroupCounts, GroupRow, GroupState, PublishRow, StageEntry, StepRow
 from areal_mesh.controller.totals import ENDS, GroupTotals, StepTotals
 
@@ -157,14 +158,18 @@ class Ledger:
             if totals.groups + open_groups == self.next_sequence():
                 return totals
         ended: dict[GroupState, int] = {}
+        reasons: dict[str, int] = {}
         tokens = 0
-        for state, count, sum_of_tokens in self._database.execute(
-            "SELECT state, count(*), sum(tokens) FROM groups GROUP BY state"
+        for name, reason, count, sum_of_tokens in self._database.execute(
+            "SELECT state, reason, count(*), sum(tokens) FROM groups GROUP BY state, reason"
         ):
-            if GroupState(state) in ENDS:
-                ended[GroupState(state)] = count
+            state = GroupState(name)
+            if state in ENDS:
+                ended[state] = ended.get(state, 0) + count
                 tokens += sum_of_tokens
-        return GroupTotals(ended, tokens)
+            if state in WITHOUT_TRAINING:
+                count_reason(reasons, state, reason, count)
+        return GroupTotals(ended, tokens, reasons)
 
     def next_sequence(self) -> int:
         """Sequence number of the next group that was never leased before."""

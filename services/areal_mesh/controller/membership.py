@@ -37,6 +37,8 @@ class Member:
     starts: int
     state: ServiceState.ValueType = common_pb2.SERVICE_STATE_STARTING
     quarantined: bool = False
+    publish_failure: str = ""
+    """Why weights did not reach it the last time; empty once they have."""
     says_none: int = 0
     """Heartbeats in a row that say it has no weights."""
     rate: float = 0.0

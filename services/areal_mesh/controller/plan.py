@@ -31,6 +31,8 @@ class RunPlan:
     lease_seconds: float
     group_attempts: int
     prompts: tuple[PromptFact, ...] = ()
+    fruitless_groups: int = 0
+    """Groups that may end filtered or failed in a row, none stored between; 0 for as many as it takes."""
 
 
 def run_plan(settings: RunSettings, prompts: PromptFile) -> RunPlan:
@@ -43,6 +45,7 @@ def run_plan(settings: RunSettings, prompts: PromptFile) -> RunPlan:
         lease_seconds=settings.controller.lease_seconds,
         group_attempts=settings.controller.group_attempts,
         prompts=prompt_facts(settings, prompts),
+        fruitless_groups=settings.controller.fruitless_groups,
     )
 
 

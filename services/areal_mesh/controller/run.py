@@ -156,6 +156,19 @@ class Run:
         beginning = Beginning(self.stage, self.published_version, prompt_id_of)
         return self.groups.issue(holder, most, self._free_places(), beginning)
 
+    @property
+    def hopeless(self) -> str:
+        """Why nothing will ever be trained on here, as far as the groups so far tell; empty while that is open."""
+        row, most = self.groups.fruitless, self.plan.fruitless_groups
+        if self.over or not most or row.length < most:
+            return ""
+        reason, count = row.commonest()
+        return (
+            f"{row.length} groups in a row ended filtered or failed, and none was stored; {count} of them: "
+            f"{reason}. Mend that and start the run again, with --fresh where its settings or prompts change "
+            f"(controller.fruitless_groups = {most} sets the bound)"
+        )
+
     def publish_due(self) -> bool:
         """Whether the committed version has to be published."""
         return publish_due(self.plan.pacing, self.version, self.published_version)

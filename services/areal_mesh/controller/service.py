@@ -24,7 +24,7 @@ from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.sinks import MetricsFile, read_prepared_seconds, write_summary
 from areal_mesh.controller.summary import RunFacts, summarise
-from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
@@ -112,17 +112,24 @@ class ControllerService:
         _LOG.info("run", state=run.state.value, step=run.version, stage=run.stage, published=run.published_version)
 
     async def run(self, draining: asyncio.Event) -> None:
-        """Works until the run is over and its members have left, or until `draining` is set."""
+        """Works until the run is over and its members have left, or until `draining` is set.
+
+        Raises:
+            CannotGoOn: so many groups ended with nothing to train on that none ever will.
+        """
         async with asyncio.TaskGroup() as tasks:
             work = [self._parts.publisher.work(), self._keep_time(), self._keep_replay(), self._write_metrics()]
             working = [tasks.create_task(part) for part in work]
             await self._until_over(draining)
+            hopeless = "" if draining.is_set() else self._run.hopeless
             self._ending.set()
             self._changes.notify(Change.STATE)
             for task in working:
                 # A publish in progress ends at its members by itself; nobody is left who could take its weights.
                 task.cancel()
         self._finish()
+        if hopeless:
+            raise CannotGoOn(hopeless)
 
     def report(self) -> HeartbeatReport:
         """The controller sends no heartbeats."""
@@ -215,10 +222,10 @@ class ControllerService:
             self._metrics.catch_up(run, complete(), self._parts.replay.statistics)
 
     async def _until_over(self, draining: asyncio.Event) -> None:
-        """Until `draining` is set, or the run is over and its members have left or had their time to."""
+        """Until `draining` is set, the run is hopeless, or it is over and its members have left or had time to."""
         began = needed = self._clock.monotonic()
         seconds = self._settings.controller.heartbeat_seconds / 2
-        while not draining.is_set():
+        while not draining.is_set() and not self._run.hopeless:
             await wait_until(draining, seconds)
             now = self._clock.monotonic()
             members = list(self._parts.roster.all())
@@ -254,6 +261,7 @@ class ControllerService:
             publishes=list(self._ledger.publishes()),
             counts=run.groups.counts,
             generating=self._ledger.generation_intervals(),
+            end_reasons=run.groups.end_reasons,
             generated_tokens=run.groups.generated_tokens,
             finished=run.finished,
             starts=self._ledger.member_starts(),

@@ -31,6 +31,8 @@ class RunFacts:
     counts: GroupCounts
     generating: Iterable[Interval]
     """By their starts; as many as groups were stored, and read once."""
+    end_reasons: Mapping[str, int]
+    """Groups that ended with nothing to train on, by reason."""
     generated_tokens: int
     finished: bool
     starts: Mapping[str, int]
@@ -69,6 +71,7 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
             "open": facts.counts.open,
             "leased": facts.counts.leased,
         },
+        "end_reasons": dict(facts.end_reasons),
         "reward_curve": [step.metrics.get("reward") for step in steps],
         "length_curve": [step.metrics.get("response_length") for step in steps],
         "stages": [_stage(plan, index, facts) for index, plan in enumerate(facts.plans)],

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from areal_mesh.controller.reasons import WITHOUT_TRAINING, count_reason
 from areal_mesh.controller.records import GroupRow, GroupState, StepRow
 
 ENDS = (GroupState.TRAINED, GroupState.STALE, GroupState.FILTERED, GroupState.FAILED)
@@ -18,6 +19,8 @@ class GroupTotals:
 
     ended: Mapping[GroupState, int] = field(default_factory=dict)
     tokens: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Of those that ended with nothing to train on, by reason, see `reasons.kind_of`."""
 
     @property
     def groups(self) -> int:
@@ -29,26 +32,32 @@ class GroupTotals:
 
         Itself where no group ended and no ended one changed.
         """
-        ended, tokens, changed = dict(self.ended), self.tokens, False
+        ended, reasons, tokens, changed = dict(self.ended), dict(self.reasons), self.tokens, False
         for before, row in changes:
             if before is not None and not before.state.is_open:
                 ended[before.state] -= 1
                 tokens -= before.tokens
+                if before.state in WITHOUT_TRAINING:
+                    count_reason(reasons, before.state, before.reason, -1)
             if not row.state.is_open:
                 ended[row.state] = ended.get(row.state, 0) + 1
                 tokens += row.tokens
                 changed = True
-        return type(self)(ended, tokens) if changed else self
+                if row.state in WITHOUT_TRAINING:
+                    count_reason(reasons, row.state, row.reason, 1)
+        return type(self)(ended, tokens, reasons) if changed else self
 
     def to_json(self) -> str:
         """As the ledger keeps it."""
-        return json.dumps({"ended": {state.value: count for state, count in self.ended.items()}, "tokens": self.tokens})
+        ended = {state.value: count for state, count in self.ended.items()}
+        return json.dumps({"ended": ended, "tokens": self.tokens, "reasons": dict(self.reasons)})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`."""
         value = json.loads(text)
-        return cls({GroupState(state): count for state, count in value["ended"].items()}, value["tokens"])
+        ended = {GroupState(state): count for state, count in value["ended"].items()}
+        return cls(ended, value["tokens"], value.get("reasons", {}))
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class StartupError(Exception):
     """The service cannot start and would not on a second try: a port taken, a folder missing, a wrong setting."""
 
 
+class CannotGoOn(StartupError):
+    """As `StartupError`, of a service that had started: it cannot do its work, and would not in a second life."""
+
+
 def invalid_argument(field: str, description: str) -> MeshError:
     """INVALID_ARGUMENT with BadRequest: `field` is the path in the request, `description` says what would do."""
     violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=description)

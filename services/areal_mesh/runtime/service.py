@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from areal_mesh.runtime.addresses import Address
-from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership
 from areal_mesh.runtime.server import MeshServer
@@ -85,8 +85,7 @@ def run_service(context_of: Callable[[], ServiceContext], build: Callable[[Servi
         identity = context.identity.service_id
         asyncio.run(_host(context, build))
     except StartupError as error:
-        print(f"areal-mesh {identity}: cannot start: {error}", file=sys.stderr, flush=True)
-        return EXIT_CANNOT_START
+        return _useless(identity, error)
     except BaseExceptionGroup as group:
         return _crashed(identity, _first_cause(group))
     except Exception as error:  # noqa: BLE001 the process ends here, with its cause on the last line
@@ -94,10 +93,15 @@ def run_service(context_of: Callable[[], ServiceContext], build: Callable[[Servi
     return 0
 
 
+def _useless(identity: str, error: StartupError) -> int:
+    what = "cannot go on" if isinstance(error, CannotGoOn) else "cannot start"
+    print(f"areal-mesh {identity}: {what}: {error}", file=sys.stderr, flush=True)
+    return EXIT_CANNOT_START
+
+
 def _crashed(identity: str, error: BaseException) -> int:
     if isinstance(error, StartupError):
-        print(f"areal-mesh {identity}: cannot start: {error}", file=sys.stderr, flush=True)
-        return EXIT_CANNOT_START
+        return _useless(identity, error)
     traceback.print_exception(error, file=sys.stderr)
     _LOG.error("service ended by an exception", error=repr(error))
     print(f"areal-mesh {identity}: ended by {type(error).__name__}: {error}", file=sys.stderr, flush=True)

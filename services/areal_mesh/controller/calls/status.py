@@ -51,11 +51,12 @@ def build_status(parts: Parts) -> status_pb2.RunStatus:
             failed=counts.failed,
             open=counts.open,
         ),
-        services=[_service(member, parts.clock.monotonic()) for member in parts.roster.all()],
+        services=[_service(member, parts) for member in parts.roster.all()],
         started=_timestamp(run.started_at),
         tokens_generated=run.groups.generated_tokens,
         tokens_trained=run.totals.tokens,
         weight_updates=run.weight_updates,
+        end_reasons=run.groups.end_reasons,
     )
     if run.last_publish is not None:
         status.last_pause.CopyFrom(to_duration(run.last_publish.pause))
@@ -89,7 +90,8 @@ def _replay(statistics: replay_pb2.GetReplayStatisticsResponse) -> status_pb2.Re
     )
 
 
-def _service(member: Member, now: float) -> status_pb2.ServiceStatus:
+def _service(member: Member, parts: Parts) -> status_pb2.ServiceStatus:
+    now = parts.clock.monotonic()
     return status_pb2.ServiceStatus(
         role=member.role,
         service_id=member.service_id,
@@ -101,6 +103,7 @@ def _service(member: Member, now: float) -> status_pb2.ServiceStatus:
         since_progress=to_duration(max(0.0, now - member.progress_at)),
         since_heartbeat=to_duration(max(0.0, now - member.seen_at)),
         starts=member.starts,
+        waits_for=parts.publisher.waits_for(member),
     )
 
 

@@ -74,6 +74,21 @@ class Publisher:
         """Whether nothing is being published, and nothing will be soon: published, not due, or nobody to publish to."""
         return not self._busy and not self._has_work() and not self.awaits_generator
 
+    def waits_for(self, member: Member) -> str:
+        """What keeps weights from a generator that is to have them; empty where nothing does."""
+        if member.role != common_pb2.ROLE_GENERATOR or member.lost:
+            return ""
+        if member.publish_failure:
+            return member.publish_failure
+        learner = self._roster.only(common_pb2.ROLE_LEARNER)
+        if member.policy_version >= 0:
+            return ""
+        if learner is None:
+            return "no learner has registered yet"
+        if learner.publish_failure:
+            return f"the learner sends no weights: {learner.publish_failure}"
+        return ""
+
     @property
     def awaits_generator(self) -> bool:
         """Whether a version is due while every generator that lacks it is away, one of them since a short while only.
@@ -207,6 +222,7 @@ class Publisher:
                 self._verified[key] = outcome.version
             self._rests.succeeded(key)
             self._burst.pop(key, None)
+            self._note(key, "")
         if outcome.holders:
             row = PublishRow(
                 policy_version=outcome.version,
@@ -236,6 +252,7 @@ class Publisher:
                 self._quarantine(failure.key, outcome.version, failure.message)
                 continue
             self._burst[failure.key] = self._burst.get(failure.key, 0) + 1
+            self._note(failure.key, f"{failure.state} failed, {failure.cause.value}: {failure.message}")
             _LOG.warning(
                 "publish failed at a member",
                 policy_version=outcome.version,
@@ -249,12 +266,18 @@ class Publisher:
                 self._burst.pop(failure.key, None)
                 _LOG.warning("left out of publishes", member=failure.key, seconds=seconds)
 
+    def _note(self, key: str, failure: str) -> None:
+        member = self._roster.find(key)
+        if member is not None:
+            member.publish_failure = failure
+
     def _quarantine(self, key: str, version: int, difference: str) -> None:
         _LOG.error("weights differ from the learner's: no lease for this generator", member=key, difference=difference)
         self._run.groups.free(key, f"its weights of version {version} differ from the learner's")
         member = self._roster.find(key)
         if member is not None:
             member.quarantined = True
+            member.publish_failure = f"its weights of version {version} differ from the learner's: {difference}"
 
 
 def _takes_weights(member: Member) -> bool:

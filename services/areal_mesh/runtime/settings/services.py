@@ -54,6 +54,9 @@ class ControllerSettings(ServiceSettings):
     """A member silent for this long is lost; its leases are issued again."""
     group_attempts: int = Field(default=3, gt=0)
     """How often a group's generation may fail before the group ends as failed."""
+    fruitless_groups: int = Field(default=256, ge=0)
+    """Groups that may end filtered or failed in a row, none stored between, before the run ends and says for what
+    reason most of them did; 0 for as many as it takes."""
     prepare_seconds: Seconds = 30.0
     transfer_seconds: Seconds = 60.0
     publish_attempts: int = Field(default=3, gt=0)
