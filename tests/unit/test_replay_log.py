@@ -3,6 +3,7 @@
 import errno
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from areal_mesh.replay.log import DurableLog, LogBroken
+from areal_mesh.replay import log as replay_log
+from areal_mesh.replay.log import Durability, DurableLog, LogBroken
 from areal_mesh.replay.segments import LogFull, Record
 
 SEGMENT_BYTES = 1 << 16
@@ -98,13 +100,13 @@ def test_a_failed_sync_acknowledges_nothing_and_breaks_the_log(tmp_path: Path, m
         log.append(1, [b"later"])
 
 
+def no_room(descriptor: int, offset: int, length: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_full_disk_refuses_the_record_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, _ = open_log(tmp_path)
     log.append(1, [b"small"]).result(timeout=30)
-
-    def no_room(descriptor: int, offset: int, length: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", no_room)
         refused = log.append(1, [b"x" * SEGMENT_BYTES])
@@ -118,23 +120,60 @@ def test_a_full_disk_refuses_the_record_and_nothing_else(tmp_path: Path, monkeyp
     assert [record.payload[:5] for record in records] == [b"small", b"fits", b"yyyyy"]
 
 
-def test_a_disk_without_room_for_a_segment_takes_small_records_in_small_ones(
+def test_a_full_disk_takes_decisions_into_the_spare_and_no_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = 100_000
-    preallocate = os.posix_fallocate
+    log, _ = open_log(tmp_path)
+    log.append(1, [b"x" * (SEGMENT_BYTES - 100)]).result(timeout=30)
+    assert log.full == ""
+    usage = shutil.disk_usage
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", no_room)
+        patch.setattr(shutil, "disk_usage", lambda path: usage(path)._replace(free=0))
+        with pytest.raises(LogFull):
+            log.append(1, [b"g" * 200]).result(timeout=30)
+        assert "free space" in log.full
+        assert [log.append(2, [b"d" * 200], decision=True).result(timeout=30).segment for _ in range(50)] == [2] * 50
+        with pytest.raises(LogFull):
+            log.append(1, [b"g" * 200]).result(timeout=30)
+        assert 0 < log.decision_room < 1 << 20
+    assert log.full == "", "the disk has room again"
+    assert log.append(1, [b"g" * 200]).result(timeout=30).segment == 3
+    assert (tmp_path / "spare").exists(), "made again for the next time"
+    log.close()
+    again, records = open_log(tmp_path)
+    again.close()
+    assert [record.kind for record in records] == [1] + [2] * 50 + [1]
 
-    def little_room(descriptor: int, offset: int, length: int) -> None:
-        if length > room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        preallocate(descriptor, offset, length)
 
-    monkeypatch.setattr(os, "posix_fallocate", little_room)
-    log, _ = open_log(tmp_path, segment_bytes=1 << 20)
-    with pytest.raises(LogFull, match="free space"):
-        log.append(1, [b"x" * 2 * room]).result(timeout=30)
-    assert [log.append(1, [b"decision"]).result(timeout=30).segment for _ in range(100)] == [1] * 100
-    assert log.bytes_on_disk <= room
+@pytest.mark.parametrize(("durability", "syncs"), [("sync", 3), ("write", 0), ("none", 0)])
+def test_durability_says_what_an_acknowledgement_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Durability, syncs: int
+) -> None:
+    monkeypatch.setattr(replay_log, "_SETTLE_SECONDS", 3600.0)
+    log = DurableLog(tmp_path / "log", SEGMENT_BYTES, 1, lambda record: None, durability)
+    gate = Gate()
+    gate.opened.set()
+    monkeypatch.setattr(os, "fdatasync", gate)
+    for number in range(3):
+        log.append(1, [b"%d" % number]).result(timeout=30)
+    assert gate.syncs == syncs
+    records: list[Record] = []
+    killed = shutil.copytree(tmp_path / "log", tmp_path / "killed")
+    DurableLog(killed, SEGMENT_BYTES, 1, records.append).close()
+    assert [record.payload for record in records] == [b"0", b"1", b"2"]
+    log.close()
+
+
+def test_what_was_written_without_a_sync_is_synced_within_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = DurableLog(tmp_path, SEGMENT_BYTES, 1, lambda record: None, "write")
+    gate = Gate()
+    gate.opened.set()
+    monkeypatch.setattr(os, "fdatasync", gate)
+    log.append(1, [b"a"]).result(timeout=30)
+    assert gate.reached.wait(10)
     log.close()
 
 

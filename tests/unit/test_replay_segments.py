@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from areal_mesh.replay.segments import CorruptLog, Location, Record, SegmentStore
+from areal_mesh.replay import segment_file
+from areal_mesh.replay.segment_file import BLOCK_BYTES, FRAME_BYTES, RECORDS_START, CorruptLog
+from areal_mesh.replay.segments import Location, Record, SegmentStore
 
 SEGMENT_BYTES = 4096
 
@@ -149,7 +151,101 @@ def test_segments_before_the_first_asked_for_are_deleted_on_opening(tmp_path: Pa
 
 def test_a_sealed_segment_takes_no_more_than_its_records(tmp_path: Path) -> None:
     store = open_store(tmp_path)
+    spare = store.bytes_on_disk
     store.write(7, [b"a" * 100])
-    assert segments(tmp_path)[0].stat().st_size == SEGMENT_BYTES
+    assert segments(tmp_path)[0].stat().st_size == RECORDS_START + SEGMENT_BYTES
     store.close()
-    assert store.bytes_on_disk == segments(tmp_path)[0].stat().st_size < 200
+    assert segments(tmp_path)[0].stat().st_size == RECORDS_START + FRAME_BYTES + 100 == store.bytes_on_disk - spare
+
+
+def acknowledged(directory: Path, payloads: list[bytes]) -> list[Location]:
+    """Writes and acknowledges records; the segment stays open, as a killed process leaves it."""
+    store = open_store(directory)
+    locations = [store.write(7, [payload]) for payload in payloads]
+    store.sync()
+    store.acknowledge()
+    return locations
+
+
+def damage(directory: Path, byte: int) -> Path:
+    newest = segments(directory)[-1]
+    with newest.open("r+b") as file:
+        file.seek(byte)
+        (old,) = file.read(1)
+        file.seek(byte)
+        file.write(bytes([old ^ 1]))
+    return newest
+
+
+def test_damage_to_the_last_acknowledged_record_of_the_newest_segment_is_refused_by_name(tmp_path: Path) -> None:
+    last = acknowledged(tmp_path, [b"one", b"two", b"three"])[2]
+    path = damage(tmp_path, last.offset + FRAME_BYTES)
+    whole = path.read_bytes()
+    with pytest.raises(CorruptLog, match=rf"{path}: damaged at byte {last.offset}, though .* acknowledged"):
+        read_all(tmp_path)
+    assert path.read_bytes() == whole
+
+
+def test_zeros_in_place_of_acknowledged_records_are_no_end(tmp_path: Path) -> None:
+    first = acknowledged(tmp_path, [b"one", b"two", b"three"])[0]
+    with segments(tmp_path)[0].open("r+b") as file:
+        file.seek(first.offset)
+        file.write(b"\0" * 200)
+    with pytest.raises(CorruptLog, match=f"damaged at byte {first.offset}"):
+        read_all(tmp_path)
+
+
+def test_what_was_written_after_the_last_acknowledgement_may_be_torn_in_any_order(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.write(7, [b"kept"])
+    store.sync()
+    store.acknowledge()
+    torn = store.write(7, [b"torn"])
+    store.write(7, [b"behind it, and whole"])
+    damage(tmp_path, torn.offset)
+    assert [record.payload for record in read_all(tmp_path)] == [b"kept"]
+    assert segments(tmp_path)[0].stat().st_size == torn.offset
+
+
+def test_a_torn_mark_leaves_the_one_before(tmp_path: Path) -> None:
+    acknowledged(tmp_path, [b"one"])
+    for block in (1, 2):
+        with segments(tmp_path)[0].open("rb") as file:
+            whole = file.read()
+        damage(tmp_path, block * BLOCK_BYTES)
+        assert [record.payload for record in read_all(tmp_path)] == [b"one"]
+        segments(tmp_path)[0].write_bytes(whole)
+
+
+def test_without_a_whole_mark_nothing_is_read(tmp_path: Path) -> None:
+    acknowledged(tmp_path, [b"one"])
+    damage(tmp_path, BLOCK_BYTES)
+    path = damage(tmp_path, 2 * BLOCK_BYTES)
+    with pytest.raises(CorruptLog, match=rf"{path}: damaged at byte {BLOCK_BYTES}: neither of its marks"):
+        read_all(tmp_path)
+
+
+def test_an_acknowledgement_without_a_sync_counts_until_the_machine_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    store.write(7, [b"synced"])
+    store.settle()
+    lost = store.write(7, [b"in the cache of the system"])
+    store.acknowledge()
+    damage(tmp_path, lost.offset)
+    with pytest.raises(CorruptLog, match=f"damaged at byte {lost.offset}"):
+        read_all(tmp_path)
+    monkeypatch.setattr(segment_file, "boot_id", lambda: "another")
+    assert [record.payload for record in read_all(tmp_path)] == [b"synced"]
+
+
+def test_a_record_that_contradicts_those_before_it_is_named(tmp_path: Path) -> None:
+    last = acknowledged(tmp_path, [b"one", b"two"])[1]
+
+    def visit(record: Record) -> None:
+        if record.payload == b"two":
+            raise ValueError("it is chosen twice")
+
+    with pytest.raises(CorruptLog, match=rf"\.segment: the record at byte {last.offset} .* it is chosen twice"):
+        SegmentStore(tmp_path, SEGMENT_BYTES).recover(1, visit)

@@ -212,6 +212,7 @@ class HeartbeatRequest(_message.Message):
     RATE_UNIT_FIELD_NUMBER: _builtins.int
     SECONDS_SINCE_PROGRESS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     incarnation: _builtins.str
     state: _common_pb2.ServiceState.ValueType
@@ -221,6 +222,8 @@ class HeartbeatRequest(_message.Message):
     rate_unit: _builtins.str
     seconds_since_progress: _builtins.float
     """Seconds since it last got something done."""
+    fault: _builtins.str
+    """What holds the service up, for a person: a full disk. Nothing is leased meanwhile. Empty: nothing does."""
     @_builtins.property
     def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups a generator still works on: their leases are extended."""
@@ -241,10 +244,11 @@ class HeartbeatRequest(_message.Message):
         rate_unit: _builtins.str = ...,
         seconds_since_progress: _builtins.float = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_ids", b"group_ids", "incarnation", b"incarnation", "metrics", b"metrics", "policy_version", b"policy_version", "rate", b"rate", "rate_unit", b"rate_unit", "seconds_since_progress", b"seconds_since_progress", "service_id", b"service_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "group_ids", b"group_ids", "incarnation", b"incarnation", "metrics", b"metrics", "policy_version", b"policy_version", "rate", b"rate", "rate_unit", b"rate_unit", "seconds_since_progress", b"seconds_since_progress", "service_id", b"service_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -287,19 +291,23 @@ class DeregisterRequest(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     incarnation: _builtins.str
     reason: _builtins.str
+    fault: _builtins.str
+    """Why the service cannot start, for a person; status shows it until the service registers."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         incarnation: _builtins.str = ...,
         reason: _builtins.str = ...,
+        fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "incarnation", b"incarnation", "reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -385,6 +385,8 @@ class GetReplayStatisticsResponse(_message.Message):
     BYTES_LIMIT_FIELD_NUMBER: _builtins.int
     STALENESS_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
+    LAST_DRAWN_STEP_FIELD_NUMBER: _builtins.int
+    RELEASED_STEP_FIELD_NUMBER: _builtins.int
     waiting_groups: _builtins.int
     """Waiting to be drawn."""
     waiting_bytes: _builtins.int
@@ -392,6 +394,9 @@ class GetReplayStatisticsResponse(_message.Message):
     """Drawn and kept until a checkpoint covers them."""
     bytes_on_disk: _builtins.int
     bytes_limit: _builtins.int
+    last_drawn_step: _builtins.int
+    """The last step whose batch was chosen, and the last that was released; 0 for none."""
+    released_step: _builtins.int
     @_builtins.property
     def staleness(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
         """Waiting groups by staleness at the version asked for."""
@@ -410,10 +415,12 @@ class GetReplayStatisticsResponse(_message.Message):
         bytes_limit: _builtins.int = ...,
         staleness: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
         dropped: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        last_drawn_step: _builtins.int = ...,
+        released_step: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_limit", b"bytes_limit", "bytes_on_disk", b"bytes_on_disk", "consumed_groups", b"consumed_groups", "dropped", b"dropped", "staleness", b"staleness", "waiting_bytes", b"waiting_bytes", "waiting_groups", b"waiting_groups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_limit", b"bytes_limit", "bytes_on_disk", b"bytes_on_disk", "consumed_groups", b"consumed_groups", "dropped", b"dropped", "last_drawn_step", b"last_drawn_step", "released_step", b"released_step", "staleness", b"staleness", "waiting_bytes", b"waiting_bytes", "waiting_groups", b"waiting_groups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -191,6 +191,7 @@ class RunStatus(_message.Message):
     LAST_PAUSE_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     END_REASONS_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
     state: Global___RunState.ValueType
     stages: _builtins.int
@@ -236,6 +237,10 @@ class RunStatus(_message.Message):
     def end_reasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Groups that ended stale, filtered or failed, by reason; numbers in a reason are left out."""
 
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fault]:
+        """What holds the run up, or will."""
+
     def __init__(
         self,
         *,
@@ -266,14 +271,49 @@ class RunStatus(_message.Message):
         last_pause: _duration_pb2.Duration | None = ...,
         run_id: _builtins.str = ...,
         end_reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        faults: _abc.Iterable[Global___Fault] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "replay", b"replay", "stage", b"stage", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "faults", b"faults", "generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
+
+@_typing.final
+class Fault(_message.Message):
+    """Something that a person has to see to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    HOLDS_ADMISSION_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    """The service that says so."""
+    text: _builtins.str
+    """What is wrong, where, and what would do."""
+    holds_admission: _builtins.bool
+    """Nothing is leased until it is gone."""
+    @_builtins.property
+    def since(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        since: _duration_pb2.Duration | None = ...,
+        holds_admission: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds_admission", b"holds_admission", "service_id", b"service_id", "since", b"since", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fault: _TypeAlias = Fault  # noqa: Y015
 
 @_typing.final
 class ReplayStatus(_message.Message):

@@ -6,62 +6,39 @@ become durable in order, so the wait for the last decision covers all before it.
 """
 
 import asyncio
-import fcntl
 import os
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import structlog
+
+from areal_mesh.replay.answers import Drawn, Statistics
+from areal_mesh.replay.directory import lock_directory, open_logs
 from areal_mesh.replay.events import Event, GroupSummary, RetiredGroup, Stored, encode, group_payload
-from areal_mesh.replay.log import DurableLog
-from areal_mesh.replay.segments import CorruptLog, Location, LogFull
+from areal_mesh.replay.log import Durability
+from areal_mesh.replay.segment_file import CorruptLog
+from areal_mesh.replay.segments import Location, LogFull
 from areal_mesh.replay.state import BufferState
 from areal_mesh.runtime.errors import StartupError, failed_precondition, invalid_argument, resource_exhausted
 from areal_mesh.runtime.waiting import wait_until
 
-# Deleted segments leave some 50 bytes a group behind: small segments keep a small run's directory small.
-_HISTORY_SEGMENT_BYTES = 1 << 20
+_LOG = structlog.get_logger("replay")
+# Kept of the spare for releases, which free the disk: a draw or an eviction is refused before it would use this.
+_RELEASE_BYTES = 1 << 16
 # Room comes with the learner's next draw: often enough to fill it at once, rarely enough to cost nothing.
 _FULL_RETRY_SECONDS = 0.5
 # So long nothing was stored and nothing drawn while a group was refused: then the batch does not fit.
 _STUCK_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The answer to a draw.
-
-    `group_ids`: the batch in order, None where there are not enough groups. `stale_group_ids`: all groups found too
-    old since the step's draw began, also those that an earlier answer named.
-    """
-
-    group_ids: tuple[str, ...] | None
-    stale_group_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What the buffer holds; `staleness` counts waiting groups, `dropped` counts by reason.
-
-    Duplicates are counted since the process started, stale groups since the log began.
-    """
-
-    waiting_groups: int
-    waiting_bytes: int
-    consumed_groups: int
-    bytes_on_disk: int
-    bytes_limit: int
-    staleness: Counter[int]
-    dropped: dict[str, int]
-
-
 class ReplayBuffer:
     """Groups in a durable log, bounded in waiting bytes."""
 
-    def __init__(self, directory: Path, waiting_bytes: int, segment_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, waiting_bytes: int, segment_bytes: int, durability: Durability = "sync"
+    ) -> None:
         """Opens the buffer in `directory` and recovers its state. Blocks.
 
         Raises:
@@ -81,12 +58,11 @@ class ReplayBuffer:
         self._decided: asyncio.Future[Location] | None = None
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
-        self._lock = _lock_directory(directory)
-        state = self._state
+        self._lock = lock_directory(directory)
         try:
-            self._history = DurableLog(directory / "history", _HISTORY_SEGMENT_BYTES, 1, state.recover_history)
-            self._log = DurableLog(directory / "groups", segment_bytes, state.retired_segment + 1, state.recover_event)
-        except (CorruptLog, ValueError) as error:
+            self._history, self._log = open_logs(directory, self._state, segment_bytes, durability)
+        except CorruptLog as error:
+            os.close(self._lock)
             raise StartupError(f"the replay log cannot be read: {error}") from error
 
     async def append(self, group: GroupSummary, payload: bytes) -> bool:
@@ -158,6 +134,10 @@ class ReplayBuffer:
         except FileNotFoundError:
             if self._state.location(group_id) is not None:
                 raise
+        except CorruptLog as error:
+            # The log is read anew from its start, which tells damage of the disk from a fault on the way.
+            self._fail(error)
+            raise
         raise failed_precondition(f"group {group_id} was released while it was drawn")
 
     async def evict(self, policy_version: int, max_staleness: int) -> tuple[str, ...]:
@@ -168,16 +148,23 @@ class ReplayBuffer:
         return stale
 
     async def release(self, step: int) -> None:
-        """Releases the batches of the steps up to `step`, and deletes the segments that hold nothing else."""
-        self._decide(self._state.ledger.release(step))
+        """Releases the batches of the steps up to `step`, and deletes the segments that hold nothing else.
+
+        A full disk does not keep it from that: there is room aside for it.
+        """
+        self._record(self._state.ledger.release(step))
         await self._settled()
         async with self._retiring:
             while (retired := self._state.retire()) is not None:
                 # The history must not get ahead of the log: what it tells of a group has to be durable there.
                 await self._settled()
-                written = asyncio.wrap_future(self._history.append(*encode(retired)))
+                written = asyncio.wrap_future(self._history.append(*encode(retired), decision=True))
                 written.add_done_callback(self._note_failure)
-                await asyncio.shield(written)
+                try:
+                    await asyncio.shield(written)
+                except LogFull as error:
+                    _LOG.warning("a released segment stays until the disk has room", cause=str(error))
+                    return
                 self._state.forget(retired)
                 await asyncio.to_thread(self._log.delete_through, retired.segment)
 
@@ -197,7 +184,14 @@ class ReplayBuffer:
             bytes_limit=self._limit,
             staleness=ledger.staleness(policy_version),
             dropped={"duplicate": self._duplicates, "stale": ledger.stale_groups},
+            last_drawn_step=ledger.last_drawn_step,
+            released_step=ledger.released_step,
         )
+
+    @property
+    def full(self) -> str:
+        """Why the disk takes no groups, for a person; empty while it does."""
+        return self._log.full or self._history.full
 
     @property
     def stored(self) -> int:
@@ -249,8 +243,15 @@ class ReplayBuffer:
             )
 
     def _decide(self, events: list[Event]) -> None:
+        """Records what was decided; raises LogFull, with nothing decided, where a full disk has no room for it."""
+        needed = _RELEASE_BYTES + sum(len(part) for event in events for part in encode(event)[1])
+        if events and self._log.full and self._log.decision_room < needed:
+            raise LogFull(self._log.full)
+        self._record(events)
+
+    def _record(self, events: list[Event]) -> None:
         for event in events:
-            decided = asyncio.wrap_future(self._log.append(*encode(event)))
+            decided = asyncio.wrap_future(self._log.append(*encode(event), decision=True))
             self._state.decide(event)
             decided.add_done_callback(partial(self._end_deciding, event))
             self._decided = decided
@@ -293,15 +294,3 @@ class ReplayBuffer:
     def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
-def _lock_directory(directory: Path) -> int:
-    """Takes the directory for this process; it is given back when the process ends, however it ends."""
-    directory.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise StartupError(f"another process holds {directory}; stop it, or give this run another directory") from error
-    return descriptor

@@ -135,6 +135,11 @@ class GroupLedger:
         return len(self._dropped_at)
 
     @property
+    def last_drawn_step(self) -> int:
+        """The last step whose batch was ever chosen, as far as the log tells; 0 for none."""
+        return max(self._batches, default=self._released_step)
+
+    @property
     def released_step(self) -> int:
         """The last released step, 0 for none."""
         return self._released_step

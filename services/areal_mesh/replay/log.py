@@ -2,20 +2,30 @@
 
 One thread writes; the event loop never blocks on the disk. Records become durable in the order of their appending,
 so a durable record means that every earlier one is durable too, those aside that failed with `LogFull`.
+
+`durability` says what is waited for before a record counts as durable: "sync", that the disk has it; "write", that
+the operating system has it, which outlives the process but not the machine, and the disk within a second; "none", the
+same without ever asking the disk.
 """
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from areal_mesh.replay.segments import Location, LogFull, Record, SegmentStore
 
 # A commit ends here: past some MB one sync costs little beside the writing, and the first in it should not wait long.
 _COMMIT_BYTES = 16 << 20
 _CLOSE_SECONDS = 30.0
+# So long what was written may stay without a sync, and the note of what was acknowledged without one of its own.
+_SETTLE_SECONDS = 1.0
+
+Durability = Literal["none", "write", "sync"]
 
 
 class LogBroken(Exception):
@@ -26,6 +36,7 @@ class LogBroken(Exception):
 class _Append:
     kind: int
     parts: tuple[bytes, ...]
+    decision: bool
     done: Future[Location] = field(default_factory=Future)
 
     @property
@@ -36,31 +47,42 @@ class _Append:
 class DurableLog:
     """A log of opaque records in one folder."""
 
-    def __init__(self, directory: Path, segment_bytes: int, first: int, visit: Callable[[Record], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        segment_bytes: int,
+        first: int,
+        visit: Callable[[Record], None],
+        durability: Durability = "sync",
+        spare_bytes: int = 1 << 20,
+    ) -> None:
         """Opens the log and calls `visit` with each record from segment `first` on. Blocks.
 
         Raises:
             CorruptLog: what was durable is damaged.
         """
         self._directory = directory
-        self._segments = SegmentStore(directory, segment_bytes)
+        self._durability = durability
+        self._segments = SegmentStore(directory, segment_bytes, spare_bytes, durable=durability != "none")
         self._segments.recover(first, visit)
         self._queue: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._refusal: Exception | None = None
         self._commits = 0
+        self._settled_at = time.monotonic()
         self._thread = threading.Thread(target=self._write, name=f"log {directory.name}", daemon=True)
         self._thread.start()
 
-    def append(self, kind: int, parts: Sequence[bytes]) -> Future[Location]:
+    def append(self, kind: int, parts: Sequence[bytes], decision: bool = False) -> Future[Location]:
         """Appends a record of `kind` 1 to 255, its payload in parts; the future is done when it is durable.
 
-        The future fails with LogFull (this record alone is not stored) or LogBroken.
+        A decision may use the spare on a full disk. The future fails with LogFull (this record alone is not stored)
+        or LogBroken.
 
         Raises:
             LogBroken: the log is broken or closed.
         """
-        item = _Append(kind, tuple(parts))
+        item = _Append(kind, tuple(parts), decision)
         with self._lock:
             if self._refusal is not None:
                 raise self._refusal
@@ -79,6 +101,16 @@ class DurableLog:
     def bytes_on_disk(self) -> int:
         """Bytes that the log's files take."""
         return self._segments.bytes_on_disk
+
+    @property
+    def full(self) -> str:
+        """Why groups are refused, for a person; empty while the disk has room."""
+        return self._segments.full
+
+    @property
+    def decision_room(self) -> int:
+        """Bytes of decisions that a full disk still takes."""
+        return self._segments.decision_room
 
     @property
     def commits(self) -> int:
@@ -105,6 +137,7 @@ class DurableLog:
             batch, last = self._take()
             try:
                 self._commit(batch)
+                self._settle_in_time()
                 if last:
                     self._segments.close()
             except BaseException as error:
@@ -118,7 +151,10 @@ class DurableLog:
         batch: list[_Append] = []
         taken = 0
         while taken < _COMMIT_BYTES and not (batch and self._queue.empty()):
-            item = self._queue.get()
+            try:
+                item = self._queue.get(timeout=None if batch else self._patience())
+            except queue.Empty:
+                break
             if item is None:
                 return batch, True
             if item.done.set_running_or_notify_cancel():
@@ -130,14 +166,28 @@ class DurableLog:
         durable: list[tuple[_Append, Location]] = []
         for item in batch:
             try:
-                durable.append((item, self._segments.write(item.kind, item.parts)))
+                durable.append((item, self._segments.write(item.kind, item.parts, item.decision)))
             except LogFull as error:
                 item.done.set_exception(error)
         if durable:
-            self._segments.sync()
+            if self._durability == "sync":
+                self._segments.sync()
+            # In the file before anyone is told, so that damage to what they were told of can be told from a torn write.
+            self._segments.acknowledge()
             self._commits += 1
         for item, location in durable:
             item.done.set_result(location)
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for the next record before what was written is settled; None where nothing is to settle."""
+        if self._durability == "none" or self._segments.settled:
+            return None
+        return max(0.0, self._settled_at + _SETTLE_SECONDS - time.monotonic())
+
+    def _settle_in_time(self) -> None:
+        if self._patience() == 0.0:
+            self._segments.settle()
+            self._settled_at = time.monotonic()
 
     def _break(self, cause: BaseException, batch: list[_Append]) -> None:
         broken = LogBroken(f"the log in {self._directory} cannot be written: {cause}")

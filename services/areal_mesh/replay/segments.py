@@ -1,26 +1,31 @@
-"""Segment files: preallocated, append-only, each a header and then framed records.
+"""The segments of one folder: which there are, what of them is read, and where the next record goes.
 
-A file is `MAGIC, number` and then frames `crc32c, length, kind, payload`; the crc covers length, kind and payload.
-The tail of the segment being written is preallocated zeros, so a frame of zeros ends it. Only the newest segment may
-end in a torn record: the one before it was synced and cut to its length before the newest got its name. What a file
-holds is durable after `sync`, never before.
+Only the newest segment may end in a torn record: the one before it was sealed before the newest got its name. A spare
+segment is kept aside for decisions, so that a full disk refuses groups but never what trains on them or frees them.
 """
 
-import errno
 import os
-import struct
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-import google_crc32c
+import structlog
 
-MAGIC = b"AMREPLY1"
-_HEADER = struct.Struct("<8sQ")
-_FRAME = struct.Struct("<IIB")
-_COVERED = struct.Struct("<IB")
-_SMALLEST_SEGMENT_BYTES = 1 << 16
+from areal_mesh.replay.segment_file import (
+    FRAME_BYTES,
+    RECORDS_START,
+    ActiveSegment,
+    CorruptLog,
+    Mark,
+    read_frame,
+    read_mark,
+    seal_file,
+)
+from areal_mesh.replay.spare import Spare, is_full, preallocate
+
+_LOG = structlog.get_logger("replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +46,34 @@ class Record:
     location: Location
 
 
-class CorruptLog(Exception):
-    """Bytes that were durable are no longer what was written; the message names file and offset."""
-
-
 class LogFull(Exception):
     """No room on the disk for another segment; nothing was changed, and a later try may succeed."""
 
 
 class SegmentStore:
-    """The segments of one folder. One thread writes; any may read. Blocking throughout."""
+    """The segments of one folder. One thread writes; any may read. Blocking throughout.
 
-    def __init__(self, directory: Path, segment_bytes: int) -> None:
+    Args:
+        segment_bytes: room for records in a segment.
+        spare_bytes: room for decisions on a disk that is full otherwise.
+        durable: whether a segment is synced before it is sealed or named.
+    """
+
+    def __init__(self, directory: Path, segment_bytes: int, spare_bytes: int = 1 << 20, durable: bool = True) -> None:
         self._directory = directory
         self._segment_bytes = segment_bytes
+        self._spare = Spare(directory, RECORDS_START + spare_bytes)
+        self._durable = durable
         self._next = 1
         self._sealed: dict[int, int] = {}
-        self._active: _ActiveSegment | None = None
+        self._active: ActiveSegment | None = None
+        self._refused = ""
 
     def recover(self, first: int, visit: Callable[[Record], None]) -> None:
         """Reads every record from segment `first` on, in order; deletes older segments and cuts a torn tail off.
 
         Raises:
-            CorruptLog: a segment is missing, or damaged where a torn write cannot be the cause.
+            CorruptLog: a segment is missing, or damaged where a torn write cannot be the cause; nothing was cut.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         _sync_directory(self._directory.parent)
@@ -71,39 +81,62 @@ class SegmentStore:
             leftover.unlink()
         numbers = sorted(int(path.stem) for path in self._directory.glob("*.segment"))
         kept = [number for number in numbers if number >= first]
+        if kept and kept != list(range(first, kept[-1] + 1)):
+            missing = sorted(set(range(first, kept[-1] + 1)) - set(kept))
+            raise CorruptLog(
+                f"{self._directory}: segments {missing} are missing; {first} is the first that has to be there, by "
+                f"what {self._directory.parent} says of deleted ones; restore them, or that whole folder"
+            )
+        for number in kept:
+            self._sealed[number] = self._recover_segment(number, newest=number == kept[-1], visit=visit)
         for number in numbers:
             if number < first:
                 self._path(number).unlink()
-        if kept and kept != list(range(first, kept[-1] + 1)):
-            missing = sorted(set(range(first, kept[-1] + 1)) - set(kept))
-            raise CorruptLog(f"{self._directory}: segments {missing} are missing; restore them or the whole folder")
-        for number in kept:
-            self._sealed[number] = self._recover_segment(number, newest=number == kept[-1], visit=visit)
         self._next = max(first, kept[-1] + 1 if kept else first)
+        self._keep_spare()
         _sync_directory(self._directory)
 
-    def write(self, kind: int, parts: Sequence[bytes]) -> Location:
-        """Writes a record, its payload in parts; durable after the next `sync`.
+    def write(self, kind: int, parts: Sequence[bytes], decision: bool = False) -> Location:
+        """Writes a record, its payload in parts; durable after the next `sync`. A decision may use the spare.
 
         Raises:
             LogFull: a new segment is needed and does not fit on the disk.
             OSError: the write failed; the segment's state is then unknown.
         """
         length = sum(map(len, parts))
-        needed = _FRAME.size + length
-        if self._active is None or not self._active.fits(needed):
-            self._roll(needed)
-        assert self._active is not None
-        crc = google_crc32c.extend(0, _COVERED.pack(length, kind))
-        for part in parts:
-            crc = google_crc32c.extend(crc, part)
-        offset = self._active.write([_FRAME.pack(crc, length, kind), *parts], needed)
-        return Location(self._active.number, offset, length)
+        needed = FRAME_BYTES + length
+        if not self._spare.there:
+            self._keep_spare()
+        active = self._active
+        if active is None or active.room < needed or (active.for_decisions and not decision):
+            active = self._roll(needed, decision)
+        try:
+            return Location(active.number, active.write(kind, parts, length), length)
+        except OSError as error:
+            # A file system that copies on write needs room even for what was allocated. The next record lies over it.
+            if not is_full(error):
+                raise
+            raise self._refuse(needed) from error
 
     def sync(self) -> None:
         """Makes everything written so far durable."""
         if self._active is not None:
             self._active.sync()
+
+    def acknowledge(self) -> None:
+        """Notes in the file that everything written so far is about to be acknowledged."""
+        if self._active is not None:
+            self._active.acknowledge()
+
+    def settle(self) -> None:
+        """Makes everything durable, and the note of what was acknowledged too."""
+        if self._active is not None:
+            self._active.settle()
+
+    @property
+    def settled(self) -> bool:
+        """Whether `settle` would do nothing."""
+        return self._active is None or self._active.settled
 
     def read(self, location: Location) -> bytes:
         """The payload of a record.
@@ -116,7 +149,7 @@ class SegmentStore:
         # Opened for each read: a descriptor kept open could be closed and reused by a deletion meanwhile.
         with path.open("rb", buffering=0) as file:
             file.seek(location.offset)
-            frame = _read_frame(file, location.offset + _FRAME.size + location.length)
+            frame = read_frame(file, location.offset + FRAME_BYTES + location.length)
         if frame is None or len(frame[1]) != location.length:
             raise CorruptLog(f"{path}: the record at byte {location.offset} fails its checksum; restore the file")
         return frame[1]
@@ -131,9 +164,24 @@ class SegmentStore:
 
     @property
     def bytes_on_disk(self) -> int:
-        """Bytes of all segments, the preallocated tail of the newest included."""
+        """Bytes of all segments, what is allocated ahead and the spare included."""
         active = self._active
-        return sum(list(self._sealed.values())) + (active.capacity if active is not None else 0)
+        spare = self._spare.capacity if self._spare.there else 0
+        return sum(list(self._sealed.values())) + (active.capacity if active is not None else 0) + spare
+
+    @property
+    def full(self) -> str:
+        """What was refused last for want of room; empty once the disk has it again."""
+        if self._refused and shutil.disk_usage(self._directory).free >= self._wanted_bytes():
+            self._refused = ""
+        return self._refused
+
+    @property
+    def decision_room(self) -> int:
+        """Bytes that decisions can take even if the disk gives no more."""
+        active = self._active
+        spare = self._spare.capacity - RECORDS_START if self._spare.there else 0
+        return max(active.room if active is not None else 0, spare)
 
     def close(self) -> None:
         """Syncs and seals the newest segment."""
@@ -144,20 +192,21 @@ class SegmentStore:
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:010d}.segment"
 
-    def _roll(self, needed: int) -> None:
+    def _roll(self, needed: int, decision: bool) -> ActiveSegment:
         # A record longer than a segment gets a segment of its own length.
-        capacity = max(self._segment_bytes, _HEADER.size + needed)
+        capacity = RECORDS_START + max(self._segment_bytes, needed)
         path = self._path(self._next)
         unnamed = path.with_suffix(".new")
+        descriptor = preallocate(unnamed, capacity)
+        for_decisions = descriptor is None
+        if descriptor is None:
+            refused = self._refuse(capacity)
+            if not (decision and self._spare.there and RECORDS_START + needed <= self._spare.capacity):
+                raise refused
+            capacity = self._spare.capacity
+            descriptor = self._spare.take(unnamed)
         try:
-            descriptor = _preallocate(unnamed, capacity)
-        except LogFull:
-            # A disk that is nearly full still takes decisions, of which the next ones may free segments.
-            capacity = min(capacity, max(_SMALLEST_SEGMENT_BYTES, _HEADER.size + needed))
-            descriptor = _preallocate(unnamed, capacity)
-        try:
-            _write_fully(descriptor, [_HEADER.pack(MAGIC, self._next)], 0)
-            os.fsync(descriptor)
+            segment = ActiveSegment(self._next, descriptor, capacity, for_decisions)
             if self._active is not None:
                 self._seal(self._active)
             unnamed.rename(path)
@@ -165,105 +214,68 @@ class SegmentStore:
         except OSError:
             os.close(descriptor)
             raise
-        self._active = _ActiveSegment(self._next, descriptor, capacity)
+        self._active = segment
         self._next += 1
+        return segment
 
-    def _seal(self, segment: "_ActiveSegment") -> None:
-        segment.seal()
+    def _keep_spare(self) -> None:
+        if not self._spare.keep():
+            self._refuse(self._spare.capacity)
+
+    def _refuse(self, wanted: int) -> LogFull:
+        self._refused = (
+            f"no room for {wanted} bytes in {self._directory}; free space there, or let checkpoints release consumed "
+            "groups"
+        )
+        return LogFull(self._refused)
+
+    def _wanted_bytes(self) -> int:
+        """A segment and the spare: with less the next group would be refused again."""
+        spare = 0 if self._spare.there else self._spare.capacity
+        return RECORDS_START + self._segment_bytes + spare
+
+    def _seal(self, segment: ActiveSegment) -> None:
+        segment.seal(self._durable)
         self._sealed[segment.number] = segment.end
 
     def _recover_segment(self, number: int, newest: bool, visit: Callable[[Record], None]) -> int:
         path = self._path(number)
-        size = path.stat().st_size
         with path.open("r+b") as file:
-            if file.read(_HEADER.size) != _HEADER.pack(MAGIC, number):
-                raise CorruptLog(f"{path}: its header is not that of segment {number}; restore the file")
-            end = _HEADER.size
-            while (frame := _read_frame(file, size)) is not None:
-                kind, payload = frame
-                visit(Record(kind, payload, Location(number, end, len(payload))))
-                end += _FRAME.size + len(payload)
-            if end == size:
-                return size
-            if not newest:
-                raise CorruptLog(f"{path}: damaged at byte {end} though later segments follow; restore the file")
-            file.truncate(end)
-            os.fsync(file.fileno())
+            mark = read_mark(path, file, number)
+            size = path.stat().st_size
+            limit = min(size, mark.acknowledged) if mark.sealed else size
+            end = _visit_records(path, number, file, limit, visit)
+            if end < mark.promised:
+                what = "cut off" if end == size else "damaged"
+                raise CorruptLog(
+                    f"{path}: {what} at byte {end}, though records up to byte {mark.promised} were acknowledged; "
+                    "restore the file from a copy; without one, `areal-mesh up --fresh` begins the run anew"
+                )
+            if not newest and not (mark.sealed and end == mark.acknowledged):
+                raise CorruptLog(f"{path}: ends at byte {end} without a seal though later segments follow; restore it")
+            if end != size or not mark.sealed:
+                self._cut(path, file, end, mark)
         return end
 
-
-class _ActiveSegment:
-    """The segment being written."""
-
-    def __init__(self, number: int, descriptor: int, capacity: int) -> None:
-        self.number = number
-        self.capacity = capacity
-        self.end = _HEADER.size
-        self._descriptor = descriptor
-        self._synced = self.end
-
-    def fits(self, needed: int) -> bool:
-        return self.end + needed <= self.capacity
-
-    def write(self, buffers: Sequence[bytes], length: int) -> int:
-        offset = self.end
-        _write_fully(self._descriptor, buffers, offset)
-        self.end += length
-        return offset
-
-    def sync(self) -> None:
-        if self._synced != self.end:
-            os.fdatasync(self._descriptor)
-            self._synced = self.end
-
-    def seal(self) -> None:
-        self.sync()
-        os.ftruncate(self._descriptor, self.end)
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
+    def _cut(self, path: Path, file: BinaryIO, end: int, mark: Mark) -> None:
+        file.seek(end)
+        if any(file.read(FRAME_BYTES)):
+            _LOG.warning("a record that a crash left torn, never acknowledged, is cut off", file=str(path), byte=end)
+        seal_file(file.fileno(), replace(mark, synced=end, acknowledged=end, sealed=True), durable=True)
 
 
-def _read_frame(file: BinaryIO, limit: int) -> tuple[int, bytes] | None:
-    """Kind and payload of the frame at the file's position; None where no whole frame lies before `limit`."""
-    start = file.tell()
-    head = file.read(_FRAME.size)
-    if len(head) < _FRAME.size:
-        return None
-    crc, length, kind = _FRAME.unpack(head)
-    if kind == 0 or start + _FRAME.size + length > limit:
-        return None
-    payload = file.read(length)
-    if google_crc32c.extend(google_crc32c.extend(0, _COVERED.pack(length, kind)), payload) != crc:
-        return None
-    return kind, payload
-
-
-def _preallocate(path: Path, capacity: int) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        os.posix_fallocate(descriptor, 0, capacity)
-    except OSError as error:
-        os.close(descriptor)
-        path.unlink()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise LogFull(
-                f"no room for a segment of {capacity} bytes in {path.parent}; free space there, or let checkpoints "
-                "release consumed groups"
-            ) from error
-        raise
-    return descriptor
-
-
-def _write_fully(descriptor: int, buffers: Sequence[bytes], offset: int) -> None:
-    """Writes all of `buffers` at `offset`; one system call moves at most 2 GiB and may move less."""
-    rest: list[memoryview] = [memoryview(buffer) for buffer in buffers if buffer]
-    while rest:
-        written = os.pwritev(descriptor, rest, offset)
-        offset += written
-        while rest and written >= len(rest[0]):
-            written -= len(rest.pop(0))
-        if rest:
-            rest[0] = rest[0][written:]
+def _visit_records(path: Path, number: int, file: BinaryIO, limit: int, visit: Callable[[Record], None]) -> int:
+    """Visits the records up to the first that is not whole; returns where that one begins."""
+    end = RECORDS_START
+    file.seek(end)
+    while (frame := read_frame(file, limit)) is not None:
+        kind, payload = frame
+        try:
+            visit(Record(kind, payload, Location(number, end, len(payload))))
+        except ValueError as error:
+            raise CorruptLog(f"{path}: the record at byte {end} does not fit those before it: {error}") from error
+        end += FRAME_BYTES + len(payload)
+    return end
 
 
 def _sync_directory(directory: Path) -> None:

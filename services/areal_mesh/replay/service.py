@@ -7,16 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from areal_mesh.replay.buffer import ReplayBuffer
 from areal_mesh.replay.drawing import StepReleased
 from areal_mesh.replay.events import GroupSummary
 from areal_mesh.replay.log import LogBroken
-from areal_mesh.replay.segments import CorruptLog, LogFull
+from areal_mesh.replay.segment_file import CorruptLog
+from areal_mesh.replay.segments import LogFull
 from areal_mesh.replay.validation import LARGEST_VERSION, check_group
 from areal_mesh.runtime.errors import (
-    MeshError,
     failed_precondition,
     invalid_argument,
     resource_exhausted,
@@ -63,7 +61,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
         """
         settings = self._settings
         self._opened = await asyncio.to_thread(
-            ReplayBuffer, self._directory, settings.waiting_bytes, settings.segment_bytes
+            ReplayBuffer, self._directory, settings.waiting_bytes, settings.segment_bytes, settings.durability
         )
 
     async def run(self, draining: asyncio.Event) -> None:
@@ -89,6 +87,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
             rate=(stored - stored_before) / max(now - before, 1e-3),
             rate_unit="groups",
             seconds_since_progress=now - self._progress,
+            fault=self._buffer.full,
             metrics={
                 "waiting_groups": statistics.waiting_groups,
                 "waiting_bytes": statistics.waiting_bytes,
@@ -173,6 +172,8 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
             bytes_limit=statistics.bytes_limit,
             staleness=statistics.staleness,
             dropped=statistics.dropped,
+            last_drawn_step=statistics.last_drawn_step,
+            released_step=statistics.released_step,
         )
 
     @property
@@ -205,4 +206,4 @@ def _as_statuses() -> Iterator[None]:
     except LogBroken as error:
         raise unavailable("the replay buffer lost its disk and starts again; its log says why") from error
     except CorruptLog as error:
-        raise MeshError(grpc.StatusCode.DATA_LOSS, str(error)) from error
+        raise unavailable(f"the replay buffer reads its log anew: {error}") from error

@@ -23,7 +23,7 @@ class HeartbeatReport:
     """What a service says of itself in a heartbeat.
 
     `group_ids`: leases a generator still works on. `rate`: so many of `rate_unit` (tokens, groups, answers) a second.
-    `metrics`: by metric name.
+    `metrics`: by metric name. `fault`: what holds the service up, for a person, such as a full disk; empty for nothing.
     """
 
     state: common_pb2.ServiceState.ValueType = common_pb2.SERVICE_STATE_SERVING
@@ -33,6 +33,7 @@ class HeartbeatReport:
     rate_unit: str = ""
     seconds_since_progress: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Membership:
             rate_unit=report.rate_unit,
             seconds_since_progress=report.seconds_since_progress,
             metrics=report.metrics,
+            fault=report.fault,
         )
         try:
             response = await self._stub.Heartbeat(request, timeout=_CALL_SECONDS)
@@ -135,10 +137,16 @@ class Membership:
             ) from error
         return HeartbeatOrders(False, ())
 
-    async def deregister(self, reason: str) -> None:
-        """Leaves the run; a controller that is gone already is no error."""
+    async def deregister(self, reason: str, fault: str = "") -> None:
+        """Leaves the run; a controller that is gone already is no error.
+
+        `fault`: why the service cannot start, which status then shows.
+        """
         request = controller_pb2.DeregisterRequest(
-            service_id=self._identity.service_id, incarnation=self._identity.incarnation, reason=reason
+            service_id=self._identity.service_id,
+            incarnation=self._identity.incarnation,
+            reason=reason,
+            fault=fault,
         )
         try:
             await self._stub.Deregister(request, timeout=2.0)

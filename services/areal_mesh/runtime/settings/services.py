@@ -106,6 +106,10 @@ class ReplaySettings(ServiceSettings):
     waiting_bytes: int = Field(default=1 << 30, gt=0)
     """Most bytes of groups waiting to be drawn; beyond it generators wait."""
     segment_bytes: int = Field(default=64 << 20, ge=1 << 20)
+    """Room for records in a file of the log."""
+    durability: Literal["none", "write", "sync"] = "sync"
+    """What an acknowledged group survives: `sync`, a loss of power; `write`, the end of the process, while a loss of
+    power may take the last second; `none`, the end of the process, while a loss of power may take the log."""
 
 
 class LearnerSettings(ServiceSettings):

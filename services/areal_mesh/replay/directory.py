@@ -1,0 +1,43 @@
+"""The directory of a replay buffer: one process holds it at a time, and reads its two logs in their order."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from areal_mesh.replay.log import Durability, DurableLog
+from areal_mesh.replay.segment_file import CorruptLog
+from areal_mesh.replay.state import BufferState
+from areal_mesh.runtime.errors import StartupError
+
+# Deleted segments leave some 50 bytes a group behind: small segments keep a small run's directory small.
+_HISTORY_SEGMENT_BYTES = 1 << 20
+# What outlives a segment takes some thirty bytes a group, and a group several hundred: room for any one segment's.
+_HISTORY_SPARE_SHARE = 16
+_SPARE_BYTES = 1 << 20
+
+
+def lock_directory(directory: Path) -> int:
+    """Takes the directory for this process; it is given back when the process ends, however it ends."""
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StartupError(f"another process holds {directory}; stop it, or give this run another directory") from error
+    return descriptor
+
+
+def open_logs(
+    directory: Path, state: BufferState, segment_bytes: int, durability: Durability
+) -> tuple[DurableLog, DurableLog]:
+    """Reads the history and then the groups' log into `state`; gives back both."""
+    spare = max(_SPARE_BYTES, segment_bytes // _HISTORY_SPARE_SHARE)
+    history = DurableLog(directory / "history", _HISTORY_SEGMENT_BYTES, 1, state.recover_history, durability, spare)
+    try:
+        first = state.retired_segment + 1
+        groups = DurableLog(directory / "groups", segment_bytes, first, state.recover_event, durability, _SPARE_BYTES)
+    except CorruptLog:
+        history.close()
+        raise
+    return history, groups

@@ -1,0 +1,221 @@
+"""One segment file: a header, two marks, then framed records.
+
+    byte 0       the header: MAGIC, number, capacity of the file, crc32c
+    byte 4096    two marks, a block each: how far the records are durable, and how far they were acknowledged
+    byte 12288   the records: frames `crc32c, length, kind, payload`; the crc covers length, kind and payload
+
+The marks tell damage from a torn write. A mark is written after the sync that it speaks of and before anyone is told,
+into the block whose turn it is: where the newer one was torn or is damaged, the older one still stands. So whatever
+does not read back below the mark was written once and is damaged; what does not read back above it was never
+acknowledged, and a crash may have left it in any state, later blocks before earlier ones.
+
+After a crash of the process alone, everything that was written is in the file. After one of the machine, only what
+was synced is: a mark says under which boot of the machine it was written.
+"""
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c
+
+MAGIC = b"AMREPLY2"
+BLOCK_BYTES = 4096
+RECORDS_START = 3 * BLOCK_BYTES
+_HEADER = struct.Struct("<8sQQ")
+_MARK = struct.Struct("<QQQQB36s")
+_CRC = struct.Struct("<I")
+_FRAME = struct.Struct("<IIB")
+_COVERED = struct.Struct("<IB")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+FRAME_BYTES = _FRAME.size
+
+
+class CorruptLog(Exception):
+    """Bytes that were durable are no longer what was written; the message names file and byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far the records of a segment reach, as offsets in the file. `turn` counts its marks.
+
+    `synced`: durable even if the machine stops. `acknowledged`: somebody was told. `sealed`: nothing follows.
+    """
+
+    number: int
+    turn: int = 0
+    synced: int = RECORDS_START
+    acknowledged: int = RECORDS_START
+    sealed: bool = False
+    boot: str = ""
+
+    @property
+    def promised(self) -> int:
+        """The end of what has to be there: an acknowledgement without a sync holds until the machine stops."""
+        return self.acknowledged if self.boot == boot_id() else self.synced
+
+
+@cache
+def boot_id() -> str:
+    """Tells this boot of the machine from others; empty where the system does not say."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+
+
+class ActiveSegment:
+    """The segment being written, from an empty file of `capacity` bytes, all allocated.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, number: int, descriptor: int, capacity: int, for_decisions: bool) -> None:
+        self.number = number
+        self.capacity = capacity
+        self.for_decisions = for_decisions
+        """Whether it was made from the spare: its room is for decisions alone."""
+        self.end = RECORDS_START
+        self._descriptor = descriptor
+        self._mark = Mark(number, boot=boot_id())
+        header = _HEADER.pack(MAGIC, number, capacity)
+        write_fully(descriptor, [header, _CRC.pack(google_crc32c.value(header))], 0)
+        self._write_mark()
+        os.fsync(descriptor)
+        self._settled = self._mark.turn
+
+    @property
+    def room(self) -> int:
+        """Bytes left."""
+        return self.capacity - self.end
+
+    def write(self, kind: int, parts: Sequence[bytes], length: int) -> int:
+        """Writes a record; returns the offset of its frame."""
+        crc = google_crc32c.extend(0, _COVERED.pack(length, kind))
+        for part in parts:
+            crc = google_crc32c.extend(crc, part)
+        offset = self.end
+        write_fully(self._descriptor, [_FRAME.pack(crc, length, kind), *parts], offset)
+        self.end += FRAME_BYTES + length
+        return offset
+
+    def sync(self) -> None:
+        """Makes what was written durable; `acknowledge` may follow."""
+        if self._mark.synced != self.end:
+            turn = self._mark.turn
+            os.fdatasync(self._descriptor)
+            self._settled = turn
+            self._mark = replace(self._mark, synced=self.end)
+
+    def acknowledge(self) -> None:
+        """Notes that everything written so far is about to be acknowledged."""
+        self._mark = replace(self._mark, acknowledged=self.end)
+        if self._written != (self._mark.synced, self.end):
+            self._write_mark()
+
+    @property
+    def settled(self) -> bool:
+        """Whether a mark that speaks of everything written is durable itself."""
+        return self._settled == self._mark.turn and self._mark.synced == self._mark.acknowledged == self.end
+
+    def settle(self) -> None:
+        """Makes everything written durable, and a mark that says so."""
+        self.sync()
+        if self._written != (self.end, self.end):
+            self.acknowledge()
+        if self._settled != self._mark.turn:
+            os.fdatasync(self._descriptor)
+            self._settled = self._mark.turn
+
+    def seal(self, durable: bool) -> None:
+        """Cuts the file to its records and closes it; nothing follows in it."""
+        if durable:
+            self.sync()
+        self._mark = replace(self._mark, acknowledged=self.end, sealed=True)
+        seal_file(self._descriptor, self._mark, durable)
+        os.close(self._descriptor)
+
+    def _write_mark(self) -> None:
+        self._mark = replace(self._mark, turn=self._mark.turn + 1)
+        write_mark(self._descriptor, self._mark)
+        self._written = (self._mark.synced, self._mark.acknowledged)
+
+
+def write_mark(descriptor: int, mark: Mark) -> None:
+    """Writes a mark into the block whose turn it is."""
+    sealed, boot = int(mark.sealed), mark.boot.encode()
+    packed = _MARK.pack(mark.number, mark.turn, mark.synced, mark.acknowledged, sealed, boot)
+    crc = _CRC.pack(google_crc32c.value(packed))
+    write_fully(descriptor, [packed, crc], BLOCK_BYTES * (1 + mark.turn % 2))
+
+
+def seal_file(descriptor: int, mark: Mark, durable: bool) -> None:
+    """Cuts a file to what `mark` acknowledges, with the mark in both blocks."""
+    for turn in (mark.turn + 1, mark.turn + 2):
+        write_mark(descriptor, replace(mark, turn=turn))
+    if durable:
+        os.fdatasync(descriptor)
+    os.ftruncate(descriptor, mark.acknowledged)
+    if durable:
+        os.fsync(descriptor)
+
+
+def read_mark(path: Path, file: BinaryIO, number: int) -> Mark:
+    """Checks the header of a segment and gives its newest whole mark.
+
+    Raises:
+        CorruptLog: the header or both marks are damaged.
+    """
+    file.seek(0)
+    head = file.read(RECORDS_START)
+    header = head[: _HEADER.size]
+    crc = head[_HEADER.size : _HEADER.size + _CRC.size]
+    if len(head) < RECORDS_START:
+        raise CorruptLog(f"{path}: cut off at byte {len(head)}, before its first record; restore the file")
+    if crc != _CRC.pack(google_crc32c.value(header)):
+        raise CorruptLog(f"{path}: damaged at byte 0: its header fails its checksum; restore the file")
+    magic, named, _ = _HEADER.unpack(header)
+    if (magic, named) != (MAGIC, number):
+        raise CorruptLog(f"{path}: its header, at byte 0, is not that of segment {number}; restore the file")
+    marks = [mark for block in (1, 2) if (mark := _unpack_mark(head[block * BLOCK_BYTES :], number)) is not None]
+    if not marks:
+        raise CorruptLog(f"{path}: damaged at byte {BLOCK_BYTES}: neither of its marks is whole; restore the file")
+    return max(marks, key=lambda mark: mark.turn)
+
+
+def _unpack_mark(data: bytes, number: int) -> Mark | None:
+    packed = data[: _MARK.size]
+    if data[_MARK.size : _MARK.size + _CRC.size] != _CRC.pack(google_crc32c.value(packed)):
+        return None
+    named, turn, synced, acknowledged, sealed, boot = _MARK.unpack(packed)
+    mark = Mark(named, turn, synced, acknowledged, bool(sealed), boot.rstrip(b"\0").decode())
+    return mark if named == number else None
+
+
+def read_frame(file: BinaryIO, limit: int) -> tuple[int, bytes] | None:
+    """Kind and payload of the frame at the file's position; None where no whole frame lies before `limit`."""
+    start = file.tell()
+    head = file.read(FRAME_BYTES)
+    if len(head) < FRAME_BYTES:
+        return None
+    crc, length, kind = _FRAME.unpack(head)
+    if kind == 0 or start + FRAME_BYTES + length > limit:
+        return None
+    payload = file.read(length)
+    if google_crc32c.extend(google_crc32c.extend(0, _COVERED.pack(length, kind)), payload) != crc:
+        return None
+    return kind, payload
+
+
+def write_fully(descriptor: int, buffers: Sequence[bytes], offset: int) -> None:
+    """Writes all of `buffers` at `offset`; one system call moves at most 2 GiB and may move less."""
+    rest: list[memoryview] = [memoryview(buffer) for buffer in buffers if buffer]
+    while rest:
+        written = os.pwritev(descriptor, rest, offset)
+        offset += written
+        while rest and written >= len(rest[0]):
+            written -= len(rest.pop(0))
+        if rest:
+            rest[0] = rest[0][written:]
