@@ -76,7 +76,7 @@ class SimulatedServices(
         return replay_pb2.FindGroupsResponse(groups=found)
 
     async def GetReplayStatistics(self, request: Any, context: Any) -> Any:
-        return replay_pb2.GetReplayStatisticsResponse(waiting_groups=len(self.stored))
+        return replay_pb2.GetReplayStatisticsResponse(waiting_groups=len(self.stored), last_drawn_step=2**31)
 
     async def AbortTransfer(self, request: Any, context: Any) -> Any:
         return learner_pb2.AbortTransferResponse()

@@ -227,6 +227,9 @@ class Learner(Peer, learner_pb2_grpc.LearnerServiceServicer):
 @dataclass
 class Replay(Peer, replay_pb2_grpc.ReplayServiceServicer):
     stored: dict[str, int] = field(default_factory=dict)
+    last_drawn_step: int = 1000
+    """What it says of its log: of more steps than any run here has, unless a test says otherwise."""
+    released_step: int = 0
     compared: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def FindGroups(self, request: Any, context: Any) -> Any:
@@ -249,7 +252,9 @@ class Replay(Peer, replay_pb2_grpc.ReplayServiceServicer):
         return replay_pb2.ReleaseStepsResponse()
 
     async def GetReplayStatistics(self, request: Any, context: Any) -> Any:
-        return replay_pb2.GetReplayStatisticsResponse(waiting_groups=len(self.stored))
+        return replay_pb2.GetReplayStatisticsResponse(
+            waiting_groups=len(self.stored), last_drawn_step=self.last_drawn_step, released_step=self.released_step
+        )
 
 
 @dataclass

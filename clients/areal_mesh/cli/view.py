@@ -35,6 +35,7 @@ def run_view(
         parts.append(Text("waiting for the controller", style="yellow"))
     else:
         parts += [_headline(status), _progress(status, stage_steps), _figures(status)]
+        parts += [Text(line, style="bold red") for line in fault_lines(status)]
     parts.append(_services(status.services if status else (), processes))
     if status is not None:
         parts += [Text(line, style="yellow") for line in [*waiting_lines(status), *reason_lines(status.end_reasons)]]
@@ -163,6 +164,14 @@ def step_line(status: RunStatus, stage: str) -> str:
     )
 
 
+def fault_lines(status: RunStatus) -> list[str]:
+    """What a person has to see to, a line each."""
+    return [
+        f"{fault.service_id}: {fault.text}" + ("; nothing is leased meanwhile" if fault.holds_admission else "")
+        for fault in status.faults
+    ]
+
+
 def changes(before: RunStatus | None, now: RunStatus) -> list[str]:
     """Plain lines for what changed between two statuses: services, state, stage, step."""
     lines = []
@@ -172,6 +181,9 @@ def changes(before: RunStatus | None, now: RunStatus) -> list[str]:
             lines.append(f"{service.service_id} {service.state.replace('_', ' ')} at {service.address}")
     told = waiting_lines(before) if before else []
     lines += [line for line in waiting_lines(now) if line not in told]
+    lines += [line for line in fault_lines(now) if before is None or line not in fault_lines(before)]
+    if before is not None and before.faults and not now.faults:
+        lines.append("no fault any more")
     if before is None or before.state != now.state:
         lines.append(f"run {now.run_name} {now.state}")
     if now.step and (before is None or before.step != now.step):

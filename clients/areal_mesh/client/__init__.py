@@ -15,6 +15,7 @@ from areal_mesh.client.errors import (
 )
 from areal_mesh.client.mesh import MeshClient
 from areal_mesh.client.status import (
+    FaultStatus,
     GroupCounts,
     ReplayStatus,
     RunState,
@@ -27,6 +28,7 @@ from areal_mesh.client.status import (
 __all__ = [
     "ControllerTimeout",
     "ControllerUnreachable",
+    "FaultStatus",
     "GroupCounts",
     "MeshClient",
     "MeshClientError",

@@ -88,6 +88,17 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultStatus:
+    """Something that a person has to see to: the service that it is of, and what is wrong, where, and what would do."""
+
+    service_id: str
+    text: str
+    since_seconds: float
+    holds_admission: bool
+    """Whether nothing is leased until it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunStatus:
     """What the run does, at a glance."""
 
@@ -128,6 +139,8 @@ class RunStatus:
     last_pause_seconds: float
     end_reasons: dict[str, int] = dataclasses.field(default_factory=dict)
     """Groups that ended stale, filtered or failed, by reason, the commonest first."""
+    faults: tuple[FaultStatus, ...] = ()
+    """The oldest first."""
 
     @property
     def mean_staleness(self) -> float:
@@ -187,6 +200,7 @@ def run_status_of(message: status_pb2.RunStatus) -> RunStatus:
         weight_updates=message.weight_updates,
         last_pause_seconds=message.last_pause.ToNanoseconds() / 1e9,
         end_reasons=dict(sorted(message.end_reasons.items(), key=lambda reason: (-reason[1], reason[0]))),
+        faults=tuple(_fault(fault) for fault in message.faults),
     )
 
 
@@ -204,6 +218,10 @@ def _service(message: status_pb2.ServiceStatus) -> ServiceStatus:
         starts=message.starts,
         waits_for=message.waits_for,
     )
+
+
+def _fault(message: status_pb2.Fault) -> FaultStatus:
+    return FaultStatus(message.service_id, message.text, message.since.ToNanoseconds() / 1e9, message.holds_admission)
 
 
 def _time(message: Timestamp) -> datetime:

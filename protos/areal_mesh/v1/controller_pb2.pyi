@@ -292,11 +292,16 @@ class DeregisterRequest(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
+    RUN_NAME_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     incarnation: _builtins.str
     reason: _builtins.str
     fault: _builtins.str
     """Why the service cannot start, for a person; status shows it until the service registers."""
+    run_name: _builtins.str
+    """As in RegisterRequest; looked at where there is a fault."""
+    run_id: _builtins.str
     def __init__(
         self,
         *,
@@ -304,10 +309,12 @@ class DeregisterRequest(_message.Message):
         incarnation: _builtins.str = ...,
         reason: _builtins.str = ...,
         fault: _builtins.str = ...,
+        run_name: _builtins.str = ...,
+        run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "incarnation", b"incarnation", "reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "incarnation", b"incarnation", "reason", b"reason", "run_id", b"run_id", "run_name", b"run_name", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

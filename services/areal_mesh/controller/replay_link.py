@@ -55,6 +55,27 @@ def reconcile(run: Run, asked: Iterable[GroupRow], found: Sequence[FoundGroup]) 
     return abs(after.running - before.running) + abs(after.stale - before.stale)
 
 
+def log_fault(committed: int, drawn: int, released: int) -> str:
+    """What is wrong between the ledger, whose last step is `committed`, and the log; empty for nothing.
+
+    The batch of a step is drawn before the step is committed, and committed before it is released. So a log that ends
+    sooner, or a ledger that does, has lost what it had.
+    """
+    if drawn < committed:
+        return (
+            f"the replay log ends with the batch of step {drawn}, but step {committed} is committed: groups that were "
+            "stored are gone. No step begins until the folder replay/ of the run is restored from a copy; without one, "
+            "`areal-mesh up --fresh` begins the run anew"
+        )
+    if released > committed:
+        return (
+            f"the ledger ends with step {committed}, but the replay log has released step {released}, which a "
+            "checkpoint covers: the ledger is of an earlier time. No step begins until ledger.db of the run is "
+            "restored from a copy; without one, `areal-mesh up --fresh` begins the run anew"
+        )
+    return ""
+
+
 class ReplayLink:
     """The calls to the replay buffer; `stub` is None while none is registered."""
 
@@ -89,12 +110,20 @@ class ReplayLink:
             return 0
         return self._run.groups.drop_stale(response.group_ids, f"older than {bound} at version {version}")
 
-    async def refresh_statistics(self) -> None:
-        """Asks for the buffer's depth, for status and metrics."""
+    async def refresh_statistics(self) -> str | None:
+        """Asks for the buffer's depth, for status and metrics.
+
+        Returns what is wrong with its log, see `log_fault`; None where it does not answer.
+        """
         if self.stub is None:
-            return
-        request = replay_pb2.GetReplayStatisticsRequest(policy_version=self._run.version)
+            return None
+        committed = self._run.version
+        request = replay_pb2.GetReplayStatisticsRequest(policy_version=committed)
         try:
             self.statistics = await self.stub.GetReplayStatistics(request, timeout=_CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
             _LOG.warning("no statistics of the replay buffer", code=error.code().name)
+            return None
+        # Steps go on while the answer is on its way: drawn before `committed`, released not beyond what is now.
+        drawn, released = self.statistics.last_drawn_step, self.statistics.released_step
+        return log_fault(committed, drawn, 0) or log_fault(self._run.version, self._run.version, released)

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from areal_mesh.controller.admission import free_places, publish_due
 from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.faults import Faults, Hold
 from areal_mesh.controller.groups import Beginning, GroupBook
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.plan import RunPlan, check_same_run
@@ -60,6 +61,7 @@ class Run:
         self.plan = plan
         self.ledger = ledger
         self._clock = clock
+        self.faults = Faults()
         self.groups = GroupBook(ledger, clock, plan.lease_seconds, plan.group_attempts)
         self.totals = ledger.step_totals()
         kept = max(RATE_STEPS + 1, *(2 * stage.window for stage in plan.stages))
@@ -81,7 +83,6 @@ class Run:
             )
         self.generated: deque[tuple[float, int]] = deque(maxlen=RATE_STEPS + 1)
         self.life = ledger.begin_life(clock.unix())
-
         self.started_at = ledger.begun_at()
 
     @property
@@ -105,6 +106,11 @@ class Run:
         return max(0, self.version - self.stages[-1].first_step + 1)
 
     @property
+    def issued_step(self) -> int:
+        """The last step that a learner was ever told to take."""
+        return self._issued_step
+
+    @property
     def finished(self) -> bool:
         """Whether the last step of the schedule is committed."""
         return self._finished
@@ -121,8 +127,8 @@ class Run:
 
     @property
     def paused(self) -> bool:
-        """Whether admission is held."""
-        return self._paused
+        """Whether no step begins: somebody holds the run, or a fault does."""
+        return self._paused or self.faults.hold >= Hold.STEPS
 
     @property
     def state(self) -> RunState:
@@ -142,7 +148,8 @@ class Run:
 
     def admits(self) -> int:
         """Groups that may be leased now: waiting ones and new ones."""
-        if self.over or self._paused or self.published_version < 0:
+        held = self._paused or self.faults.hold >= Hold.ADMISSION
+        if self.over or held or self.published_version < 0:
             return 0
         return self.groups.waiting() + self._free_places()
 

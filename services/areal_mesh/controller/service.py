@@ -14,6 +14,7 @@ from areal_mesh.controller.calls.status import StatusServicer
 from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.faults import FaultKind, Hold
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.membership import Member, Roster
@@ -171,6 +172,7 @@ class ControllerService:
             for member in lost:
                 _LOG.warning("lost: no heartbeat within its lease", member=member.service_id)
                 self._run.groups.free(member.key, "its generator was lost")
+                self._see_to(FaultKind.SAID, member.service_id)
             lapsed = self._run.groups.expire()
             if lapsed:
                 _LOG.warning("leases lapsed", groups=len(lapsed))
@@ -191,9 +193,17 @@ class ControllerService:
                 self._compare_now, compared = False, now
                 if await self._parts.replay.compare():
                     self._changes.notify(Change.PLACES)
-            await self._parts.replay.refresh_statistics()
+            fault = await self._parts.replay.refresh_statistics()
+            if fault is not None:
+                self._see_to(FaultKind.LOG, "replay", fault, Hold.STEPS)
             self._changes.notify()
             await self._close_unused_channels()
+
+    def _see_to(self, kind: FaultKind, service_id: str, text: str = "", hold: Hold = Hold.NOTHING) -> None:
+        """Holds the run for a fault, or goes on where it is gone (an empty text)."""
+        if self._run.faults.put(service_id, kind, text, hold, self._clock.monotonic()):
+            _LOG.error("fault", member=service_id, what=text or "gone")
+            self._changes.notify(Change.STATE, Change.PLACES)
 
     async def _close_unused_channels(self) -> None:
         """Between the calls of `_keep_replay` and outside publishes: closing a channel cancels the calls on it."""

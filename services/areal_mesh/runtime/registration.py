@@ -18,6 +18,10 @@ _CALL_SECONDS = 10.0
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
+class RefusedError(StartupError):
+    """The controller serves another run, which the service's troubles do not concern."""
+
+
 @dataclass(frozen=True)
 class HeartbeatReport:
     """What a service says of itself in a heartbeat.
@@ -68,7 +72,7 @@ class Membership:
 
         Raises:
             ConnectionError: no controller answered within the patience.
-            StartupError: the controller serves another run.
+            RefusedError: the controller serves another run.
         """
         self._registration = controller_pb2.RegisterRequest(
             service_id=self._identity.service_id,
@@ -92,7 +96,7 @@ class Membership:
                     f"no controller answered at {self._controller} within {self._patience:.0f} s; is it running?"
                 ) from error
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-                raise StartupError(f"the controller at {self._controller} refuses it: {error.details()}") from error
+                raise RefusedError(f"the controller at {self._controller} refuses it: {error.details()}") from error
             raise
         _LOG.info("registered", controller=self._controller, run=str(self._run))
         self._last_answer = time.monotonic()
@@ -147,6 +151,8 @@ class Membership:
             incarnation=self._identity.incarnation,
             reason=reason,
             fault=fault,
+            run_name=self._run.name,
+            run_id=self._run.run_id,
         )
         try:
             await self._stub.Deregister(request, timeout=2.0)

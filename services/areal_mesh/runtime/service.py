@@ -15,7 +15,7 @@ from prometheus_client import start_http_server
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
-from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership
+from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership, RefusedError
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
@@ -125,7 +125,7 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
     service.attach(server)
     port = await server.start()
     try:
-        await _start(context, service)
+        await _start_or_tell(context, service)
         await server.set_serving(True)
         address = str(Address(section.reached_host, port))
         _LOG.info("serving", address=address, incarnation=context.identity.incarnation)
@@ -133,6 +133,21 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
     finally:
         await server.stop(grace_seconds=1.0)
         await service.close()
+
+
+async def _start_or_tell(context: ServiceContext, service: Service) -> None:
+    """Starts the service; where it cannot, tells the controller why, if there is one, for status to show."""
+    try:
+        await _start(context, service)
+    except* StartupError as group:
+        cause = _first_cause(group)
+        if context.identity.role != "controller" and not isinstance(cause, RefusedError):
+            membership = Membership(context.controller, context.identity, context.run)
+            try:
+                await membership.deregister("cannot start", fault=str(cause))
+            finally:
+                await membership.close()
+        raise cause from None
 
 
 async def _start(context: ServiceContext, service: Service) -> None:

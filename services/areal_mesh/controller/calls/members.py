@@ -6,6 +6,7 @@ import structlog
 
 from areal_mesh.controller.calls.parts import Calls, present
 from areal_mesh.controller.changes import Change, arrival
+from areal_mesh.controller.faults import FaultKind, Hold
 from areal_mesh.controller.membership import Introduction, Member, holder_key
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import aborted, failed_precondition, invalid_argument
@@ -43,6 +44,8 @@ class MemberCalls(Calls):
             self._parts.issued.pop(replaced.key, None)
         _LOG.info("registered", member=request.service_id, address=request.address, version=request.policy_version)
         member = self._roster.speak(request.service_id, request.incarnation, self._parts.clock.monotonic())
+        self._fault(request.service_id, FaultKind.START, "")
+        self._fault(request.service_id, FaultKind.SAID, "")
         self._parts.joined(member)
         self._changes.notify(Change.MEMBERS, Change.PLACES, arrival(key))
         return controller_pb2.RegisterResponse(
@@ -53,11 +56,20 @@ class MemberCalls(Calls):
             step=self._run.version,
         )
 
-    def _same_run(self, request: controller_pb2.RegisterRequest) -> None:
+    def _fault(self, service_id: str, kind: FaultKind, text: str, hold: Hold = Hold.NOTHING) -> None:
+        """Takes in what is wrong with a service; empty: nothing any more."""
+        if self._run.faults.put(service_id, kind, text, hold, self._parts.clock.monotonic()):
+            if text:
+                _LOG.error("fault", member=service_id, what=text)
+            else:
+                _LOG.info("fault gone", member=service_id)
+            self._changes.notify(Change.STATE, Change.PLACES)
+
+    def _same_run(self, request: controller_pb2.RegisterRequest | controller_pb2.DeregisterRequest) -> None:
         """Refuses a service of another run, which would take the place of this run's service of its name."""
         mine, theirs = self._parts.identity, RunIdentity(request.run_name, request.run_id)
         if mine.differs_from(theirs):
-            _LOG.warning("refused: of another run", member=request.service_id, address=request.address, run=str(theirs))
+            _LOG.warning("refused: of another run", member=request.service_id, run=str(theirs))
             raise failed_precondition(
                 f"it serves the run {mine}, and {request.service_id} belongs to {theirs}; give each run a "
                 "controller.listen of its own, and its services that address with --controller"
@@ -79,6 +91,7 @@ class MemberCalls(Calls):
         member.rate, member.rate_unit = request.rate, request.rate_unit
         member.progress_at = now - request.seconds_since_progress
         member.metrics = dict(request.metrics)
+        self._fault(member.service_id, FaultKind.SAID, request.fault, Hold.ADMISSION)
         lost = self._run.groups.renew(member.key, request.group_ids)
         if news != (member.state, member.policy_version):
             self._changes.notify(Change.MEMBERS)
@@ -108,7 +121,11 @@ class MemberCalls(Calls):
         self, request: controller_pb2.DeregisterRequest, context: Any
     ) -> controller_pb2.DeregisterResponse:
         key = holder_key(request.service_id, request.incarnation)
+        if request.fault:
+            self._same_run(request)
+            self._fault(request.service_id, FaultKind.START, f"cannot start: {request.fault}")
         if self._roster.remove(request.service_id, request.incarnation) is not None:
+            self._fault(request.service_id, FaultKind.SAID, "")
             _LOG.info("left", member=request.service_id, reason=request.reason)
         self._run.groups.give_back(key)
         self._parts.issued.pop(key, None)

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from areal_mesh.controller.calls.parts import Parts, stage_message
+from areal_mesh.controller.faults import Fault, Hold
 from areal_mesh.controller.membership import Member
 from areal_mesh.controller.records import StepRow
 from areal_mesh.controller.run import RATE_STEPS, Run, RunState
@@ -57,6 +58,7 @@ def build_status(parts: Parts) -> status_pb2.RunStatus:
         tokens_trained=run.totals.tokens,
         weight_updates=run.weight_updates,
         end_reasons=run.groups.end_reasons,
+        faults=[_fault(fault, parts.clock.monotonic()) for fault in run.faults.all()],
     )
     if run.last_publish is not None:
         status.last_pause.CopyFrom(to_duration(run.last_publish.pause))
@@ -104,6 +106,15 @@ def _service(member: Member, parts: Parts) -> status_pb2.ServiceStatus:
         since_heartbeat=to_duration(max(0.0, now - member.seen_at)),
         starts=member.starts,
         waits_for=parts.publisher.waits_for(member),
+    )
+
+
+def _fault(fault: Fault, now: float) -> status_pb2.Fault:
+    return status_pb2.Fault(
+        service_id=fault.service_id,
+        text=fault.text,
+        since=to_duration(max(0.0, now - fault.since)),
+        holds_admission=fault.hold >= Hold.ADMISSION,
     )
 
 
