@@ -191,7 +191,8 @@ class ReplayBuffer:
     @property
     def full(self) -> str:
         """Why the disk takes no groups, for a person; empty while it does."""
-        return self._log.full or self._history.full
+        history_full = self._history.full if self._history.decision_room < _RELEASE_BYTES else ""
+        return self._log.full or history_full
 
     @property
     def stored(self) -> int:
