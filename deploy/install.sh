@@ -1,19 +1,55 @@
 #!/bin/sh
-# Makes a virtual environment from the pinned files: deploy/install.sh VENV [PYTHON]
-# CPU torch comes from $PIP_FIND_LINKS (an air-gapped wheel folder) where that is set, else from PyTorch's own CPU
-# index, which uv knows by name.
+# Makes a virtual environment of Python 3.11 from pinned files: deploy/install.sh VENV PYTHON FILE...
+# PYTHON is any Python 3 with venv. It brings uv, and uv takes 3.11 from the machine or fetches it.
+# torch is a step of its own: from a wheel folder that pip is told of, else from PyTorch's CPU index, which uv knows by
+# name. Which build of a version an index serves is its own affair, so torch alone is pinned without a hash.
 set -eu
-venv=$1
-python=${2:-python3.11}
+venv=$1 python=$2
+shift 2
 requirements=$(dirname "$0")/requirements
-if [ -n "${PIP_FIND_LINKS:-}" ]; then
-    set -- --find-links "$PIP_FIND_LINKS"
-else
-    set -- --torch-backend cpu
-fi
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --require-hashes -r "$requirements/bootstrap.txt"
+
+fail() {
+    echo "deploy/install.sh: $1" >&2
+    exit 1
+}
+
+command -v "$python" >/dev/null || fail "$python: not found; install a Python 3, or name one: make PYTHON=..."
+bootstrap=$venv.bootstrap
+trap 'rm -rf "$bootstrap"' EXIT
+"$python" -m venv --clear "$bootstrap" >/dev/null ||
+    fail "$python makes no virtual environment; install its venv (python3-venv), or name another: make PYTHON=..."
+"$bootstrap/bin/python" -m pip install --quiet --require-hashes -r "$requirements/bootstrap.txt"
+uv=$bootstrap/bin/uv
+
+# uv reads none of pip's settings; those that a machine needs to reach packages at all are handed on.
+settings=$("$bootstrap/bin/python" -m pip config list)
+pip_setting() {
+    printf '%s\n' "$settings" | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | sed -n '1s/\\n/ /gp;1t;1p'
+}
+given() {
+    value=$(pip_setting "$2")
+    [ -z "$value" ] || eval "export $1=\${$1:-\$value}"
+}
+given SSL_CERT_FILE cert
+given UV_DEFAULT_INDEX index-url
+given UV_FIND_LINKS find-links
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
+
+"$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null ||
+    "$uv" venv --quiet --clear --python 3.11 "$venv" ||
+    fail "no Python 3.11 is on this machine and none could be fetched; install one (uv looks for python3.11)"
+
 # Bytecode now, once: five processes that each compile vLLM and torch for themselves start minutes later.
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes --no-deps --compile-bytecode "$@" -r "$requirements/cpu.txt"
-# The image installs the environment before the code is there.
-[ ! -f pyproject.toml ] || "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
+install() {
+    "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --compile-bytecode "$@"
+}
+install --require-hashes -r "$requirements/bootstrap.txt"
+torch=$requirements/torch-cpu.txt
+if "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-index --dry-run -r "$torch" 2>/dev/null; then
+    install --no-index -r "$torch"
+else
+    install --torch-backend cpu -r "$torch"
+fi
+for file in "$@"; do
+    install --require-hashes -r "$file"
+done
