@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import os
 import signal
 import time
@@ -108,11 +109,30 @@ def settings(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> Engi
     return EngineSettings(folder, dtype="float32", max_model_len=512, max_num_seqs=64, kv_cache_gib=0.1)
 
 
+@pytest.fixture(scope="module")
+def without_a_compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing can be compiled, and nothing that was compiled before is found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXX", "/nonexistent/c++")
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("with a space")))
+        yield
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine(settings: EngineSettings) -> AsyncIterator[Engine]:
+async def engine(settings: EngineSettings, without_a_compiler: None) -> AsyncIterator[Engine]:
     engine = await Engine.start(settings)
     yield engine
-    engine.shutdown()
+    said: list[str] = []
+    listener = logging.Handler(logging.ERROR)
+    listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("vllm.v1.engine.async_llm")
+    logger.addHandler(listener)
+    handler = engine._vllm.client.output_handler
+    await asyncio.to_thread(engine.shutdown)
+    _, unfinished = await asyncio.wait([handler], timeout=10)
+    logger.removeHandler(listener)
+    assert not unfinished
+    assert not said, "an end that was asked for is no failure of the engine"
 
 
 def _mismatch_kl(learner: Learner, completions: tuple[Completion, ...], temperature: float) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from typing import Any, Self, TypeVar
 
 from areal_mesh.generator.engine_settings import EngineSettings, EngineStats
+from areal_mesh.weights.expected_warnings import keep_out
 from areal_mesh.weights.vllm_plugin import BACKEND, BOUND_VARIABLE
 
 T = TypeVar("T")
@@ -78,6 +79,10 @@ class EngineProcess:
     def shutdown(self) -> None:
         """End the processes; blocks for seconds. Idempotent."""
         client, self.client = self.client, _Ended()
+        handler: asyncio.Task[None] | None = getattr(client, "output_handler", None)
+        if handler is not None and not handler.get_loop().is_closed():
+            # First, or it takes the end that is meant for the engine's death, and says so with a traceback.
+            handler.get_loop().call_soon_threadsafe(handler.cancel)
         client.shutdown()
         # vLLM's client sits in reference cycles, and its finaliser fails, loudly, when the interpreter's end runs it.
         del client
@@ -140,6 +145,7 @@ def _build(settings: EngineSettings) -> "tuple[Any, _Recorder]":
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    keep_out()
     arguments = AsyncEngineArgs(
         **settings.engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
     )

@@ -70,7 +70,12 @@ class EngineSettings:
         # One worker runs inside the engine's own process: a process less to start, a message less a step.
         within = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if self.tensor_parallel_size == 1 else {}
         threads = {"OMP_NUM_THREADS": str(self.cpu_threads), "OMP_WAIT_POLICY": "passive"}
-        return common | within | threads
+        # vLLM's sampler goes through torch.compile, which wants a C++ compiler and a path without spaces, for functions
+        # that take no time on a CPU.
+        uncompiled = {"TORCHDYNAMO_DISABLE": "1"}
+        # Says at every start that memory is taken from the node of the worker's cores.
+        quiet = {"TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")}
+        return common | within | threads | uncompiled | quiet
 
     def engine_arguments(self) -> dict[str, Any]:
         """Arguments of vLLM's `AsyncEngineArgs`, its config objects aside."""
