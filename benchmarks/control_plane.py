@@ -12,16 +12,11 @@ CPU time is the controller process's own, from /proc. A person's status call com
 
 import argparse
 import asyncio
-import contextlib
-import json
 import os
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +25,15 @@ from rich.console import Console
 from rich.table import Table
 
 from areal_mesh.v1 import status_pb2, status_pb2_grpc
+from benchmarks.controller_process import controller_process, cpu_seconds, percentile, rss_bytes, write_settings
+from benchmarks.long_run import late_table
 from benchmarks.meshrun import free_port
 from benchmarks.simulated import Load, SimulatedMesh
 
 BATCH_GROUPS = 512
+_FULL_SPEED_BATCH = 2048  # a publish to all members every few seconds, still more often than any real run has
 _STATUS_EVERY = 0.1
 _START_SECONDS = 120.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -63,73 +60,6 @@ class Measured:
         return self.groups / self.seconds
 
 
-def write_settings(folder: Path, port: int, core: int, batch_groups: int, max_staleness: int) -> Path:
-    """A run's settings and prompts in `folder`; returns the settings' file."""
-    prompts = folder / "prompts.jsonl"
-    with prompts.open("w") as file:
-        for number in range(10_000):
-            problem = {"id": f"p{number}", "problem": f"What is {number} + 1? " * 10, "answer": str(number + 1)}
-            file.write(json.dumps(problem) + "\n")
-    settings = folder / "run.toml"
-    settings.write_text(
-        f"""
-name = "control-plane"
-directory = "{folder}"
-[model]
-folder = "{folder}"
-[prompts]
-file = "{prompts}"
-[[stages]]
-name = "8K"
-max_response_tokens = 8192
-max_steps = 1000000
-window = 5
-end_when_truncated_above = 0.9
-[algorithm]
-batch_groups = {batch_groups}
-responses = 16
-max_staleness = {max_staleness}
-[controller]
-listen = "127.0.0.1:{port}"
-cores = [{core}]
-"""
-    )
-    return settings
-
-
-@contextlib.contextmanager
-def controller_process(settings: Path, core: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The controller as `areal-mesh serve` runs it, on one core; killed when left."""
-    command = [str(Path(sys.executable).with_name("areal-mesh")), "serve", "controller", "--config", str(settings)]
-    before = os.sched_getaffinity(0)
-    with (settings.parent / "controller.out").open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
-    try:
-        os.sched_setaffinity(process.pid, {core})
-        yield process
-    finally:
-        os.sched_setaffinity(0, before)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def rss_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of them lie; NaN of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
-
-
 async def ask_status(address: str, seconds: list[float]) -> None:
     """Asks for the status ten times a second, until cancelled."""
     async with grpc.aio.insecure_channel(address) as channel:
@@ -142,12 +72,19 @@ async def ask_status(address: str, seconds: list[float]) -> None:
 
 
 async def measure(
-    name: str, members: int, load: Load, max_staleness: int, warm_seconds: float, seconds: float, cores: list[int]
+    name: str,
+    members: int,
+    load: Load,
+    pacing: tuple[int, int],
+    warm_seconds: float,
+    seconds: float,
+    cores: list[int],
 ) -> Measured:
-    """Runs one load against a controller of its own."""
+    """Runs one load against a controller of its own; `pacing`: groups a batch, and the bound on staleness."""
+    batch_groups, max_staleness = pacing
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        settings = write_settings(Path(folder), port, cores[0], BATCH_GROUPS, max_staleness)
+        settings = write_settings(Path(folder), port, cores[0], batch_groups, max_staleness)
         with controller_process(settings, cores[0]) as process:
             os.sched_setaffinity(0, set(cores[1:]))
             mesh = SimulatedMesh(controller=f"127.0.0.1:{port}", load=load, max_staleness=max_staleness)
@@ -214,13 +151,22 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     console = Console(width=140)
     results = [
-        asyncio.run(measure("full speed", members, Load(), 1, 4.0, options.seconds, cores))
+        asyncio.run(measure("full speed", members, Load(), (_FULL_SPEED_BATCH, 1), 10.0, options.seconds, cores))
         for members in options.members
     ]
     if options.paced_seconds > 0:
         paced = Load(hold=(5.0, 15.0), every=30.0, bound=False)
-        results.append(asyncio.run(measure("16 nodes", 512, paced, 4, 15.0, options.paced_seconds, cores)))
+        results.append(
+            asyncio.run(measure("16 nodes", 512, paced, (BATCH_GROUPS, 4), 15.0, options.paced_seconds, cores))
+        )
     console.print(load_table(results))
+    if options.groups:
+        table, late = late_table(options.groups, cores)
+        console.print(table)
+        for size in late:
+            print(f"figure: start_s_at_{size.groups}_groups {size.start:.2f}")
+            print(f"figure: commit_ms_at_{size.groups}_groups {1000 * size.commit:.2f}")
+            print(f"figure: status_ms_at_{size.groups}_groups {1000 * size.status:.2f}")
     for row in results:
         name = f"{row.name.replace(' ', '_')}_{row.members}"
         print(f"figure: {name}_cpu_ms_a_group {row.cpu_a_group:.3f}")

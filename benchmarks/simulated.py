@@ -35,7 +35,7 @@ class Load:
     there was room for it.
     """
 
-    hold: tuple[float, float] = (0.2, 1.0)
+    hold: tuple[float, float] = (1.5, 6.0)
     every: float = 0.0
     bound: bool = True
     heartbeat_seconds: float = 1.0

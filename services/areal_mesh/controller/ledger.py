@@ -147,7 +147,7 @@ class Ledger:
         return GroupCounts(counts.pop("leased", 0), **counts)
 
     def group_totals(self, open_groups: int) -> GroupTotals:
-        """Totals of the groups that ended; added up where they were not written with all of them.
+        """Totals of the groups that ended; added up, and written, where they were not written with all of them.
 
         Args:
             open_groups: those that did not.
@@ -169,7 +169,9 @@ class Ledger:
                 tokens += sum_of_tokens
             if state in WITHOUT_TRAINING:
                 count_reason(reasons, state, reason, count)
-        return GroupTotals(ended, tokens, reasons)
+        added = GroupTotals(ended, tokens, reasons)
+        self.write("group_totals", added.to_json())
+        return added
 
     def next_sequence(self) -> int:
         """Sequence number of the next group that was never leased before."""
@@ -214,7 +216,7 @@ class Ledger:
         return (step_row(row) for row in rows)
 
     def step_totals(self) -> StepTotals:
-        """Totals of all steps; added up where they were not written with the last one."""
+        """Totals of all steps; added up, and written, where they were not written with the last one."""
         last = int(self._database.execute("SELECT coalesce(max(step), 0) FROM steps").fetchone()[0])
         written = self.read("step_totals")
         if written is not None:
@@ -224,6 +226,7 @@ class Ledger:
         added = StepTotals()
         for row in self.steps():
             added = added.after(row)
+        self.write("step_totals", added.to_json())
         return added
 
     def add_publish(self, publish: PublishRow) -> None:

@@ -32,20 +32,21 @@ class GroupTotals:
 
         Itself where no group ended and no ended one changed.
         """
-        ended, reasons, tokens, changed = dict(self.ended), dict(self.reasons), self.tokens, False
-        for before, row in changes:
+        ends = [(before, row) for before, row in changes if not row.state.is_open]
+        if not ends:
+            return self
+        ended, reasons, tokens = dict(self.ended), dict(self.reasons), self.tokens
+        for before, row in ends:
             if before is not None and not before.state.is_open:
                 ended[before.state] -= 1
                 tokens -= before.tokens
                 if before.state in WITHOUT_TRAINING:
                     count_reason(reasons, before.state, before.reason, -1)
-            if not row.state.is_open:
-                ended[row.state] = ended.get(row.state, 0) + 1
-                tokens += row.tokens
-                changed = True
-                if row.state in WITHOUT_TRAINING:
-                    count_reason(reasons, row.state, row.reason, 1)
-        return type(self)(ended, tokens, reasons) if changed else self
+            ended[row.state] = ended.get(row.state, 0) + 1
+            tokens += row.tokens
+            if row.state in WITHOUT_TRAINING:
+                count_reason(reasons, row.state, row.reason, 1)
+        return type(self)(ended, tokens, reasons)
 
     def to_json(self) -> str:
         """As the ledger keeps it."""
