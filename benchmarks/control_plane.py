@@ -155,7 +155,7 @@ def main() -> None:
         for members in options.members
     ]
     if options.paced_seconds > 0:
-        paced = Load(hold=(5.0, 15.0), every=30.0, bound=False)
+        paced = Load(hold=(5.0, 15.0), slots=1, every=30.0, bound=False)
         results.append(
             asyncio.run(measure("16 nodes", 512, paced, (BATCH_GROUPS, 4), 15.0, options.paced_seconds, cores))
         )

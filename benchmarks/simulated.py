@@ -7,9 +7,9 @@ controller has a channel to each as in a real run; the learner and the replay bu
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -20,8 +20,10 @@ from areal_mesh.runtime.identity import Identity
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
 from benchmarks.simulated_services import SimulatedServices
 
+Answer = TypeVar("Answer")
 LEASE_WAIT_SECONDS = 5.0
 _CALL_SECONDS = 120.0
+_AGAIN = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
 _TOKENS = 16 * 4096
 _METRICS = {f"metric_{index}": float(index) for index in range(8)}
 """As many as a real generator's heartbeat has."""
@@ -31,11 +33,14 @@ _METRICS = {f"metric_{index}": float(index) for index in range(8)}
 class Load:
     """What the generators do. Seconds: a group takes `hold` (least, most); a lease follows the one before at `every`.
 
+    Each asks for as many groups as it has free `slots`, as a real one does.
+
     `bound`: admission has less room than the generators ask for, so that leases wait; a lease is then timed from when
     there was room for it.
     """
 
     hold: tuple[float, float] = (1.5, 6.0)
+    slots: int = 16
     every: float = 0.0
     bound: bool = True
     heartbeat_seconds: float = 1.0
@@ -48,6 +53,8 @@ class Figures:
     leases: list[float] = field(default_factory=list)
     commits: list[float] = field(default_factory=list)
     ended: int = 0
+    again: int = 0
+    """Calls that were sent again: cancelled in the client, or without a connection."""
 
     def clear(self) -> None:
         """Starts counting anew."""
@@ -88,8 +95,9 @@ class SimulatedMesh(SimulatedServices):
         me = Identity("generator", f"simulated-generator-{number}")
         address = f"127.1.{number // 250}.{number % 250 + 1}:{port}"
         async with self._channel(me) as channel, asyncio.TaskGroup() as tasks:
-            member = _Member(me, channel)
+            member = _Member(me, channel, self.figures)
             held: set[str] = set()
+            freed = asyncio.Event()
             await asyncio.sleep(number * 0.002)  # hundreds of services do not start in one instant
             await member.register(address, ranks=1)
             tasks.create_task(member.beat(lambda: (self.version, held), self.load.heartbeat_seconds))
@@ -97,22 +105,25 @@ class SimulatedMesh(SimulatedServices):
             while True:
                 await asyncio.sleep(due - asyncio.get_running_loop().time())
                 due += self.load.every
-                for lease in await self._lease(member):
+                freed.clear()
+                if len(held) >= self.load.slots:
+                    await freed.wait()
+                for lease in await self._lease(member, self.load.slots - len(held)):
                     held.add(lease.group_id)
-                    tasks.create_task(self._work(member, lease.group_id, held, chance.uniform(*self.load.hold)))
+                    seconds = chance.uniform(*self.load.hold)
+                    tasks.create_task(self._work(member, lease.group_id, held, freed, seconds))
 
-    async def _lease(self, member: "_Member") -> list[controller_pb2.Lease]:
+    async def _lease(self, member: "_Member", groups: int) -> list[controller_pb2.Lease]:
         member.keys += 1
         asked, publishing = time.perf_counter(), self.publishing
-        response = await member.stub.LeaseGroups(
+        response = await member.call(
+            member.stub.LeaseGroups,
             controller_pb2.LeaseGroupsRequest(
                 **member.me,
-                max_groups=1,
+                max_groups=groups,
                 wait=to_duration(LEASE_WAIT_SECONDS),
-                idempotency_key=f"{member.me['incarnation']}/{member.keys}",
+                idempotency_key=f"{member.me['incarnation']}-{member.keys}",
             ),
-            timeout=_CALL_SECONDS,
-            metadata=member.metadata,
         )
         if response.leases:
             answered = time.perf_counter()
@@ -123,7 +134,9 @@ class SimulatedMesh(SimulatedServices):
             self._started.set()
         return list(response.leases)
 
-    async def _work(self, member: "_Member", group_id: str, held: set[str], seconds: float) -> None:
+    async def _work(
+        self, member: "_Member", group_id: str, held: set[str], freed: asyncio.Event, seconds: float
+    ) -> None:
         version = self.version
         await asyncio.sleep(seconds)
         if group_id not in self.seen:  # a lease that lapsed may be two generators' work
@@ -137,24 +150,24 @@ class SimulatedMesh(SimulatedServices):
             response_tokens=_TOKENS,
             mean_reward=0.0,
         )
-        await member.stub.EndLease(request, timeout=_CALL_SECONDS, metadata=member.metadata)
+        await member.call(member.stub.EndLease, request)
         held.discard(group_id)
+        freed.set()
         self.figures.ended += 1
         self._news.set()
 
     async def _learner(self, port: int) -> None:
         me = Identity("learner", "simulated-learner")
         async with self._channel(me) as channel, asyncio.TaskGroup() as tasks:
-            member = _Member(me, channel)
+            member = _Member(me, channel, self.figures)
             await member.register(f"127.0.0.1:{port}", version=0)
             tasks.create_task(member.beat(lambda: (self.learner_version, ()), self.load.heartbeat_seconds))
             while True:
-                order = await member.stub.NextStep(
+                order = await member.call(
+                    member.stub.NextStep,
                     controller_pb2.NextStepRequest(
                         **member.me, policy_version=self.learner_version, wait=to_duration(LEASE_WAIT_SECONDS)
                     ),
-                    timeout=_CALL_SECONDS,
-                    metadata=member.metadata,
                 )
                 batch = await self._draw(member, order.batch_groups)
                 await self._commit(member, order.step, batch)
@@ -170,9 +183,12 @@ class SimulatedMesh(SimulatedServices):
                 (batch if fresh else stale).append(group_id)
             if stale:
                 report = controller_pb2.ReportStaleRequest(
-                    service_id=member.me["service_id"], group_ids=stale, policy_version=self.learner_version
+                    service_id=member.me["service_id"],
+                    incarnation=member.me["incarnation"],
+                    group_ids=stale,
+                    policy_version=self.learner_version,
                 )
-                await member.stub.ReportStale(report, timeout=_CALL_SECONDS, metadata=member.metadata)
+                await member.call(member.stub.ReportStale, report)
             if len(batch) < groups and not self.stored:
                 self._news.clear()
                 await self._news.wait()
@@ -189,13 +205,13 @@ class SimulatedMesh(SimulatedServices):
             staleness={0: len(batch)},
         )
         began = time.perf_counter()
-        await member.stub.CommitStep(request, timeout=_CALL_SECONDS, metadata=member.metadata)
+        await member.call(member.stub.CommitStep, request)
         self.figures.commits.append(time.perf_counter() - began)
 
     async def _replay(self, port: int) -> None:
         me = Identity("replay", "simulated-replay")
         async with self._channel(me) as channel:
-            member = _Member(me, channel)
+            member = _Member(me, channel, self.figures)
             await member.register(f"127.0.0.1:{port}")
             await member.beat(lambda: (-1, ()), self.load.heartbeat_seconds)
 
@@ -206,18 +222,29 @@ class SimulatedMesh(SimulatedServices):
 class _Member:
     """One member's calls to the controller."""
 
-    def __init__(self, identity: Identity, channel: grpc.aio.Channel) -> None:
+    def __init__(self, identity: Identity, channel: grpc.aio.Channel, figures: Figures) -> None:
         self.me: dict[str, str] = {"service_id": identity.service_id, "incarnation": identity.incarnation}
         self.stub: controller_pb2_grpc.ControllerServiceAsyncStub = controller_pb2_grpc.ControllerServiceStub(channel)
         self.metadata = ((ROLE_KEY, identity.role), (SERVICE_KEY, identity.service_id))
         self.keys = 0
+        self._figures = figures
         self._role = identity.role_number
+
+    async def call(self, method: Callable[..., Awaitable[Answer]], request: Any) -> Answer:
+        """Sends an idempotent call until it is answered, as a real member does."""
+        while True:
+            try:
+                return await method(request, timeout=_CALL_SECONDS, wait_for_ready=True, metadata=self.metadata)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in _AGAIN:
+                    raise
+                self._figures.again += 1
 
     async def register(self, address: str, version: int = -1, ranks: int = 0) -> None:
         request = controller_pb2.RegisterRequest(
             **self.me, role=self._role, address=address, policy_version=version, transfer_ranks=ranks
         )
-        await self.stub.Register(request, timeout=_CALL_SECONDS, wait_for_ready=True, metadata=self.metadata)
+        await self.call(self.stub.Register, request)
 
     async def beat(self, standing: Callable[[], tuple[int, Any]], seconds: float) -> None:
         while True:
@@ -232,5 +259,5 @@ class _Member:
                 rate_unit="tokens",
                 metrics=_METRICS,
             )
-            await self.stub.Heartbeat(request, timeout=_CALL_SECONDS, metadata=self.metadata)
+            await self.call(self.stub.Heartbeat, request)
             await asyncio.sleep(seconds)

@@ -31,16 +31,34 @@ _LOG = structlog.get_logger("rpc")
 Around = Callable[[str, Any], AbstractAsyncContextManager[None]]
 
 
-class _AroundInterceptor(grpc.aio.ServerInterceptor):
+class _WrappingInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps each handler once: a server gives the same one for every call of a method."""
+
+    def __init__(self) -> None:
+        self._wrapped: dict[str, tuple[Any, Any]] = {}
+
+    def wrap(self, handler: Any, method: str) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has to say how it wraps a handler")
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None  # no method of this server: nothing is kept for what a caller makes up
+        method = handler_call_details.method
+        known = self._wrapped.get(method)
+        if known is None or known[0] is not handler:
+            known = self._wrapped[method] = (handler, self.wrap(handler, method))
+        return known[1]
+
+
+class _AroundInterceptor(_WrappingInterceptor):
     """Runs unary and server-streaming handlers inside `around(method, context)`."""
 
     def around(self, method: str, context: Any) -> AbstractAsyncContextManager[None]:
         raise NotImplementedError(f"{type(self).__name__} has to say what it does around a call")
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or handler.request_streaming:
+    def wrap(self, handler: Any, method: str) -> Any:
+        if handler.request_streaming:
             return handler
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
@@ -131,18 +149,16 @@ class DeadlineInterceptor(_AroundInterceptor):
         yield
 
 
-class DecodingInterceptor(grpc.aio.ServerInterceptor):
+class DecodingInterceptor(_WrappingInterceptor):
     """Owns decoding: a handler is given a message that keeps every limit of its contract, or is not called.
 
     Raises:
         MeshError: INVALID_ARGUMENT, naming the field where it is a field's.
     """
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
-        handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or handler.request_deserializer is None:
+    def wrap(self, handler: Any, method: str) -> Any:
+        if handler.request_streaming or handler.request_deserializer is None:
             return handler
-        method = handler_call_details.method
         rules = method_rules().get(method)
         most = CONTROL_REQUEST_BYTES if rules is None else rules.max_request_bytes
         decode = partial(decode_request, method, most, handler.request_deserializer)

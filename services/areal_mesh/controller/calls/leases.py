@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from areal_mesh.controller.calls.parts import Calls, present, stage_message, wait_seconds
@@ -13,6 +13,7 @@ from areal_mesh.controller.prompts import group_seed
 from areal_mesh.controller.records import GroupRow
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import invalid_argument
+from areal_mesh.runtime.problem_lines import Problem
 from areal_mesh.v1 import common_pb2, controller_pb2, rollout_pb2
 
 _KEYS_KEPT = 8  # of one member: a call is sent again while it is still the newest or nearly so
@@ -49,13 +50,19 @@ class LeaseCalls(Calls):
             return self._leases(repeated)
         if groups == 0:
             return self._leases([])
-        rows = self._run.lease(member.key, groups, lambda sequence: self._parts.prompts.at(sequence).prompt_id)
+        read: dict[int, Problem] = {}
+
+        def prompt_id_of(sequence: int) -> str:
+            read[sequence] = self._parts.prompts.at(sequence)
+            return read[sequence].prompt_id
+
+        rows = self._run.lease(member.key, groups, prompt_id_of)
         if rows:
             keys = self._parts.issued.setdefault(member.key, OrderedDict())
             keys[request.idempotency_key] = [row.group_id for row in rows]
             while len(keys) > _KEYS_KEPT:
                 keys.popitem(last=False)
-        return self._leases(rows)
+        return self._leases(rows, read)
 
     def _issued_before(self, member: Member, idempotency_key: str) -> list[GroupRow] | None:
         """What a call with this key was given, as far as it is still leased; None where there was none."""
@@ -74,13 +81,15 @@ class LeaseCalls(Calls):
             and member.policy_version >= self._run.published_version >= 0
         )
 
-    def _leases(self, rows: Sequence[GroupRow]) -> controller_pb2.LeaseGroupsResponse:
-        return controller_pb2.LeaseGroupsResponse(
-            leases=[self._lease(row) for row in rows], finished=self._run.over and not rows
-        )
+    def _leases(
+        self, rows: Sequence[GroupRow], read: Mapping[int, Problem] | None = None
+    ) -> controller_pb2.LeaseGroupsResponse:
+        """The answer with these groups; `read`: problems that were read already, by sequence."""
+        known = read or {}
+        leases = [self._lease(row, known.get(row.sequence) or self._parts.prompts.at(row.sequence)) for row in rows]
+        return controller_pb2.LeaseGroupsResponse(leases=leases, finished=self._run.over and not rows)
 
-    def _lease(self, row: GroupRow) -> controller_pb2.Lease:
-        problem = self._parts.prompts.at(row.sequence)
+    def _lease(self, row: GroupRow, problem: Problem) -> controller_pb2.Lease:
         algorithm = self._parts.settings.algorithm
         stage = stage_message(self._run.plan.stages, row.stage)
         return controller_pb2.Lease(
