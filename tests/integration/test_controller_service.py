@@ -15,12 +15,14 @@ from controller_peers import SECONDS, Mesh, Stub, controller, settings_in
 from areal_mesh.client import MeshClient
 from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.ledger import Ledger
+from areal_mesh.controller.prompts import PromptFile
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.service import build
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
+from areal_mesh.runtime.problem_lines import Problem
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
@@ -136,6 +138,26 @@ async def test_a_groups_end_wakes_none_of_the_leases_that_wait(
         assert looks - before <= 5 * 3
         for call in {*waiting} - served:
             call.cancel()
+
+
+async def test_a_leased_problem_is_read_once(tmp_path: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    at = PromptFile.at
+
+    def counted(prompts: PromptFile, sequence: int) -> Problem:
+        read.append(sequence)
+        return at(prompts, sequence)
+
+    monkeypatch.setattr(PromptFile, "at", counted)
+    async with controller(settings_in(tmp_path)) as (_, address):
+        await mesh.learner(address)
+        generator = await mesh.generator(address)
+        leases = (await generator.lease(most=2)).leases
+        assert [lease.sequence for lease in leases] == read == [0, 1]
+        assert [lease.group_id for lease in (await generator.lease(most=2)).leases] == [
+            lease.group_id for lease in leases
+        ]
+        assert read == [0, 1, 0, 1], "the same call again has the problems again"
 
 
 async def test_places_that_a_publish_makes_are_shared_among_those_who_wait(tmp_path: Path, mesh: Mesh) -> None:

@@ -1,0 +1,43 @@
+"""What the server's interceptors keep of the handlers they wrap."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+
+from areal_mesh.runtime.interceptors import DecodingInterceptor, RoleInterceptor
+from areal_mesh.v1 import controller_pb2
+
+METHOD = "/areal_mesh.v1.ControllerService/Heartbeat"
+
+
+def handler() -> Any:
+    async def heartbeat(request: Any, context: Any) -> Any:
+        return controller_pb2.HeartbeatResponse()
+
+    return grpc.unary_unary_rpc_method_handler(
+        heartbeat, controller_pb2.HeartbeatRequest.FromString, controller_pb2.HeartbeatResponse.SerializeToString
+    )
+
+
+async def wrapped(interceptor: Any, inner: Any, method: str = METHOD) -> Any:
+    async def continuation(details: Any) -> Any:
+        return inner
+
+    return await interceptor.intercept_service(continuation, SimpleNamespace(method=method))
+
+
+@pytest.mark.parametrize("kind", [RoleInterceptor, DecodingInterceptor])
+async def test_a_handler_is_wrapped_once_and_another_of_its_method_anew(kind: type[Any]) -> None:
+    interceptor, first, second = kind(), handler(), handler()
+    once = await wrapped(interceptor, first)
+    assert once is not first
+    assert await wrapped(interceptor, first) is once
+    assert await wrapped(interceptor, second) is not once
+
+
+async def test_nothing_is_kept_for_a_method_that_a_caller_made_up() -> None:
+    interceptor = RoleInterceptor()
+    assert [await wrapped(interceptor, None, f"/made.up/Method{number}") for number in range(9)] == [None] * 9
+    assert interceptor._wrapped == {}
