@@ -78,6 +78,7 @@ class SimulatedEngine:
 
     def __init__(self) -> None:
         self.version = -1
+        self.end_token_ids: tuple[int, ...] = ()
         self.tokens = 0
         self.sampled: list[tuple[str, Sampling]] = []
         self.broken_prompts: set[str] = set()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ class Starter:
     """Starts the simulated engine."""
 
     simulated: SimulatedEngine
+    found: CharacterTokenizer = field(default_factory=CharacterTokenizer)
 
-    async def engine(self, settings: RunSettings) -> GeneratorEngine:
+    async def engine(self, settings: RunSettings, end_token_ids: tuple[int, ...]) -> GeneratorEngine:
+        self.simulated.end_token_ids = end_token_ids
         return self.simulated
 
     def tokenizer(self, settings: RunSettings) -> Tokenizer:
-        return CharacterTokenizer()
+        return self.found
 
 
 @dataclass

@@ -106,7 +106,7 @@ def learner() -> Iterator[Learner]:
 def settings(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> EngineSettings:
     folder = tmp_path_factory.mktemp("model")
     learner.model.save_pretrained(folder)
-    return EngineSettings(folder, dtype="float32", max_model_len=512, max_num_seqs=64, kv_cache_gib=0.1)
+    return EngineSettings(folder, "float32", end_token_ids=(END,), max_model_len=512, max_num_seqs=64, kv_cache_gib=0.1)
 
 
 @pytest.fixture(scope="module")

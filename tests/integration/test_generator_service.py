@@ -1,14 +1,16 @@
 """The generator service over real gRPC, between servicers of the contracts; the engine is simulated."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from generator_contracts import DEADLINE, Verifier, run_settings, serve
-from generator_mesh import Mesh, mesh_of, prepare_request, run_mesh
+from generator_contracts import DEADLINE, SimulatedEngine, Verifier, run_settings, serve
+from generator_mesh import Mesh, Starter, mesh_of, prepare_request, run_mesh
 
 from areal_mesh.generator.engine import EngineDied
-from areal_mesh.generator.service import build
+from areal_mesh.generator.service import GeneratorService, build
 from areal_mesh.runtime.errors import StartupError, resource_exhausted
 from areal_mesh.runtime.groups import decode_int32, oldest_policy_version, payload_crc32c
 from areal_mesh.runtime.identity import Identity
@@ -189,6 +191,48 @@ async def test_a_dead_engine_ends_the_service(tmp_path: Path) -> None:
             async with asyncio.timeout(DEADLINE):
                 await mesh.service.run(mesh.context.draining)
         assert raised.group_contains(EngineDied)
+
+
+UNUSABLE_END_TOKENS: dict[str, tuple[int | None, dict[str, Any], list[int], str]] = {
+    "nowhere": (None, {"vocab_size": 9}, [], "no token ends a response, .* set model.end_token_ids"),
+    "tokenizer": (
+        9,
+        {"vocab_size": 9},
+        [],
+        "the tokenizer: the end token 9 is outside the model's vocabulary of 9",
+    ),
+    "config": (1, {"vocab_size": 9, "eos_token_id": [2, 70]}, [], "config.json: the end token 70 is outside"),
+    "settings": (1, {"vocab_size": 9}, [10], "model.end_token_ids: the end token 10 is outside"),
+}
+
+
+@pytest.mark.parametrize(
+    ("of_tokenizer", "config", "chosen", "says"), UNUSABLE_END_TOKENS.values(), ids=UNUSABLE_END_TOKENS
+)
+async def test_end_tokens_that_cannot_be_used_keep_the_generator_from_starting(
+    tmp_path: Path, of_tokenizer: int | None, config: dict[str, Any], chosen: list[int], says: str
+) -> None:
+    settings = run_settings(tmp_path)
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"end_token_ids": chosen})})
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    starter = Starter(SimulatedEngine())
+    starter.found.eos_token_id = of_tokenizer
+    service = GeneratorService(ServiceContext(settings, Identity("generator", "generator-0"), "127.0.0.1:1"), starter)
+    with pytest.raises(StartupError, match=says):
+        await service.start()
+    await service.close()
+
+
+async def test_every_end_token_that_is_named_anywhere_ends_a_response(tmp_path: Path) -> None:
+    settings = run_settings(tmp_path)
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"end_token_ids": [7]})})
+    (tmp_path / "config.json").write_text('{"vocab_size": 9, "text_config": {"eos_token_id": 5}}')
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [3, 5]}')
+    starter = Starter(SimulatedEngine())
+    service = GeneratorService(ServiceContext(settings, Identity("generator", "generator-0"), "127.0.0.1:1"), starter)
+    await service.start()
+    assert starter.simulated.end_token_ids == (0, 3, 5, 7)
+    await service.close()
 
 
 async def test_a_missing_model_folder_is_named(tmp_path: Path) -> None:

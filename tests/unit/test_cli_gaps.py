@@ -20,7 +20,7 @@ PLACES = ["directory", "model.folder", "prompts.file"]
 def whole(tmp_path: Path) -> list[str]:
     """Overrides of the trial under which nothing is missing, and no recipe makes anything."""
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").touch()
+    (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "prompts.jsonl").touch()
     return [
         "model.recipe=",
@@ -64,6 +64,14 @@ def test_a_folder_that_is_no_model_is_named(whole: list[str], tmp_path: Path) ->
     (tmp_path / "model" / "config.json").unlink()
     (gap,) = gaps(trial(*whole))
     assert gap.startswith(f"model.folder = {tmp_path / 'model'}: holds no config.json; ")
+
+
+def test_an_end_token_that_the_model_does_not_have_is_named(whole: list[str], tmp_path: Path) -> None:
+    (tmp_path / "model" / "config.json").write_text('{"vocab_size": 48, "eos_token_id": 48}')
+    (gap,) = gaps(trial(*whole))
+    assert gap.startswith(
+        f"{tmp_path / 'model' / 'config.json'}: the end token 48 is outside the model's vocabulary of"
+    )
 
 
 @pytest.mark.parametrize("directory", ["/proc/x", "/proc/x/y"])

@@ -81,7 +81,7 @@ def test_what_a_recipe_made_is_not_looked_at_and_what_is_missing_is_said_elsewhe
 def test_a_run_with_such_a_file_makes_nothing_and_does_not_begin(tmp_path: Path) -> None:
     file = written(tmp_path / "p.jsonl", "{")
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").touch()
+    (tmp_path / "model" / "config.json").write_text("{}")
     places = [f"model.folder={tmp_path / 'model'}", f"directory={tmp_path / 'runs'}"]
     overrides = ["model.recipe=none", f"prompts.file={file}", *places]
     assert [gap for gap in gaps(load_settings("trial", overrides)) if "line 1" in gap]

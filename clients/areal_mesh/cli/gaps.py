@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from areal_mesh.cli.prompt_check import prompt_faults
+from areal_mesh.runtime.end_tokens import EndTokenError, check_end_tokens
 from areal_mesh.runtime.made import NotMadeHere, made_from
 from areal_mesh.runtime.settings import RunSettings
 
@@ -24,6 +25,7 @@ def gaps(settings: RunSettings) -> Iterator[str]:
     yield from _missing_gpus(settings)
     yield from missing_data(settings)
     yield from not_a_recipes(settings)
+    yield from _unusable_end_tokens(settings)
     yield from prompt_faults(settings)
     yield from _unwritable(settings)
 
@@ -65,6 +67,13 @@ def not_a_recipes(settings: RunSettings) -> Iterator[str]:
             yield f"{key} = {error}"
         except OSError as error:
             yield f"{key} = {path}: cannot be read: {(error.strerror or str(error)).lower()}"
+
+
+def _unusable_end_tokens(settings: RunSettings) -> Iterator[str]:
+    try:
+        check_end_tokens(settings.model.folder, settings.model.end_token_ids)
+    except EndTokenError as error:
+        yield str(error)
 
 
 def recipe_targets(settings: RunSettings) -> dict[str, Path]:

@@ -58,7 +58,6 @@ class Engine:
         self.settings = settings
         self._vllm = vllm
         self._version = version
-        self._end_token_ids = list(settings.end_token_ids())
         self._rendezvous: Rendezvous | None = None
         self._publishing = asyncio.Lock()
         self._held = False
@@ -70,7 +69,7 @@ class Engine:
 
         Raises FileNotFoundError when the folder is no model's, and what vLLM raises when it cannot start.
         """
-        settings.end_token_ids()
+        settings.check_folder()
         engine = cls(await EngineProcess.start(settings), settings, initial_version)
         try:
             await engine._vllm.call(engine._vllm.client.update_weight_version(str(initial_version)))
@@ -109,7 +108,7 @@ class Engine:
             top_p=sampling.top_p,
             max_tokens=min(sampling.max_tokens, room),
             seed=sampling.seed,
-            stop_token_ids=self._end_token_ids,
+            stop_token_ids=list(self.settings.end_token_ids),
             logprobs=0,
             flat_logprobs=True,
             detokenize=False,

@@ -1,6 +1,5 @@
 """What goes into the engine and what comes out of it, as plain values. Importable without torch or vLLM."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ class EngineSettings:
     model_folder: Path
     """A Hugging Face folder: config.json and safetensors."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    end_token_ids: tuple[int, ...] = ()
+    """Tokens that end a response; without any each is cut off at its limit."""
     device: Literal["cpu", "cuda"] = "cpu"
     max_model_len: int = 4096
     """Tokens of prompt and response together."""
@@ -104,21 +105,12 @@ class EngineSettings:
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization
         return arguments
 
-    def end_token_ids(self) -> tuple[int, ...]:
-        """End-of-sequence tokens of the model folder (generation_config.json, else config.json).
-
-        Raises FileNotFoundError when the folder is no model's.
-        """
-        config_path = self.model_folder / "config.json"
-        if not config_path.is_file():
+    def check_folder(self) -> None:
+        """Raises FileNotFoundError when the folder is no model's."""
+        if not (self.model_folder / "config.json").is_file():
             raise FileNotFoundError(
                 f"engine.model_folder {self.model_folder} holds no config.json; name a model's folder"
             )
-        for path in (self.model_folder / "generation_config.json", config_path):
-            found = json.loads(path.read_text()).get("eos_token_id") if path.is_file() else None
-            if found is not None:
-                return tuple(found) if isinstance(found, list) else (int(found),)
-        return ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from areal_mesh.generator.prompts import PromptRenderer, Tokenizer, load_tokeniz
 from areal_mesh.generator.rollout import Load, RolloutLoop
 from areal_mesh.generator.weight_receiver import NO_VERSION, Publishing, WeightReceiver
 from areal_mesh.runtime.calling import Members
+from areal_mesh.runtime.end_tokens import EndTokenError, end_token_ids
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.rates import CounterRate
 from areal_mesh.runtime.registration import HeartbeatReport
@@ -42,7 +43,7 @@ class GeneratorEngine(Sampler, WeightReceiver, Protocol):
 class Starter(Protocol):
     """Starts what takes long, after the port is bound."""
 
-    async def engine(self, settings: RunSettings) -> GeneratorEngine:
+    async def engine(self, settings: RunSettings, end_token_ids: tuple[int, ...]) -> GeneratorEngine:
         """The engine, on the model folder's weights, as version -1. Raises StartupError."""
 
     def tokenizer(self, settings: RunSettings) -> Tokenizer:
@@ -52,10 +53,10 @@ class Starter(Protocol):
 class ModelFolderStarter:
     """Starts both from the run's model folder."""
 
-    async def engine(self, settings: RunSettings) -> GeneratorEngine:
+    async def engine(self, settings: RunSettings, end_token_ids: tuple[int, ...]) -> GeneratorEngine:
         """vLLM. Raises StartupError where the folder is no model's."""
         try:
-            return await Engine.start(engine_settings(settings), NO_VERSION)
+            return await Engine.start(engine_settings(settings, end_token_ids), NO_VERSION)
         except FileNotFoundError as error:
             raise StartupError(f"model.folder = {settings.model.folder}: {error}") from error
 
@@ -93,7 +94,11 @@ class GeneratorService:
             self._tokenizer_thread, self._starter.tokenizer, settings
         )
         renderer = PromptRenderer(tokenizer, settings.prompts)
-        engine = await self._starter.engine(settings)
+        try:
+            ends = end_token_ids(settings.model.folder, tokenizer.eos_token_id, settings.model.end_token_ids)
+        except EndTokenError as error:
+            raise StartupError(str(error)) from error
+        engine = await self._starter.engine(settings, ends)
         self._engine = engine
         work = GroupWork(engine, renderer, self._members, self._section, self._tokenizer_thread, self._clock)
         self._loop = RolloutLoop(
@@ -176,7 +181,7 @@ class GeneratorService:
         return self._engine, self._loop
 
 
-def engine_settings(settings: RunSettings) -> EngineSettings:
+def engine_settings(settings: RunSettings, end_token_ids: tuple[int, ...]) -> EngineSettings:
     """The engine's settings out of the run's: room for the longest prompt with the longest response of all stages."""
     section = settings.generator
     workers = section.tensor_parallel_size * section.data_parallel_size
@@ -184,6 +189,7 @@ def engine_settings(settings: RunSettings) -> EngineSettings:
     return EngineSettings(
         model_folder=settings.model.folder,
         dtype=settings.model.dtype,
+        end_token_ids=end_token_ids,
         device=section.device,
         max_model_len=settings.prompts.max_prompt_tokens + settings.longest_response,
         max_num_seqs=section.max_sequences,

@@ -1,6 +1,6 @@
 """Where the model and the prompts come from."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,8 @@ class ModelSettings(Settings):
     out of its Python package. Left out: the folder has to exist."""
     seed: int = Field(default=1, ge=0)
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    end_token_ids: list[Annotated[int, Field(ge=0)]] = []
+    """Further tokens that end a response, besides those that the tokenizer and the folder's configs name."""
 
 
 class PromptSettings(Settings):
