@@ -552,6 +552,17 @@ async def test_a_service_of_another_run_is_refused_and_replaces_nobody(
         assert (status.run_name, status.run_id) == ("mesh", "one")
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json"])
+async def test_files_of_a_user_in_the_runs_directory_are_left_alone(tmp_path: Path, name: str) -> None:
+    settings = settings_in(tmp_path)
+    mine = settings.run_directory / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(StartupError, match=rf"{mine}: is there without a ledger\.db .* left as it is; move it"):
+        build(ServiceContext(settings, Identity("controller", "controller"), ""))
+    assert mine.read_text() == "mine"
+
+
 async def test_two_controllers_of_one_run_are_one_too_many(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     async with controller(settings):

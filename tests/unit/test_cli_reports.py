@@ -260,3 +260,13 @@ def test_a_report_on_nothing_says_what_it_takes(tmp_path: Path) -> None:
     assert "trial" in message
     with pytest.raises(CommandFailed, match="cannot be read: No such file or directory"):
         report_on(str(tmp_path / "none.toml"))
+
+
+def test_a_report_on_a_folder_that_is_no_runs_leaves_its_events_alone(metrics_file: Path) -> None:
+    mine = metrics_file.parent / "tensorboard" / "events.mine"
+    mine.parent.mkdir()
+    mine.touch()
+    with pytest.raises(CommandFailed, match="is no run's directory, so nothing is written there; give that of a run"):
+        report_on(str(metrics_file.parent))
+    assert sorted(path.name for path in metrics_file.parent.iterdir()) == ["metrics.jsonl", "tensorboard"]
+    assert mine.exists()

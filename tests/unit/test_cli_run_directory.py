@@ -75,6 +75,24 @@ def test_a_directory_that_is_no_run_is_left_alone(tmp_path: Path, fresh: bool) -
     assert (tmp_path / "trial" / "thesis.tex").exists()
 
 
+def test_fresh_leaves_settings_of_another_program_alone(tmp_path: Path) -> None:
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / SETTINGS_FILE).write_text('{"editor.fontSize": 12}')
+    with pytest.raises(CommandFailed, match="so it is no run's, and --fresh leaves it"):
+        enter(tmp_path / "trial", settings_in(tmp_path), fresh=True)
+    assert (tmp_path / "trial" / SETTINGS_FILE).read_text() == '{"editor.fontSize": 12}'
+
+
+@pytest.mark.parametrize("key", ["model.folder", "prompts.file"])
+def test_fresh_does_not_delete_what_the_new_run_is_to_begin_with(tmp_path: Path, key: str) -> None:
+    with entered(settings_in(tmp_path), fresh=False) as folder:
+        mine = folder / "checkpoints" / "mine"
+        mine.mkdir(parents=True)
+    with pytest.raises(CommandFailed, match=rf"{key} = .*: lies in the run directory, which --fresh deletes; copy it"):
+        enter(folder, settings_in(tmp_path, f"{key}={mine}"), fresh=True)
+    assert mine.is_dir()
+
+
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_second_launcher_is_refused_while_the_first_runs(tmp_path: Path, fresh: bool) -> None:
     with entered(settings_in(tmp_path), fresh=False) as folder:

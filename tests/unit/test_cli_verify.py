@@ -159,6 +159,24 @@ def test_references_are_graded_as_they_are_written(tmp_path: Path, capsys: pytes
     assert "source" not in records(output)[6]
 
 
+def test_a_file_of_something_else_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = written(tmp_path / "answers.jsonl", GOOD[0])
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("irreplaceable")
+    other = written(tmp_path / "other.jsonl", GOOD[1])
+    for mine in (thesis, other):
+        before = mine.read_bytes()
+        assert run(answers, "--output", mine) == 1
+        assert f"--output {mine}: is there and holds something else than verdicts" in capsys.readouterr().err
+        assert mine.read_bytes() == before
+    verdicts = tmp_path / "verdicts.jsonl"
+    verdicts.touch()
+    assert run(answers, "--output", verdicts) == 0
+    assert run(written(tmp_path / "more.jsonl", *GOOD), "--output", verdicts) == 0
+    assert len(records(verdicts)) == len(GOOD)
+    assert run(answers, "--output", "/dev/null") == 0
+
+
 def test_names_are_shown_as_they_are_and_bad_lines_keep_theirs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from areal_mesh.cli.events import EventLog
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.metrics import read_rows
 from areal_mesh.cli.resolving import resolved
-from areal_mesh.cli.run_directory import METRICS_FILE, SUMMARY_FILE
+from areal_mesh.cli.run_directory import METRICS_FILE, SUMMARY_FILE, is_run
 from areal_mesh.cli.summary import read_summary, summary_table
 from areal_mesh.runtime.settings import FILE_SUFFIXES, preset_names
 
@@ -37,6 +37,9 @@ def report_on(source: str) -> None:
 
 def _folder_of(source: str) -> Path:
     if Path(source).is_dir():
+        if not is_run(Path(source)):
+            # Events are written anew, those of another program included.
+            raise CommandFailed(f"{source}: is no run's directory, so nothing is written there; give that of a run")
         return Path(source)
     if Path(source).suffix not in FILE_SUFFIXES and source not in (known := preset_names()):
         raise CommandFailed(

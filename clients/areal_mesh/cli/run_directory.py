@@ -22,6 +22,7 @@ SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
 METRICS_FILE = "metrics.jsonl"
 SETUP_FILE = "setup.json"
+LEDGER_FILE = "ledger.db"
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def enter(folder: Path, settings: RunSettings, fresh: bool) -> None:
         CommandFailed: it is another run's, or no run's at all.
     """
     if fresh:
-        _delete(folder)
+        _delete(folder, settings)
     file = folder / SETTINGS_FILE
     wanted = settings.model_dump(mode="json")
     if file.is_file():
@@ -89,12 +90,31 @@ def _settings_there(file: Path) -> Any:
         return json.loads(file.read_text())
 
 
-def _delete(folder: Path) -> None:
+def _delete(folder: Path, settings: RunSettings) -> None:
     if not folder.exists():
         return
-    if any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
-        raise CommandFailed(f"{folder} holds no {SETTINGS_FILE}, so it is no run's, and --fresh leaves it; move it")
+    if any(folder.iterdir()) and not is_run(folder):
+        raise CommandFailed(
+            f"{folder} holds no {SETTINGS_FILE} of a run, so it is no run's, and --fresh leaves it; move it"
+        )
+    for key, path in (("model.folder", settings.model.folder), ("prompts.file", settings.prompts.file)):
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise CommandFailed(
+                f"{key} = {path}: lies in the run directory, which --fresh deletes; copy it to another place, or name "
+                "this run otherwise (--set name=...)"
+            )
     shutil.rmtree(folder)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's: by its ledger, or by settings that are a run's and no other program's."""
+    if (folder / LEDGER_FILE).is_file():
+        return True
+    try:
+        settings = json.loads((folder / SETTINGS_FILE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and settings.keys() >= {"name", "stages", "model", "prompts"}
 
 
 def finished_summary(folder: Path) -> dict[str, Any] | None:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from areal_mesh.cli.answer_lines import read_lines
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.grading.answer_file import Graded, Protocol, explain_line, grade_lines
+from areal_mesh.grading.answer_file import VERDICT_KEYS, Graded, Protocol, explain_line, grade_lines
+from areal_mesh.runtime.problem_lines import LineError, parse_line
 
 _FILE_WIDTH = 160
 _STATUSES = ("correct", "incorrect", "error")
@@ -93,6 +94,10 @@ def verify_file(file: str, protocol: Protocol, output: str, explain: str | None)
         raise CommandFailed("--explain writes no verdicts: leave --output out")
     if output and Path(output).exists() and path.samefile(output):
         raise CommandFailed(f"--output {output}: is the file that is read; give another")
+    if output and not _may_be_written(Path(output)):
+        raise CommandFailed(
+            f"--output {output}: is there and holds something else than verdicts, so it is left as it is; give another"
+        )
     if explain is not None:
         return _explain(path, protocol, explain)
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
@@ -133,6 +138,18 @@ def _explain(path: Path, protocol: Protocol, identifier: str) -> int:
         raise CommandFailed(f"{path}: {wanted}; name one with --explain ID")
     print("\n".join(steps))
     return 0
+
+
+def _may_be_written(output: Path) -> bool:
+    """Whether there is nothing to lose: no file, an empty one, a device or pipe, or verdicts of this command."""
+    if not output.is_file():
+        return True
+    with output.open("rb") as file:
+        first = file.readline()
+    try:
+        return not first or parse_line(first).keys() >= VERDICT_KEYS
+    except LineError:
+        return False
 
 
 def _opened(output: str) -> AbstractContextManager[IO[str] | None]:

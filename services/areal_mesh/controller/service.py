@@ -66,6 +66,7 @@ class ControllerService:
                 self._settings.prompts.shuffle,
                 0 if self._settings.model.recipe == "arithmetic" else self._settings.prompts.count,
             )
+            _check_nobody_elses(context.run_directory)
             self._ledger = Ledger(context.run_directory / "ledger.db")
             self._run = Run(run_plan(self._settings, self._prompts), self._ledger, self._clock)
         except (PromptFileError, LedgerError) as error:
@@ -276,6 +277,22 @@ class ControllerService:
             finished=run.finished,
             starts=self._ledger.member_starts(),
         )
+
+
+def _check_nobody_elses(directory: Path) -> None:
+    """Makes sure that what a controller writes is there from a run alone.
+
+    Raises:
+        StartupError: a file of that name is there without a ledger.
+    """
+    if (directory / "ledger.db").exists():
+        return
+    for name in ("metrics.jsonl", "summary.json"):
+        if (directory / name).exists():
+            raise StartupError(
+                f"{directory / name}: is there without a ledger.db beside it, so it is no run's and is left as it is; "
+                "move it, or give the run another name"
+            )
 
 
 def _lock_run(directory: Path) -> IO[str]:

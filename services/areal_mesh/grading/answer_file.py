@@ -21,6 +21,8 @@ _BATCH: Final = 256
 _BATCH_SECONDS: Final = 120.0
 """More than a batch of answers takes that all reach their own deadlines."""
 UNREADABLE: Final = "unreadable line"
+VERDICT_KEYS: Final = frozenset({"line", "status", "rule", "extracted", "normalised"})
+"""What every record of a verdict has."""
 
 
 @dataclass(frozen=True, slots=True)
