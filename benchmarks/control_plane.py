@@ -164,6 +164,7 @@ def main() -> None:
         table, late = late_table(options.groups, cores)
         console.print(table)
         for size in late:
+            print(f"figure: start_cpu_s_at_{size.groups}_groups {size.start_cpu:.2f}")
             print(f"figure: start_s_at_{size.groups}_groups {size.start:.2f}")
             print(f"figure: commit_ms_at_{size.groups}_groups {1000 * size.commit:.2f}")
             print(f"figure: status_ms_at_{size.groups}_groups {1000 * size.status:.2f}")

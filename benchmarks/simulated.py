@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from areal_mesh.runtime.channels import ROLE_KEY, SERVICE_KEY
-from areal_mesh.runtime.durations import to_duration
+from areal_mesh.runtime.durations import from_duration, to_duration
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
 from benchmarks.simulated_services import SimulatedServices
@@ -40,7 +40,7 @@ class Load:
     """
 
     hold: tuple[float, float] = (1.5, 6.0)
-    slots: int = 16
+    slots: int = 64
     every: float = 0.0
     bound: bool = True
     heartbeat_seconds: float = 1.0
@@ -259,5 +259,5 @@ class _Member:
                 rate_unit="tokens",
                 metrics=_METRICS,
             )
-            await self.call(self.stub.Heartbeat, request)
-            await asyncio.sleep(seconds)
+            response = await self.call(self.stub.Heartbeat, request)
+            await asyncio.sleep(from_duration(response.interval) or seconds)

@@ -23,6 +23,7 @@ from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.problem_lines import Problem
+from areal_mesh.runtime.registration import HeartbeatReport, Membership
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
@@ -138,6 +139,16 @@ async def test_a_groups_end_wakes_none_of_the_leases_that_wait(
         assert looks - before <= 5 * 3
         for call in {*waiting} - served:
             call.cancel()
+
+
+async def test_a_member_beats_at_the_pace_that_each_answer_names(tmp_path: Path) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        membership = Membership(address, Identity("verifier", "verifier-0"), RunIdentity("mesh"))
+        await membership.register("127.0.0.1:1", -1, 0)
+        membership.interval_seconds = 9.0
+        await membership.beat(HeartbeatReport())
+        assert membership.interval_seconds == pytest.approx(0.1)
+        await membership.close()
 
 
 async def test_a_leased_problem_is_read_once(tmp_path: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from areal_mesh.controller.membership import Introduction, Member, Roster
+from areal_mesh.controller.membership import Introduction, Member, Roster, heartbeat_seconds
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import common_pb2
 
@@ -109,3 +109,29 @@ def test_leaving_takes_only_that_life_out(roster: Roster) -> None:
     assert roster.remove("generator-0", "b") is None
     assert roster.remove("generator-0", "a") is not None
     assert list(roster.all()) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "shortest", "lease", "expected"),
+    [(4, 1.0, 10.0, 1.0), (200, 1.0, 10.0, 1.0), (300, 1.0, 10.0, 1.5), (512, 1.0, 10.0, 2.5), (512, 5.0, 60.0, 5.0)],
+)
+def test_heartbeats_come_at_a_bounded_rate_and_three_fit_into_a_lease(
+    members: int, shortest: float, lease: float, expected: float
+) -> None:
+    assert heartbeat_seconds(members, shortest, lease) == expected
+
+
+def test_a_member_is_found_by_its_life_and_by_its_role(roster: Roster) -> None:
+    first = joined(roster)
+    second = joined(roster, service_id="generator-1")
+    assert (roster.find(first.key), roster.find("generator-0/b"), len(roster)) == (first, None, 2)
+    replacing = joined(roster, incarnation="b")
+    assert (roster.find(first.key), roster.find(replacing.key)) == (None, replacing)
+    assert roster.live(GENERATOR) == [replacing, second]
+    assert roster.of_role(common_pb2.ROLE_LEARNER) == []
+    roster.remove("generator-0", "b")
+    assert roster.live(GENERATOR) == [second]
+    roster.expire(11.0)
+    assert not roster.any_live(GENERATOR)
+    roster.register(Introduction("generator-1", "c", common_pb2.ROLE_VERIFIER, "127.0.0.1:1", -1, 0), 12.0, True)
+    assert (roster.of_role(GENERATOR), len(roster.of_role(common_pb2.ROLE_VERIFIER))) == ([], 1)

@@ -261,6 +261,7 @@ class HeartbeatResponse(_message.Message):
     DRAIN_FIELD_NUMBER: _builtins.int
     LOST_GROUP_IDS_FIELD_NUMBER: _builtins.int
     STANDING_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
     drain: _builtins.bool
     """The run is over or being stopped: drain."""
     @_builtins.property
@@ -269,16 +270,21 @@ class HeartbeatResponse(_message.Message):
 
     @_builtins.property
     def standing(self) -> Global___RunStanding: ...
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration:
+        """Time until its next heartbeat: longer in a mesh of hundreds, so that what heartbeats cost is bounded."""
+
     def __init__(
         self,
         *,
         drain: _builtins.bool = ...,
         lost_group_ids: _abc.Iterable[_builtins.str] | None = ...,
         standing: Global___RunStanding | None = ...,
+        interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["standing", b"standing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "standing", b"standing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "lost_group_ids", b"lost_group_ids", "standing", b"standing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "interval", b"interval", "lost_group_ids", b"lost_group_ids", "standing", b"standing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

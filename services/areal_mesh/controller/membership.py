@@ -17,6 +17,16 @@ from areal_mesh.runtime.errors import aborted, not_found
 from areal_mesh.v1 import common_pb2
 from areal_mesh.v1.common_pb2 import Role, ServiceState
 
+_HEARTBEATS_A_SECOND = 200  # a tenth of a core
+
+
+def heartbeat_seconds(members: int, shortest: float, lease_seconds: float) -> float:
+    """Time between a member's heartbeats: the shortest that the settings say, longer where there are hundreds.
+
+    Three heartbeats in a row may be lost before a lease is.
+    """
+    return max(shortest, min(members / _HEARTBEATS_A_SECOND, lease_seconds / 4))
+
 
 def holder_key(service_id: str, incarnation: str) -> str:
     """Names one life of a service: what the ledger writes as a group's holder."""
@@ -205,6 +215,10 @@ class Roster:
         """Members of a role that are not lost, by name."""
         live = [member for member in self._of(role) if not member.lost]
         return sorted(live, key=lambda member: member.service_id)
+
+    def __len__(self) -> int:
+        """Members, the lost included."""
+        return len(self._members)
 
     def any_live(self, role: Role.ValueType) -> bool:
         """Whether a member of a role is not lost."""

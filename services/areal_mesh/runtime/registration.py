@@ -8,6 +8,7 @@ import grpc.aio
 import structlog
 
 from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.durations import from_duration
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
@@ -100,7 +101,7 @@ class Membership:
             raise
         _LOG.info("registered", controller=self._controller, run=str(self._run))
         self._last_answer = time.monotonic()
-        self.interval_seconds = response.heartbeat_interval.ToNanoseconds() / 1e9 or 1.0
+        self.interval_seconds = from_duration(response.heartbeat_interval) or 1.0
         return response
 
     async def beat(self, report: HeartbeatReport) -> HeartbeatOrders:
@@ -126,6 +127,7 @@ class Membership:
         except grpc.aio.AioRpcError as error:
             return await self._after_failure(error, report)
         self._last_answer = time.monotonic()
+        self.interval_seconds = from_duration(response.interval) or self.interval_seconds
         return HeartbeatOrders(response.drain, tuple(response.lost_group_ids))
 
     async def _after_failure(self, error: grpc.aio.AioRpcError, report: HeartbeatReport) -> HeartbeatOrders:

@@ -3,11 +3,12 @@
 from typing import Any
 
 import structlog
+from google.protobuf.duration_pb2 import Duration
 
 from areal_mesh.controller.calls.parts import Calls, present
 from areal_mesh.controller.changes import Change, arrival
 from areal_mesh.controller.faults import FaultKind, Hold
-from areal_mesh.controller.membership import Introduction, Member, holder_key
+from areal_mesh.controller.membership import Introduction, Member, heartbeat_seconds, holder_key
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import aborted, failed_precondition, invalid_argument
 from areal_mesh.runtime.identity import RunIdentity, role_name
@@ -50,7 +51,7 @@ class MemberCalls(Calls):
         self._changes.notify(Change.MEMBERS, Change.PLACES, arrival(key))
         return controller_pb2.RegisterResponse(
             run_name=self._run.plan.name,
-            heartbeat_interval=to_duration(self._settings.heartbeat_seconds),
+            heartbeat_interval=self._interval(),
             lease=to_duration(self._settings.lease_seconds),
             policy_version=self._run.version,
             step=self._run.version,
@@ -97,7 +98,13 @@ class MemberCalls(Calls):
             self._changes.notify(Change.MEMBERS)
         else:
             self._changes.notify()
-        return controller_pb2.HeartbeatResponse(drain=self._drains(member), lost_group_ids=lost)
+        return controller_pb2.HeartbeatResponse(
+            drain=self._drains(member), lost_group_ids=lost, interval=self._interval()
+        )
+
+    def _interval(self) -> Duration:
+        settings = self._settings
+        return to_duration(heartbeat_seconds(len(self._roster), settings.heartbeat_seconds, settings.lease_seconds))
 
     def _drains(self, member: Member) -> bool:
         """At the end of the run members leave in this order, so that each finishes what it holds.
