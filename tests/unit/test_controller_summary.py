@@ -1,6 +1,7 @@
 """The summary, and the lines of metrics.jsonl."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,14 @@ def test_the_summary_holds_what_the_ledger_says() -> None:
     short, long = summary["stages"]
     assert short["reward"] == {"first": 3.0, "last": 6.0}
     assert (long["steps"], long["reward"]) == (0, {"first": None, "last": None})
+
+
+def test_a_clock_set_between_two_lives_makes_no_time_of_generation() -> None:
+    ten_days = 864_000.0
+    lives = [(0.0, 100.0), (ten_days + 100.0, ten_days + 200.0)]
+    generating = [(50.0, 60.0), (90.0, ten_days + 110.0)]
+    summary = summarise(replace(FACTS, lives=lives, generating=generating))
+    assert summary["generating_seconds"] == pytest.approx(10.0 + 10.0 + 10.0)
 
 
 def seconds_of(intervals: list[tuple[int, int]]) -> set[int]:

@@ -2,12 +2,26 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+def steady_unix(
+    unix: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+) -> Callable[[], float]:
+    """A unix clock that is read once, and then goes on by the monotonic one.
+
+    Setting the machine's clock makes no interval longer or shorter while the process lives.
+    """
+    offset = unix() - monotonic()
+    return lambda: monotonic() + offset
 
 
 @dataclass(frozen=True)
 class Clock:
-    """`monotonic` never goes back and is compared only with itself; `unix` is written to the ledger. Seconds."""
+    """`monotonic` never goes back and is compared only with itself; `unix` is written to the ledger. Seconds.
+
+    Two readings of `unix` in one life of the controller tell how long it was between them; in two lives they do not.
+    """
 
     monotonic: Callable[[], float] = time.monotonic
-    unix: Callable[[], float] = time.time
+    unix: Callable[[], float] = field(default_factory=steady_unix)

@@ -164,13 +164,13 @@ class GroupBook:
         row = self._row(group_id)
         if row.state is not GroupState.LEASED and row.tokens:
             return
-        self.generated_tokens += figures.tokens - row.tokens
         described = replace(
             row, oldest_version=figures.oldest_version, tokens=figures.tokens, reward=figures.reward, reason=""
         )
         if row.state is GroupState.LEASED:
             described = replace(described, state=GroupState.STORED, holder="", stored_at=self._clock.unix())
         self._save([described])
+        self.generated_tokens += figures.tokens - row.tokens
 
     def found_stored(self, group_id: str, oldest_version: int) -> None:
         """The replay buffer has a group whose lease is open: its generator ended before it could say so."""

@@ -7,8 +7,8 @@ take the last commits with it; the file stays sound, and the replay buffer and t
 import json
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from areal_mesh.controller.ledger_rows import (
 )
 from areal_mesh.controller.reasons import WITHOUT_TRAINING, count_reason
 from areal_mesh.controller.records import GroupCounts, GroupRow, GroupState, PublishRow, StageEntry, StepRow
+from areal_mesh.controller.room import LedgerFull, LedgerRoom
 from areal_mesh.controller.totals import ENDS, GroupTotals, StepTotals
 
 _WAL_PAGES = 4000
@@ -40,25 +41,37 @@ class Ledger:
 
     Raises:
         LedgerError: the file cannot be opened or is no ledger.
+
+    Whatever writes raises LedgerFull where the disk is full, with nothing written.
     """
 
     def __init__(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-            self._database.executescript(SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+            self.room = LedgerRoom(path.parent)
+            self._database = self.room.write(lambda: _open(path))
+            self.room.check()
+        except (OSError, sqlite3.Error, LedgerFull) as error:
             raise LedgerError(f"{path}: cannot be used as the run's ledger: {error}") from error
 
     def close(self) -> None:
         """Closes the file."""
         self._database.close()
 
-    def _transaction(self) -> AbstractContextManager[None]:
-        return _transaction(self._database)
+    def _change(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Runs a statement that writes: a transaction by itself, unless it is in one."""
+        if self._database.in_transaction:
+            return self._database.execute(statement, values)
+        return self.room.write(lambda: self._database.execute(statement, values))
+
+    def _all_or_none(self, changes: Callable[[], None]) -> None:
+        """Makes changes in one transaction; may call `changes` twice."""
+
+        def transaction() -> None:
+            with _transaction(self._database):
+                changes()
+
+        self.room.write(transaction)
 
     # --- the run -------------------------------------------------------------------------------------------------
 
@@ -69,21 +82,19 @@ class Ledger:
 
     def write(self, key: str, value: str) -> None:
         """Writes a fact of the run over what it was."""
-        self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self._change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def erase(self, key: str) -> None:
         """Takes a fact of the run away."""
-        self._database.execute("DELETE FROM meta WHERE key = ?", (key,))
+        self._change("DELETE FROM meta WHERE key = ?", (key,))
 
     def begin_life(self, now: float) -> int:
         """Notes that a controller starts; returns the number of its life."""
-        return int(
-            self._database.execute("INSERT INTO lives (started_at, seen_at) VALUES (?, ?)", (now, now)).lastrowid or 0
-        )
+        return int(self._change("INSERT INTO lives (started_at, seen_at) VALUES (?, ?)", (now, now)).lastrowid or 0)
 
     def continue_life(self, life: int, now: float) -> None:
         """Notes that the controller still lives."""
-        self._database.execute("UPDATE lives SET seen_at = ? WHERE id = ?", (now, life))
+        self._change("UPDATE lives SET seen_at = ? WHERE id = ?", (now, life))
 
     def begun_at(self) -> float:
         """Start of the controller's first life, unix seconds."""
@@ -95,7 +106,7 @@ class Ledger:
 
     def member_started(self, holder: str, service_id: str, role: str, address: str, now: float) -> bool:
         """Notes a life of a member; returns whether it was unknown."""
-        cursor = self._database.execute(
+        cursor = self._change(
             "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, ?)", (holder, service_id, role, address, now)
         )
         return cursor.rowcount == 1
@@ -113,8 +124,8 @@ class Ledger:
 
     def put_groups(self, rows: Iterable[GroupRow], totals: GroupTotals | None = None) -> None:
         """Writes groups as they are now, and the totals where they change with them: all or none."""
-        with self._transaction():
-            self._put_groups(rows, totals)
+        written = list(rows)
+        self._all_or_none(lambda: self._put_groups(written, totals))
 
     def _put_groups(self, rows: Iterable[GroupRow], totals: GroupTotals | None) -> None:
         self._database.executemany(PUT_GROUP, [group_values(row) for row in rows])
@@ -181,7 +192,7 @@ class Ledger:
 
     def enter_stage(self, entry: StageEntry) -> None:
         """Notes a stage that is entered."""
-        self._database.execute("INSERT INTO stages VALUES (?, ?, ?, ?)", stage_values(entry))
+        self._change("INSERT INTO stages VALUES (?, ?, ?, ?)", stage_values(entry))
 
     def stages(self) -> list[StageEntry]:
         """Stages entered so far, in their order."""
@@ -199,15 +210,19 @@ class Ledger:
 
         All or none.
         """
-        with self._transaction():
-            self._database.execute("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?)", step_values(step))
-            self._put_groups(groups, None if totals is None else totals[1])
+        ended = list(groups)
+
+        def changes() -> None:
+            self._change("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?)", step_values(step))
+            self._put_groups(ended, None if totals is None else totals[1])
             if totals is not None:
                 self.write("step_totals", totals[0].to_json())
             if entry is not None:
-                self._database.execute("INSERT INTO stages VALUES (?, ?, ?, ?)", stage_values(entry))
+                self._change("INSERT INTO stages VALUES (?, ?, ?, ?)", stage_values(entry))
             if finished:
                 self.write("finished", str(step.step))
+
+        self._all_or_none(changes)
 
     def steps(self, after: int = 0, upto: int | None = None) -> Iterator[StepRow]:
         """Committed steps in order: those after one, up to another where it is named."""
@@ -231,7 +246,7 @@ class Ledger:
 
     def add_publish(self, publish: PublishRow) -> None:
         """Writes a publish that reached generators."""
-        self._database.execute(
+        self._change(
             f"INSERT INTO publishes ({PUBLISH_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 publish.policy_version,
@@ -266,12 +281,23 @@ class Ledger:
         return int(self._database.execute("SELECT coalesce(max(policy_version), -1) FROM publishes").fetchone()[0])
 
 
+def _open(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+    database.executescript(SCHEMA)
+    return database
+
+
 @contextmanager
 def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
+        database.execute("COMMIT")
     except BaseException:
-        database.execute("ROLLBACK")
+        # A full disk may have rolled it back already.
+        if database.in_transaction:
+            database.execute("ROLLBACK")
         raise
-    database.execute("COMMIT")

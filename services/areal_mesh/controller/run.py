@@ -49,6 +49,15 @@ class StepOrder:
     restarts: Restarts
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Tokens generated and trained in all, when a step was committed in this life of the controller."""
+
+    at: float
+    generated: int
+    trained: int
+
+
 class Run:
     """The run as its ledger tells it.
 
@@ -81,7 +90,7 @@ class Run:
                 f"stages: {self.version} steps are done and the schedule ends after {self.planned_steps}, so none is "
                 "left to take; raise max_steps of the last stage, or give the run another name"
             )
-        self.generated: deque[tuple[float, int]] = deque(maxlen=RATE_STEPS + 1)
+        self.pace: deque[Pace] = deque(maxlen=RATE_STEPS + 1)
         self.life = ledger.begin_life(clock.unix())
         self.started_at = ledger.begun_at()
 
@@ -235,7 +244,7 @@ class Run:
         self.groups.committed(rows, groups)
         self.totals = totals
         self.recent.append(row)
-        self.generated.append((row.committed_at, self.groups.generated_tokens))
+        self.pace.append(Pace(row.committed_at, self.groups.generated_tokens, totals.tokens))
         self._finished = finished
         if entry is not None:
             self.stages.append(entry)

@@ -22,9 +22,11 @@ from areal_mesh.controller.plan import run_plan
 from areal_mesh.controller.prompts import PromptFile, PromptFileError
 from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
+from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.sinks import MetricsFile, read_prepared_seconds, write_summary
 from areal_mesh.controller.summary import RunFacts, summarise
+from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
@@ -69,7 +71,7 @@ class ControllerService:
             _check_nobody_elses(context.run_directory)
             self._ledger = Ledger(context.run_directory / "ledger.db")
             self._run = Run(run_plan(self._settings, self._prompts), self._ledger, self._clock)
-        except (PromptFileError, LedgerError) as error:
+        except (PromptFileError, LedgerError, LedgerFull) as error:
             raise StartupError(str(error)) from error
         self._parts = self._assemble()
         self._metrics = MetricsFile(context.run_directory / "metrics.jsonl")
@@ -165,22 +167,36 @@ class ControllerService:
         while not await wait_until(self._ending, seconds):
             if self._prompts.fault is not None:
                 raise StartupError(str(self._prompts.fault)) from self._prompts.fault
-            self._run.live_on()
+            self._see_to(FaultKind.DISK, "controller", self._ledger.room.check(), Hold.ADMISSION)
             if awaited != self._parts.publisher.awaits_generator:
                 awaited = not awaited
                 self._changes.notify(Change.PUBLISHES)
             lost = self._parts.roster.expire(self._clock.monotonic())
             for member in lost:
                 _LOG.warning("lost: no heartbeat within its lease", member=member.service_id)
-                self._run.groups.free(member.key, "its generator was lost")
                 self._see_to(FaultKind.SAID, member.service_id)
-            lapsed = self._run.groups.expire()
-            if lapsed:
-                _LOG.warning("leases lapsed", groups=len(lapsed))
             if lost:
                 self._changes.notify(Change.MEMBERS)
-            if lost or lapsed:
-                self._changes.notify(Change.PLACES)
+            try:
+                self._note_time()
+            except LedgerFull as error:
+                # What lapsed lapses again at the next look, when the disk may have room.
+                _LOG.warning("time is not noted", cause=error.message)
+
+    def _note_time(self) -> None:
+        """Notes in the ledger that the controller lives, whose leases lapsed, and whose holder is lost."""
+        self._run.live_on()
+        freed = [
+            row
+            for member in self._parts.roster.all()
+            if member.lost
+            for row in self._run.groups.free(member.key, "its generator was lost")
+        ]
+        lapsed = self._run.groups.expire()
+        if lapsed:
+            _LOG.warning("leases lapsed", groups=len(lapsed))
+        if freed or lapsed:
+            self._changes.notify(Change.PLACES)
 
     async def _keep_replay(self) -> None:
         """Compares groups when asked to and every lease time besides; keeps the statistics fresh."""
@@ -254,10 +270,20 @@ class ControllerService:
                 return
 
     def _finish(self) -> None:
-        self._run.leave()
-        self._run.live_on()
-        self._metrics.catch_up(self._run, self._run.version, self._parts.replay.statistics)
-        write_summary(self._context.run_directory / "summary.json", summarise(self._facts()))
+        """Writes the end down, with the reserve given back; without room even so, the next life does it."""
+        self._ledger.room.give_back()
+        summary = self._context.run_directory / "summary.json"
+        try:
+            self._run.leave()
+            self._run.live_on()
+            self._metrics.catch_up(self._run, self._run.version, self._parts.replay.statistics)
+            write_summary(summary, summarise(self._facts()))
+        except LedgerFull as error:
+            _LOG.error("the end of the run is not written; start it again", cause=error.message)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            _LOG.error("no summary, for the disk is full; free space and start the run again", file=str(summary))
 
     def _facts(self) -> RunFacts:
         run = self._run
@@ -310,6 +336,10 @@ def _lock_run(directory: Path) -> IO[str]:
             f"{path}: another controller (process {holder}) works on this run; stop it, or give the run another name"
         ) from error
     file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
+    try:
+        os.write(file.fileno(), f"{os.getpid()}\n".encode())
+    except OSError as error:
+        # The number is for people; the lock holds without it.
+        if not is_full(error):
+            raise
     return file

@@ -11,6 +11,7 @@ from typing import Any
 
 from areal_mesh.controller.records import StepRow
 from areal_mesh.controller.run import Run
+from areal_mesh.runtime.disk import is_full
 from areal_mesh.v1 import replay_pb2
 
 _TAIL_BYTES = 64 << 10  # several lines of a step
@@ -54,7 +55,7 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
+        self._file = path.open("a+b", buffering=0)
         self.written = self._recover()
 
     def _recover(self) -> int:
@@ -71,12 +72,25 @@ class MetricsFile:
         return int(json.loads(last)["step"]) if last else 0
 
     def catch_up(self, run: Run, upto: int, replay: replay_pb2.GetReplayStatisticsResponse) -> None:
-        """Writes the lines of steps up to `upto` that are not there yet."""
+        """Writes the lines of steps up to `upto` that are not there yet, as far as the disk has room."""
         for step in run.ledger.steps(self.written, upto) if self.written < upto else ():
             line = json.dumps(step_line(run, step, replay))
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
+            if not self._append(line.encode() + b"\n"):
+                return
             self.written = step.step
+
+    def _append(self, line: bytes) -> bool:
+        """Writes a line; False, with nothing of it in the file, where the disk is full."""
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            whole = self._file.write(line) == len(line)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            whole = False
+        if not whole:
+            self._file.truncate(end)
+        return whole
 
     def close(self) -> None:
         """Closes the file."""

@@ -42,7 +42,8 @@ class RunFacts:
 def summarise(facts: RunFacts) -> dict[str, Any]:
     """The run at a glance. Seconds, tokens, groups; curves have one value a step."""
     steps = facts.steps
-    generating = joined(facts.generating)
+    # The clock may have been set between two lives of the controller, and a group leased in one stored in the other.
+    generating = common(joined(facts.generating), facts.lives)
     return {
         "run": facts.name,
         "finished": facts.finished,
@@ -168,15 +169,22 @@ def total(intervals: Iterable[Interval]) -> float:
     return sum(end - start for start, end in intervals)
 
 
-def overlap(first: Iterable[Interval], second: Iterable[Interval]) -> float:
-    """Seconds that lie in both."""
+def common(first: Iterable[Interval], second: Iterable[Interval]) -> list[Interval]:
+    """The time that lies in both."""
     left, right = union(first), union(second)
-    seconds = 0.0
+    both: list[Interval] = []
     i = j = 0
     while i < len(left) and j < len(right):
-        seconds += max(0.0, min(left[i][1], right[j][1]) - max(left[i][0], right[j][0]))
+        start, end = max(left[i][0], right[j][0]), min(left[i][1], right[j][1])
+        if start < end:
+            both.append((start, end))
         if left[i][1] < right[j][1]:
             i += 1
         else:
             j += 1
-    return seconds
+    return both
+
+
+def overlap(first: Iterable[Interval], second: Iterable[Interval]) -> float:
+    """Seconds that lie in both."""
+    return total(common(first, second))

@@ -130,14 +130,13 @@ class TrainingLoop:
     ) -> controller_pb2.CommitStepRequest:
         drawn_at = self._leader.policy_version
         async with self._publisher.still:
-            started = time.time()
+            started = time.monotonic()
             result = await self._torch.run(lambda: self._train(order, groups))
-            finished = time.time()
-        self.last_progress = time.monotonic()
+            finished = self.last_progress = time.monotonic()
         metrics = batch_figures(groups, drawn_at) | result.metrics()
         self.tokens_trained += int(metrics["response_tokens"])
         self.tokens_per_second = metrics["response_tokens"] / max(finished - started, 1e-9)
-        metrics |= {"update_started": started, "update_finished": finished}
+        metrics |= {"update_seconds": finished - started}
         identity = self._context.identity
         return controller_pb2.CommitStepRequest(
             service_id=identity.service_id,
@@ -161,7 +160,13 @@ class TrainingLoop:
         settings = self._context.settings.controller
         publishing = settings.publish_attempts * (settings.prepare_seconds + settings.transfer_seconds)
         patience = Patience(attempt_seconds=publishing + _CALL.attempt_seconds)
-        return await self._controller(lambda stub, seconds: stub.CommitStep(request, timeout=seconds), patience)
+
+        def send(stub: "Controller", seconds: float) -> Awaitable[controller_pb2.CommitStepResponse]:
+            # Told as an age, for the controller's clock is another; anew in each attempt.
+            request.metrics["update_age"] = time.monotonic() - self.last_progress
+            return stub.CommitStep(request, timeout=seconds)
+
+        return await self._controller(send, patience)
 
     async def _controller(self, send: "Callable[[Controller, float], Awaitable[T]]", patience: Patience = _CALL) -> T:
         def call(channel: grpc.aio.Channel, seconds: float) -> Awaitable[T]:

@@ -23,7 +23,8 @@ from areal_mesh.replay.segment_file import (
     read_mark,
     seal_file,
 )
-from areal_mesh.replay.spare import Spare, is_full, preallocate
+from areal_mesh.replay.spare import Spare
+from areal_mesh.runtime.disk import is_full, preallocate
 
 _LOG = structlog.get_logger("replay")
 

@@ -1,8 +1,9 @@
-"""Room on the disk that is taken ahead: files allocated in full, and a spare one kept aside for decisions."""
+"""Room on the disk that is taken ahead: a file kept aside for decisions."""
 
-import errno
 import os
 from pathlib import Path
+
+from areal_mesh.runtime.disk import preallocate
 
 
 class Spare:
@@ -32,22 +33,3 @@ class Spare:
         """Gives it another name; returns a descriptor of it."""
         self._path.rename(name)
         return os.open(name, os.O_RDWR)
-
-
-def preallocate(path: Path, capacity: int) -> int | None:
-    """A descriptor of a new file of `capacity` allocated bytes; None, and no file, where the disk has no room."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        os.posix_fallocate(descriptor, 0, capacity)
-    except OSError as error:
-        os.close(descriptor)
-        path.unlink()
-        if is_full(error):
-            return None
-        raise
-    return descriptor
-
-
-def is_full(error: OSError) -> bool:
-    """Whether an error says that the disk, or the share of it that this user may take, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

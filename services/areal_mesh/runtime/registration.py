@@ -1,5 +1,6 @@
 """A service's membership in the run: registers, keeps the heartbeat going, registers again when forgotten."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 
@@ -9,14 +10,19 @@ import structlog
 
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.durations import from_duration
-from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.errors import StartupError, retry_seconds
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
 
 _LOG = structlog.get_logger("membership")
 _CALL_SECONDS = 10.0
-# CANCELLED comes from a controller that stops under the call.
-_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+# CANCELLED comes from a controller that stops under the call, RESOURCE_EXHAUSTED from one whose disk is full.
+_AWAY = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
 
 
 class RefusedError(StartupError):
@@ -89,20 +95,32 @@ class Membership:
 
     async def _send_registration(self) -> controller_pb2.RegisterResponse:
         assert self._registration is not None
-        try:
-            response = await self._stub.Register(self._registration, timeout=self._patience, wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise ConnectionError(
-                    f"no controller answered at {self._controller} within {self._patience:.0f} s; is it running?"
-                ) from error
-            if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-                raise RefusedError(f"the controller at {self._controller} refuses it: {error.details()}") from error
-            raise
+        began = time.monotonic()
+        while True:
+            left = max(_CALL_SECONDS, began + self._patience - time.monotonic())
+            try:
+                response = await self._stub.Register(self._registration, timeout=left, wait_for_ready=True)
+                break
+            except grpc.aio.AioRpcError as error:
+                full = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                if not full or time.monotonic() - began > self._patience:
+                    raise self._refusal(error) from error
+                _LOG.warning("the controller cannot take it in yet", cause=error.details())
+                await asyncio.sleep(retry_seconds(error, 1.0))
         _LOG.info("registered", controller=self._controller, run=str(self._run))
         self._last_answer = time.monotonic()
         self.interval_seconds = from_duration(response.heartbeat_interval) or 1.0
         return response
+
+    def _refusal(self, error: grpc.aio.AioRpcError) -> Exception:
+        """What a registration that failed for good means."""
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return ConnectionError(
+                f"no controller answered at {self._controller} within {self._patience:.0f} s; is it running?"
+            )
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            return RefusedError(f"the controller at {self._controller} refuses it: {error.details()}")
+        return error
 
     async def beat(self, report: HeartbeatReport) -> HeartbeatOrders:
         """Sends one heartbeat; registers again if the controller has forgotten this member.

@@ -10,7 +10,7 @@ from areal_mesh.controller.calls.parts import Parts, stage_message
 from areal_mesh.controller.faults import Fault, Hold
 from areal_mesh.controller.membership import Member
 from areal_mesh.controller.records import StepRow
-from areal_mesh.controller.run import RATE_STEPS, Run, RunState
+from areal_mesh.controller.run import Run, RunState
 from areal_mesh.runtime.durations import from_duration, to_duration
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import replay_pb2, status_pb2, status_pb2_grpc
@@ -73,14 +73,11 @@ def _last_step(status: status_pb2.RunStatus, run: Run, step: StepRow) -> None:
     status.response_length = step.metrics.get("response_length", 0.0)
     status.truncated = step.metrics.get("truncated", 0.0)
     status.mismatch_kl = run.totals.mismatch_kl
-    recent = [*run.recent][-RATE_STEPS - 1 :]
-    seconds = recent[-1].committed_at - recent[0].committed_at
-    if seconds > 0:
-        status.trained_tokens_per_second = sum(row.tokens for row in recent[1:]) / seconds
-    if len(run.generated) > 1:
-        (began, before), (ended, after) = run.generated[0], run.generated[-1]
-        if ended > began:
-            status.generated_tokens_per_second = (after - before) / (ended - began)
+    if len(run.pace) > 1 and run.pace[-1].at > run.pace[0].at:
+        began, ended = run.pace[0], run.pace[-1]
+        seconds = ended.at - began.at
+        status.trained_tokens_per_second = (ended.trained - began.trained) / seconds
+        status.generated_tokens_per_second = (ended.generated - began.generated) / seconds
 
 
 def _replay(statistics: replay_pb2.GetReplayStatisticsResponse) -> status_pb2.ReplayStatus:

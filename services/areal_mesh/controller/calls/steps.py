@@ -56,6 +56,7 @@ class StepCalls(Calls):
         if unfit:
             _LOG.warning("figures that are no numbers are left out", step=request.step, metrics=unfit)
         metrics = {name: value for name, value in request.metrics.items() if math.isfinite(value)}
+        metrics |= _update_times(metrics, self._parts.clock.unix())
         learner = await self._learner(request.service_id, request.incarnation)
         new = self._run.commit(request.step, request.group_ids, metrics, request.staleness)
         if new:
@@ -72,3 +73,12 @@ class StepCalls(Calls):
         """Longest time that a commit waits for its publish: every attempt taking its time in full."""
         settings = self._settings
         return settings.publish_attempts * (settings.prepare_seconds + settings.transfer_seconds)
+
+
+def _update_times(metrics: dict[str, float], now: float) -> dict[str, float]:
+    """Takes `update_age` out of the metrics; when the update began and ended by the controller's clock."""
+    age = metrics.pop("update_age", None)
+    if age is None or "update_seconds" not in metrics:
+        return {}
+    finished = now - age
+    return {"update_started": finished - metrics["update_seconds"], "update_finished": finished}

@@ -16,6 +16,7 @@ from areal_mesh.controller.publish.attempt import Ends, Outcome, TransferPlan, t
 from areal_mesh.controller.publish.policy import Cause, Holding, Rests, Standing, blamed, lacks, receivers, witnessed
 from areal_mesh.controller.records import PublishRow
 from areal_mesh.controller.replay_link import ReplayLink
+from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.identity import role_name
 from areal_mesh.runtime.settings import ControllerSettings
@@ -121,17 +122,25 @@ class Publisher:
     async def work(self) -> None:
         """Publishes until it is cancelled."""
         while True:
-            self._record_witnessed()
-            if not self._receivers():
-                wait = self._rests.next_return(self._clock.monotonic())
-                await self._changes.until(self._has_work, min(wait or _IDLE_SECONDS, _IDLE_SECONDS), *SETTLING)
-                continue
-            self._busy = True
             try:
-                await self._publish()
-            finally:
-                self._busy = False
-                self._changes.notify(Change.PUBLISHES)
+                await self._turn()
+            except LedgerFull as error:
+                _LOG.warning("a publish is not recorded, and made again once the disk has room", cause=error.message)
+                await self._changes.until(lambda: False, _IDLE_SECONDS)
+
+    async def _turn(self) -> None:
+        """Publishes once where somebody lacks a version; waits for that otherwise."""
+        self._record_witnessed()
+        if not self._receivers():
+            wait = self._rests.next_return(self._clock.monotonic())
+            await self._changes.until(self._has_work, min(wait or _IDLE_SECONDS, _IDLE_SECONDS), *SETTLING)
+            return
+        self._busy = True
+        try:
+            await self._publish()
+        finally:
+            self._busy = False
+            self._changes.notify(Change.PUBLISHES)
 
     def _learner(self) -> Member | None:
         learner = self._roster.only(common_pb2.ROLE_LEARNER)
@@ -216,13 +225,7 @@ class Publisher:
         return Ends(learner.key, learner_pb2_grpc.LearnerServiceStub(self._channel_to(learner.address)), stubs)
 
     def _record(self, outcome: Outcome) -> None:
-        for key in outcome.holders:
-            self._roster.holds(key, outcome.version)
-            if self._compares:
-                self._verified[key] = outcome.version
-            self._rests.succeeded(key)
-            self._burst.pop(key, None)
-            self._note(key, "")
+        """Writes a publish down, and then counts it: on a full disk it is made again."""
         if outcome.holders:
             row = PublishRow(
                 policy_version=outcome.version,
@@ -243,6 +246,12 @@ class Publisher:
                 transfer=round(outcome.transfer, 4),
                 resume=round(outcome.resume, 4),
             )
+        for key in outcome.holders:
+            self._roster.holds(key, outcome.version)
+            if self._compares:
+                self._verified[key] = outcome.version
+            self._rests.succeeded(key)
+            self._burst.pop(key, None)
 
     def _leave_out(self, outcome: Outcome) -> None:
         """Whom to leave out of the next attempt: the blamed, and after `publish_attempts` everyone who failed."""

@@ -1,0 +1,24 @@
+"""Room on a disk: files allocated in full, and what an error says when there is no more."""
+
+import errno
+import os
+from pathlib import Path
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that the disk, or the share of it that this user may take, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def preallocate(path: Path, capacity: int) -> int | None:
+    """A descriptor of a new file of `capacity` allocated bytes; None, and no file, where the disk has no room."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        os.posix_fallocate(descriptor, 0, capacity)
+    except OSError as error:
+        os.close(descriptor)
+        path.unlink()
+        if is_full(error):
+            return None
+        raise
+    return descriptor

@@ -1,0 +1,36 @@
+"""Logs on a full disk: lines are lost and counted, and the service goes on."""
+
+import errno
+import os
+
+import pytest
+
+from areal_mesh.runtime.telemetry import LossyStream
+
+
+def test_what_a_full_disk_does_not_take_is_counted_and_said_once_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = os.pipe()
+    stream = LossyStream(writing)
+    print("before", file=stream, flush=True)
+
+    def no_room(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", no_room)
+        stream.write("lost\n")
+        stream.write("lost too\n")
+    stream.write("after\n")
+    os.close(writing)
+    with os.fdopen(reading) as log:
+        assert log.read() == "before\n(2 writes were lost: the disk was full)\nafter\n"
+
+
+def test_any_other_error_of_the_disk_is_none_of_the_streams() -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+    os.close(reading)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        LossyStream(writing).write("nowhere\n")
