@@ -5,8 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from areal_mesh.grading import answer_matches
+from grading_support import graded
 
 CASES = Path(__file__).parent / "grading_cases"
 
@@ -21,7 +20,7 @@ def labelled() -> list[tuple[str, dict[str, str | bool]]]:
 
 @pytest.mark.parametrize(("area", "case"), labelled(), ids=lambda value: value if isinstance(value, str) else "")
 def test_labelled_answer_is_graded_as_labelled(area: str, case: dict[str, str | bool]) -> None:
-    verdict = answer_matches(f"Therefore the result is $\\boxed{{{case['answer']}}}$.", str(case["gold"]))
+    verdict = graded(f"Therefore the result is $\\boxed{{{case['answer']}}}$.", str(case["gold"]))
 
     assert verdict.status == ("correct" if case["correct"] else "incorrect"), (
         f"{area}: gold {case['gold']!r}, answer {case['answer']!r}, "

@@ -4,10 +4,10 @@ from pathlib import Path
 from time import process_time
 
 import pytest
+from grading_support import graded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from areal_mesh.grading import answer_matches
 from areal_mesh.grading.grade import grade
 from areal_mesh.grading.verdict import GradeRequest
 
@@ -155,12 +155,12 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_answer_is_rejected_in_time(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    answer_matches(boxed(r"\sqrt{3+2\sqrt{2}}"), r"1+\sqrt{2}")
+    graded(boxed(r"\sqrt{3+2\sqrt{2}}"), r"1+\sqrt{2}")
     times = []
     for content in HOSTILE[kind]:
         for gold in GOLDS:
             started = process_time()
-            verdict = answer_matches(boxed(content), gold)
+            verdict = graded(boxed(content), gold)
             times.append((process_time() - started, content[:80], gold))
             assert verdict.status == "incorrect", (content[:80], gold, verdict.rule)
 
@@ -175,14 +175,14 @@ def test_a_set_with_one_known_member_is_not_taken_for_known() -> None:
         verdict = grade(request, None)
 
         assert verdict is None or verdict.status == "incorrect", content
-        assert answer_matches(boxed(content), r"\{-3,0,7\}").status == "incorrect"
+        assert graded(boxed(content), r"\{-3,0,7\}").status == "incorrect"
 
 
 @pytest.mark.parametrize("index", range(len(responses())))
 def test_hostile_response_is_read_in_linear_time(index: int) -> None:
     response = responses()[index]
     started = process_time()
-    verdict = answer_matches(response, "5")
+    verdict = graded(response, "5")
 
     assert verdict.status == "incorrect"
     assert process_time() - started < 0.5
@@ -200,7 +200,7 @@ MORE = r"10^{10} ! \log \sin \lfloor \mathbf{ and or √ ² { } ( ) [ ] | ^ _ % 
 @example(["\\mathbf{", "\\"])
 def test_any_sequence_of_tokens_gets_a_verdict_in_time(pieces: list[str]) -> None:
     started = process_time()
-    verdict = answer_matches(boxed("".join(pieces)), "123456789")
+    verdict = graded(boxed("".join(pieces)), "123456789")
 
     assert verdict.status == "incorrect"
     assert process_time() - started < 1.0
@@ -209,8 +209,8 @@ def test_any_sequence_of_tokens_gets_a_verdict_in_time(pieces: list[str]) -> Non
 @settings(deadline=None, max_examples=200)
 @given(st.text(max_size=200), st.sampled_from(GOLDS))
 def test_any_text_gets_a_verdict(text: str, gold: str) -> None:
-    assert answer_matches(text, gold, last_number=True).status in ("correct", "incorrect")
-    assert answer_matches(boxed(text), gold, protocol="strict_qwen").status in ("correct", "incorrect")
+    assert graded(text, gold, last_number=True).status in ("correct", "incorrect")
+    assert graded(boxed(text), gold, protocol="strict_qwen").status in ("correct", "incorrect")
 
 
 @pytest.mark.parametrize(
@@ -227,6 +227,6 @@ def test_any_text_gets_a_verdict(text: str, gold: str) -> None:
 @pytest.mark.parametrize("form", [r"e^{{\ln({})}}", r"\sqrt{{({})^2}}", r"|{}|", r"1\cdot({})", r"({})+0"])
 def test_what_has_the_values_of_a_hard_reference_is_decided_in_time(gold: str, form: str) -> None:
     started = process_time()
-    answer_matches(boxed(form.format(gold)), gold)
+    graded(boxed(form.format(gold)), gold)
 
     assert process_time() - started < 1.1

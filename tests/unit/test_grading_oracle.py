@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from areal_mesh.grading import answer_matches
+from grading_support import graded
 
 CASES = Path(__file__).parent / "grading_cases"
 AREAS = ("fractions", "radicals")
@@ -50,7 +49,7 @@ def test_math_verify_agrees_on_plain_mathematics() -> None:
             case = json.loads(line)
             gold, answer = (math_verify.parse(f"${case[key]}$", parsing_timeout=None) for key in ("gold", "answer"))
             total += 1
-            ours = answer_matches(f"\\boxed{{{case['answer']}}}", case["gold"]).correct
+            ours = graded(f"\\boxed{{{case['answer']}}}", case["gold"]).correct
             if math_verify.verify(gold, answer, timeout_seconds=None) != ours:
                 differing.append((case["gold"], case["answer"]))
 

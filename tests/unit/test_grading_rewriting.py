@@ -3,10 +3,10 @@
 from fractions import Fraction
 
 import pytest
+from grading_support import graded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from areal_mesh.grading import answer_matches
 from areal_mesh.grading.grade import grade
 from areal_mesh.grading.verdict import GradeRequest
 
@@ -16,7 +16,7 @@ POSITIVE = st.integers(1, 400)
 
 
 def judged(gold: str, answer: str) -> bool:
-    return answer_matches(f"\\boxed{{{answer}}}", gold).correct
+    return graded(f"\\boxed{{{answer}}}", gold).correct
 
 
 def fraction_spellings(value: Fraction, factor: int) -> list[str]:
@@ -141,7 +141,7 @@ def test_grading_is_deterministic_and_finds_text_equal_to_itself(noise: str, exp
 
 @pytest.mark.parametrize("spelling", ["\\dfrac{1}{2}", "\\frac12", "0.5", ".50", "1/2", "½", "\\frac{ 1 }{ 2 }"])
 def test_normalised_form_is_reported(spelling: str) -> None:
-    verdict = answer_matches(f"\\boxed{{{spelling}}}", "\\frac{1}{2}")
+    verdict = graded(f"\\boxed{{{spelling}}}", "\\frac{1}{2}")
     assert verdict.correct
     assert verdict.extracted == spelling
     assert verdict.normalised

@@ -1,6 +1,7 @@
 """Where the default differs from Qwen's protocol, and that `strict_qwen` does what that protocol does."""
 
 import pytest
+from grading_support import graded
 
 from areal_mesh.grading import answer_matches
 
@@ -47,23 +48,23 @@ SAME = [
 def test_difference_to_the_protocol(gold: str, answer: str, default: bool, strict: bool) -> None:
     response = f"\\boxed{{{answer}}}"
 
-    assert answer_matches(response, gold).correct == default
-    assert answer_matches(response, gold, protocol="strict_qwen").correct == strict
+    assert graded(response, gold).correct == default
+    assert graded(response, gold, protocol="strict_qwen").correct == strict
 
 
 @pytest.mark.parametrize(("gold", "answer", "correct"), SAME)
 def test_agreement_with_the_protocol(gold: str, answer: str, correct: bool) -> None:
     response = f"\\boxed{{{answer}}}"
 
-    assert answer_matches(response, gold).correct == correct
-    assert answer_matches(response, gold, protocol="strict_qwen").correct == correct
+    assert graded(response, gold).correct == correct
+    assert graded(response, gold, protocol="strict_qwen").correct == correct
 
 
 def test_strict_protocol_takes_a_box_without_an_end() -> None:
     response = r"so \boxed{3}, no, \boxed{4"
 
-    assert answer_matches(response, "4", protocol="strict_qwen").correct
-    assert answer_matches(response, "3").correct
+    assert graded(response, "4", protocol="strict_qwen").correct
+    assert graded(response, "3").correct
 
 
 def test_unknown_protocol_is_refused() -> None:

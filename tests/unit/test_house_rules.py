@@ -34,7 +34,7 @@ GRADING_LAYERS = {
     "trees": {"trees"},
     "reading": {"reading", "trees"},
     "equality": {"equality", "trees"},
-    "symbolic": {"symbolic", "equality", "trees"},
+    "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
 # `areal-mesh verify` grades a file without a service, by this entry point of the verifier and nothing else of it.

@@ -15,8 +15,8 @@ NODES: Final = 800
 LITERAL_DIGITS: Final = 1_000
 """Digits of one number literal, well below Python's limit of 4,300 for decimal conversion."""
 INTEGER_BITS: Final = 40_000
-"""Largest fraction that exact arithmetic may build: 2^4950 is a gold answer of MATH, and 1/1000! is a number."""
-FACTORIAL: Final = 1_000
+"""Largest fraction that exact arithmetic may build: 2^4950 is a gold answer of MATH, and 1/3500! is a number."""
+FACTORIAL: Final = 3_500
 """Largest n whose n! is computed."""
 CHAIN: Final = 16
 """Divisions in one term, signs after one factor: each makes the tree a level deeper."""

@@ -10,35 +10,47 @@ from areal_mesh.grading.equality.scalars import Compare, resolution
 from areal_mesh.grading.trees.nodes import (
     SCALARS,
     BasedNumber,
+    Bracketed,
     Call,
+    Constant,
+    FiniteSet,
+    Listing,
     Matrix,
     Measured,
     Node,
     Number,
+    Ratio,
     Relation,
+    SetOperation,
+    Symbol,
+    Words,
     children,
     symbols,
 )
 from areal_mesh.grading.trees.rationals import rational
-from areal_mesh.grading.trees.shapes import is_name
+from areal_mesh.grading.trees.rewriting import replaced
+from areal_mesh.grading.trees.shapes import interval_of, is_name
 
+_UNKNOWN = frozenset({"det", "prime"})
+"""Functions of what the question says."""
 _APPROXIMATION = 0.02
 """How far `a \\approx b` may be from an equation."""
 
 
 def consistent(node: Relation, compare: Compare) -> bool | None:
-    """Whether what a chain equates is equal: `4 = 5` is a forgery, not the answer 5. None where only algebra can tell.
+    """Whether the values in a chain of equalities agree: `4 = 5` is a forgery, not the answer 5.
 
-    The first side may be what the question says is worth the others: a name, an unknown function, an expression.
+    A side with letters or unknown functions in it is no value: the question says what it is worth. Where the chain
+    gives a letter its value, what has no other letter is a value too. None where only algebra can tell.
     """
     modulus = modulus_of(node.sides[-1])
+    given = _given(node)
     undecided = False
-    if len(node.sides) == 2 and any(map(_is_unknown, node.sides)):
-        return True  # an equation
-    stated = [(side, index) for index, side in enumerate(node.sides) if not is_name(side)]
-    for position, ((left, at), (right, to)) in enumerate(pairwise(stated)):
+    worked_out = [(_with_given(side, given), index) for index, side in enumerate(node.sides)]
+    stated = [(side, index) for side, index in worked_out if is_value(side)]
+    for (left, at), (right, to) in pairwise(stated):
         between = set(node.operators[at:to])
-        if not between <= {"=", "~"} or (position == 0 and at == 0 and _is_unknown(left)):
+        if not between <= {"=", "~"}:
             continue
         if "~" in between:
             equal: bool | None = _nearly(_bare(left), _bare(right))
@@ -50,6 +62,45 @@ def consistent(node: Relation, compare: Compare) -> bool | None:
             return False
         undecided = undecided or equal is None
     return None if undecided else True
+
+
+def is_value(node: Node) -> bool:
+    """Whether a side has a value of its own, whatever the question is."""
+    match node:
+        case Number() | Constant() | BasedNumber():
+            return True
+        case Words():
+            return not is_name(node)
+        case Measured(value, _):
+            return is_value(value)
+        case Bracketed(_, items, _) | FiniteSet(items) | Listing(items) | Ratio(items):
+            return all(map(is_value, items))
+        case Matrix(rows):
+            return all(is_value(cell) for row in rows for cell in row)
+        case SetOperation(_, left, right):
+            return is_value(left) and is_value(right)
+        case Relation():
+            bounds = interval_of(node)
+            return bounds is not None and is_value(bounds[1])
+        case Symbol("reals" | "complexes" | "integers" | "naturals" | "rationals"):
+            return True
+        case Call(function, arguments):
+            return function not in _UNKNOWN and not is_name(node) and all(map(is_value, arguments))
+        case _:
+            return bool(children(node)) and not is_name(node) and all(map(is_value, children(node)))
+
+
+def _given(node: Relation) -> tuple[str, Node] | None:
+    """The letter that a chain of equalities gives a value, with that value."""
+    letters = [side.name for side in node.sides if isinstance(side, Symbol) and not is_value(side)]
+    values = [side for side in node.sides if isinstance(side, SCALARS) and is_value(side)]
+    return (letters[0], values[0]) if letters and values and set(node.operators) == {"="} else None
+
+
+def _with_given(node: Node, given: tuple[str, Node] | None) -> Node:
+    if given is None or not isinstance(node, SCALARS) or isinstance(node, Symbol):
+        return node
+    return replaced(node, *given) if symbols(node) == {given[0]} else node
 
 
 def modulus_of(node: Node) -> int | None:
@@ -67,24 +118,11 @@ def congruent(left: Node, right: Node, modulus: int) -> bool:
     return first is not None and second is not None and (first - second) % modulus == 0
 
 
-def _is_unknown(node: Node) -> bool:
-    """Whether a side is worth what the question says: it has names in it, or a function that is not known."""
-    if not isinstance(node, SCALARS):
-        return False
-    if symbols(node) or _holds_matrix(node):
-        return True
-    return holds_unknown_function(node)
-
-
 def holds_unknown_function(node: Node) -> bool:
     """`2f(2) - f(8)`: worth what the question says of f."""
     if isinstance(node, Call) and is_name(node) and node.function != "abs":
         return True
     return any(map(holds_unknown_function, children(node)))
-
-
-def _holds_matrix(node: Node) -> bool:
-    return isinstance(node, Matrix) or any(map(_holds_matrix, children(node)))
 
 
 def _bare(node: Node) -> Node:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from areal_mesh.grading.equality import numeric, samples
-from areal_mesh.grading.equality.chains import consistent, holds_unknown_function, modulus_of
+from areal_mesh.grading.equality.chains import consistent, holds_unknown_function, is_value, modulus_of
 from areal_mesh.grading.equality.scalars import Compare, Outcome
 from areal_mesh.grading.trees.nodes import (
     SCALARS,
@@ -66,14 +66,15 @@ def _equated(node: Relation) -> tuple[Node | None, Node] | None:
         # `y = x`: the last side is the value.
         return (node.sides[0], node.sides[-1]) if len(node.sides) == 2 else None
     if not names:
-        plain = [v for v in values if not (_is_scalar(v) and (symbols(v) or holds_unknown_function(v)))]
+        plain = [value for value in values if is_value(value)]
         if 0 < len(plain) < len(values) and plain == values[-len(plain) :] and _is_asked_for(values[0], plain[-1]):
             return values[0], plain[-1]
         if modulus_of(node.sides[-1]) is not None and not symbols(node.sides[0]):
             return None, node.sides[-1]
         return (None, values[0]) if all(not symbols(value) for value in values if _is_scalar(value)) else None
-    # `3 + 2 = x = 5`: of values that are equal the last is the plainest.
-    return _in_order(names[0], values[0] if _is_named_side(node.sides[0]) else values[-1])
+    # `3 + 2 = x = 5`: of values that are equal the last is the plainest; `e = c/a = 1/2` has one value.
+    plain = [value for value in values if is_value(value)] or values
+    return _in_order(names[0], plain[0] if _is_named_side(node.sides[0]) else plain[-1])
 
 
 def _is_asked_for(node: Node, value: Node) -> bool:
@@ -122,7 +123,7 @@ def _approximates(node: Node) -> bool:
 
 
 def _is_named(said: tuple[Node | None, Node]) -> bool:
-    return said[0] is None or is_name(said[0])
+    return said[0] is None or is_name(said[0]) or isinstance(said[0], SetOperation)
 
 
 def _is_scalar(node: Node) -> bool:
@@ -131,6 +132,7 @@ def _is_scalar(node: Node) -> bool:
 
 def compare_relations(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> Outcome:
     """Whether two answers of which at least one is a relation say the same."""
+    gold, answer = _with_name(gold), _with_name(answer)
     chains = [consistent(side, compare) for side in (gold, answer) if isinstance(side, Relation)]
     if False in chains:
         return Outcome(False, "forged equality")
@@ -138,6 +140,15 @@ def compare_relations(gold: Node, answer: Node, compare: Compare, scalars: Compa
         return _DIFFERENT
     outcome = _compared(gold, answer, compare, scalars)
     return Outcome(None, outcome.rule) if outcome.equal and None in chains else outcome
+
+
+def _with_name(node: Node) -> Node:
+    """`e = 2` as an equation for a name: nobody asks what the constants are worth."""
+    match node:
+        case Relation((Constant("e" | "i" as letter), *others), operators) if set(operators) == {"="}:
+            return Relation((Symbol(letter), *others), operators)
+        case _:
+            return node
 
 
 def _says_less(gold: Relation, answer: Relation) -> bool:
@@ -210,8 +221,10 @@ def _both_equations(gold: Node, answer: Node) -> bool:
 def _same_name(left: Node, right: Node) -> bool:
     if left == right:
         return True
-    # y and f(x) name the same thing in questions about graphs.
     pair = (left, right)
+    if any(isinstance(node, SetOperation) for node in pair):
+        return True  # a set's name, and that of what is in it
+    # y and f(x) name the same thing in questions about graphs.
     return any(node == Symbol("y") for node in pair) and any(
         isinstance(node, Call) and node.function in ("f", "f^-1", "g") for node in pair
     )
@@ -275,6 +288,8 @@ def _inequalities(gold: Relation, answer: Relation, compare: Compare, scalars: C
     first, second = _towards_less(gold), _towards_less(answer)
     if first.operators != second.operators:
         return Outcome(False, "inequality")
+    if len(first.sides) > 2 and set(first.operators) == {"="}:
+        return _symmetric(first, second, compare, scalars)
     if len(first.sides) == 2:
         left, right = _difference(first), _difference(second)
         if left is None or right is None:
@@ -284,7 +299,43 @@ def _inequalities(gold: Relation, answer: Relation, compare: Compare, scalars: C
             return Outcome(False, "inequality")
         return Outcome(scalars(left, Product((Number(factor), right))).equal, "inequality")
     outcomes = [compare(left, right).equal for left, right in zip(first.sides, second.sides, strict=True)]
-    return Outcome(False if False in outcomes else None if None in outcomes else True, "inequality")
+    return Outcome(_all(outcomes), "inequality")
+
+
+def _symmetric(gold: Relation, answer: Relation, compare: Compare, scalars: Compare) -> Outcome:
+    """Chains of equalities, such as a line's: the same where one linear change takes each side of one to the other's.
+
+    The sides are told apart by their letters: `\\frac{x}{2} = \\frac{y}{3}` is `\\frac{y}{-3} = \\frac{x}{-2}`.
+    """
+    others = {symbols(side): side for side in answer.sides if _is_scalar(side)}
+    pairs = [(side, others.get(symbols(side))) for side in gold.sides if _is_scalar(side) and symbols(side)]
+    found = [(side, other) for side, other in pairs if other is not None]
+    if len(found) < len(gold.sides) or len(others) < len(answer.sides):
+        outcomes = [compare(left, right).equal for left, right in zip(gold.sides, answer.sides, strict=True)]
+        return Outcome(_all(outcomes), "equation")
+    change = _linear_change(*found[0])
+    if change is None:
+        return Outcome(False, "equation")
+    slope, shift = map(Number, change)
+    outcomes = [scalars(side, Sum((Product((slope, other)), shift))).equal for side, other in found]
+    return Outcome(_all(outcomes), "equation")
+
+
+def _all(outcomes: Sequence[bool | None]) -> bool | None:
+    return False if False in outcomes else None if None in outcomes else True
+
+
+def _linear_change(first: Node, second: Node) -> tuple[Fraction, Fraction] | None:
+    """(slope, shift) of the line on which two scalars of the same letters lie at two sample points."""
+    try:
+        (left, right), (other_left, other_right) = (
+            [numeric.evaluate(node, index).number.real for node in (first, second)] for index in (0, 1)
+        )
+        slope = Fraction((left - other_left) / (right - other_right)).limit_denominator(10**4)
+        shift = Fraction(left - float(slope) * right).limit_denominator(10**4)
+    except (numeric.Unmeasurable, ZeroDivisionError, ValueError):
+        return None
+    return (slope, shift) if slope else None
 
 
 def _towards_less(node: Relation) -> Relation:

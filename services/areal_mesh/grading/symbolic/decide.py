@@ -12,12 +12,13 @@ from sympy import Expr
 
 from areal_mesh.grading import limits
 from areal_mesh.grading.equality import numeric, samples
-from areal_mesh.grading.equality.scalars import Outcome
+from areal_mesh.grading.equality.scalars import Compare, Outcome
 from areal_mesh.grading.symbolic.equations import same_zeros
 from areal_mesh.grading.symbolic.functions import Unbounded
 from areal_mesh.grading.symbolic.values import BITS, Point
 from areal_mesh.grading.trees.nodes import Constant, Node, Relation, children, symbols
 from areal_mesh.grading.trees.shapes import count_nodes
+from areal_mesh.grading.verdict import Protocol
 
 _POINTS: Final = 2
 """Points at which values are worked out: those in double precision have agreed at all of them."""
@@ -86,3 +87,7 @@ def _values(gold: Node, answer: Node, index: int) -> tuple[Point, Expr, Expr]:
             continue  # with more digits it may be in reach
     point = Point(index, BITS[-1])
     return point, point.value(gold), point.value(answer)
+
+
+DECIDERS: Final[dict[Protocol, Compare]] = {"qwen": decide, "strict_qwen": decide}
+"""What decides under each protocol."""

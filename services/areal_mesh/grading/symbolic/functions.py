@@ -14,6 +14,7 @@ from areal_mesh.grading import limits
 
 _FALLING_FACTORS: Final = 20
 _LARGEST_INTEGER_BITS: Final = 64
+_LARGEST_FACTORIAL: Final = 20_000
 
 
 class Undefined(ArithmeticError):
@@ -53,14 +54,14 @@ def logarithm(value: Expr, base: Expr | None = None) -> Expr:
 
 
 def factorial(value: Expr) -> Expr:
-    if isinstance(value, Integer) and not 0 <= int(value) <= limits.FACTORIAL:
+    if isinstance(value, Integer) and not 0 <= int(value) <= _LARGEST_FACTORIAL:
         raise Undefined("factorial below nought") if value.is_negative else Unbounded("factorial beyond the bound")
     return sympy.factorial(value)
 
 
 def double_factorial(value: Expr) -> Expr:
     if isinstance(value, Integer):
-        if not -1 <= int(value) <= limits.FACTORIAL:
+        if not -1 <= int(value) <= _LARGEST_FACTORIAL:
             raise Undefined("double factorial below nought, or beyond the bound")
         return Integer(math.prod(range(int(value), 0, -2)))
     if value.is_number:
@@ -71,7 +72,7 @@ def double_factorial(value: Expr) -> Expr:
 def binomial(upper: Expr, lower: Expr) -> Expr:
     """Of whole numbers exactly, of others by its factors or by the gamma function."""
     if isinstance(upper, Integer) and isinstance(lower, Integer) and upper >= 0 and lower >= 0:
-        if int(upper) > limits.FACTORIAL and min(int(lower), abs(int(upper) - int(lower))) > _FALLING_FACTORS:
+        if int(upper) > _LARGEST_FACTORIAL and min(int(lower), abs(int(upper) - int(lower))) > _FALLING_FACTORS:
             raise Unbounded("binomial beyond the bound")
         return Integer(math.comb(int(upper), int(lower)))
     if isinstance(lower, Integer) and 0 <= int(lower) <= _FALLING_FACTORS:

@@ -8,6 +8,7 @@ the last digit that anything in them can reach.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -44,6 +45,7 @@ class Point:
 
     def __init__(self, index: int, bits: int) -> None:
         self.bits = bits
+        self._digits = int(bits * math.log10(2))
         self._index = index
         self._half = bits // 2
         self._left = self._half - _SPARE_BITS
@@ -95,7 +97,7 @@ class Point:
             short = int(value.p).bit_length() + int(value.q).bit_length() <= _EXACT_BITS
             return value if short else self._float(value)
         if not isinstance(value, Float):
-            value = value.evalf(self.bits * 0.30103)
+            value = value.evalf(self._digits)
         if value.is_finite is not True:
             raise Undefined("no finite value")
         if isinstance(value, Float):
@@ -114,7 +116,7 @@ class Point:
         return value
 
     def _float(self, value: Expr) -> Float:
-        return Float(value, precision=self.bits)
+        return value.evalf(self._digits)
 
     def _spend(self, bits: int) -> None:
         self._left -= bits

@@ -78,6 +78,9 @@ def _expand_relation(node: Relation) -> Node:
     last = expand_signs(node.sides[-1])
     if node.operators[-1] == "=" and isinstance(last, Listing):
         return Listing(tuple(Relation((*node.sides[:-1], item), node.operators) for item in last.items))
+    if set(node.operators) == {"="} and any(map(_signs, node.sides)):
+        both = (tuple(with_sign(side, sign) for side in node.sides) for sign in (1, -1))
+        return Listing(tuple(Relation(sides, node.operators) for sides in both))  # `3x \\pm 4y = 0`
     return node
 
 
@@ -95,6 +98,11 @@ def with_sign(node: Node, sign: int) -> Node:
 
 def renamed(node: Node, old: str, new: str) -> Node:
     """A scalar with one of its symbols under another name."""
+    return replaced(node, old, Symbol(new))
+
+
+def replaced(node: Node, name: str, value: Node) -> Node:
+    """A scalar with a value in the place of one of its symbols."""
     if isinstance(node, Symbol):
-        return Symbol(new) if node.name == old else node
-    return with_children(node, lambda child: renamed(child, old, new))
+        return value if node.name == name else node
+    return with_children(node, lambda child: replaced(child, name, value))

@@ -14,6 +14,7 @@ from areal_mesh.grading.trees.nodes import (
     Matrix,
     Node,
     Number,
+    Power,
     Product,
     Quotient,
     Ratio,
@@ -27,6 +28,7 @@ from areal_mesh.grading.trees.nodes import (
     symbols,
 )
 from areal_mesh.grading.trees.rationals import rational
+from areal_mesh.grading.trees.rewriting import replaced
 from areal_mesh.grading.vocabulary import BIG_OPERATORS, HEDGES, NUMBER_SETS, NUMBER_WORDS
 
 INFINITY = Constant("infinity")
@@ -47,7 +49,7 @@ def is_name(node: Node) -> bool:
         case Call(function, (Symbol(bounds), body)) if "\\" + function in BIG_OPERATORS:
             return bool(bounds or symbols(body))
         case Call(function, arguments):
-            plain = function.removesuffix("^-1")
+            plain = function.removesuffix("^-1").rstrip("'")
             applied = function.startswith("apply ") or plain in ("f", "g", "F", "G", "prime", "abs")
             return applied and all(is_name(part) or isinstance(part, Number) for part in arguments)
         case Bracketed(_, items, _) | Ratio(items):
@@ -55,10 +57,20 @@ def is_name(node: Node) -> bool:
         case Matrix(rows):
             return all(is_name(cell) for row in rows for cell in row)
         case Quotient(top, bottom):
-            return all(isinstance(part, Symbol) and len(part.name) > 1 for part in (top, bottom))
-        case Product(factors):
+            lengths = all(isinstance(part, Symbol) and len(part.name) > 1 for part in (top, bottom))
+            return lengths or (_is_differential(top) and _is_differential(bottom))
+        case Product(factors) if not _is_differential(node):
             named = [factor.name for factor in factors if isinstance(factor, Symbol)]
             return len(named) == len(factors) and any(name.startswith(("angle ", "triangle ")) for name in named)
+        case _:
+            return _is_differential(node)
+
+
+def _is_differential(node: Node) -> bool:
+    """Whether a node is `dx`, or a part of `d^2y` over `dx^2`."""
+    match node:
+        case Product((Symbol("d") | Power(Symbol("d"), Number()), Symbol(name) | Power(Symbol(name), Number()))):
+            return len(name) == 1
         case _:
             return False
 
@@ -67,13 +79,13 @@ def interval_of(node: Relation) -> tuple[Node, Node] | None:
     """(name, set) of an inequality that bounds one name by what does not hold it."""
     sides, operators = node.sides, node.operators
     if len(sides) == 2:
-        if not is_name(sides[0]) and is_name(sides[1]) and operators[0] in _FLIPPED:
+        if not _is_bounded(sides[0]) and _is_bounded(sides[1]) and operators[0] in _FLIPPED:
             sides, operators = sides[::-1], (_FLIPPED[operators[0]],)
         name, bound = sides
-        if not is_name(name) or is_name(bound):
-            return None
         if isinstance(name, Call) and name.function == "abs" and is_positive(bound):
             return _absolute_interval(name, bound, operators[0])
+        if not is_name(name) or is_name(bound):
+            return None
         match operators[0]:
             case "<" | "<=":
                 return name, Bracketed("(", (MINUS_INFINITY, bound), "]" if operators[0] == "<=" else ")")
@@ -95,22 +107,62 @@ def interval_of(node: Relation) -> tuple[Node, Node] | None:
     return sides[1], Bracketed(left, (sides[0], sides[2]), right)  # type: ignore[arg-type]
 
 
+def _is_bounded(node: Node) -> bool:
+    """Whether a side of an inequality may be what the other one bounds: a name, or a modulus."""
+    return is_name(node) or (isinstance(node, Call) and node.function == "abs" and bool(symbols(node)))
+
+
 def is_positive(node: Node) -> bool:
     value = rational(node)
     return value is not None and value > 0
 
 
 def _absolute_interval(name: Call, bound: Node, operator: str) -> tuple[Node, Node] | None:
-    """`|x| < 2` as the interval between -2 and 2, `|x| > 2` as what is left of the line."""
-    inner = name.arguments[0]
-    if not isinstance(inner, Symbol) or operator not in ("<", "<=", ">", ">="):
+    """`|x - 1| < 2` as the interval between -1 and 3, `|x - 1| > 2` as what is left of the line."""
+    line = _line(name.arguments[0])
+    if line is None or operator not in ("<", "<=", ">", ">="):
         return None
+    letter, slope, rest = line
+    ends = [Quotient(Sum((end, negated(rest))), slope) if rest else end for end in (negated(bound), bound)]
+    if rest and slope.value < 0:
+        ends.reverse()
     closed = operator.endswith("=")
     if operator.startswith("<"):
-        return inner, Bracketed("[" if closed else "(", (negated(bound), bound), "]" if closed else ")")
-    low = Bracketed("(", (MINUS_INFINITY, negated(bound)), "]" if closed else ")")
-    high = Bracketed("[" if closed else "(", (bound, INFINITY), ")")
-    return inner, SetOperation("union", low, high)
+        return letter, Bracketed("[" if closed else "(", (ends[0], ends[1]), "]" if closed else ")")
+    low = Bracketed("(", (MINUS_INFINITY, ends[0]), "]" if closed else ")")
+    high = Bracketed("[" if closed else "(", (ends[1], INFINITY), ")")
+    return letter, SetOperation("union", low, high)
+
+
+def _line(node: Node) -> tuple[Symbol, Number, Node | None] | None:
+    """(letter, slope, rest) of a scalar that is linear in its one letter, with a rational slope; rest None for a letter
+    alone."""
+    if isinstance(node, Symbol):
+        return node, Number(Fraction(1)), None
+    terms = node.terms if isinstance(node, Sum) else (node,)
+    linear = [term for term in terms if symbols(term)]
+    letters = symbols(node)
+    if len(linear) != 1 or len(letters) != 1:
+        return None
+    letter = next(iter(letters))
+    one, two = (rational(replaced(linear[0], letter, Number(Fraction(at)))) for at in (1, 2))
+    if not one or two != 2 * one or not _is_multiple(linear[0]):
+        return None
+    rest = tuple(term for term in terms if term is not linear[0])
+    return Symbol(letter), Number(one), Sum(rest or (Number(Fraction(0)),))
+
+
+def _is_multiple(node: Node) -> bool:
+    """Whether a term is a letter by numbers."""
+    match node:
+        case Product(factors):
+            return sum(bool(symbols(factor)) for factor in factors) == 1 and all(
+                isinstance(factor, Symbol) or not symbols(factor) or _is_multiple(factor) for factor in factors
+            )
+        case Quotient(top, bottom):
+            return not symbols(bottom) and (isinstance(top, Symbol) or _is_multiple(top))
+        case _:
+            return isinstance(node, Symbol)
 
 
 def _absolute_shell(name: Node, sides: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[Node, Node] | None:

@@ -13,13 +13,20 @@ from areal_mesh.grading.verdict import Verdict
 from areal_mesh.grading.workers import sandbox, wire
 
 _WARM_UP: Final = (
-    (r"\tan 15^\circ", r"2-\sqrt{3}"),
-    (r"\sin^2 x + \cos^2 x + \log 2 \cdot e^{y}", r"1 + \log 2 \cdot e^{y}"),
-    (r"\sqrt{3+2\sqrt{2}}", r"1+\sqrt{2}"),
-    (r"\binom{5}{2} + \arctan 1 + |z|", r"10 + \frac{\pi}{4} + |z|"),
-    (r"\binom{n}{3}", r"\binom{n}{n-3}"),
-    (r"\frac{(n+1)!}{n!}", r"n+1"),
-    (r"\sin 1+\sin 2+\sin 3+\sin 4+\sin 5+\sin 6+\sin 7+\sin 8+\sin 9", r"\frac{\sin\frac92\sin 5}{\sin\frac12}"),
+    (r"\sin^2 x + \cos^2 x + \tan x + \cot x + \sec x + \csc x", r"1 + \tan x + \cot x + \sec x + \csc x"),
+    (r"\arcsin x + \arccos x + \arctan 1 + \operatorname{arccot} 1", r"\pi"),
+    (r"\sinh x + \cosh x + \tanh x + \coth x", r"e^x + \tanh x + \coth x"),
+    (
+        r"\log 2 \cdot e^{y} + |z| + \sqrt[3]{x} + 5\% + 30^\circ",
+        r"|z| + \log 2 \cdot e^{y} + x^{1/3} + 0.05 + \frac\pi6",
+    ),
+    (r"\lfloor n/2 \rfloor", r"\frac{2n-1+(-1)^n}{4}"),
+    (r"\max(x,y) + \min(x,y)", "x + y"),
+    (r"\lceil x \rceil + \sqrt{-2}", r"\lceil x \rceil + i\sqrt2"),
+    (r"\binom{n}{3} + \binom{x}{2}", r"\binom{n}{n-3} + \frac{x(x-1)}2"),
+    (r"\frac{(x+1)!}{x!}", r"x+1"),
+    (r"f(x) + \sqrt{3+2\sqrt{2}}", r"1+\sqrt{2} + f(x)"),
+    (r"y=\frac1x", "xy=1"),
 )
 
 
