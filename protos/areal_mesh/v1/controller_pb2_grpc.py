@@ -35,6 +35,11 @@ class ControllerServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.Announce = channel.unary_unary(
+                '/areal_mesh.v1.ControllerService/Announce',
+                request_serializer=areal__mesh_dot_v1_dot_controller__pb2.AnnounceRequest.SerializeToString,
+                response_deserializer=areal__mesh_dot_v1_dot_controller__pb2.AnnounceResponse.FromString,
+                _registered_method=True)
         self.Register = channel.unary_unary(
                 '/areal_mesh.v1.ControllerService/Register',
                 request_serializer=areal__mesh_dot_v1_dot_controller__pb2.RegisterRequest.SerializeToString,
@@ -110,6 +115,14 @@ class ControllerServiceStub(object):
 class ControllerServiceServicer(object):
     """The truth about one run: membership, leases, the schedule, steps, versions.
     """
+
+    def Announce(self, request, context):
+        """A service that starts says so, and asks whether the run still needs one of its role; again until it registers.
+        FAILED_PRECONDITION: it belongs to another run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def Register(self, request, context):
         """Makes a service a member, or gives a restarted one its place again.
@@ -217,6 +230,11 @@ class ControllerServiceServicer(object):
 
 def add_ControllerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Announce': grpc.unary_unary_rpc_method_handler(
+                    servicer.Announce,
+                    request_deserializer=areal__mesh_dot_v1_dot_controller__pb2.AnnounceRequest.FromString,
+                    response_serializer=areal__mesh_dot_v1_dot_controller__pb2.AnnounceResponse.SerializeToString,
+            ),
             'Register': grpc.unary_unary_rpc_method_handler(
                     servicer.Register,
                     request_deserializer=areal__mesh_dot_v1_dot_controller__pb2.RegisterRequest.FromString,
@@ -298,6 +316,33 @@ def add_ControllerServiceServicer_to_server(servicer, server):
 class ControllerService(object):
     """The truth about one run: membership, leases, the schedule, steps, versions.
     """
+
+    @staticmethod
+    def Announce(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/areal_mesh.v1.ControllerService/Announce',
+            areal__mesh_dot_v1_dot_controller__pb2.AnnounceRequest.SerializeToString,
+            areal__mesh_dot_v1_dot_controller__pb2.AnnounceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Register(request,

@@ -33,6 +33,10 @@ class ControllerServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ControllerServiceAsyncStub: ...
+    Announce: _grpc.UnaryUnaryMultiCallable[_controller_pb2.AnnounceRequest, _controller_pb2.AnnounceResponse]
+    """A service that starts says so, and asks whether the run still needs one of its role; again until it registers.
+    FAILED_PRECONDITION: it belongs to another run.
+    """
     Register: _grpc.UnaryUnaryMultiCallable[_controller_pb2.RegisterRequest, _controller_pb2.RegisterResponse]
     """Makes a service a member, or gives a restarted one its place again.
     FAILED_PRECONDITION: it belongs to another run.
@@ -77,6 +81,10 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     """The truth about one run: membership, leases, the schedule, steps, versions."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    Announce: _aio.UnaryUnaryMultiCallable[_controller_pb2.AnnounceRequest, _controller_pb2.AnnounceResponse]  # type: ignore[assignment]
+    """A service that starts says so, and asks whether the run still needs one of its role; again until it registers.
+    FAILED_PRECONDITION: it belongs to another run.
+    """
     Register: _aio.UnaryUnaryMultiCallable[_controller_pb2.RegisterRequest, _controller_pb2.RegisterResponse]  # type: ignore[assignment]
     """Makes a service a member, or gives a restarted one its place again.
     FAILED_PRECONDITION: it belongs to another run.
@@ -118,6 +126,16 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
 
 class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
     """The truth about one run: membership, leases, the schedule, steps, versions."""
+
+    @_abc_1.abstractmethod
+    def Announce(
+        self,
+        request: _controller_pb2.AnnounceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.AnnounceResponse, _abc.Awaitable[_controller_pb2.AnnounceResponse]]:
+        """A service that starts says so, and asks whether the run still needs one of its role; again until it registers.
+        FAILED_PRECONDITION: it belongs to another run.
+        """
 
     @_abc_1.abstractmethod
     def Register(

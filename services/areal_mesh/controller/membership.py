@@ -196,6 +196,13 @@ class Roster:
         del self._roles[member.role][service_id]
         return self._members.pop(service_id)
 
+    def remove_earlier(self, service_id: str, incarnation: str) -> Member | None:
+        """Takes out another life of a service; None if there is none."""
+        member = self._members.get(service_id)
+        if member is None or member.incarnation == incarnation:
+            return None
+        return self.remove(service_id, member.incarnation)
+
     def expire(self, now: float) -> list[Member]:
         """Marks members that were silent for too long as LOST; returns those that became so."""
         lost = [

@@ -90,8 +90,10 @@ class Run:
                 f"stages: {self.version} steps are done and the schedule ends after {self.planned_steps}, so none is "
                 "left to take; raise max_steps of the last stage, or give the run another name"
             )
+        self.learner_gone = ledger.read("learner_left") is not None
         self.pace: deque[Pace] = deque(maxlen=RATE_STEPS + 1)
-        self.life = ledger.begin_life(clock.unix())
+        # What only shows a run that is complete is none of its lives.
+        self.life = None if self.learner_gone else ledger.begin_life(clock.unix())
         self.started_at = ledger.begun_at()
 
     @property
@@ -329,9 +331,16 @@ class Run:
         """The run's services have drained: a stop is done with, and the next start goes on."""
         self.ledger.erase("stopping")
 
+    def learner_left(self) -> None:
+        """The learner has left after the run's end: its last checkpoint and export are written."""
+        self.learner_gone = True
+        if self._finished:
+            self.ledger.write("learner_left", "yes")
+
     def live_on(self) -> None:
         """Notes that this life of the controller goes on."""
-        self.ledger.continue_life(self.life, self._clock.unix())
+        if self.life is not None:
+            self.ledger.continue_life(self.life, self._clock.unix())
 
 
 def _figures(step: StepRow) -> StepFigures:

@@ -8,6 +8,7 @@ from typing import IO
 
 import structlog
 
+from areal_mesh.controller.arrivals import Arrivals
 from areal_mesh.controller.calls.parts import Parts
 from areal_mesh.controller.calls.servicer import ControllerServicer
 from areal_mesh.controller.calls.status import StatusServicer
@@ -88,6 +89,7 @@ class ControllerService:
             identity=self._context.run,
             run=run,
             roster=roster,
+            arrivals=Arrivals(self._ledger.member_starts()),
             changes=self._changes,
             leases=leases,
             clock=self._clock,
@@ -250,7 +252,7 @@ class ControllerService:
 
     async def _until_over(self, draining: asyncio.Event) -> None:
         """Until `draining` is set, the run is hopeless, or it is over and its members have left or had time to."""
-        began = needed = self._clock.monotonic()
+        needed = self._clock.monotonic()
         seconds = self._settings.controller.heartbeat_seconds / 2
         while not draining.is_set() and not self._run.hopeless:
             await wait_until(draining, seconds)
@@ -261,12 +263,12 @@ class ControllerService:
             if not self._run.over or self._parts.learner_stays:
                 needed = now
             waited = now - needed
-            # Services of a run that was over before this life began may be on their way still.
-            came = bool(self._parts.roster.met) or now - began > self._settings.controller.lease_seconds
-            if self._run.over and not members and came:
+            # Those on their way are told of the end; who registered before this life of the controller may be.
+            if self._run.over and not members and not self._parts.arrivals.awaited:
                 return
             if waited > self._settings.controller.drain_seconds:
-                _LOG.warning("members did not leave in time", members=[member.service_id for member in members])
+                left = {member.service_id for member in members} | self._parts.arrivals.awaited
+                _LOG.warning("members did not leave in time", members=sorted(left))
                 return
 
     def _finish(self) -> None:

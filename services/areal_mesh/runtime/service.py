@@ -7,12 +7,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from prometheus_client import start_http_server
 
 from areal_mesh.runtime.addresses import Address
+from areal_mesh.runtime.announcement import Announcement
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership, RefusedError
@@ -22,6 +23,8 @@ from areal_mesh.runtime.signals import drain_signals
 from areal_mesh.runtime.waiting import wait_until
 
 EXIT_CRASHED = 1
+# A controller that is started together with the others is up within this; one that is not is asked again later.
+_CONTROLLER_UP_SECONDS = 5.0
 # EX_CONFIG: starting again would fail in the same way, so that a supervisor does not try.
 EXIT_CANNOT_START = 78
 _LOG = structlog.get_logger("service")
@@ -120,12 +123,41 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
     section = context.settings.service(context.identity.role)
     if section.metrics_port is not None:
         start_http_server(section.metrics_port, addr=section.address.host)
+    announcement = None if context.identity.role == "controller" else _announcement(context)
+    try:
+        if announcement is not None and await _needless(context, announcement):
+            return
+        await _host_needed(context, build, announcement)
+    finally:
+        if announcement is not None:
+            await announcement.close()
+
+
+def _announcement(context: ServiceContext) -> Announcement:
+    return Announcement(context.controller, context.identity, context.run)
+
+
+async def _needless(context: ServiceContext, announcement: Announcement) -> bool:
+    """Whether the service may end before it loads anything: the run is over, or it was told to drain."""
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(announcement.over(_CONTROLLER_UP_SECONDS))
+        watching = tasks.create_task(context.draining.wait())
+        await asyncio.wait({asking, watching}, return_when=asyncio.FIRST_COMPLETED)
+        asking.cancel()
+        watching.cancel()
+    return context.draining.is_set() or asking.result()
+
+
+async def _host_needed(
+    context: ServiceContext, build: Callable[[ServiceContext], Service], announcement: Announcement | None
+) -> None:
+    section = context.settings.service(context.identity.role)
     server = MeshServer(section.listen)
     service = build(context)
     service.attach(server)
     port = await server.start()
     try:
-        await _start_or_tell(context, service)
+        await _start_or_tell(context, service, announcement)
         await server.set_serving(True)
         address = str(Address(section.reached_host, port))
         _LOG.info("serving", address=address, incarnation=context.identity.incarnation)
@@ -135,10 +167,10 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
         await service.close()
 
 
-async def _start_or_tell(context: ServiceContext, service: Service) -> None:
+async def _start_or_tell(context: ServiceContext, service: Service, announcement: Announcement | None) -> None:
     """Starts the service; where it cannot, tells the controller why, if there is one, for status to show."""
     try:
-        await _start(context, service)
+        await _start(context, service, announcement)
     except* StartupError as group:
         cause = _first_cause(group)
         if context.identity.role != "controller" and not isinstance(cause, RefusedError):
@@ -150,17 +182,20 @@ async def _start_or_tell(context: ServiceContext, service: Service) -> None:
         raise cause from None
 
 
-async def _start(context: ServiceContext, service: Service) -> None:
-    """Starts the service. Told to drain meanwhile, the process ends here: it holds nothing that it could hand back."""
+async def _start(context: ServiceContext, service: Service, announcement: Announcement | None) -> None:
+    """Starts the service. Told meanwhile to drain, or that the run is over, the process ends: it holds nothing yet."""
     async with asyncio.TaskGroup() as tasks:
         starting = tasks.create_task(service.start())
-        watching = tasks.create_task(context.draining.wait())
-        await asyncio.wait({starting, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            _LOG.info("told to drain while starting")
+        watching: set[asyncio.Task[Any]] = {tasks.create_task(context.draining.wait())}
+        if announcement is not None:
+            watching.add(tasks.create_task(announcement.until_over()))
+        await asyncio.wait({starting, *watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done() and not any(task.done() and task.exception() for task in watching):
+            _LOG.info("told to end while starting")
             # A thread that loads a model cannot be cancelled; a regular exit would wait for it.
             os._exit(0)
-        watching.cancel()
+        for task in watching:
+            task.cancel()
 
 
 async def _serve(context: ServiceContext, service: Service, address: str) -> None:

@@ -15,11 +15,43 @@ from areal_mesh.runtime.identity import RunIdentity, role_name
 from areal_mesh.v1 import common_pb2, controller_pb2
 
 _LOG = structlog.get_logger("controller")
+_OfARun = controller_pb2.AnnounceRequest | controller_pb2.RegisterRequest | controller_pb2.DeregisterRequest
 _MEMBER_ROLES = (common_pb2.ROLE_GENERATOR, common_pb2.ROLE_VERIFIER, common_pb2.ROLE_REPLAY, common_pb2.ROLE_LEARNER)
 
 
 class MemberCalls(Calls):
     """Membership."""
+
+    async def Announce(self, request: controller_pb2.AnnounceRequest, context: Any) -> controller_pb2.AnnounceResponse:
+        self._same_run(request)
+        arrivals = self._parts.arrivals
+        if self._needs(request.role):
+            if not self._roster.knows(request.service_id, request.incarnation):
+                arrivals.announced(request.service_id)
+            return controller_pb2.AnnounceResponse(over=False)
+        _LOG.info("came to a run that is over", member=request.service_id)
+        arrivals.settled(request.service_id)
+        # Its earlier life, if it was a member, has ended without a word.
+        if self._roster.remove_earlier(request.service_id, request.incarnation) is not None:
+            self._changes.notify(Change.MEMBERS)
+        return controller_pb2.AnnounceResponse(over=True)
+
+    def _needs(self, role: common_pb2.Role.ValueType) -> bool:
+        """Whether a service that starts now has something left to do.
+
+        After the end of the run a learner that was killed comes back for its last checkpoint and export, and draws
+        from the replay buffer meanwhile; a generator may take the last version; while one lives it is graded for.
+        """
+        if not self._run.over:
+            return True
+        generating = self._roster.any_live(common_pb2.ROLE_GENERATOR)
+        if role == common_pb2.ROLE_LEARNER:
+            return not self._run.learner_gone
+        if role == common_pb2.ROLE_REPLAY:
+            return not self._run.learner_gone or generating
+        if role == common_pb2.ROLE_VERIFIER:
+            return generating
+        return not self._run.stopping and self._run.publish_due() and self._parts.learner_stays
 
     async def Register(self, request: controller_pb2.RegisterRequest, context: Any) -> controller_pb2.RegisterResponse:
         present(request, "service_id", "address", "incarnation")
@@ -48,6 +80,7 @@ class MemberCalls(Calls):
         self._fault(request.service_id, FaultKind.START, "")
         self._fault(request.service_id, FaultKind.SAID, "")
         self._parts.joined(member)
+        self._parts.arrivals.settled(request.service_id)
         self._changes.notify(Change.MEMBERS, Change.PLACES, arrival(key))
         return controller_pb2.RegisterResponse(
             run_name=self._run.plan.name,
@@ -66,7 +99,7 @@ class MemberCalls(Calls):
                 _LOG.info("fault gone", member=service_id)
             self._changes.notify(Change.STATE, Change.PLACES)
 
-    def _same_run(self, request: controller_pb2.RegisterRequest | controller_pb2.DeregisterRequest) -> None:
+    def _same_run(self, request: _OfARun) -> None:
         """Refuses a service of another run, which would take the place of this run's service of its name."""
         mine, theirs = self._parts.identity, RunIdentity(request.run_name, request.run_id)
         if mine.differs_from(theirs):
@@ -131,7 +164,10 @@ class MemberCalls(Calls):
         if request.fault:
             self._same_run(request)
             self._fault(request.service_id, FaultKind.START, f"cannot start: {request.fault}")
-        if self._roster.remove(request.service_id, request.incarnation) is not None:
+        member = self._roster.remove(request.service_id, request.incarnation)
+        if member is not None:
+            if member.role == common_pb2.ROLE_LEARNER and self._run.over:
+                self._run.learner_left()
             self._fault(request.service_id, FaultKind.SAID, "")
             _LOG.info("left", member=request.service_id, reason=request.reason)
         self._run.groups.give_back(key)

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
+from areal_mesh.controller.arrivals import Arrivals
 from areal_mesh.controller.changes import Change, Changes, arrival
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.lease_queue import LeaseQueue
@@ -37,6 +38,7 @@ class Parts:
     """The run that this controller serves."""
     run: Run
     roster: Roster
+    arrivals: Arrivals
     changes: Changes
     leases: LeaseQueue
     clock: Clock
