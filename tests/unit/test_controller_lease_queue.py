@@ -19,6 +19,8 @@ class Scene:
     places: int = 0
     over: bool = False
     asked: int = 0
+    in_this_turn: int = 0
+    """Calls that leased since it was last set to 0."""
     granted: list[tuple[str, int]] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
     queue: LeaseQueue = field(init=False)
@@ -31,10 +33,11 @@ class Scene:
         return name not in self.barred
 
     async def lease(self, name: str, groups: int, seconds: float = SECONDS) -> int:
-        share = await self.queue.turn(groups, lambda: self.may(name), seconds)
-        assert share <= self.places
-        self.places -= share
-        self.granted.append((name, share))
+        async with self.queue.turn(groups, lambda: self.may(name), seconds) as share:
+            assert share <= self.places
+            self.places -= share
+            self.granted.append((name, share))
+            self.in_this_turn += 1
         return share
 
     @asynccontextmanager
@@ -75,12 +78,26 @@ async def test_as_many_are_woken_as_there_are_places() -> None:
         assert scene.asked <= 3 * 20
 
 
+async def test_a_publish_that_makes_room_for_hundreds_serves_them_a_few_at_a_time() -> None:
+    scene = Scene()
+    async with scene.waiting(*((f"g{number}", 64) for number in range(300))):
+        scene.places = 600
+        scene.queue.serve()
+        turns = []
+        while scene.places:
+            scene.in_this_turn = 0
+            await asyncio.sleep(0)
+            turns.append(scene.in_this_turn)
+            assert len(turns) < 400, scene.granted
+        assert scene.granted == [(f"g{number}", 2) for number in range(300)]
+        assert max(turns) <= 32
+
+
 async def test_places_are_shared_among_those_who_wait() -> None:
     scene = Scene()
     async with scene.waiting(("a", 64), ("b", 64), ("c", 2)):
         await scene.opens(12)
         assert scene.granted == [("a", 4), ("b", 4), ("c", 2)]
-        await scene.opens(0)
         assert scene.places == 2, "for whoever asks next"
 
 

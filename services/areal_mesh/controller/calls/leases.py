@@ -32,14 +32,9 @@ class LeaseCalls(Calls):
         repeated = self._issued_before(member, request.idempotency_key)
         if repeated is not None:
             return self._leases(repeated)
-        groups = await self._parts.leases.turn(
-            request.max_groups, lambda: self._may_lease(member.key), wait_seconds(request.wait)
-        )
-        try:
+        seconds = wait_seconds(request.wait)
+        async with self._parts.leases.turn(request.max_groups, lambda: self._may_lease(member.key), seconds) as groups:
             return self._issue(request, groups)
-        finally:
-            # Places that this call leaves, for whatever reason, are the next one's.
-            self._parts.leases.serve()
 
     def _issue(self, request: controller_pb2.LeaseGroupsRequest, groups: int) -> controller_pb2.LeaseGroupsResponse:
         """Leases at the end of the wait, which may have outlived this life of the member."""
