@@ -137,7 +137,7 @@ async def test_a_finished_runs_table_needs_no_port(taken_address: str, tmp_path:
 
 async def test_a_launcher_with_an_unknown_setting_says_so(tmp_path: Path) -> None:
     code, line, _ = await command("up", "trial", *overrides(f"directory={tmp_path}", "learner.learning_rat=1"))
-    assert code == 1
+    assert code == EXIT_CANNOT_START
     assert line == "areal-mesh: trial: learner.learning_rat: unknown key; did you mean learning_rate?"
     assert not (tmp_path / "trial").exists()
 
@@ -146,4 +146,4 @@ async def test_checking_settings_reports_each_and_fails_for_any() -> None:
     code, _, _ = await command("config", "check", "trial", "distill-1.5b-1node")
     assert code == 0
     code, line, _ = await command("config", "check", "trial", "no-such-preset")
-    assert (code, line) == (1, "areal-mesh: 1 of 2 do not hold")
+    assert (code, line) == (EXIT_CANNOT_START, "areal-mesh: 1 of 2 do not hold")

@@ -7,7 +7,7 @@ import pytest
 
 from areal_mesh.cli.config import check
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.gaps import gaps, gpu_present, remarks
+from areal_mesh.cli.gaps import faults, gaps, gpu_present, remarks
 from areal_mesh.cli.launcher import launch
 from areal_mesh.cli.run_directory import SETTINGS_FILE, enter, held
 from areal_mesh.runtime.service import EXIT_CANNOT_START
@@ -68,7 +68,7 @@ def test_a_folder_that_is_no_model_is_named(whole: list[str], tmp_path: Path) ->
 
 def test_an_end_token_that_the_model_does_not_have_is_named(whole: list[str], tmp_path: Path) -> None:
     (tmp_path / "model" / "config.json").write_text('{"vocab_size": 48, "eos_token_id": 48}')
-    (gap,) = gaps(trial(*whole))
+    (gap,) = faults(trial(*whole))
     assert gap.startswith(
         f"{tmp_path / 'model' / 'config.json'}: the end token 48 is outside the model's vocabulary of"
     )

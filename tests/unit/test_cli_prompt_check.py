@@ -8,7 +8,7 @@ import pytest
 
 from areal_mesh.cli import prompt_check
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.gaps import gaps
+from areal_mesh.cli.gaps import faults
 from areal_mesh.cli.launcher import launch
 from areal_mesh.cli.prompt_check import check_lines, prompt_faults
 from areal_mesh.recipes.arithmetic.problems import write_prompts
@@ -84,7 +84,7 @@ def test_a_run_with_such_a_file_makes_nothing_and_does_not_begin(tmp_path: Path)
     (tmp_path / "model" / "config.json").write_text("{}")
     places = [f"model.folder={tmp_path / 'model'}", f"directory={tmp_path / 'runs'}"]
     overrides = ["model.recipe=none", f"prompts.file={file}", *places]
-    assert [gap for gap in gaps(load_settings("trial", overrides)) if "line 1" in gap]
+    assert [fault for fault in faults(load_settings("trial", overrides)) if "line 1" in fault]
     with pytest.raises(CommandFailed, match="line 1: answer: ") as failure:
         launch("trial", overrides, fresh=False)
     assert failure.value.exit_code == EXIT_CANNOT_START

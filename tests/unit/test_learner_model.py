@@ -15,7 +15,7 @@ from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.batches.micro_batch import MicroBatchBuilder
 from areal_mesh.learner.model.attention import build_layout
 from areal_mesh.learner.model.log_probabilities import token_log_probs
-from areal_mesh.learner.model.policy import PolicyModel, load_policy
+from areal_mesh.learner.model.policy import PolicyModel, UnusableModel, load_policy
 
 CPU = torch.device("cpu")
 
@@ -145,3 +145,16 @@ def test_a_tied_head_is_published_once(tmp_path: Path) -> None:
     names = [name for name, _ in policy.named_weights()]
     assert "model.embed_tokens.weight" in names
     assert "lm_head.weight" not in names
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_with_a_weight_that_is_not_finite_is_refused_by_name(tmp_path: Path, value: float) -> None:
+    folder = write_model(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.model.norm.weight[3] = value
+    model.save_pretrained(folder)
+    with pytest.raises(
+        UnusableModel, match=r"model: the weight model\.norm\.weight holds NaN or infinity; copy it anew"
+    ):
+        load_policy(folder, torch.float32, 1.0, False)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.gaps import remarks
+from areal_mesh.cli.gaps import faults, remarks
 from areal_mesh.cli.resolving import resolved
+from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 
 
@@ -25,19 +26,22 @@ def check(sources: Sequence[str], overrides: Sequence[str]) -> None:
     Raises:
         CommandFailed: some do not hold; all are reported.
     """
-    faults = 0
+    failed = 0
     for source in sources:
         try:
             settings = resolved(source, overrides)
         except CommandFailed as failure:
-            faults += 1
+            failed += 1
             print(failure)
             continue
-        print(f"{source}: holds; run {settings.name}, {_schedule(settings)}")
-        for remark in remarks(settings):
-            print(f"{source}: {remark}")
-    if faults:
-        raise CommandFailed(f"{faults} of {len(sources)} do not hold")
+        found = list(faults(settings))
+        failed += bool(found)
+        if not found:
+            print(f"{source}: holds; run {settings.name}, {_schedule(settings)}")
+        for line in (*found, *remarks(settings)):
+            print(f"{source}: {line}")
+    if failed:
+        raise CommandFailed(f"{failed} of {len(sources)} do not hold", EXIT_CANNOT_START)
 
 
 def _schedule(settings: RunSettings) -> str:

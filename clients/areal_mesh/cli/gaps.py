@@ -1,15 +1,20 @@
-"""What settings ask of this machine that is not there: told by `config check`, and by `up` before it makes anything."""
+"""What settings ask for that is not there, or that cannot succeed: told by `config check`, and by `up` before it makes
+anything.
+"""
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from areal_mesh.cli.model_check import model_faults
 from areal_mesh.cli.prompt_check import prompt_faults
 from areal_mesh.runtime.end_tokens import EndTokenError, check_end_tokens
 from areal_mesh.runtime.made import NotMadeHere, made_from
 from areal_mesh.runtime.settings import RunSettings
 
+_GLOO_VARIABLE = "GLOO_SOCKET_IFNAME"
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
@@ -23,11 +28,34 @@ def remarks(settings: RunSettings) -> Iterator[str]:
 def gaps(settings: RunSettings) -> Iterator[str]:
     """Those of them without which a run cannot begin here."""
     yield from _missing_gpus(settings)
+    yield from missing_interfaces(settings)
     yield from missing_data(settings)
     yield from not_a_recipes(settings)
+    yield from _unwritable(settings)
+
+
+def faults(settings: RunSettings) -> Iterator[str]:
+    """Why no run with this model and these prompts could succeed, on any machine; as far as they are there."""
     yield from _unusable_end_tokens(settings)
     yield from prompt_faults(settings)
-    yield from _unwritable(settings)
+    yield from model_faults(settings)
+
+
+def missing_interfaces(settings: RunSettings) -> Iterator[str]:
+    """Network interfaces that weights are to be broadcast on and that this machine has not, a line each."""
+    if settings.learner.transport != "gloo":
+        return
+    here = [name for _, name in socket.if_nameindex()]
+    named = {
+        "learner.interface": settings.learner.interface,
+        f"${_GLOO_VARIABLE} in the environment": os.environ.get(_GLOO_VARIABLE),
+    }
+    for key, name in named.items():
+        if name and name not in here:
+            yield (
+                f"{key} = {name}: this machine has no such network interface; name one of {', '.join(here)}, or leave "
+                "it out: the one with the learner's address is taken then"
+            )
 
 
 def gpu_present() -> bool:

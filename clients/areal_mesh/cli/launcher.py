@@ -6,7 +6,7 @@ Started again with the same settings it goes on with the same run; the first int
 import asyncio
 import secrets
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,9 +14,10 @@ from rich.console import Console
 from areal_mesh.cli.display import Display, display_for
 from areal_mesh.cli.events import EventLog
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.gaps import gaps
+from areal_mesh.cli.gaps import faults, gaps
+from areal_mesh.cli.main import ROLES
 from areal_mesh.cli.members import KEEPER, controller_address, members_of
-from areal_mesh.cli.preflight import check_listen
+from areal_mesh.cli.preflight import check_listen, check_reachable
 from areal_mesh.cli.preparing import prepare_run
 from areal_mesh.cli.report import CURVES, EVENTS_FOLDER, open_events, print_table, write_plots
 from areal_mesh.cli.resolving import resolved
@@ -54,7 +55,10 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
             print_table(folder)
             print(f"{folder}: this run is finished; --fresh runs it anew")
             return 0
-        how = "begins" if prepare_run(settings, folder / SETUP_FILE) else "goes on"
+        made = prepare_run(settings, folder / SETUP_FILE)
+        if made:
+            _require(f"{source}: {fault}" for fault in faults(settings))
+        how = "begins" if made else "goes on"
         # Making a model takes minutes, in which another run may have begun.
         _check_address(settings)
         print(f"run {settings.name} {how} in {folder}; controller at {address}", flush=True)
@@ -64,10 +68,19 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
 
 
 def _require_what_is_needed(source: str, settings: RunSettings) -> None:
-    """Fails over all that this machine lacks for the run, before anything of the run is made or deleted."""
-    missing = [f"{source}: {gap}" for gap in gaps(settings)]
-    if missing:
-        raise CommandFailed("\n".join(missing), EXIT_CANNOT_START)
+    """Fails over all that would keep the run from succeeding here, before anything of it is made or deleted."""
+    unreachable = []
+    for role in ROLES:
+        try:
+            check_reachable(role, settings.service(role))
+        except StartupError as error:
+            unreachable.append(str(error))
+    _require(f"{source}: {line}" for line in (*gaps(settings), *unreachable, *faults(settings)))
+
+
+def _require(lacking: Iterable[str]) -> None:
+    if lines := list(lacking):
+        raise CommandFailed("\n".join(lines), EXIT_CANNOT_START)
 
 
 def _check_address(settings: RunSettings) -> None:

@@ -4,7 +4,8 @@ import importlib.util
 import socket
 from contextlib import closing
 
-from areal_mesh.cli.gaps import gpu_present
+from areal_mesh.cli.gaps import gpu_present, missing_interfaces
+from areal_mesh.cli.model_check import position_faults, template_faults
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import GeneratorSettings, LearnerSettings, RunSettings, ServiceSettings
@@ -35,6 +36,8 @@ def check_role(settings: RunSettings, role: str, given: str) -> None:
     if isinstance(section, GeneratorSettings | LearnerSettings):
         _check_device(role, section.device)
         _check_model(settings, given)
+        for fault in (*missing_interfaces(settings), *position_faults(settings), *template_faults(settings)):
+            raise StartupError(fault)
 
 
 def _check_installed(role: str) -> None:

@@ -7,10 +7,12 @@ import structlog
 
 from areal_mesh.learner.checkpoints.keeping import Checkpoints
 from areal_mesh.learner.loop import TrainingLoop
+from areal_mesh.learner.model.policy import UnusableModel
 from areal_mesh.learner.ranks import RankLeader, start_ranks
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.learner.weight_sender import PublishServicer
 from areal_mesh.runtime.calling import Members
+from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
@@ -48,9 +50,12 @@ class LearnerService:
         server.add(learner_pb2_grpc.add_LearnerServiceServicer_to_server, self._publisher, name)
 
     async def start(self) -> None:
-        """Loads the policy, or the latest checkpoint of the run."""
+        """Loads the policy, or the latest checkpoint of the run. Raises StartupError where the model cannot be used."""
         settings = self._context.settings
-        self._leader = await self._torch.run(lambda: start_ranks(settings))
+        try:
+            self._leader = await self._torch.run(lambda: start_ranks(settings))
+        except UnusableModel as error:
+            raise StartupError(f"model.folder = {error}") from error
         checkpoints = Checkpoints(
             settings, self._context.identity, self._leader, self._members, self._torch, self._publisher.still
         )

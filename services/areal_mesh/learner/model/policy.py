@@ -14,6 +14,10 @@ from areal_mesh.learner.model import attention
 from areal_mesh.learner.model.log_probabilities import token_log_probs
 
 
+class UnusableModel(ValueError):
+    """A model that cannot be trained here, however often it is tried."""
+
+
 class PolicyModel(nn.Module):
     """Log-probabilities of the response tokens of a packed micro-batch.
 
@@ -54,8 +58,8 @@ class PolicyModel(nn.Module):
 def load_policy(folder: Path, dtype: torch.dtype, temperature: float, activation_checkpointing: bool) -> PolicyModel:
     """Load a Qwen2- or Llama-like causal language model on the CPU in `dtype`.
 
-    Raises FileNotFoundError if the folder holds no model, ValueError for sliding-window attention, which the packed
-    kernels do not do.
+    Raises FileNotFoundError if the folder holds no model, UnusableModel if a weight is not finite, and for
+    sliding-window attention, which the packed kernels do not do.
     """
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"no config.json in {folder}: model_folder must be a Hugging Face model folder")
@@ -67,7 +71,12 @@ def load_policy(folder: Path, dtype: torch.dtype, temperature: float, activation
     )
     layer_types = getattr(causal_lm.config, "layer_types", None) or ()
     if "sliding_attention" in layer_types:
-        raise ValueError(f"{folder} uses sliding-window attention: packed attention is full; choose another model")
+        raise UnusableModel(f"{folder} uses sliding-window attention: packed attention is full; choose another model")
+    for name, weight in causal_lm.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            raise UnusableModel(
+                f"{folder}: the weight {name} holds NaN or infinity; copy it anew, or choose another model"
+            )
     # Off: dropout would make the proximal and the training pass disagree.
     causal_lm.eval()
     if activation_checkpointing:

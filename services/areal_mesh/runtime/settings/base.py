@@ -7,6 +7,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Seconds = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+"""What every random generator takes: numpy's seeds, which vLLM sets as well, have 32 bits."""
 Share = Annotated[float, Field(ge=0, le=1)]
 NONE_WORDS = ("", "none")
 """How TOML and `--set`, which have no null, write that a setting is left out."""

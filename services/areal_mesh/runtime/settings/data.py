@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from areal_mesh.runtime.settings.base import Settings, SettingsPath
+from areal_mesh.runtime.settings.base import Seed, Settings, SettingsPath
 
 CHAT_TEMPLATE = "chat"
 PROBLEM_PLACE = "{problem}"
@@ -18,7 +18,7 @@ class ModelSettings(Settings):
     recipe: Literal["arithmetic", "smollm2"] | None = None
     """How the folder is made if it is missing: a small model warm-started on worked arithmetic, or SmolLM2-135M
     out of its Python package. Left out: the folder has to exist."""
-    seed: int = Field(default=1, ge=0)
+    seed: Seed = 1
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     end_token_ids: list[Annotated[int, Field(ge=0)]] = []
     """Further tokens that end a response, besides those that the tokenizer and the folder's configs name."""

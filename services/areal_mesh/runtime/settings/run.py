@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from areal_mesh.runtime.settings.algorithm import AlgorithmSettings, StageSettings
-from areal_mesh.runtime.settings.base import Settings, SettingsPath
+from areal_mesh.runtime.settings.base import Seed, Settings, SettingsPath
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
 from areal_mesh.runtime.settings.services import (
     ControllerSettings,
@@ -24,7 +24,7 @@ class RunSettings(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run; its directory is `directory`/`name`."""
     directory: SettingsPath = Path("runs")
-    seed: int = Field(default=1, ge=0)
+    seed: Seed = 1
     plaintext_beyond_loopback: bool = False
     """Allows addresses other than loopback without TLS: only inside a network that is trusted."""
     stages: list[StageSettings] = Field(min_length=1)
