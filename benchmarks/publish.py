@@ -27,13 +27,14 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config
 
 from areal_mesh.generator.engine import Engine, EngineSettings, PublishReport, Sampling
-from areal_mesh.weights.checksums import ModelLayout, engine_digests
-from areal_mesh.weights.gloo import GlooTransport
+from areal_mesh.runtime.settings.weights import GlooSettings
+from areal_mesh.weights.engine_digests import ModelLayout, engine_digests
+from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe, torch_dtype
-from areal_mesh.weights.rendezvous import Rendezvous
 from areal_mesh.weights.sender import WeightSender
-from areal_mesh.weights.store import StoreHost
+from areal_mesh.weights.transports.gloo import Gloo, GlooWire
+from areal_mesh.weights.transports.store import StoreMeeting
 from benchmarks.meshrun import write_result
 
 TIMEOUT_SECONDS = 60.0
@@ -81,20 +82,20 @@ class Measured:
     publishes: list[PublishReport]
 
 
-def _receive_bare(rendezvous: Rendezvous, manifest: WeightManifest, rounds: Connection) -> None:
-    transport = GlooTransport(rendezvous, 1)
+def _receive_bare(group: Group, manifest: WeightManifest, rounds: Connection) -> None:
+    wire = GlooWire(group, 1)
     targets = [torch.empty(spec.num_bytes, dtype=torch.uint8) for spec in manifest.tensors]
     while rounds.recv():
         for target in targets:
-            transport.receive(target)
+            wire.receive(target)
         rounds.send(True)
-    transport.close()
+    wire.close()
 
 
 @contextmanager
-def _bare_peer(rendezvous: Rendezvous, manifest: WeightManifest) -> Iterator[Connection]:
+def _bare_peer(group: Group, manifest: WeightManifest) -> Iterator[Connection]:
     ours, theirs = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=_receive_bare, args=(rendezvous, manifest, theirs))
+    process = get_context("spawn").Process(target=_receive_bare, args=(group, manifest, theirs))
     process.start()
     try:
         yield ours
@@ -104,24 +105,24 @@ def _bare_peer(rendezvous: Rendezvous, manifest: WeightManifest) -> Iterator[Con
         process.kill()
 
 
-def _broadcast_bare(transport: GlooTransport, peer: Connection, tensors: list[torch.Tensor]) -> float:
+def _broadcast_bare(wire: GlooWire, peer: Connection, tensors: list[torch.Tensor]) -> float:
     """Seconds until the peer holds every tensor."""
     peer.send(True)
     begin = time.monotonic()
     for tensor in tensors:
-        transport.broadcast(tensor.contiguous().view(-1).view(torch.uint8))
+        wire.broadcast(tensor.contiguous().view(-1).view(torch.uint8))
     peer.recv()
     return time.monotonic() - begin
 
 
-async def _publish(engine: Engine, store: StoreHost, version: int, model: torch.nn.Module) -> PublishReport:
+async def _publish(engine: Engine, store: StoreMeeting, version: int, model: torch.nn.Module) -> PublishReport:
     manifest = describe(version, model.named_parameters())
-    rendezvous = store.rendezvous(f"publish-{version}", 2, TIMEOUT_SECONDS)
-    sender = WeightSender.open(rendezvous)
-    await engine.prepare(rendezvous, first_rank=1)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(engine.generate([3, 4, 5], Sampling(n=16, max_tokens=32), f"load-{version}"))
-        group.create_task(asyncio.to_thread(sender.broadcast, manifest, model.named_parameters()))
+    group = store.open(f"publish-{version}", 2, TIMEOUT_SECONDS)
+    sender = WeightSender(Gloo(GlooSettings()), group)
+    await engine.prepare(group, first_rank=1)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(engine.generate([3, 4, 5], Sampling(n=16, max_tokens=32), f"load-{version}"))
+        tasks.create_task(asyncio.to_thread(sender.broadcast, manifest, model.named_parameters()))
         report = await engine.transfer(manifest)
     sender.close()
     return report
@@ -133,18 +134,18 @@ async def _measure(name: str, rounds: int, folder: Path) -> Measured:
     model = AutoModelForCausalLM.from_config(config).to(torch_dtype(dtype)).requires_grad_(False)
     model.save_pretrained(folder)
     settings = EngineSettings(folder, dtype=dtype, max_model_len=512, kv_cache_gib=0.25, call_timeout_seconds=300)
-    store = StoreHost("127.0.0.1")
+    store = StoreMeeting("127.0.0.1")
     tensors = [tensor for _, tensor in model.named_parameters()]
     manifest = describe(0, model.named_parameters())
-    bare, bare_seconds, publishes = store.rendezvous("bare", 2, TIMEOUT_SECONDS), [], []
+    bare, bare_seconds, publishes = store.open("bare", 2, TIMEOUT_SECONDS), [], []
     engine = await Engine.start(settings)
     with _bare_peer(bare, manifest) as peer:
-        transport = await asyncio.to_thread(GlooTransport, bare, 0)
+        wire = await asyncio.to_thread(GlooWire, bare, 0)
         for version in range(rounds + 1):
-            bare_seconds.append(await asyncio.to_thread(_broadcast_bare, transport, peer, tensors))
+            bare_seconds.append(await asyncio.to_thread(_broadcast_bare, wire, peer, tensors))
             publishes.append(await _publish(engine, store, version, model))
     layout = ModelLayout.from_config(config.to_dict())
-    if await engine.checksums() != [engine_digests(model.named_parameters(), layout, torch_dtype(dtype))]:
+    if await engine.digests() != [engine_digests(model.named_parameters(), layout, torch_dtype(dtype))]:
         raise SystemExit(f"{name}: the engine's checksums are not the sender's")
     engine.shutdown()
     # The first round pays for connections and for memory touched first.

@@ -50,18 +50,18 @@ class SimulatedServices(
 
     async def ReceiveWeights(self, request: Any, context: Any) -> Any:
         self.version, self.publishing = request.policy_version, True
-        tensor = weights_pb2.TensorChecksum(name="w", digest="same")
-        return generator_pb2.ReceiveWeightsResponse(checksums=[generator_pb2.WorkerChecksums(tensors=[tensor])])
+        tensor = weights_pb2.TensorDigest(name="w", digest="same")
+        return generator_pb2.ReceiveWeightsResponse(digests=[generator_pb2.WorkerDigests(tensors=[tensor])])
 
     async def OpenTransfer(self, request: Any, context: Any) -> Any:
         return learner_pb2.OpenTransferResponse(
             manifest=weights_pb2.WeightManifest(policy_version=self.learner_version),
-            group=weights_pb2.TransferGroup(group_id=request.group_id, world_size=request.world_size),
+            group=weights_pb2.TransferGroup(transfer_id=request.transfer_id, world_size=request.world_size),
         )
 
     async def SendWeights(self, request: Any, context: Any) -> Any:
-        tensor = weights_pb2.TensorChecksum(name="w", digest="same")
-        return learner_pb2.SendWeightsResponse(bytes=100, checksums=[tensor])
+        tensor = weights_pb2.TensorDigest(name="w", digest="same")
+        return learner_pb2.SendWeightsResponse(bytes=100, digests=[tensor])
 
     async def EvictStale(self, request: Any, context: Any) -> Any:
         return replay_pb2.EvictStaleResponse()

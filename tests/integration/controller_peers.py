@@ -155,9 +155,9 @@ class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
         self.received.append(request.policy_version)
         if not self.hashes:
             raise aborted("digests took too long")
-        tensor = weights_pb2.TensorChecksum(name="w", digest=self.digest)
+        tensor = weights_pb2.TensorDigest(name="w", digest=self.digest)
         return generator_pb2.ReceiveWeightsResponse(
-            pause=to_duration(0.01), checksums=[generator_pb2.WorkerChecksums(tensors=[tensor])]
+            pause=to_duration(0.01), digests=[generator_pb2.WorkerDigests(tensors=[tensor])]
         )
 
     async def AbortWeights(self, request: Any, context: Any) -> Any:
@@ -195,18 +195,15 @@ class Learner(Peer, learner_pb2_grpc.LearnerServiceServicer):
                 policy_version=self.version, tensors=[weights_pb2.TensorSpec(name="w", dtype="float32", shape=[1])]
             ),
             group=weights_pb2.TransferGroup(
-                group_id=request.group_id,
-                host="127.0.0.1",
-                port=1,
+                transfer_id=request.transfer_id,
+                endpoint="tcp://127.0.0.1:1",
                 world_size=request.world_size,
                 timeout=request.timeout,
             ),
         )
 
     async def SendWeights(self, request: Any, context: Any) -> Any:
-        return learner_pb2.SendWeightsResponse(
-            bytes=100, checksums=[weights_pb2.TensorChecksum(name="w", digest="same")]
-        )
+        return learner_pb2.SendWeightsResponse(bytes=100, digests=[weights_pb2.TensorDigest(name="w", digest="same")])
 
     async def AbortTransfer(self, request: Any, context: Any) -> Any:
         return learner_pb2.AbortTransferResponse()

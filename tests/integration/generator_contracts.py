@@ -31,8 +31,8 @@ from areal_mesh.v1 import (
     verifier_pb2,
     verifier_pb2_grpc,
 )
+from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
-from areal_mesh.weights.rendezvous import Rendezvous
 
 END_TOKEN = 0
 DEADLINE = 20.0
@@ -110,8 +110,8 @@ class SimulatedEngine:
             completions.append(Completion(ids, log_probs, (VersionSpan(self.version, 0, len(ids)),), "stop"))
         return tuple(completions)
 
-    async def prepare(self, rendezvous: Rendezvous, first_rank: int) -> None:
-        self.prepared = (rendezvous, first_rank)
+    async def prepare(self, group: Group, first_rank: int) -> None:
+        self.prepared = (group, first_rank)
 
     async def transfer(self, manifest: WeightManifest) -> PublishReport:
         self.transfers.append(manifest.version)
@@ -123,7 +123,7 @@ class SimulatedEngine:
         self.version = manifest.version
         return PublishReport(0.25, 0.5, 0.125, manifest.num_bytes, 0.4, 0.1)
 
-    async def checksums(self) -> list[dict[str, str]]:
+    async def digests(self) -> list[dict[str, str]]:
         self.changes.note()
         if self.digest_gate is not None:
             await self.digest_gate.wait()
@@ -265,7 +265,8 @@ def run_settings(folder: Path, **generator: Any) -> RunSettings:
             "algorithm": {"batch_groups": 4, "responses": 2},
             "model": {"folder": folder},
             "prompts": {"file": folder / "prompts.jsonl", "max_prompt_tokens": 8},
-            "generator": {"device": "cpu", "transport": "gloo", "drain_seconds": 5.0, **generator},
-            "learner": {"device": "cpu", "transport": "gloo"},
+            "generator": {"device": "cpu", "drain_seconds": 5.0, **generator},
+            "learner": {"device": "cpu"},
+            "weights": {"transport": {"type": "gloo"}},
         }
     )

@@ -58,13 +58,13 @@ class Mesh:
     replay: Replay
     engine: SimulatedEngine
 
-    async def publish(self, version: int, group_id: str = "") -> generator_pb2.ReceiveWeightsResponse:
-        group_id = group_id or f"publish-{version}"
-        await self.stub.PrepareWeights(prepare_request(version, group_id), timeout=DEADLINE)
-        return await self.receive(version, group_id)
+    async def publish(self, version: int, transfer_id: str = "") -> generator_pb2.ReceiveWeightsResponse:
+        transfer_id = transfer_id or f"publish-{version}"
+        await self.stub.PrepareWeights(prepare_request(version, transfer_id), timeout=DEADLINE)
+        return await self.receive(version, transfer_id)
 
-    async def receive(self, version: int, group_id: str) -> generator_pb2.ReceiveWeightsResponse:
-        request = generator_pb2.ReceiveWeightsRequest(policy_version=version, group_id=group_id, checksums=True)
+    async def receive(self, version: int, transfer_id: str) -> generator_pb2.ReceiveWeightsResponse:
+        request = generator_pb2.ReceiveWeightsRequest(policy_version=version, transfer_id=transfer_id, digests=True)
         response: generator_pb2.ReceiveWeightsResponse = await self.stub.ReceiveWeights(request, timeout=DEADLINE)
         return response
 
@@ -74,9 +74,9 @@ class Mesh:
         return {problem: self.controller.ends[f"group-{problem}"] for problem in problems}
 
 
-def prepare_request(version: int, group_id: str) -> generator_pb2.PrepareWeightsRequest:
+def prepare_request(version: int, transfer_id: str) -> generator_pb2.PrepareWeightsRequest:
     tensor = weights_pb2.TensorSpec(name="w", dtype="float32", shape=[2, 2])
-    group = weights_pb2.TransferGroup(group_id=group_id, host="127.0.0.1", port=1234, world_size=2, rank=1)
+    group = weights_pb2.TransferGroup(transfer_id=transfer_id, endpoint="tcp://127.0.0.1:1234", world_size=2, rank=1)
     group.timeout.FromSeconds(5)
     manifest = weights_pb2.WeightManifest(policy_version=version, tensors=[tensor])
     return generator_pb2.PrepareWeightsRequest(manifest=manifest, group=group)

@@ -10,8 +10,8 @@ import pytest
 
 from areal_mesh.generator.engine import Engine, EngineDied, EngineSettings, EngineStats, WeightUpdateFailed
 from areal_mesh.generator.engine_process import EngineProcess
+from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import TensorSpec, WeightManifest
-from areal_mesh.weights.rendezvous import Rendezvous
 
 pytest.importorskip("vllm", reason="needs vLLM: install the generator and cpu extras")
 
@@ -78,7 +78,7 @@ def _held(engine: Engine) -> tuple[int, bool]:
 
 
 async def _publish(engine: Engine, version: int = 4) -> None:
-    engine._rendezvous = Rendezvous("127.0.0.1", 1234, f"publish {version}", 2, 1.0)
+    engine._group = Group(f"publish-{version}", "tcp://127.0.0.1:1234", 2, 1.0)
     await engine.transfer(WeightManifest(version, (TensorSpec("w", "float32", (2, 2)),)))
 
 

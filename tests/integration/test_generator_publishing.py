@@ -15,8 +15,8 @@ from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.weight_receiver import Publishing, WeightsNeverCome
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import common_pb2, generator_pb2
+from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
-from areal_mesh.weights.rendezvous import Rendezvous
 
 
 async def test_a_publish_sent_again_answers_as_before_and_transfers_once(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ async def test_a_publish_sent_again_answers_as_before_and_transfers_once(tmp_pat
         await mesh.stub.PrepareWeights(prepare_request(4, "g"), timeout=DEADLINE)
         assert await mesh.receive(4, "g") == first
         assert mesh.engine.transfers == [4]
-        assert (await mesh.publish(4, "rebuilt")).checksums == first.checksums
+        assert (await mesh.publish(4, "rebuilt")).digests == first.digests
         assert mesh.engine.transfers == [4, 4]
 
     await run_mesh(tmp_path, work, published=False)
@@ -72,7 +72,7 @@ class Receiver:
     def __init__(self, *, torn: bool) -> None:
         self._torn = torn
 
-    async def prepare(self, rendezvous: Rendezvous, rank: int) -> None:
+    async def prepare(self, group: Group, rank: int) -> None:
         """Joins nothing."""
 
     async def transfer(self, manifest: WeightManifest) -> PublishReport:
@@ -80,7 +80,7 @@ class Receiver:
             raise WeightUpdateFailed(manifest.version, False, "torn")
         return PublishReport(0, 0, 0, 0, 0, 0)
 
-    async def checksums(self) -> list[dict[str, str]]:
+    async def digests(self) -> list[dict[str, str]]:
         return []
 
 
@@ -92,7 +92,7 @@ async def test_time_with_torn_weights_is_no_generating_time(torn: bool, counted:
     async with publishing.serve(Receiver(torn=torn)):
         clock.begin()
         await publishing.PrepareWeights(prepare_request(1, "g"), None)
-        request = generator_pb2.ReceiveWeightsRequest(policy_version=1, group_id="g")
+        request = generator_pb2.ReceiveWeightsRequest(policy_version=1, transfer_id="g")
         with pytest.raises(MeshError) if torn else nullcontext():
             await publishing.ReceiveWeights(request, None)
         now[0] = 7.0
@@ -103,7 +103,7 @@ async def test_a_transfer_that_begins_as_the_service_ends_is_finished() -> None:
     publishing = Publishing(GeneratingClock(), lambda: None)
     async with asyncio.TaskGroup() as calls, publishing.serve(Receiver(torn=False)):
         await publishing.PrepareWeights(prepare_request(1, "g"), None)
-        request = generator_pb2.ReceiveWeightsRequest(policy_version=1, group_id="g")
+        request = generator_pb2.ReceiveWeightsRequest(policy_version=1, transfer_id="g")
         calls.create_task(publishing.ReceiveWeights(request, None))
         await asyncio.sleep(0)  # the call has begun, and what it does has not
     assert publishing.policy_version == 1
@@ -113,7 +113,7 @@ async def test_a_transfer_outlives_the_deadline_of_its_call(tmp_path: Path) -> N
     async def work(mesh: Mesh) -> None:
         mesh.engine.transfer_gate = asyncio.Event()
         await mesh.stub.PrepareWeights(prepare_request(4, "g"), timeout=DEADLINE)
-        request = generator_pb2.ReceiveWeightsRequest(policy_version=4, group_id="g")
+        request = generator_pb2.ReceiveWeightsRequest(policy_version=4, transfer_id="g")
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await mesh.stub.ReceiveWeights(request, timeout=0.3)
         assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -133,7 +133,7 @@ async def test_a_version_is_reported_only_once_its_digests_were_taken(tmp_path: 
             await mesh.engine.changes.until(lambda: mesh.engine.version == 4)
             assert mesh.service.report().policy_version == 3
             mesh.engine.digest_gate.set()
-        assert publishing.result().checksums
+        assert publishing.result().digests
         assert mesh.service.report().policy_version == 4
 
     await run_mesh(tmp_path, work)

@@ -51,7 +51,7 @@ async def test_nothing_is_leased_before_the_learners_weights_came(tmp_path: Path
         assert mesh.controller.polls == 0
         answer = await mesh.receive(0, "g")
         assert answer.pause.ToMilliseconds() == 250
-        assert answer.checksums[0].tensors[0].digest == "digest of 0"
+        assert answer.digests[0].tensors[0].digest == "digest of 0"
         await mesh.ended("1")
         after = mesh.service.report()
         assert (after.state, after.policy_version) == (common_pb2.SERVICE_STATE_SERVING, 0)

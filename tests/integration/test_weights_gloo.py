@@ -11,23 +11,25 @@ import psutil
 import pytest
 import torch
 
+from areal_mesh.runtime.settings.weights import GlooSettings
 from areal_mesh.weights.errors import TransferError
-from areal_mesh.weights.gloo import GlooTransport, local_address
+from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe, unpack
 from areal_mesh.weights.receiver import BucketReceiver
-from areal_mesh.weights.rendezvous import Rendezvous
 from areal_mesh.weights.sender import WeightSender
-from areal_mesh.weights.store import StoreHost, wait_for_arrival
+from areal_mesh.weights.transports.gloo import Gloo, GlooWire, local_address
+from areal_mesh.weights.transports.store import StoreMeeting, wait_for_arrival
 
+GLOO = Gloo(GlooSettings())
 TIMEOUT = 3.0
 SLACK = 5.0
 """Seconds that a busy machine may add to a timeout."""
 
 
 @pytest.fixture
-def store() -> Iterator[StoreHost]:
-    host = StoreHost("127.0.0.1")
+def store() -> Iterator[StoreMeeting]:
+    host = StoreMeeting("127.0.0.1")
     yield host
     host.close()
 
@@ -48,12 +50,12 @@ def tensors() -> dict[str, torch.Tensor]:
     }
 
 
-def _receive(rendezvous: Rendezvous, rank: int, manifest: WeightManifest) -> dict[str, torch.Tensor]:
-    transport = GlooTransport(rendezvous, rank)
+def _receive(group: Group, rank: int, manifest: WeightManifest) -> dict[str, torch.Tensor]:
+    wire = GlooWire(group, rank)
     received: dict[str, torch.Tensor] = {}
-    for bucket, buffer in BucketReceiver(transport, manifest).buckets():
+    for bucket, buffer in BucketReceiver(wire, manifest).buckets():
         received |= {spec.name: view for spec, view in unpack(bucket, buffer)}
-    transport.close()
+    wire.close()
     return received
 
 
@@ -70,12 +72,12 @@ def _assert_received(future: "Future[dict[str, torch.Tensor]]", tensors: dict[st
 
 
 def test_every_member_receives_what_was_sent(
-    store: StoreHost, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
+    store: StoreMeeting, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
 ) -> None:
-    rendezvous = store.rendezvous("all", 4, TIMEOUT)
+    group = store.open("all", 4, TIMEOUT)
     manifest = describe(7, tensors.items())
-    members = [threads.submit(_receive, rendezvous, rank, manifest) for rank in (1, 2, 3)]
-    sender = WeightSender.open(rendezvous)
+    members = [threads.submit(_receive, group, rank, manifest) for rank in (1, 2, 3)]
+    sender = WeightSender(GLOO, group)
     report = sender.broadcast(manifest, tensors.items())
     assert report.num_bytes == manifest.num_bytes
     for member in members:
@@ -84,11 +86,11 @@ def test_every_member_receives_what_was_sent(
 
 
 def test_a_member_that_expects_another_manifest_refuses_it(
-    store: StoreHost, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
+    store: StoreMeeting, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
 ) -> None:
-    rendezvous = store.rendezvous("other", 2, TIMEOUT)
-    member = threads.submit(_receive, rendezvous, 1, describe(8, tensors.items()))
-    sender = WeightSender.open(rendezvous)
+    group = store.open("other", 2, TIMEOUT)
+    member = threads.submit(_receive, group, 1, describe(8, tensors.items()))
+    sender = WeightSender(GLOO, group)
     with pytest.raises(TransferError):
         _broadcast_twice(sender, describe(7, tensors.items()), tensors)
     with pytest.raises(TransferError, match="another manifest"):
@@ -97,9 +99,9 @@ def test_a_member_that_expects_another_manifest_refuses_it(
 
 
 def test_a_member_that_never_joins_is_an_error_within_the_timeout(
-    store: StoreHost, tensors: dict[str, torch.Tensor]
+    store: StoreMeeting, tensors: dict[str, torch.Tensor]
 ) -> None:
-    sender = WeightSender.open(store.rendezvous("missing", 2, 1.0))
+    sender = WeightSender(GLOO, store.open("missing", 2, 1.0))
     begin = time.monotonic()
     with pytest.raises(TransferError, match="joining group 'missing' of 2"):
         sender.broadcast(describe(1, tensors.items()), tensors.items())
@@ -108,20 +110,20 @@ def test_a_member_that_never_joins_is_an_error_within_the_timeout(
 
 
 def test_a_killed_member_is_an_error_and_the_group_is_built_anew_without_it(
-    store: StoreHost, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
+    store: StoreMeeting, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
 ) -> None:
     manifest = describe(1, tensors.items())
-    first = store.rendezvous("with-victim", 3, 20.0)
+    first = store.open("with-victim", 3, 20.0)
     program = (
-        "from areal_mesh.weights.gloo import GlooTransport; from areal_mesh.weights.rendezvous import Rendezvous;"
-        f"transport = GlooTransport(Rendezvous('127.0.0.1', {store.port}, 'with-victim', 3, 20.0), 2);"
+        "from areal_mesh.weights.transports.gloo import GlooWire; from areal_mesh.weights.group import Group;"
+        f"wire = GlooWire(Group('with-victim', 'tcp://{store.address}', 3, 20.0), 2);"
         "print('joined', flush=True); input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as victim:
         survivor = threads.submit(_receive, first, 1, manifest)
-        sender = WeightSender.open(first)
+        sender = WeightSender(GLOO, first)
         assert victim.stdout is not None
         assert victim.stdout.readline() == "joined\n"
         victim.kill()
@@ -134,65 +136,65 @@ def test_a_killed_member_is_an_error_and_the_group_is_built_anew_without_it(
     survivor.exception(timeout=20.0 + SLACK)
     assert time.monotonic() - begin < 20.0 + SLACK
 
-    second = store.rendezvous("without-victim", 2, TIMEOUT)
+    second = store.open("without-victim", 2, TIMEOUT)
     again = threads.submit(_receive, second, 1, manifest)
-    sender = WeightSender.open(second)
+    sender = WeightSender(GLOO, second)
     sender.broadcast(manifest, tensors.items())
     _assert_received(again, tensors)
     sender.close()
 
 
 def test_a_sender_that_leaves_is_an_error_for_those_who_wait(
-    store: StoreHost, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
+    store: StoreMeeting, threads: ThreadPoolExecutor, tensors: dict[str, torch.Tensor]
 ) -> None:
-    rendezvous = store.rendezvous("deserted", 2, TIMEOUT)
-    member = threads.submit(_receive, rendezvous, 1, describe(1, tensors.items()))
-    GlooTransport(rendezvous, 0).close()
+    group = store.open("deserted", 2, TIMEOUT)
+    member = threads.submit(_receive, group, 1, describe(1, tensors.items()))
+    GlooWire(group, 0).close()
     with pytest.raises(TransferError, match="receiving from group 'deserted'"):
         member.result(timeout=TIMEOUT + SLACK)
 
 
-def test_a_transport_that_was_closed_says_so(store: StoreHost, threads: ThreadPoolExecutor) -> None:
-    rendezvous = store.rendezvous("closed", 2, TIMEOUT)
-    other = threads.submit(GlooTransport, rendezvous, 1)
-    transport = GlooTransport(rendezvous, 0)
-    transport.close()
+def test_a_wire_that_was_closed_says_so(store: StoreMeeting, threads: ThreadPoolExecutor) -> None:
+    group = store.open("closed", 2, TIMEOUT)
+    other = threads.submit(GlooWire, group, 1)
+    wire = GlooWire(group, 0)
+    wire.close()
     with pytest.raises(TransferError, match="this member has left it"):
-        transport.broadcast(torch.zeros(1, dtype=torch.uint8))
+        wire.broadcast(torch.zeros(1, dtype=torch.uint8))
     other.result(timeout=30).close()
 
 
-def test_arrival_is_seen_before_the_group_is_complete(store: StoreHost, threads: ThreadPoolExecutor) -> None:
-    rendezvous = store.rendezvous("arrival", 3, 1.0)
-    joining = threads.submit(GlooTransport, rendezvous, 1)
-    wait_for_arrival(rendezvous, range(1, 2))
+def test_arrival_is_seen_before_the_group_is_complete(store: StoreMeeting, threads: ThreadPoolExecutor) -> None:
+    group = store.open("arrival", 3, 1.0)
+    joining = threads.submit(GlooWire, group, 1)
+    wait_for_arrival(group, range(1, 2))
     with pytest.raises(TransferError, match=r"members \[2\] did not all arrive in 1 s"):
-        wait_for_arrival(rendezvous, range(2, 3))
+        wait_for_arrival(group, range(2, 3))
     with pytest.raises(TransferError, match="joining group 'arrival'"):
         joining.result(timeout=30)
 
 
 def test_a_store_that_is_not_there_is_named(tensors: dict[str, torch.Tensor]) -> None:
-    gone = StoreHost("127.0.0.1")
-    rendezvous = gone.rendezvous("gone", 2, 1.0)
+    gone = StoreMeeting("127.0.0.1")
+    group = gone.open("gone", 2, 1.0)
     gone.close()
-    with pytest.raises(TransferError, match=rf"store at 127.0.0.1:{gone.port} was not reached in 1 s"):
-        WeightSender.open(rendezvous).broadcast(describe(1, tensors.items()), tensors.items())
+    with pytest.raises(TransferError, match=rf"store at 127.0.0.1:{gone.address.port} was not reached in 1 s"):
+        WeightSender(GLOO, group).broadcast(describe(1, tensors.items()), tensors.items())
 
 
-def test_a_store_cannot_take_a_port_that_is_taken(store: StoreHost) -> None:
+def test_a_store_cannot_take_a_port_that_is_taken(store: StoreMeeting) -> None:
     with pytest.raises(OSError, match="in use"):
-        StoreHost("127.0.0.1", store.port)
+        StoreMeeting("127.0.0.1", store.address.port)
 
 
 def test_a_group_meets_at_an_ipv6_address(threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
     if not socket.has_ipv6:
         pytest.skip("needs IPv6")
-    store = StoreHost("::1")
-    rendezvous = store.rendezvous("version 6", 2, TIMEOUT)
-    other = threads.submit(GlooTransport, rendezvous, 1)
-    sender, receiver = GlooTransport(rendezvous, 0), other.result(timeout=30)
+    store = StoreMeeting("::1")
+    group = store.open("version-6", 2, TIMEOUT)
+    other = threads.submit(GlooWire, group, 1)
+    sender, receiver = GlooWire(group, 0), other.result(timeout=30)
     received = torch.zeros(3)
     receiving = threads.submit(receiver.receive, received)
     sender.broadcast(torch.arange(3.0))
@@ -219,12 +221,12 @@ def test_the_learner_listens_on_the_address_that_it_advertises(
     ]
     if not own:
         pytest.skip("needs an IPv4 address beside loopback: bring a network interface up")
-    store = StoreHost(own[0])
-    rendezvous = store.rendezvous("advertised", 2, TIMEOUT)
-    other = threads.submit(GlooTransport, rendezvous, 1)
-    transport = GlooTransport(rendezvous, 0)
+    store = StoreMeeting(own[0])
+    group = store.open("advertised", 2, TIMEOUT)
+    other = threads.submit(GlooWire, group, 1)
+    wire = GlooWire(group, 0)
     listening = [link.laddr for link in psutil.Process().net_connections("tcp4") if link.status == psutil.CONN_LISTEN]
-    assert [address for address in listening if address.ip == own[0] and address.port != store.port]
-    transport.close()
+    assert [address for address in listening if address.ip == own[0] and address.port != store.address.port]
+    wire.close()
     other.result(timeout=30).close()
     store.close()

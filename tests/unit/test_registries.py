@@ -9,11 +9,14 @@ from areal_mesh.learner.advantages.table import ADVANTAGES
 from areal_mesh.learner.losses.table import LOSSES
 from areal_mesh.runtime.settings.advantages import AdvantageSettings
 from areal_mesh.runtime.settings.losses import LossSettings
+from areal_mesh.runtime.settings.weights import TransportSettings
+from areal_mesh.weights.transports.table import TRANSPORTS
 
 ROOT = Path(__file__).parents[2]
-REGISTRIES = {
+REGISTRIES: dict[str, tuple[Any, Any, str]] = {
     "losses": (LOSSES, LossSettings, "docs/learner.md"),
     "advantages": (ADVANTAGES, AdvantageSettings, "docs/learner.md"),
+    "transports": (TRANSPORTS, TransportSettings, "docs/weights.md"),
 }
 
 

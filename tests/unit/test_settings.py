@@ -8,6 +8,7 @@ import pytest
 
 from areal_mesh.runtime.settings import SettingsError, load_settings, preset_names
 from areal_mesh.runtime.settings.files import presets_folder
+from areal_mesh.runtime.settings.weights import GlooSettings
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -32,7 +33,7 @@ def test_the_one_node_recipe_is_that_of_the_release() -> None:
     settings = load_settings("distill-1.5b-1node")
     assert [stage.max_response_tokens for stage in settings.stages] == [8192, 16384, 24000]
     assert (settings.algorithm.batch_groups, settings.algorithm.responses) == (1024, 8)
-    assert (settings.generator.device, settings.learner.transport) == ("cuda", "nccl")
+    assert (settings.generator.device, settings.weights.transport.type) == ("cuda", "nccl")
 
 
 FAULTS = {
@@ -42,7 +43,7 @@ FAULTS = {
     "wrong type": ("algorithm.batch_groups=many", "algorithm.batch_groups: Input should be a valid integer"),
     "value that was given": ("algorithm.batch_groups=many", "(got 'many')"),
     "out of range": ("algorithm.top_p=1.5", "algorithm.top_p: Input should be less than or equal to 1 (got 1.5)"),
-    "no such choice": ("learner.transport=udp", "learner.transport: Input should be 'gloo' or 'nccl' (got 'udp')"),
+    "no such choice": ("learner.device=tpu", "learner.device: Input should be 'cpu' or 'cuda' (got 'tpu')"),
     "no place for the problem": (
         "prompts.template=abc",
         'prompts.template: has no place for the problem; write {problem} where it belongs, or "chat" for',
@@ -60,8 +61,8 @@ FAULTS = {
     "out of a kind's range": ("algorithm.loss.clip=2", "algorithm.loss.clip: Input should be less than 1 (got 2)"),
     "another kind's key": ("algorithm.advantage={type='grpo',kl_coefficient=0.1}", "advantage.kl_coefficient: unknown"),
     "a group of one": ("algorithm={responses=1,advantage={type='grpo'}}", "set responses to at least 2"),
-    "pacing over the bound": ("algorithm.sync_every=4", "set sync_every to at most 2"),
-    "ends that differ": ("generator.transport=nccl", "both ends of a broadcast use the same"),
+    "pacing over the bound": ("weights.sync_every=4", "set weights.sync_every to at most 2"),
+    "a broadcast between GPUs on CPUs": ("weights.transport.type=nccl", 'on CPU use "gloo"'),
     "plain text beyond loopback": ("replay.listen=10.0.0.1:0", "set plaintext_beyond_loopback = true"),
     "a boolean as a number": (
         "learner.learning_rate=true",
@@ -127,10 +128,15 @@ def test_text_stays_the_text_that_was_given() -> None:
 
 @pytest.mark.parametrize("none", ["", "none"])
 def test_a_setting_that_may_be_left_out_is_set_back_to_none(none: str, tmp_path: Path) -> None:
-    names = ("model.recipe", "generator.cores", "learner.threads", "learner.interface")
+    names = ("model.recipe", "generator.cores", "learner.threads", "weights.transport.interface")
     settings = load_settings("trial", ["learner.threads=2", *(f"{name}={none}" for name in names)])
-    left_out = (settings.model.recipe, settings.generator.cores, settings.learner.threads, settings.learner.interface)
-    assert left_out == (None, None, None, None)
+    left_out = (
+        settings.model.recipe,
+        settings.generator.cores,
+        settings.learner.threads,
+        settings.weights.transport,
+    )
+    assert left_out == (None, None, None, GlooSettings(interface=None))
     (tmp_path / "a.toml").write_text(f'extends = "trial"\n[generator]\ncores = "{none}"\n')
     assert load_settings(tmp_path / "a.toml").generator.cores is None
     assert load_settings("trial", ["prompts.instruction=none"]).prompts.instruction == "none", "it is text"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import ALIGNMENT, DTYPE_BYTES, TensorSpec, WeightManifest
-from areal_mesh.weights.rendezvous import Rendezvous
 
 shapes = st.lists(st.integers(0, 40), min_size=1, max_size=3).map(tuple)
 specs = st.lists(st.tuples(st.sampled_from(sorted(DTYPE_BYTES)), shapes), max_size=30).map(
@@ -71,15 +71,15 @@ def test_a_dtype_that_cannot_travel_is_rejected_with_those_that_can() -> None:
 
 
 @pytest.mark.parametrize(
-    ("port", "world_size", "timeout", "message"),
-    [(0, 2, 1.0, "TCP port"), (80, 1, 1.0, "make 2"), (80, 2, 0.0, "timeout_seconds must be positive")],
+    ("transfer_id", "world_size", "timeout", "message"),
+    [("", 2, 1.0, "transfer_id is empty"), ("t", 1, 1.0, "make 2"), ("t", 2, 0.0, "timeout_seconds must be positive")],
 )
-def test_a_rendezvous_that_cannot_work_says_why(port: int, world_size: int, timeout: float, message: str) -> None:
+def test_a_group_that_cannot_work_says_why(transfer_id: str, world_size: int, timeout: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Rendezvous("127.0.0.1", port, "g", world_size, timeout)
+        Group(transfer_id, "tcp://127.0.0.1:80", world_size, timeout)
 
 
 def test_plain_values_import_without_torch() -> None:
-    modules = "manifest, rendezvous, digests, errors, vllm_plugin"
+    modules = "manifest, group, messages, worker_digests, errors, vllm_plugin"
     program = f"from areal_mesh.weights import {modules}; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

@@ -117,9 +117,8 @@ def _missing_gpus(settings: RunSettings) -> Iterator[str]:
         section = getattr(settings, role)
         if section.device == "cuda":
             yield (
-                f'{role}.device = "cuda", {role}.transport = "{section.transport}": unrun here, this machine shows no '
-                'GPU; the settings are checked, the code path is not; use device = "cpu" with transport = "gloo", or '
-                "a machine with one"
+                f'{role}.device = "cuda": unrun here, this machine shows no GPU; the settings are checked, the code '
+                'path is not; use device = "cpu" with weights.transport.type = "gloo", or a machine with one'
             )
 
 

@@ -108,5 +108,5 @@ def _check_device(role: str, device: str) -> None:
     if device == "cuda" and not gpu_present():
         raise StartupError(
             f'{role}.device = "cuda": this machine shows no GPU; '
-            f'use device = "cpu" with transport = "gloo", or a machine with one'
+            f'use device = "cpu" with weights.transport.type = "gloo", or a machine with one'
         )

@@ -64,22 +64,22 @@ class ReceiveWeightsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
-    GROUP_ID_FIELD_NUMBER: _builtins.int
-    CHECKSUMS_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
-    group_id: _builtins.str
-    checksums: _builtins.bool
+    transfer_id: _builtins.str
+    digests: _builtins.bool
     """Digests are wanted."""
     def __init__(
         self,
         *,
         policy_version: _builtins.int = ...,
-        group_id: _builtins.str = ...,
-        checksums: _builtins.bool = ...,
+        transfer_id: _builtins.str = ...,
+        digests: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksums", b"checksums", "group_id", b"group_id", "policy_version", b"policy_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "policy_version", b"policy_version", "transfer_id", b"transfer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -92,7 +92,7 @@ class ReceiveWeightsResponse(_message.Message):
     PAUSE_FIELD_NUMBER: _builtins.int
     TRANSFER_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
-    CHECKSUMS_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def pause(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -100,7 +100,7 @@ class ReceiveWeightsResponse(_message.Message):
     @_builtins.property
     def resume(self) -> _duration_pb2.Duration: ...
     @_builtins.property
-    def checksums(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerChecksums]:
+    def digests(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerDigests]:
         """By engine worker rank, each with its tensors' digests."""
 
     def __init__(
@@ -109,27 +109,27 @@ class ReceiveWeightsResponse(_message.Message):
         pause: _duration_pb2.Duration | None = ...,
         transfer: _duration_pb2.Duration | None = ...,
         resume: _duration_pb2.Duration | None = ...,
-        checksums: _abc.Iterable[Global___WorkerChecksums] | None = ...,
+        digests: _abc.Iterable[Global___WorkerDigests] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause", "resume", b"resume", "transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksums", b"checksums", "pause", b"pause", "resume", b"resume", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "pause", b"pause", "resume", b"resume", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReceiveWeightsResponse: _TypeAlias = ReceiveWeightsResponse  # noqa: Y015
 
 @_typing.final
-class WorkerChecksums(_message.Message):
+class WorkerDigests(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TENSORS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def tensors(self) -> _containers.RepeatedCompositeFieldContainer[_weights_pb2.TensorChecksum]: ...
+    def tensors(self) -> _containers.RepeatedCompositeFieldContainer[_weights_pb2.TensorDigest]: ...
     def __init__(
         self,
         *,
-        tensors: _abc.Iterable[_weights_pb2.TensorChecksum] | None = ...,
+        tensors: _abc.Iterable[_weights_pb2.TensorDigest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -137,7 +137,7 @@ class WorkerChecksums(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___WorkerChecksums: _TypeAlias = WorkerChecksums  # noqa: Y015
+Global___WorkerDigests: _TypeAlias = WorkerDigests  # noqa: Y015
 
 @_typing.final
 class AbortWeightsRequest(_message.Message):

@@ -57,7 +57,7 @@ class GeneratorServiceServicer(object):
     """
 
     def PrepareWeights(self, request, context):
-        """Joins the broadcast group and learns what is to come. Generation goes on.
+        """Joins the group of a transfer and learns what is to come. Generation goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +71,7 @@ class GeneratorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AbortWeights(self, request, context):
-        """Leaves the broadcast group after a publish that failed.
+        """Leaves the group after a publish that failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

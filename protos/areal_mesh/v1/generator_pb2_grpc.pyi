@@ -34,11 +34,11 @@ class GeneratorServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GeneratorServiceAsyncStub: ...
     PrepareWeights: _grpc.UnaryUnaryMultiCallable[_generator_pb2.PrepareWeightsRequest, _generator_pb2.PrepareWeightsResponse]
-    """Joins the broadcast group and learns what is to come. Generation goes on."""
+    """Joins the group of a transfer and learns what is to come. Generation goes on."""
     ReceiveWeights: _grpc.UnaryUnaryMultiCallable[_generator_pb2.ReceiveWeightsRequest, _generator_pb2.ReceiveWeightsResponse]
     """Freezes requests, receives the broadcast, continues them on the new weights."""
     AbortWeights: _grpc.UnaryUnaryMultiCallable[_generator_pb2.AbortWeightsRequest, _generator_pb2.AbortWeightsResponse]
-    """Leaves the broadcast group after a publish that failed."""
+    """Leaves the group after a publish that failed."""
 
 @_typing.type_check_only
 class GeneratorServiceAsyncStub(GeneratorServiceStub):
@@ -46,11 +46,11 @@ class GeneratorServiceAsyncStub(GeneratorServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PrepareWeights: _aio.UnaryUnaryMultiCallable[_generator_pb2.PrepareWeightsRequest, _generator_pb2.PrepareWeightsResponse]  # type: ignore[assignment]
-    """Joins the broadcast group and learns what is to come. Generation goes on."""
+    """Joins the group of a transfer and learns what is to come. Generation goes on."""
     ReceiveWeights: _aio.UnaryUnaryMultiCallable[_generator_pb2.ReceiveWeightsRequest, _generator_pb2.ReceiveWeightsResponse]  # type: ignore[assignment]
     """Freezes requests, receives the broadcast, continues them on the new weights."""
     AbortWeights: _aio.UnaryUnaryMultiCallable[_generator_pb2.AbortWeightsRequest, _generator_pb2.AbortWeightsResponse]  # type: ignore[assignment]
-    """Leaves the broadcast group after a publish that failed."""
+    """Leaves the group after a publish that failed."""
 
 class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Receives weights. Prompts come by lease, so nothing is asked of it here."""
@@ -61,7 +61,7 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generator_pb2.PrepareWeightsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generator_pb2.PrepareWeightsResponse, _abc.Awaitable[_generator_pb2.PrepareWeightsResponse]]:
-        """Joins the broadcast group and learns what is to come. Generation goes on."""
+        """Joins the group of a transfer and learns what is to come. Generation goes on."""
 
     @_abc_1.abstractmethod
     def ReceiveWeights(
@@ -77,6 +77,6 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generator_pb2.AbortWeightsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generator_pb2.AbortWeightsResponse, _abc.Awaitable[_generator_pb2.AbortWeightsResponse]]:
-        """Leaves the broadcast group after a publish that failed."""
+        """Leaves the group after a publish that failed."""
 
 def add_GeneratorServiceServicer_to_server(servicer: GeneratorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

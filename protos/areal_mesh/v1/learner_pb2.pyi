@@ -25,11 +25,11 @@ class OpenTransferRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
-    GROUP_ID_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
     WORLD_SIZE_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
-    group_id: _builtins.str
+    transfer_id: _builtins.str
     world_size: _builtins.int
     """Learner and engine workers together."""
     @_builtins.property
@@ -38,13 +38,13 @@ class OpenTransferRequest(_message.Message):
         self,
         *,
         policy_version: _builtins.int = ...,
-        group_id: _builtins.str = ...,
+        transfer_id: _builtins.str = ...,
         world_size: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "policy_version", b"policy_version", "timeout", b"timeout", "world_size", b"world_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "timeout", b"timeout", "transfer_id", b"transfer_id", "world_size", b"world_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -81,22 +81,22 @@ class SendWeightsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
-    GROUP_ID_FIELD_NUMBER: _builtins.int
-    CHECKSUMS_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
-    group_id: _builtins.str
-    checksums: _builtins.bool
+    transfer_id: _builtins.str
+    digests: _builtins.bool
     """Digests are wanted."""
     def __init__(
         self,
         *,
         policy_version: _builtins.int = ...,
-        group_id: _builtins.str = ...,
-        checksums: _builtins.bool = ...,
+        transfer_id: _builtins.str = ...,
+        digests: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksums", b"checksums", "group_id", b"group_id", "policy_version", b"policy_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "policy_version", b"policy_version", "transfer_id", b"transfer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -108,22 +108,22 @@ class SendWeightsResponse(_message.Message):
 
     BYTES_FIELD_NUMBER: _builtins.int
     TRANSFER_FIELD_NUMBER: _builtins.int
-    CHECKSUMS_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
     bytes: _builtins.int
     @_builtins.property
     def transfer(self) -> _duration_pb2.Duration: ...
     @_builtins.property
-    def checksums(self) -> _containers.RepeatedCompositeFieldContainer[_weights_pb2.TensorChecksum]: ...
+    def digests(self) -> _containers.RepeatedCompositeFieldContainer[_weights_pb2.TensorDigest]: ...
     def __init__(
         self,
         *,
         bytes: _builtins.int = ...,
         transfer: _duration_pb2.Duration | None = ...,
-        checksums: _abc.Iterable[_weights_pb2.TensorChecksum] | None = ...,
+        digests: _abc.Iterable[_weights_pb2.TensorDigest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "checksums", b"checksums", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "digests", b"digests", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

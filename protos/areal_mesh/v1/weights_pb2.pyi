@@ -75,20 +75,19 @@ Global___WeightManifest: _TypeAlias = WeightManifest  # noqa: Y015
 
 @_typing.final
 class TransferGroup(_message.Message):
-    """A broadcast group: rank 0 is the learner, which hosts the store."""
+    """The group of one transfer: rank 0 is the learner, which hosts the meeting."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    GROUP_ID_FIELD_NUMBER: _builtins.int
-    HOST_FIELD_NUMBER: _builtins.int
-    PORT_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
     WORLD_SIZE_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
-    group_id: _builtins.str
-    """Differs for every group that is built."""
-    host: _builtins.str
-    port: _builtins.int
+    transfer_id: _builtins.str
+    """Differs for every group that is opened."""
+    endpoint: _builtins.str
+    """Where the members meet, as a URI of the transport's own."""
     world_size: _builtins.int
     rank: _builtins.int
     """First rank of the member that is addressed."""
@@ -97,23 +96,22 @@ class TransferGroup(_message.Message):
     def __init__(
         self,
         *,
-        group_id: _builtins.str = ...,
-        host: _builtins.str = ...,
-        port: _builtins.int = ...,
+        transfer_id: _builtins.str = ...,
+        endpoint: _builtins.str = ...,
         world_size: _builtins.int = ...,
         rank: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "host", b"host", "port", b"port", "rank", b"rank", "timeout", b"timeout", "world_size", b"world_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "rank", b"rank", "timeout", b"timeout", "transfer_id", b"transfer_id", "world_size", b"world_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TransferGroup: _TypeAlias = TransferGroup  # noqa: Y015
 
 @_typing.final
-class TensorChecksum(_message.Message):
+class TensorDigest(_message.Message):
     """Digest of one tensor as the engine holds it."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -134,4 +132,4 @@ class TensorChecksum(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___TensorChecksum: _TypeAlias = TensorChecksum  # noqa: Y015
+Global___TensorDigest: _TypeAlias = TensorDigest  # noqa: Y015

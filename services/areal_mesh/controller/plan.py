@@ -40,7 +40,7 @@ def run_plan(settings: RunSettings, prompts: PromptFile) -> RunPlan:
     algorithm = settings.algorithm
     return RunPlan(
         name=settings.name,
-        pacing=Pacing(algorithm.batch_groups, algorithm.max_staleness, algorithm.sync_every),
+        pacing=Pacing(algorithm.batch_groups, algorithm.max_staleness, settings.weights.sync_every),
         stages=tuple(StagePlan(**stage.model_dump()) for stage in settings.stages),
         lease_seconds=settings.controller.lease_seconds,
         group_attempts=settings.controller.group_attempts,

@@ -83,7 +83,16 @@ class ControllerService:
         replay = ReplayLink(run)
         leases = LeaseQueue(run.admits, lambda: run.over)
         self._changes.listen(leases.serve, *Change)
-        publisher = Publisher(run, roster, replay, self._changes, self._clock, section, self.channels.to)
+        publisher = Publisher(
+            run,
+            roster,
+            replay,
+            self._changes,
+            self._clock,
+            self._settings.weights,
+            section.lease_seconds,
+            self.channels.to,
+        )
         return Parts(
             settings=self._settings,
             identity=self._context.run,

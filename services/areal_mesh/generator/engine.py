@@ -22,10 +22,10 @@ from areal_mesh.generator.engine_settings import (
     Sampling,
     VersionSpan,
 )
-from areal_mesh.weights.digests import merge_digests
 from areal_mesh.weights.errors import TransferError
+from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
-from areal_mesh.weights.rendezvous import Rendezvous
+from areal_mesh.weights.worker_digests import merge_digests
 
 __all__ = [
     "Completion",
@@ -58,7 +58,7 @@ class Engine:
         self.settings = settings
         self._vllm = vllm
         self._version = version
-        self._rendezvous: Rendezvous | None = None
+        self._group: Group | None = None
         self._publishing = asyncio.Lock()
         self._held = False
         self._torn = False
@@ -124,30 +124,28 @@ class Engine:
             raise EngineDied("vLLM's engine process ended during generation; its own log says why") from error
         return tuple(_completion(output) for output in sorted(final.outputs, key=lambda output: output.index))
 
-    async def prepare(self, rendezvous: Rendezvous, first_rank: int) -> None:
-        """Join a broadcast group, the workers taking ranks `first_rank` and following; generation goes on.
+    async def prepare(self, group: Group, first_rank: int) -> None:
+        """Join a transfer's group, the workers taking ranks `first_rank` and following; generation goes on.
 
-        Returns when the workers have reached the group's store; they then meet the other members in the background.
-        A group joined before is left. Raises TransferError after the rendezvous' timeout.
+        Returns when the workers have reached the meeting; they then meet the other members in the background.
+        A group joined before is left. Raises TransferError after the group's timeout.
         """
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
-        from areal_mesh.weights.store import wait_for_arrival
+        from areal_mesh.weights.transports.table import build_transport
 
         info = {
-            "host": rendezvous.host,
-            "port": rendezvous.port,
-            "group_id": rendezvous.group_id,
-            "world_size": rendezvous.world_size,
-            "timeout_seconds": rendezvous.timeout_seconds,
+            "transfer_id": group.transfer_id,
+            "endpoint": group.endpoint,
+            "world_size": group.world_size,
+            "timeout_seconds": group.timeout_seconds,
             "first_rank": first_rank,
-            "transport": self.settings.transport,
-            "interface": self.settings.transport_interface,
+            "transport": self.settings.transport.model_dump(),
         }
         await self._vllm.call(self._vllm.client.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info)))
         ranks = range(first_rank, first_rank + self.settings.world_size)
-        await asyncio.to_thread(wait_for_arrival, rendezvous, ranks)
-        self._rendezvous = rendezvous
+        await asyncio.to_thread(build_transport(self.settings.transport).await_arrival, group, ranks)
+        self._group = group
 
     async def transfer(self, manifest: WeightManifest) -> PublishReport:
         """Freeze requests, receive the manifest's weights from the prepared group, continue on them.
@@ -185,12 +183,12 @@ class Engine:
     async def _receive(self, manifest: WeightManifest) -> None:
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
-        if self._rendezvous is None:
-            raise TransferError("no broadcast group was prepared")
+        if self._group is None:
+            raise TransferError("no transfer was prepared")
         tensors = [(spec.name, spec.dtype, list(spec.shape)) for spec in manifest.tensors]
         request = WeightTransferUpdateRequest(update_info={"version": manifest.version, "tensors": tensors})
-        # Reaching the store, joining, the fingerprint and each bucket have the rendezvous' timeout for themselves.
-        seconds = self._rendezvous.timeout_seconds * (3 + len(manifest.buckets())) + self.settings.call_timeout_seconds
+        # Reaching the meeting, joining, the fingerprint and each bucket have the group's timeout for themselves.
+        seconds = self._group.timeout_seconds * (3 + len(manifest.buckets())) + self.settings.call_timeout_seconds
         await self._vllm.call(self._vllm.client.start_weight_update())
         try:
             await self._vllm.call(self._vllm.client.update_weights(request), seconds)
@@ -202,7 +200,7 @@ class Engine:
         self._torn = True
         await self._vllm.call(self._vllm.client.finish_weight_update(weight_version=str(manifest.version)))
 
-    async def checksums(self) -> list[dict[str, str]]:
+    async def digests(self) -> list[dict[str, str]]:
         """Digests of the weights that each worker computes with, keyed `tp<rank>:<vLLM's name>`.
 
         vLLM's own digests; where a kernel holds a weight in a layout of its own, the digest of what was read back
@@ -237,7 +235,7 @@ class Engine:
 
     async def _failure(self, version: int, error: Exception) -> WeightUpdateFailed:
         """Goes on with the former weights where the workers say that they are whole; what to raise."""
-        self._rendezvous = None
+        self._group = None
         try:
             if not self._torn:
                 states = await self._vllm.call(self._vllm.client.collective_rpc("transfer_state"))

@@ -1,12 +1,14 @@
 """What goes into the engine and what comes out of it, as plain values. Importable without torch or vLLM."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from areal_mesh.runtime.settings.weights import GlooSettings, TransportSettings
 
 BLOCK_TOKENS_ON_CPU = 32
 """KV-cache block. vLLM's CPU default of 128 is longer than a short prompt, so that a group would share no prefix."""
@@ -35,9 +37,7 @@ class EngineSettings:
     tensor_parallel_size: int = 1
     data_parallel_size: int = 1
     seed: int = 0
-    transport: Literal["gloo", "nccl"] = "gloo"
-    transport_interface: str | None = None
-    """Network interface of the weight transfer. None: the one on the route to the learner."""
+    transport: TransportSettings = field(default_factory=GlooSettings)
     gpu_memory_utilization: float = 0.9
     cuda_graphs: bool = True
     """On GPUs. CPUs always run eagerly: a compiled graph would keep the packed weights of the first version."""
@@ -45,8 +45,6 @@ class EngineSettings:
     """Deadline of every call into the engine except generation and the transfer."""
 
     def __post_init__(self) -> None:
-        if self.transport == "nccl" and self.device == "cpu":
-            raise ValueError("engine.transport is nccl, which needs engine.device cuda; use gloo on a CPU")
         if self.device == "cpu" and self.data_parallel_size > 1:
             raise ValueError(
                 f"engine.data_parallel_size is {self.data_parallel_size}; on CPUs start more generators instead"

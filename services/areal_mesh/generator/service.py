@@ -199,7 +199,7 @@ def engine_settings(settings: RunSettings, end_token_ids: tuple[int, ...]) -> En
         tensor_parallel_size=section.tensor_parallel_size,
         data_parallel_size=section.data_parallel_size,
         seed=settings.seed,
-        transport=section.transport,
+        transport=settings.weights.transport,
         gpu_memory_utilization=section.gpu_memory_utilization,
         cuda_graphs=not section.enforce_eager,
     )

@@ -1,6 +1,6 @@
 """The receiving end of a publish as RPCs: prepare, receive, abort.
 
-One publish at a time. Each call is idempotent by version and group id: sent again, it answers as before and does
+One publish at a time. Each call is idempotent by version and transfer id: sent again, it answers as before and does
 nothing twice. A publish that tears the weights, or whose digests cannot be taken, leaves the generator without weights
 until a later one succeeds. A transfer once begun runs to its end, whatever becomes of the call: a deadline that cut it
 off between freezing and resuming would leave generation frozen. An engine that fails `FAILURES_ENDURED` publishes in a
@@ -17,10 +17,12 @@ import structlog
 
 from areal_mesh.generator.engine import EngineDied, PublishReport, WeightUpdateFailed
 from areal_mesh.generator.progress import GeneratingClock
-from areal_mesh.runtime.errors import MeshError, aborted, failed_precondition, invalid_argument, unavailable
-from areal_mesh.v1 import generator_pb2, generator_pb2_grpc, weights_pb2
-from areal_mesh.weights.manifest import TensorSpec, WeightManifest
-from areal_mesh.weights.rendezvous import Rendezvous
+from areal_mesh.runtime.durations import to_duration
+from areal_mesh.runtime.errors import MeshError, aborted, failed_precondition, unavailable
+from areal_mesh.v1 import generator_pb2, generator_pb2_grpc
+from areal_mesh.weights.group import Group
+from areal_mesh.weights.manifest import WeightManifest
+from areal_mesh.weights.messages import decode_group, decode_manifest, encode_digests
 
 _LOG = structlog.get_logger("publish")
 NO_VERSION = -1
@@ -35,13 +37,13 @@ class WeightsNeverCome(RuntimeError):
 class WeightReceiver(Protocol):
     """The part of the engine that receives weights."""
 
-    async def prepare(self, rendezvous: Rendezvous, first_rank: int) -> None:
-        """Joins a broadcast group."""
+    async def prepare(self, group: Group, first_rank: int) -> None:
+        """Joins the group of a transfer."""
 
     async def transfer(self, manifest: WeightManifest) -> PublishReport:
         """Receives the manifest's weights. Raises WeightUpdateFailed."""
 
-    async def checksums(self) -> list[dict[str, str]]:
+    async def digests(self) -> list[dict[str, str]]:
         """Digests by worker, by tensor."""
 
 
@@ -50,7 +52,7 @@ class _Prepared:
     """A publish that was announced."""
 
     manifest: WeightManifest
-    group_id: str
+    transfer_id: str
 
 
 @dataclass
@@ -77,7 +79,7 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
     _cause: str = ""
     """Why the last of them failed; no exception, whose frames would keep vLLM's client alive after its end."""
     _last: tuple[int, str, generator_pb2.ReceiveWeightsResponse] | None = None
-    """Version and group id of the last publish received, and what was answered."""
+    """Version and transfer id of the last publish received, and what was answered."""
 
     @asynccontextmanager
     async def serve(self, receiver: WeightReceiver) -> AsyncIterator[None]:
@@ -97,18 +99,18 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
     async def PrepareWeights(
         self, request: generator_pb2.PrepareWeightsRequest, context: Any
     ) -> generator_pb2.PrepareWeightsResponse:
-        """Joins the broadcast group; generation goes on."""
-        manifest, rendezvous = decode_manifest(request.manifest), decode_group(request.group)
-        wanted = _Prepared(manifest, rendezvous.group_id)
+        """Joins the group; generation goes on."""
+        manifest, group = decode_manifest(request.manifest), decode_group(request.group)
+        wanted = _Prepared(manifest, group.transfer_id)
         async with self._lock:
-            if self._prepared == wanted or self._answer_of(manifest.version, rendezvous.group_id):
+            if self._prepared == wanted or self._answer_of(manifest.version, group.transfer_id):
                 return generator_pb2.PrepareWeightsResponse()
             self._prepared = None
             receiver, _ = self._require_serving()
             try:
-                await receiver.prepare(rendezvous, request.group.rank)
+                await receiver.prepare(group, request.group.rank)
             except (RuntimeError, TimeoutError) as error:
-                raise aborted(f"group {rendezvous.group_id} was not joined: {error}") from error
+                raise aborted(f"transfer {group.transfer_id} was not joined: {error}") from error
             self._prepared = wanted
         return generator_pb2.PrepareWeightsResponse()
 
@@ -136,31 +138,31 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
     ) -> generator_pb2.ReceiveWeightsResponse | MeshError:
         """The answer, or the error to answer with: raised here, it would end the service."""
         async with self._lock:
-            answer = self._answer_of(request.policy_version, request.group_id)
+            answer = self._answer_of(request.policy_version, request.transfer_id)
             if answer is not None:
                 return answer
             prepared, self._prepared = self._prepared, None
-            asked = (request.policy_version, request.group_id)
-            if prepared is None or (prepared.manifest.version, prepared.group_id) != asked:
+            asked = (request.policy_version, request.transfer_id)
+            if prepared is None or (prepared.manifest.version, prepared.transfer_id) != asked:
                 self._prepared = prepared
                 return failed_precondition(
-                    f"version {asked[0]} in group {asked[1]!r} is not prepared; call PrepareWeights first"
+                    f"version {asked[0]} in transfer {asked[1]!r} is not prepared; call PrepareWeights first"
                 )
             try:
-                response = await self._adopt(receiver, prepared.manifest, request.checksums)
+                response = await self._adopt(receiver, prepared.manifest, request.digests)
             except EngineDied:
                 raise
             except Exception as error:  # noqa: BLE001 counted, logged and answered with
                 return self._failed(prepared.manifest.version, error)
-            self._last = (request.policy_version, request.group_id, response)
+            self._last = (request.policy_version, request.transfer_id, response)
             return response
 
     async def _adopt(
-        self, receiver: WeightReceiver, manifest: WeightManifest, checksums: bool
+        self, receiver: WeightReceiver, manifest: WeightManifest, with_digests: bool
     ) -> generator_pb2.ReceiveWeightsResponse:
         """Receives a version, digests it if asked, and only then says that it is held."""
         report = await self._transfer(receiver, manifest)
-        digests = await receiver.checksums() if checksums else []
+        digests = await receiver.digests() if with_digests else []
         self.policy_version = manifest.version
         self.received += 1
         self._failures = 0
@@ -197,8 +199,8 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
             f"{self._failures} publishes in a row were not received, so the engine is given up; the last: {self._cause}"
         )
 
-    def _answer_of(self, version: int, group_id: str) -> generator_pb2.ReceiveWeightsResponse | None:
-        if self._last is None or self._last[:2] != (version, group_id):
+    def _answer_of(self, version: int, transfer_id: str) -> generator_pb2.ReceiveWeightsResponse | None:
+        if self._last is None or self._last[:2] != (version, transfer_id):
             return None
         return self._last[2]
 
@@ -208,44 +210,10 @@ class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
         return self._receiver, self._tasks
 
 
-def decode_manifest(message: weights_pb2.WeightManifest) -> WeightManifest:
-    """The manifest of a request. Raises INVALID_ARGUMENT naming the field."""
-    if message.policy_version < 0:
-        raise invalid_argument("manifest.policy_version", f"{message.policy_version} is no published version; from 0")
-    if not message.tensors:
-        raise invalid_argument("manifest.tensors", "no tensor is named; a publish carries at least one")
-    try:
-        tensors = tuple(TensorSpec(spec.name, spec.dtype, tuple(spec.shape)) for spec in message.tensors)
-        return WeightManifest(message.policy_version, tensors)
-    except ValueError as error:
-        raise invalid_argument("manifest.tensors", str(error)) from error
-
-
-def decode_group(message: weights_pb2.TransferGroup) -> Rendezvous:
-    """The broadcast group of a request. Raises INVALID_ARGUMENT naming the field."""
-    if not message.group_id:
-        raise invalid_argument("group.group_id", "is empty; every group has a name of its own")
-    if not 0 < message.rank < message.world_size:
-        raise invalid_argument("group.rank", f"{message.rank} is not from 1 to {message.world_size - 1}")
-    try:
-        seconds = message.timeout.ToNanoseconds() / 1e9
-        return Rendezvous(message.host, message.port, message.group_id, message.world_size, seconds)
-    except ValueError as error:
-        raise invalid_argument("group", str(error)) from error
-
-
 def _response(report: PublishReport, digests: Sequence[dict[str, str]]) -> generator_pb2.ReceiveWeightsResponse:
-    response = generator_pb2.ReceiveWeightsResponse(
-        checksums=[
-            generator_pb2.WorkerChecksums(
-                tensors=[
-                    weights_pb2.TensorChecksum(name=name, digest=digest) for name, digest in sorted(worker.items())
-                ]
-            )
-            for worker in digests
-        ]
+    return generator_pb2.ReceiveWeightsResponse(
+        pause=to_duration(report.pause_seconds),
+        transfer=to_duration(report.transfer_seconds),
+        resume=to_duration(report.resume_seconds),
+        digests=[generator_pb2.WorkerDigests(tensors=encode_digests(worker)) for worker in digests],
     )
-    response.pause.FromNanoseconds(int(report.pause_seconds * 1e9))
-    response.transfer.FromNanoseconds(int(report.transfer_seconds * 1e9))
-    response.resume.FromNanoseconds(int(report.resume_seconds * 1e9))
-    return response

@@ -113,7 +113,7 @@ class TrainingLoop:
     async def _keep_ranks(self) -> None:
         """Tells the other ranks that there is nothing to do: a run may be paused for days."""
         if self._context.settings.learner.ranks > 1:
-            async with self._publisher.still:
+            async with self._publisher.weights_lock:
                 await self._torch.run(self._leader.keep_followers)
 
     async def _report_stale(self, group_ids: list[str]) -> None:
@@ -129,7 +129,7 @@ class TrainingLoop:
         self, order: controller_pb2.NextStepResponse, groups: list[rollout_pb2.Group]
     ) -> controller_pb2.CommitStepRequest:
         drawn_at = self._leader.policy_version
-        async with self._publisher.still:
+        async with self._publisher.weights_lock:
             started = time.monotonic()
             result = await self._torch.run(lambda: self._train(order, groups))
             finished = self.last_progress = time.monotonic()
@@ -157,8 +157,8 @@ class TrainingLoop:
         return self._leader.step(batch)
 
     async def _commit(self, request: controller_pb2.CommitStepRequest) -> controller_pb2.CommitStepResponse:
-        settings = self._context.settings.controller
-        publishing = settings.publish_attempts * (settings.prepare_seconds + settings.transfer_seconds)
+        settings = self._context.settings.weights
+        publishing = settings.attempts * (settings.prepare_seconds + settings.transfer_seconds)
         patience = Patience(attempt_seconds=publishing + _CALL.attempt_seconds)
 
         def send(stub: "Controller", seconds: float) -> Awaitable[controller_pb2.CommitStepResponse]:

@@ -57,7 +57,7 @@ class LearnerService:
         except UnusableModel as error:
             raise StartupError(f"model.folder = {error}") from error
         checkpoints = Checkpoints(
-            settings, self._context.identity, self._leader, self._members, self._torch, self._publisher.still
+            settings, self._context.identity, self._leader, self._members, self._torch, self._publisher.weights_lock
         )
         _LOG.info("ready", policy_version=self._leader.policy_version, restored=self._leader.restored is not None)
         self._loop = TrainingLoop(self._context, self._members, self._leader, self._publisher, checkpoints, self._torch)

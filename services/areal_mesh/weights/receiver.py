@@ -8,14 +8,14 @@ import torch
 
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.manifest import Bucket, WeightManifest
-from areal_mesh.weights.transport import Transport
+from areal_mesh.weights.transport import Wire
 
 
 class BucketReceiver:
     """Receives one publish; while one bucket is loaded, the next is on the wire."""
 
-    def __init__(self, transport: Transport, manifest: WeightManifest) -> None:
-        self._transport = transport
+    def __init__(self, wire: Wire, manifest: WeightManifest) -> None:
+        self._wire = wire
         self._manifest = manifest
         self.seconds = 0.0
         """Spent receiving buckets so far, the sender's packing included; the caller's loading runs beside it. The
@@ -43,7 +43,7 @@ class BucketReceiver:
 
     def _receive(self, num_bytes: int) -> torch.Tensor:
         begin = time.monotonic()
-        buffer = torch.empty(num_bytes, dtype=torch.uint8, device=self._transport.device)
-        self._transport.receive(buffer)
+        buffer = torch.empty(num_bytes, dtype=torch.uint8, device=self._wire.device)
+        self._wire.receive(buffer)
         self.seconds += time.monotonic() - begin
         return buffer

@@ -3,15 +3,14 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 
-from areal_mesh.weights.joining import PendingTransport, select_transport
+from areal_mesh.weights.group import SENDER_RANK, Group
+from areal_mesh.weights.joining import PendingWire
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import pack
-from areal_mesh.weights.rendezvous import Rendezvous
-from areal_mesh.weights.transport import SENDER_RANK
+from areal_mesh.weights.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,9 @@ class WeightSender:
     because gathering each is a collective, and send nothing.
     """
 
-    def __init__(self, pending: PendingTransport) -> None:
-        self._pending = pending
-
-    @classmethod
-    def open(cls, rendezvous: Rendezvous, backend: str = "gloo", interface: str | None = None) -> Self:
-        """Start joining the group, in the background: `broadcast` waits for it. The store must be served already."""
-        return cls(PendingTransport(select_transport(backend, interface), rendezvous, SENDER_RANK))
+    def __init__(self, transport: Transport, group: Group) -> None:
+        """Start joining the group, in the background: `broadcast` waits for it. The meeting must be hosted already."""
+        self._pending = PendingWire(transport, group, SENDER_RANK)
 
     def broadcast(self, manifest: WeightManifest, named_tensors: Iterable[tuple[str, torch.Tensor]]) -> TransferReport:
         """Send every tensor of the manifest to all members, in buckets, one bucket in memory at a time.
@@ -45,12 +40,12 @@ class WeightSender:
         The manifest's fingerprint goes first; members that expect another manifest refuse it before any weight moves.
         Raises TransferError when a member is gone or late, ValueError when the tensors are not the manifest's.
         """
-        transport = self._pending.wait()
+        wire = self._pending.wait()
         start = time.monotonic()
         fingerprint = torch.frombuffer(bytearray(manifest.fingerprint()), dtype=torch.uint8)
-        transport.broadcast(fingerprint.to(transport.device))
-        for buffer in pack(manifest, named_tensors, transport.device):
-            transport.broadcast(buffer)
+        wire.broadcast(fingerprint.to(wire.device))
+        for buffer in pack(manifest, named_tensors, wire.device):
+            wire.broadcast(buffer)
         return TransferReport(manifest.num_bytes, time.monotonic() - start)
 
     def close(self) -> None:

@@ -1,17 +1,19 @@
-"""The wire of a publish: join a group, broadcast or receive buffers of bytes, close.
+"""How weights travel: a transport's two ends, and the groups that they meet in.
 
-One implementation a file beside this one: `gloo`, `nccl`. All calls block and are made from one thread at a time.
+One transport a file in `transports/`, all in its table. A transport makes its own rendezvous: the learner hosts a
+`Meeting`, which opens a group for each transfer; what a member needs to find it there is the group's endpoint, which
+the controller carries and nobody else reads. All calls block and are made from one thread at a time.
 """
 
 from abc import ABC, abstractmethod
+from typing import Protocol
 
 import torch
 
-SENDER_RANK = 0
-"""The learner's rank in every group."""
+from areal_mesh.weights.group import Group
 
 
-class Transport(ABC):
+class Wire(ABC):
     """One member's end of one group."""
 
     device: torch.device
@@ -34,3 +36,29 @@ class Transport(ABC):
     @abstractmethod
     def close(self) -> None:
         """Leave the group. Members still in a broadcast get an error."""
+
+
+class Meeting(Protocol):
+    """Where the groups of a run meet: the learner hosts it as long as it lives."""
+
+    def open(self, transfer_id: str, world_size: int, timeout_seconds: float) -> Group:
+        """A new group that meets here."""
+
+    def close(self) -> None:
+        """Stop hosting. Idempotent."""
+
+
+class Transport(Protocol):
+    """A way for weights to travel. Built from its settings on the thread whose device it is to use."""
+
+    def host(self, address: str) -> Meeting:
+        """Host the meeting at the learner; `address` is the learner's, as others reach it.
+
+        Raises OSError when it cannot be hosted there.
+        """
+
+    def join(self, group: Group, rank: int) -> Wire:
+        """Join as `rank`, which waits for all members. Raises TransferError within the group's timeout."""
+
+    def await_arrival(self, group: Group, ranks: range) -> None:
+        """Wait until the members `ranks` have come to the meeting. Raises TransferError after the group's timeout."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import TypeAdapter
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
     WeightTransferInitInfo,
@@ -17,12 +18,15 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
+from areal_mesh.runtime.settings.weights import TransportSettings
 from areal_mesh.weights.errors import TransferError
-from areal_mesh.weights.joining import PendingTransport, select_transport
+from areal_mesh.weights.group import Group
+from areal_mesh.weights.joining import PendingWire
 from areal_mesh.weights.manifest import TensorSpec, WeightManifest
 from areal_mesh.weights.packing import unpack
 from areal_mesh.weights.receiver import BucketReceiver
-from areal_mesh.weights.rendezvous import Rendezvous
+from areal_mesh.weights.transport import Wire
+from areal_mesh.weights.transports.table import build_transport
 from areal_mesh.weights.vllm_worker import packed_layers
 
 if TYPE_CHECKING:
@@ -34,16 +38,14 @@ if TYPE_CHECKING:
 class BroadcastInitInfo(WeightTransferInitInfo):  # type: ignore[misc]
     """One group to join, as plain values (it crosses two process boundaries)."""
 
-    host: str
-    port: int
-    group_id: str
+    transfer_id: str
+    endpoint: str
     world_size: int
     timeout_seconds: float
     first_rank: int
     """Rank of the engine's first worker; the others follow in vLLM's order."""
-    transport: str
-    """gloo or nccl."""
-    interface: str | None = None
+    transport: dict[str, Any]
+    """The settings of the transport."""
 
 
 @dataclass
@@ -87,18 +89,16 @@ class BroadcastWeightTransferEngine(WeightTransferEngine[BroadcastInitInfo, Broa
     ) -> None:
         super().__init__(config, vllm_config, device, model)
         self.state = TransferState()
-        self._pending: PendingTransport | None = None
+        self._pending: PendingWire | None = None
 
     def init_transfer_engine(self, init_info: BroadcastInitInfo) -> None:
         """Leave the present group, if any, and start joining the new one; returns at once, so generation goes on."""
         self.shutdown()
-        rendezvous = Rendezvous(
-            init_info.host, init_info.port, init_info.group_id, init_info.world_size, init_info.timeout_seconds
-        )
+        group = Group(init_info.transfer_id, init_info.endpoint, init_info.world_size, init_info.timeout_seconds)
         parallel = self.parallel_config
         rank = init_info.first_rank + parallel.data_parallel_index * parallel.world_size + parallel.rank
-        join = select_transport(init_info.transport, init_info.interface)
-        self._pending = PendingTransport(join, rendezvous, rank)
+        settings = TypeAdapter[TransportSettings](TransportSettings).validate_python(init_info.transport)
+        self._pending = PendingWire(build_transport(settings), group, rank)
 
     def start_weight_update(self) -> None:
         """Nothing is touched before the first bytes have come: see `receive_weights`."""
@@ -131,8 +131,8 @@ class BroadcastWeightTransferEngine(WeightTransferEngine[BroadcastInitInfo, Broa
             self._pending.close()
             self._pending = None
 
-    def _receive(self, transport: Any, manifest: WeightManifest) -> None:
-        receiver, loading, loaded = BucketReceiver(transport, manifest), 0.0, set[str]()
+    def _receive(self, wire: Wire, manifest: WeightManifest) -> None:
+        receiver, loading, loaded = BucketReceiver(wire, manifest), 0.0, set[str]()
         wanted = {name for name, _ in self.model.named_parameters()}
         reloading = False
         try:

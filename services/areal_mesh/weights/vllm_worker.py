@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from areal_mesh.weights.checksums import digest
+from areal_mesh.weights.engine_digests import digest
 
 _ROWS = 256
 """Rows of the identity a product: bounds the memory of reading back a wide layer."""

@@ -71,8 +71,8 @@ class StepCalls(Calls):
 
     def _publish_seconds(self) -> float:
         """Longest time that a commit waits for its publish: every attempt taking its time in full."""
-        settings = self._settings
-        return settings.publish_attempts * (settings.prepare_seconds + settings.transfer_seconds)
+        settings = self._parts.settings.weights
+        return settings.attempts * (settings.prepare_seconds + settings.transfer_seconds)
 
 
 def _update_times(metrics: dict[str, float], now: float) -> dict[str, float]:

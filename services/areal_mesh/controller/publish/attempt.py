@@ -46,7 +46,7 @@ class TransferPlan:
     receivers: Sequence[Holding]
     prepare_seconds: float
     transfer_seconds: float
-    checksums: bool
+    digests: bool
     confirmed: Callable[[int], Awaitable[bool]]
 
 
@@ -73,8 +73,8 @@ class _Results:
 
 async def transfer_weights(ends: Ends, plan: TransferPlan) -> Outcome:
     """Carries the learner's weights to the receivers, once. Failures are in the outcome, one for each member."""
-    group_id = uuid.uuid4().hex
-    opened, failures = await _open(ends, plan, group_id)
+    transfer_id = uuid.uuid4().hex
+    opened, failures = await _open(ends, plan, transfer_id)
     if opened is None:
         return Outcome(plan.version, failures=failures)
     version = opened.manifest.policy_version
@@ -87,7 +87,7 @@ async def transfer_weights(ends: Ends, plan: TransferPlan) -> Outcome:
     if prepared.failures:
         await _dissolve(ends, everyone, version, "a member could not join")
         return Outcome(version, failures=tuple(prepared.failures))
-    sent = await _transfer(ends, plan, version, group_id)
+    sent = await _transfer(ends, plan, version, transfer_id)
     if sent.failures:
         done = set(sent.answers)
         await _dissolve(ends, [key for key in everyone if key not in done], version, "the transfer failed")
@@ -95,11 +95,11 @@ async def transfer_weights(ends: Ends, plan: TransferPlan) -> Outcome:
 
 
 async def _open(
-    ends: Ends, plan: TransferPlan, group_id: str
+    ends: Ends, plan: TransferPlan, transfer_id: str
 ) -> tuple[learner_pb2.OpenTransferResponse | None, tuple[Failure, ...]]:
     request = learner_pb2.OpenTransferRequest(
         policy_version=plan.version,
-        group_id=group_id,
+        transfer_id=transfer_id,
         world_size=1 + sum(receiver.ranks for receiver in plan.receivers),
         timeout=to_duration(plan.transfer_seconds),
     )
@@ -122,13 +122,13 @@ async def _prepare(ends: Ends, plan: TransferPlan, opened: learner_pb2.OpenTrans
     return await _at_once("prepare", calls)
 
 
-async def _transfer(ends: Ends, plan: TransferPlan, version: int, group_id: str) -> _Results:
+async def _transfer(ends: Ends, plan: TransferPlan, version: int, transfer_id: str) -> _Results:
     deadline = plan.transfer_seconds + _DEADLINE_MARGIN_SECONDS
-    send = learner_pb2.SendWeightsRequest(policy_version=version, group_id=group_id, checksums=plan.checksums)
+    send = learner_pb2.SendWeightsRequest(policy_version=version, transfer_id=transfer_id, digests=plan.digests)
     calls: dict[str, _Call] = {ends.learner_key: partial(ends.learner.SendWeights, send, timeout=deadline)}
     for receiver in plan.receivers:
         receive = generator_pb2.ReceiveWeightsRequest(
-            policy_version=version, group_id=group_id, checksums=plan.checksums
+            policy_version=version, transfer_id=transfer_id, digests=plan.digests
         )
         calls[receiver.key] = partial(ends.generators[receiver.key].ReceiveWeights, receive, timeout=deadline)
     return await _at_once("transfer", calls)
@@ -140,14 +140,14 @@ def _commit(ends: Ends, plan: TransferPlan, version: int, results: _Results) -> 
     failures = list(results.failures)
     if sent is None:
         return Outcome(version, failures=tuple(failures))
-    expected = {tensor.name: tensor.digest for tensor in sent.checksums}
+    expected = {tensor.name: tensor.digest for tensor in sent.digests}
     received: dict[str, generator_pb2.ReceiveWeightsResponse] = {}
     for receiver in plan.receivers:
         answer = results.answers.get(receiver.key)
         if answer is None:
             continue
-        workers = [{tensor.name: tensor.digest for tensor in worker.tensors} for worker in answer.checksums]
-        difference = disagreement(expected, workers) if plan.checksums else None
+        workers = [{tensor.name: tensor.digest for tensor in worker.tensors} for worker in answer.digests]
+        difference = disagreement(expected, workers) if plan.digests else None
         if difference is not None:
             failures.append(Failure(receiver.key, "commit", Cause.CHECKSUMS, difference))
         else:

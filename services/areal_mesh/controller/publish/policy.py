@@ -2,7 +2,7 @@
 
 A publish is a small state machine, carried out by `transfer`:
 
-    Prepare(version, manifest) -> Ready -> Transfer -> Commit(checksums)
+    Prepare(version, manifest) -> Ready -> Transfer -> Commit(digests)
 
 Each state has a deadline, and each is idempotent by version. Who fails is left out for a while that doubles with each
 failure, and the group is built anew without them; what they lack reaches them with a later publish.

@@ -19,7 +19,7 @@ from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.identity import role_name
-from areal_mesh.runtime.settings import ControllerSettings
+from areal_mesh.runtime.settings import WeightSettings
 from areal_mesh.v1 import common_pb2, generator_pb2_grpc, learner_pb2_grpc
 
 _LOG = structlog.get_logger("publisher")
@@ -42,7 +42,8 @@ class Publisher:
         replay: ReplayLink,
         changes: Changes,
         clock: Clock,
-        settings: ControllerSettings,
+        settings: WeightSettings,
+        lease_seconds: float,
         channel_to: Callable[[str], grpc.aio.Channel],
     ) -> None:
         self._run = run
@@ -51,6 +52,7 @@ class Publisher:
         self._changes = changes
         self._clock = clock
         self._settings = settings
+        self._lease_seconds = lease_seconds
         self._channel_to = channel_to
         self._rests = Rests()
         self._burst: dict[str, int] = {}
@@ -101,7 +103,7 @@ class Publisher:
         if learner is None or self._run.stopping or not self._run.publish_due() or self._receivers():
             return False
         now = self._clock.monotonic()
-        if now - self._began < self._settings.lease_seconds and not self._known <= self._roster.met:
+        if now - self._began < self._lease_seconds and not self._known <= self._roster.met:
             return True
         patience = self._settings.prepare_seconds + self._settings.transfer_seconds
         return any(
@@ -164,7 +166,7 @@ class Publisher:
 
     @property
     def _compares(self) -> bool:
-        return self._settings.checksums == "always"
+        return self._settings.digests == "always"
 
     def _standing(self) -> Standing:
         learner = self._learner()
@@ -203,7 +205,7 @@ class Publisher:
             receivers=targets,
             prepare_seconds=settings.prepare_seconds,
             transfer_seconds=settings.transfer_seconds,
-            checksums=self._compares,
+            digests=self._compares,
             confirmed=self._committed,
         )
         outcome = await transfer_weights(self._ends(learner, targets), plan)
@@ -254,7 +256,7 @@ class Publisher:
             self._burst.pop(key, None)
 
     def _leave_out(self, outcome: Outcome) -> None:
-        """Whom to leave out of the next attempt: the blamed, and after `publish_attempts` everyone who failed."""
+        """Whom to leave out of the next attempt: the blamed, and after `weights.attempts` everyone who failed."""
         guilty = blamed(outcome.failures)
         for failure in outcome.failures:
             if failure.cause is Cause.CHECKSUMS:
@@ -270,7 +272,7 @@ class Publisher:
                 cause=failure.cause.value,
                 message=failure.message,
             )
-            if failure.key in guilty or self._burst[failure.key] >= self._settings.publish_attempts:
+            if failure.key in guilty or self._burst[failure.key] >= self._settings.attempts:
                 seconds = self._rests.failed(failure.key, self._clock.monotonic())
                 self._burst.pop(failure.key, None)
                 _LOG.warning("left out of publishes", member=failure.key, seconds=seconds)

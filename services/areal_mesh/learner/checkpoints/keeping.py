@@ -26,14 +26,14 @@ class Checkpoints:
         leader: RankLeader,
         members: Members,
         torch: TorchThread,
-        still: asyncio.Lock,
+        weights_lock: asyncio.Lock,
     ) -> None:
         self._settings = settings
         self._identity = identity
         self._leader = leader
         self._members = members
         self._torch = torch
-        self._still = still
+        self._weights_lock = weights_lock
         self._begun: int | None = None
         self._last_stage = ""
 
@@ -56,7 +56,7 @@ class Checkpoints:
             await self._export(step)
 
     async def _save(self, step: int, stage: str) -> None:
-        async with self._still:
+        async with self._weights_lock:
             await self._torch.run(lambda: self._leader.save_checkpoint(step, stage))
         if self._begun is not None:  # durable by now: saving waits for the one before
             await self._release(self._begun)
@@ -65,7 +65,7 @@ class Checkpoints:
     async def _export(self, step: int) -> None:
         folder = self._settings.run_directory / "checkpoints" / f"export-{step:08d}"
         if not folder.exists():
-            async with self._still:
+            async with self._weights_lock:
                 await self._torch.run(lambda: self._leader.export(folder))
 
     async def _release(self, step: int) -> None:

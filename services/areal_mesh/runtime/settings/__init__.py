@@ -16,6 +16,7 @@ from areal_mesh.runtime.settings.services import (
     ServiceSettings,
     VerifierSettings,
 )
+from areal_mesh.runtime.settings.weights import WeightSettings
 
 __all__ = [
     "FILE_SUFFIXES",
@@ -31,6 +32,7 @@ __all__ = [
     "SettingsError",
     "StageSettings",
     "VerifierSettings",
+    "WeightSettings",
     "load_settings",
     "preset_names",
 ]

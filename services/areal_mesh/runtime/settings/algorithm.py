@@ -48,8 +48,6 @@ class AlgorithmSettings(Settings):
     """1: the learner's probabilities are of the whole vocabulary, and ratios to those of a nucleus mean nothing."""
     max_staleness: int = Field(default=1, ge=0)
     """Bound: learner's version less the oldest version in a group. 0 is the synchronous loop."""
-    sync_every: int = Field(default=1, gt=0)
-    """Pacing: every n-th version is published."""
     loss: LossSettings = DecoupledPpoSettings()
     advantage: AdvantageSettings = ArealAdvantageSettings()
     minibatches: int = Field(default=4, gt=0)
@@ -70,15 +68,6 @@ class AlgorithmSettings(Settings):
                 "wrong for every token; leave it 1"
             )
         return value
-
-    @model_validator(mode="after")
-    def _pacing_within_bound(self) -> Self:
-        if self.sync_every > self.max_staleness + 1:
-            raise ValueError(
-                f"sync_every = {self.sync_every} with max_staleness = {self.max_staleness}: groups would be too old "
-                f"before the next publish; set sync_every to at most {self.max_staleness + 1}"
-            )
-        return self
 
     @model_validator(mode="after")
     def _loss_and_advantage_fit(self) -> Self:

@@ -16,6 +16,7 @@ from areal_mesh.runtime.settings.services import (
     ServiceSettings,
     VerifierSettings,
 )
+from areal_mesh.runtime.settings.weights import GPU_TRANSPORTS, WeightSettings
 
 
 class RunSettings(Settings):
@@ -36,6 +37,7 @@ class RunSettings(Settings):
     verifier: VerifierSettings = VerifierSettings()
     replay: ReplaySettings = ReplaySettings()
     learner: LearnerSettings = LearnerSettings()
+    weights: WeightSettings = WeightSettings()
 
     @property
     def run_directory(self) -> Path:
@@ -63,13 +65,17 @@ class RunSettings(Settings):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: the names {names} are not all different; rename one")
-        if self.generator.transport != self.learner.transport:
+        if self.weights.transport.type in GPU_TRANSPORTS and "cpu" in (self.learner.device, self.generator.device):
             raise ValueError(
-                f"generator.transport = {self.generator.transport} but learner.transport = {self.learner.transport}; "
-                "both ends of a broadcast use the same"
+                f'weights.transport.type = "{self.weights.transport.type}" needs learner.device and generator.device '
+                '"cuda"; on CPU use "gloo"'
             )
-        if self.learner.transport == "nccl" and "cpu" in (self.learner.device, self.generator.device):
-            raise ValueError('learner.transport = "nccl" needs device = "cuda" on both ends; on CPU use "gloo"')
+        bound = self.algorithm.max_staleness
+        if self.weights.sync_every > bound + 1:
+            raise ValueError(
+                f"weights.sync_every = {self.weights.sync_every} with algorithm.max_staleness = {bound}: groups would "
+                f"be too old before the next publish; set weights.sync_every to at most {bound + 1}"
+            )
         if self.algorithm.batch_groups * self.algorithm.responses < self.algorithm.minibatches:
             raise ValueError(
                 f"algorithm.minibatches = {self.algorithm.minibatches} is more than the "

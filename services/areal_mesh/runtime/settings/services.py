@@ -57,11 +57,6 @@ class ControllerSettings(ServiceSettings):
     fruitless_groups: int = Field(default=256, ge=0)
     """Groups that may end filtered or failed in a row, none stored between, before the run ends and says for what
     reason most of them did; 0 for as many as it takes."""
-    prepare_seconds: Seconds = 30.0
-    transfer_seconds: Seconds = 60.0
-    publish_attempts: int = Field(default=3, gt=0)
-    checksums: Literal["always", "never"] = "always"
-    """Whether digests of learner and generators are compared after each publish."""
 
 
 class GeneratorSettings(ServiceSettings):
@@ -79,7 +74,6 @@ class GeneratorSettings(ServiceSettings):
     data_parallel_size: int = Field(default=1, gt=0)
     enforce_eager: bool = True
     """Without torch.compile and CUDA graphs: starts sooner, and on CPU a small model runs no slower."""
-    transport: Literal["gloo", "nccl"] = "nccl"
     verify_seconds: Seconds = 60.0
     verify_attempts: int = Field(default=3, gt=0)
     append_seconds: Seconds = 60.0
@@ -116,7 +110,6 @@ class LearnerSettings(ServiceSettings):
     """PPO updates, checkpoints, and the sending end of a publish."""
 
     device: Literal["cpu", "cuda"] = "cuda"
-    transport: Literal["gloo", "nccl"] = "nccl"
     ranks: int = Field(default=1, gt=0)
     """Processes that share the model by FSDP2."""
     threads: int | None = Field(default=None, gt=0)
@@ -135,6 +128,4 @@ class LearnerSettings(ServiceSettings):
     checkpoints_kept: int = Field(default=2, gt=0)
     export_every: int = Field(default=0, ge=0)
     """Steps between exports in Hugging Face format; 0 exports at the end alone."""
-    interface: str | None = None
-    """Network interface on which Gloo broadcasts weights; left out, the one that has the learner's address."""
     draw_seconds: Seconds = 30.0

@@ -11,26 +11,26 @@ from torch.distributed import BroadcastOptions
 from torch.distributed.distributed_c10d import PrefixStore
 
 from areal_mesh.weights.errors import TransferError
-from areal_mesh.weights.rendezvous import Rendezvous
-from areal_mesh.weights.store import connect_store
-from areal_mesh.weights.transport import SENDER_RANK, Transport
+from areal_mesh.weights.group import SENDER_RANK, Group
+from areal_mesh.weights.transport import Wire
+from areal_mesh.weights.transports.store import arrival_key, connect_store
 
 
-class ProcessGroupTransport(Transport):
+class ProcessGroupWire(Wire):
     """Never the default group: that one belongs to the learner's ranks, or to vLLM's workers."""
 
-    def __init__(self, rendezvous: Rendezvous, rank: int) -> None:
-        self._rendezvous = rendezvous
-        self._timeout = timedelta(seconds=rendezvous.timeout_seconds)
-        self._group: Any = None
-        store = connect_store(rendezvous)
+    def __init__(self, group: Group, rank: int) -> None:
+        self._group = group
+        self._timeout = timedelta(seconds=group.timeout_seconds)
+        self._backend: Any = None
+        store = connect_store(group)
         with self._explained("joining"):
-            store.set(rendezvous.arrival_key(rank), "")
-            self._group = self._open(PrefixStore(rendezvous.group_id, store), rank)
+            store.set(arrival_key(group, rank), "")
+            self._backend = self._open(PrefixStore(group.transfer_id, store), rank)
 
     @abstractmethod
     def _open(self, store: PrefixStore, rank: int) -> Any:
-        """The group itself (a `torch.distributed` backend). Raises RuntimeError when the others do not come."""
+        """The backend of `torch.distributed`. Raises RuntimeError when the others do not come."""
 
     def broadcast(self, buffer: torch.Tensor) -> None:
         self._broadcast(buffer, "broadcasting to")
@@ -39,17 +39,17 @@ class ProcessGroupTransport(Transport):
         self._broadcast(buffer, "receiving from")
 
     def close(self) -> None:
-        self._group = None
+        self._backend = None
 
     def _broadcast(self, buffer: torch.Tensor, doing: str) -> None:
-        if self._group is None:
-            raise TransferError(f"{doing} group {self._rendezvous.group_id!r}: this member has left it")
+        if self._backend is None:
+            raise TransferError(f"{doing} group {self._group.transfer_id!r}: this member has left it")
         options = BroadcastOptions()
         options.rootRank = SENDER_RANK
         options.timeout = self._timeout
         with self._explained(doing):
             # With a timeout, wait() blocks the host on GPUs too: a dead peer is an error, the buffer may be reused.
-            self._group.broadcast([buffer], options).wait(self._timeout)
+            self._backend.broadcast([buffer], options).wait(self._timeout)
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
@@ -57,8 +57,8 @@ class ProcessGroupTransport(Transport):
         try:
             yield
         except RuntimeError as error:
-            group = self._rendezvous
+            group = self._group
             raise TransferError(
-                f"{doing} group {group.group_id!r} of {group.world_size} failed "
+                f"{doing} group {group.transfer_id!r} of {group.world_size} failed "
                 f"(timeout {group.timeout_seconds:g} s): {error}"
             ) from error

@@ -2,15 +2,37 @@
 
 import os
 import socket
+from dataclasses import dataclass
 
 import torch
 from torch.distributed.distributed_c10d import PrefixStore, ProcessGroupGloo
 
-from areal_mesh.weights.process_group import ProcessGroupTransport
-from areal_mesh.weights.rendezvous import Rendezvous
+from areal_mesh.runtime.settings.weights import GlooSettings
+from areal_mesh.weights.group import Group
+from areal_mesh.weights.transports.process_group import ProcessGroupWire
+from areal_mesh.weights.transports.store import StoreMeeting, store_address, wait_for_arrival
 
 
-class GlooTransport(ProcessGroupTransport):
+@dataclass(frozen=True)
+class Gloo:
+    """The Gloo transport."""
+
+    settings: GlooSettings
+
+    def host(self, address: str) -> StoreMeeting:
+        """See `Transport`."""
+        return StoreMeeting(address)
+
+    def join(self, group: Group, rank: int) -> "GlooWire":
+        """See `Transport`."""
+        return GlooWire(group, rank, self.settings.interface)
+
+    def await_arrival(self, group: Group, ranks: range) -> None:
+        """See `Transport`."""
+        wait_for_arrival(group, ranks)
+
+
+class GlooWire(ProcessGroupWire):
     """Buffers lie in host memory.
 
     Gloo listens on `interface` where one is given, else on `GLOO_SOCKET_IFNAME`, else on the address from which the
@@ -20,21 +42,22 @@ class GlooTransport(ProcessGroupTransport):
 
     device = torch.device("cpu")
 
-    def __init__(self, rendezvous: Rendezvous, rank: int, interface: str | None = None) -> None:
+    def __init__(self, group: Group, rank: int, interface: str | None = None) -> None:
         self._interface = interface or os.environ.get("GLOO_SOCKET_IFNAME")
-        super().__init__(rendezvous, rank)
+        super().__init__(group, rank)
 
     def _open(self, store: PrefixStore, rank: int) -> ProcessGroupGloo:
         # Options and the group's constructor are missing from torch's type stubs.
         options = ProcessGroupGloo._Options()  # type: ignore[attr-defined]
         options._timeout = self._timeout
         options._devices = [self._device()]
-        return ProcessGroupGloo(store, rank, self._rendezvous.world_size, options)
+        return ProcessGroupGloo(store, rank, self._group.world_size, options)
 
     def _device(self) -> ProcessGroupGloo.Device:
         if self._interface:
             return ProcessGroupGloo.create_device(interface=self._interface)
-        return ProcessGroupGloo.create_device(hostname=local_address(self._rendezvous.host, self._rendezvous.port))
+        address = store_address(self._group)
+        return ProcessGroupGloo.create_device(hostname=local_address(address.host, address.port))
 
 
 def local_address(host: str, port: int) -> str:

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 import torch
 
-from areal_mesh.weights.checksums import ModelLayout, digest, engine_digests
-from areal_mesh.weights.digests import EMPTY_DIGEST, merge_digests
+from areal_mesh.weights.engine_digests import ModelLayout, digest, engine_digests
+from areal_mesh.weights.worker_digests import EMPTY_DIGEST, merge_digests
 
 HIDDEN, HEAD, HEADS, KV_HEADS, VOCABULARY = 8, 2, 4, 2, 50
 LAYER = "model.layers.0"

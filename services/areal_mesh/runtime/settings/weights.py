@@ -1,0 +1,42 @@
+"""Settings of publishing: how weights travel from the learner to the generators, how often, with which deadlines."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from areal_mesh.runtime.settings.base import Seconds, Settings
+
+
+class GlooSettings(Settings):
+    """Broadcast over Gloo, from CPU to CPU."""
+
+    type: Literal["gloo"] = "gloo"
+    interface: str | None = None
+    """Network interface of the broadcast; left out, the one that has the learner's address."""
+
+
+class NcclSettings(Settings):
+    """Broadcast over NCCL, from GPU to GPU."""
+
+    type: Literal["nccl"] = "nccl"
+
+
+TransportSettings = Annotated[GlooSettings | NcclSettings, Field(discriminator="type")]
+GPU_TRANSPORTS = ("nccl",)
+"""Transports whose buffers lie on GPUs, at both ends."""
+
+
+class WeightSettings(Settings):
+    """Publishing."""
+
+    transport: TransportSettings = NcclSettings()
+    sync_every: int = Field(default=1, gt=0)
+    """Pacing: every n-th version is published."""
+    prepare_seconds: Seconds = 30.0
+    """Deadline for all members to get ready for a transfer."""
+    transfer_seconds: Seconds = 60.0
+    """Deadline of the transfer."""
+    attempts: int = Field(default=3, gt=0)
+    """How often a publish is tried before everyone who failed is left out of it for a while."""
+    digests: Literal["always", "never"] = "always"
+    """Whether digests of learner and generators are compared after each publish."""

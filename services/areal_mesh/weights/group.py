@@ -1,0 +1,36 @@
+"""The members of one transfer. Plain values, without torch."""
+
+from dataclasses import dataclass
+
+SENDER_RANK = 0
+"""The learner's rank in every group."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The members of one transfer. Never changed: another membership is another group, of another transfer id.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+
+    transfer_id: str
+    """Differs for every group that is opened."""
+    endpoint: str
+    """Where the members meet, as a URI of the transport's own."""
+    world_size: int
+    """The learner (rank 0) and every engine worker."""
+    timeout_seconds: float
+    """Deadline of the join and of each broadcast: a dead peer is an error within it."""
+
+    def __post_init__(self) -> None:
+        if not self.transfer_id:
+            raise ValueError("transfer_id is empty; every transfer has a name of its own")
+        if self.world_size < 2:
+            raise ValueError(
+                f"transfer {self.transfer_id!r}: world_size is {self.world_size}; the learner and a worker make 2"
+            )
+        if self.timeout_seconds <= 0:
+            raise ValueError(
+                f"transfer {self.transfer_id!r}: timeout_seconds must be positive, not {self.timeout_seconds}"
+            )

@@ -1,0 +1,87 @@
+"""The key-value store at which a process group's members meet, hosted by the learner's rank 0."""
+
+import socket
+from datetime import timedelta
+
+from torch._C._distributed_c10d import TCPStore
+from torch.distributed import DistNetworkError, DistStoreError
+
+from areal_mesh.runtime.addresses import Address
+from areal_mesh.weights.errors import TransferError
+from areal_mesh.weights.group import Group
+
+_SCHEME = "tcp://"
+_SERVER_TIMEOUT = timedelta(seconds=30)
+
+
+class StoreMeeting:
+    """Serves the store as long as it lives; every group of a run uses the same one under its own transfer id.
+
+    Listens on `host` alone, never on all interfaces: whoever reaches the store could join a group.
+    Raises OSError when the address cannot be bound.
+    """
+
+    def __init__(self, host: str, port: int = 0) -> None:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family)
+        self.address = Address(host, listener.getsockname()[1])
+        # The store takes the descriptor over and closes it.
+        self._store: TCPStore | None = TCPStore(
+            host,
+            self.address.port,
+            is_master=True,
+            timeout=_SERVER_TIMEOUT,
+            wait_for_workers=False,
+            master_listen_fd=listener.detach(),
+        )
+
+    def open(self, transfer_id: str, world_size: int, timeout_seconds: float) -> Group:
+        """A new group that meets here."""
+        return Group(transfer_id, f"{_SCHEME}{self.address}", world_size, timeout_seconds)
+
+    def close(self) -> None:
+        """Stop serving. Idempotent."""
+        self._store = None
+
+
+def store_address(group: Group) -> Address:
+    """Where the group's store serves. Raises TransferError for an endpoint of another transport."""
+    if not group.endpoint.startswith(_SCHEME):
+        raise TransferError(
+            f"group {group.transfer_id!r} meets at {group.endpoint}, which is no store; set the same weights.transport "
+            "at the learner and the generators"
+        )
+    try:
+        return Address.parse(group.endpoint.removeprefix(_SCHEME))
+    except ValueError as error:
+        raise TransferError(f"group {group.transfer_id!r}: its store's address {error}") from error
+
+
+def arrival_key(group: Group, rank: int) -> str:
+    """Key that member `rank` sets in the store once it has reached it."""
+    return f"{group.transfer_id}/arrived/{rank}"
+
+
+def connect_store(group: Group) -> TCPStore:
+    """Reach the group's store. Raises TransferError when it cannot be reached within the timeout."""
+    address = store_address(group)
+    timeout = timedelta(seconds=group.timeout_seconds)
+    try:
+        return TCPStore(address.host, address.port, is_master=False, timeout=timeout, wait_for_workers=False)
+    except (DistNetworkError, DistStoreError, OSError) as error:
+        raise TransferError(
+            f"group {group.transfer_id!r}: the learner's store at {address} was not "
+            f"reached in {group.timeout_seconds:g} s; check that the learner runs and the port is open"
+        ) from error
+
+
+def wait_for_arrival(group: Group, ranks: range) -> None:
+    """Block until the members `ranks` have reached the store. Raises TransferError after the timeout."""
+    store = connect_store(group)
+    keys = [arrival_key(group, rank) for rank in ranks]
+    try:
+        store.wait(keys, timedelta(seconds=group.timeout_seconds))
+    except (DistNetworkError, DistStoreError) as error:
+        raise TransferError(
+            f"group {group.transfer_id!r}: members {list(ranks)} did not all arrive in {group.timeout_seconds:g} s"
+        ) from error
