@@ -37,7 +37,9 @@ STORED = controller_pb2.LEASE_END_STORED
 Stub: TypeAlias = "controller_pb2_grpc.ControllerServiceAsyncStub"
 
 
-def settings_in(folder: Path, controller: dict[str, Any] | None = None, **algorithm: Any) -> RunSettings:
+def settings_in(
+    folder: Path, controller: dict[str, Any] | None = None, sync_every: int = 1, **algorithm: Any
+) -> RunSettings:
     prompts = folder / "prompts.jsonl"
     lines = [json.dumps({"id": f"p{n}", "problem": f"{n} + 1", "answer": str(n + 1)}) for n in range(7)]
     prompts.write_text("\n".join(lines))
@@ -54,6 +56,7 @@ def settings_in(folder: Path, controller: dict[str, Any] | None = None, **algori
             "prompts": {"file": prompts},
             "controller": {"listen": "127.0.0.1:0", "heartbeat_seconds": 0.1, "lease_seconds": 6, "drain_seconds": 3}
             | (controller or {}),
+            "weights": {"sync_every": sync_every},
         }
     )
 
