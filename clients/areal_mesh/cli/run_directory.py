@@ -5,7 +5,6 @@ Invariants:
 - nothing is deleted but a directory that a launcher made.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.summary import read_summary
+from areal_mesh.runtime.locks import FileLock, LockHeld
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
 
 SETTINGS_FILE = "settings.json"
@@ -35,15 +35,17 @@ def held(settings: RunSettings) -> Iterator[Path]:
     folder = settings.run_directory
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the directory, so that the lock outlives a deletion of what it guards.
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CommandFailed(
-                f"{folder}: another launcher runs it; look with `areal-mesh status`, end it with `areal-mesh stop`, "
-                "or give this run a name of its own with --set name=..."
-            ) from error
+    try:
+        lock = FileLock(folder.parent / f".{folder.name}.lock")
+    except LockHeld as error:
+        raise CommandFailed(
+            f"{folder}: another launcher runs it; look with `areal-mesh status`, end it with `areal-mesh stop`, "
+            "or give this run a name of its own with --set name=..."
+        ) from error
+    try:
         yield folder
+    finally:
+        lock.release()
 
 
 def enter(folder: Path, settings: RunSettings, fresh: bool) -> None:

@@ -1,10 +1,7 @@
 """The controller as a service: builds the parts, keeps time, writes what people read, knows when the run is over."""
 
 import asyncio
-import fcntl
-import os
 from pathlib import Path
-from typing import IO
 
 import structlog
 
@@ -25,10 +22,11 @@ from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
-from areal_mesh.controller.sinks import MetricsFile, read_prepared_seconds, write_summary
+from areal_mesh.controller.sinks import MetricsFile, check_nobody_elses, read_prepared_seconds, write_summary
 from areal_mesh.controller.summary import RunFacts, summarise
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
+from areal_mesh.runtime.locks import FileLock, LockHeld
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
@@ -69,7 +67,7 @@ class ControllerService:
                 self._settings.prompts.shuffle,
                 0 if self._settings.model.recipe == "arithmetic" else self._settings.prompts.count,
             )
-            _check_nobody_elses(context.run_directory)
+            check_nobody_elses(context.run_directory)
             self._ledger = Ledger(context.run_directory / "ledger.db")
             self._run = Run(run_plan(self._settings, self._prompts), self._ledger, self._clock)
         except (PromptFileError, LedgerError, LedgerFull) as error:
@@ -159,7 +157,7 @@ class ControllerService:
         self._metrics.close()
         self._prompts.close()
         self._ledger.close()
-        self._lock.close()
+        self._lock.release()
 
     def _joined(self, member: Member) -> None:
         """The replay buffer's address may be new; it and the learner are reasons to compare groups."""
@@ -316,41 +314,12 @@ class ControllerService:
         )
 
 
-def _check_nobody_elses(directory: Path) -> None:
-    """Makes sure that what a controller writes is there from a run alone.
-
-    Raises:
-        StartupError: a file of that name is there without a ledger.
-    """
-    if (directory / "ledger.db").exists():
-        return
-    for name in ("metrics.jsonl", "summary.json"):
-        if (directory / name).exists():
-            raise StartupError(
-                f"{directory / name}: is there without a ledger.db beside it, so it is no run's and is left as it is; "
-                "move it, or give the run another name"
-            )
-
-
-def _lock_run(directory: Path) -> IO[str]:
-    """Takes the run for this process; the system gives it back when the process ends, however it does."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "controller.lock"
-    file = path.open("a+")
+def _lock_run(directory: Path) -> FileLock:
+    """Takes the run for this process."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        file.close()
+        return FileLock(directory / "controller.lock")
+    except LockHeld as error:
         raise StartupError(
-            f"{path}: another controller (process {holder}) works on this run; stop it, or give the run another name"
+            f"{error.path}: another controller (process {error.holder}) works on this run; stop it, or give the run "
+            "another name"
         ) from error
-    file.truncate(0)
-    try:
-        os.write(file.fileno(), f"{os.getpid()}\n".encode())
-    except OSError as error:
-        # The number is for people; the lock holds without it.
-        if not is_full(error):
-            raise
-    return file

@@ -12,6 +12,7 @@ from typing import Any
 from areal_mesh.controller.records import StepRow
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.disk import is_full
+from areal_mesh.runtime.errors import StartupError
 from areal_mesh.v1 import replay_pb2
 
 _TAIL_BYTES = 64 << 10  # several lines of a step
@@ -111,3 +112,19 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
+
+
+def check_nobody_elses(directory: Path) -> None:
+    """Makes sure that what a controller writes is there from a run alone.
+
+    Raises:
+        StartupError: a file of that name is there without a ledger.
+    """
+    if (directory / "ledger.db").exists():
+        return
+    for name in ("metrics.jsonl", "summary.json"):
+        if (directory / name).exists():
+            raise StartupError(
+                f"{directory / name}: is there without a ledger.db beside it, so it is no run's and is left as it is; "
+                "move it, or give the run another name"
+            )

@@ -6,7 +6,6 @@ become durable in order, so the wait for the last decision covers all before it.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -62,7 +61,7 @@ class ReplayBuffer:
         try:
             self._history, self._log = open_logs(directory, self._state, segment_bytes, durability)
         except CorruptLog as error:
-            os.close(self._lock)
+            self._lock.release()
             raise StartupError(f"the replay log cannot be read: {error}") from error
 
     async def append(self, group: GroupSummary, payload: bytes) -> bool:
@@ -214,7 +213,7 @@ class ReplayBuffer:
         """Makes what was appended durable and gives the directory back. Blocks."""
         self._log.close()
         self._history.close()
-        os.close(self._lock)
+        self._lock.release()
 
     def _check_room(self, group: GroupSummary) -> None:
         if group.size > self._limit:

@@ -1,13 +1,12 @@
 """The directory of a replay buffer: one process holds it at a time, and reads its two logs in their order."""
 
-import fcntl
-import os
 from pathlib import Path
 
 from areal_mesh.replay.log import Durability, DurableLog
 from areal_mesh.replay.segment_file import CorruptLog
 from areal_mesh.replay.state import BufferState
 from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.locks import FileLock, LockHeld
 
 # Deleted segments leave some 50 bytes a group behind: small segments keep a small run's directory small.
 _HISTORY_SEGMENT_BYTES = 1 << 20
@@ -16,16 +15,14 @@ _HISTORY_SPARE_SHARE = 16
 _SPARE_BYTES = 1 << 20
 
 
-def lock_directory(directory: Path) -> int:
-    """Takes the directory for this process; it is given back when the process ends, however it ends."""
-    directory.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+def lock_directory(directory: Path) -> FileLock:
+    """Takes the directory for this process."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise StartupError(f"another process holds {directory}; stop it, or give this run another directory") from error
-    return descriptor
+        return FileLock(directory / "lock")
+    except LockHeld as error:
+        raise StartupError(
+            f"another process ({error.holder}) holds {directory}; stop it, or give this run another directory"
+        ) from error
 
 
 def open_logs(
