@@ -132,8 +132,8 @@ def load_table(results: Sequence[Measured]) -> Table:
             f"{row.cpu_a_group:.2f}",
             f"{row.groups_a_second:.0f}",
             f"{100 * row.cpu:.0f}",
-            f"{1000 * percentile(row.leases, 0.5):.1f}",
-            f"{1000 * percentile(row.leases, 0.99):.1f}",
+            f"{1000 * percentile(row.leases, 0.5):.1f}" if row.leases else "",
+            f"{1000 * percentile(row.leases, 0.99):.1f}" if row.leases else "",
             f"{1000 * percentile(row.statuses, 0.99):.1f}",
             f"{row.rss / 1e6:.0f}",
         )
@@ -173,7 +173,8 @@ def main() -> None:
         print(f"figure: {name}_cpu_ms_a_group {row.cpu_a_group:.3f}")
         print(f"figure: {name}_groups_a_second {row.groups_a_second:.1f}")
         print(f"figure: {name}_cpu_share {row.cpu:.3f}")
-        print(f"figure: {name}_lease_p99_ms {1000 * percentile(row.leases, 0.99):.2f}")
+        if row.leases:
+            print(f"figure: {name}_lease_p99_ms {1000 * percentile(row.leases, 0.99):.2f}")
         print(f"figure: {name}_status_p99_ms {1000 * percentile(row.statuses, 0.99):.2f}")
         print(f"figure: {name}_status_p50_ms {1000 * statistics.median(row.statuses):.2f}")
 

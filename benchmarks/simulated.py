@@ -35,8 +35,7 @@ class Load:
 
     Each asks for as many groups as it has free `slots`, as a real one does.
 
-    `bound`: admission has less room than the generators ask for, so that leases wait; a lease is then timed from when
-    there was room for it.
+    `bound`: admission has less room than the generators ask for, so that leases wait.
     """
 
     hold: tuple[float, float] = (1.5, 6.0)
@@ -48,7 +47,7 @@ class Load:
 
 @dataclass
 class Figures:
-    """What was seen: seconds of each call (a lease: from when it could be granted), and groups that ended."""
+    """What was seen: seconds of each call (leases only where none waits for room), and groups that ended."""
 
     leases: list[float] = field(default_factory=list)
     commits: list[float] = field(default_factory=list)
@@ -65,13 +64,12 @@ class Figures:
 
 @dataclass
 class SimulatedMesh(SimulatedServices):
-    """The members. `opened`: when the last publish was seen to have made room."""
+    """The members."""
 
     controller: str = ""
     load: Load = field(default_factory=Load)
     max_staleness: int = 1
     figures: Figures = field(default_factory=Figures)
-    opened: float = 0.0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -115,7 +113,7 @@ class SimulatedMesh(SimulatedServices):
 
     async def _lease(self, member: "_Member", groups: int) -> list[controller_pb2.Lease]:
         member.keys += 1
-        asked, publishing = time.perf_counter(), self.publishing
+        asked = time.perf_counter()
         response = await member.call(
             member.stub.LeaseGroups,
             controller_pb2.LeaseGroupsRequest(
@@ -126,11 +124,8 @@ class SimulatedMesh(SimulatedServices):
             ),
         )
         if response.leases:
-            answered = time.perf_counter()
-            if self.publishing and not publishing:
-                # Asked before the publish and answered now: the first of those whom it made room for.
-                self.opened, self.publishing = answered, False
-            self.figures.leases.append(answered - (max(asked, self.opened) if self.load.bound else asked))
+            if not self.load.bound:
+                self.figures.leases.append(time.perf_counter() - asked)
             self._started.set()
         return list(response.leases)
 

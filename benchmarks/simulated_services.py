@@ -25,15 +25,13 @@ class SimulatedServices(
 ):
     """The services of all members, and what they share.
 
-    `stored`: groups waiting to be drawn, with the version each began with; `seen`: ids of all ever stored;
-    `publishing`: generators receive a version, and no lease has followed yet.
+    `stored`: groups waiting to be drawn, with the version each began with; `seen`: ids of all ever stored.
     """
 
     stored: "deque[tuple[str, int]]" = field(default_factory=deque)
     seen: set[str] = field(default_factory=set)
     version: int = -1
     learner_version: int = 0
-    publishing: bool = False
 
     async def serve(self) -> tuple[grpc.aio.Server, int]:
         """One server for all members' own services; returns it and its port."""
@@ -49,7 +47,7 @@ class SimulatedServices(
         return generator_pb2.PrepareWeightsResponse()
 
     async def ReceiveWeights(self, request: Any, context: Any) -> Any:
-        self.version, self.publishing = request.policy_version, True
+        self.version = request.policy_version
         tensor = weights_pb2.TensorDigest(name="w", digest="same")
         return generator_pb2.ReceiveWeightsResponse(digests=[generator_pb2.WorkerDigests(tensors=[tensor])])
 
