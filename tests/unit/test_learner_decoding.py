@@ -82,6 +82,17 @@ def test_figures_are_means_over_responses(groups: list[rollout_pb2.Group]) -> No
     assert figures["staleness_mean"] == 1.5
 
 
+def test_the_share_of_groups_without_a_difference_in_reward_is_reported(groups: list[rollout_pb2.Group]) -> None:
+    for group, rewards in zip(groups, ((5.0, -5.0), (5.0,)), strict=True):
+        for response, reward in zip(group.responses, rewards, strict=True):
+            response.verdict.reward = reward
+    assert batch_figures(groups, policy_version=9)["equal_rewards"] == 0.5
+    for group in groups:
+        for response in group.responses:
+            response.verdict.reward = -5.0 if group is groups[0] else 5.0
+    assert batch_figures(groups, policy_version=9)["equal_rewards"] == 1.0
+
+
 def test_shuffled_rewards_are_the_same_rewards_in_another_order() -> None:
     rewards = torch.arange(64, dtype=torch.float64)
     shuffled = shuffle_rewards(rewards, seed=3)

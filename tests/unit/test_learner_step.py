@@ -173,6 +173,51 @@ def test_a_gradient_that_is_no_number_is_not_applied(folder: Path, monkeypatch: 
     assert all(torch.equal(before[name], tensor) for name, tensor in trainer.named_tensors())
 
 
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("advantage", sorted(ADVANTAGES))
+def test_a_batch_of_equal_rewards_makes_a_version_and_moves_nothing(folder: Path, loss: str, advantage: str) -> None:
+    trainer = build(folder, f"algorithm.loss.type={loss}", f"algorithm.advantage.type={advantage}")
+    batch = make_batch(0)
+    trainer.step(batch)
+    before = {name: tensor.clone() for name, tensor in trainer.state_tensors(with_reference=True).items()}
+    updates = trainer.optimizer.updates
+    result = trainer.step(replace(batch, rewards=torch.full_like(batch.rewards, -5.0)))
+    assert (result.policy_version, trainer.policy_version) == (2, 2)
+    assert figure(result, "optimizer_updates") == 0
+    after = trainer.state_tensors(with_reference=True)
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
+    assert trainer.optimizer.updates == updates, "the warm-up counts updates"
+    assert "loss" not in result.figures, "nothing was measured by a pass that was not made"
+    assert "proximal" not in result.seconds
+
+
+def test_rewards_beyond_the_clip_on_one_side_are_equal(folder: Path) -> None:
+    trainer, batch = build(folder, "algorithm.reward_clip=1.0"), make_batch(0)
+    rewards = torch.arange(2.0, 2.0 + len(batch)).double()
+    assert figure(trainer.step(replace(batch, rewards=rewards)), "optimizer_updates") == 0
+    rewards[3] = -2.0
+    assert figure(trainer.step(replace(batch, rewards=rewards)), "optimizer_updates") == 4
+
+
+@pytest.mark.parametrize(("advantage", "updates"), [("areal", 4), ("grpo", 0)])
+def test_groups_of_equal_rewards_that_differ_from_each_other_say_something_to_areals_estimate_alone(
+    folder: Path, advantage: str, updates: int
+) -> None:
+    trainer, batch = build(folder, f"algorithm.advantage.type={advantage}"), make_batch(0)
+    # A mean of seven such rewards is not exactly one of them.
+    result = trainer.step(replace(batch, rewards=torch.where(batch.group_index == 1, 0.1, -0.3).double()))
+    assert figure(result, "optimizer_updates") == updates
+
+
+def test_equal_rewards_update_at_full_size_where_the_settings_ask_for_areals_way(folder: Path) -> None:
+    trainer = build(folder, "algorithm.update_on_equal_rewards=true", "learner.weight_decay=0.0")
+    before, batch = weights(trainer), make_batch(0)
+    result = trainer.step(replace(batch, rewards=torch.full_like(batch.rewards, 5.0)))
+    assert figure(result, "optimizer_updates") == 4
+    assert figure(result, "return_std") < 0.1
+    assert any(not torch.equal(before[name], tensor) for name, tensor in trainer.named_tensors())
+
+
 def test_an_unfit_batch_changes_nothing(folder: Path) -> None:
     trainer, batch = build(folder), make_batch(0, version=5)
     with pytest.raises(InvalidBatchError, match="learner is at version 0"):
@@ -181,7 +226,7 @@ def test_an_unfit_batch_changes_nothing(folder: Path) -> None:
 
 
 def test_fewer_responses_than_minibatches_and_a_single_token_are_learned_from(folder: Path) -> None:
-    result = build(folder).step(make_batch(8, sequences=1))
+    result = build(folder, "algorithm.update_on_equal_rewards=true").step(make_batch(8, sequences=1))
     assert figure(result, "micro_batches") == 1
     assert math.isfinite(figure(result, "loss"))
 

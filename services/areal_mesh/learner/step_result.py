@@ -35,6 +35,7 @@ class Measured:
     batch: TrainingBatch
     minibatches: Sequence[Minibatch]
     results: Sequence[MinibatchResult]
+    """None in a step without an update."""
     advantage_figures: Mapping[str, float]
 
 
@@ -44,19 +45,26 @@ def step_figures(step: Measured, parallel: Parallel) -> dict[str, float]:
     Of losses: means over the response tokens of the global batch. `loss`, `grad_norm`: means over minibatches, before
     one was zeroed or clipped.
     """
-    norms = [result.update.grad_norm for result in step.results]
     return {
-        "loss": sum(result.loss for result in step.results) / len(step.results),
-        "grad_norm": sum(norms) / len(norms),
-        "grad_norm_max": max(norms),
-        "learning_rate": step.results[-1].update.learning_rate,
+        "optimizer_updates": float(sum(result.update.applied for result in step.results)),
         "rejected_minibatches": float(sum(result.rejected for result in step.results)),
         "skipped_updates": float(sum(not result.update.applied for result in step.results)),
         "tokens_processed": float(step.batch.token_ids.numel()),
         "micro_batches": float(sum(len(minibatch.parts) for minibatch in step.minibatches)),
         **step.advantage_figures,
-        **figures.combine([result.figures for result in step.results]).values(),
-        **_mismatches(step.results, parallel),
+        **(_of_training(step.results, parallel) if step.results else {}),
+    }
+
+
+def _of_training(results: Sequence[MinibatchResult], parallel: Parallel) -> dict[str, float]:
+    norms = [result.update.grad_norm for result in results]
+    return {
+        "loss": sum(result.loss for result in results) / len(results),
+        "grad_norm": sum(norms) / len(norms),
+        "grad_norm_max": max(norms),
+        "learning_rate": results[-1].update.learning_rate,
+        **figures.combine([result.figures for result in results]).values(),
+        **_mismatches(results, parallel),
     }
 
 

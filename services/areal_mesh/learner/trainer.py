@@ -64,10 +64,11 @@ class Trainer:
     def step(self, batch: TrainingBatch) -> StepResult:
         """Learn from one batch, the same on every rank, and commit a policy version.
 
-        Reference and proximal log-probabilities, advantages, then an AdamW update for each minibatch. Raises
-        InvalidBatchError, before anything has changed, if the batch does not fit.
+        Reference log-probabilities, advantages, proximal log-probabilities, then an AdamW update for each minibatch;
+        none where the rewards say nothing, unless the settings ask for it. Raises InvalidBatchError, before anything
+        has changed, if the batch does not fit.
         """
-        watch, reference = Stopwatch(), None
+        watch, reference, algorithm = Stopwatch(), None, self._settings.algorithm
         with watch.phase("prepare"):
             validate(batch, self._policy.vocabulary_size, self.policy_version)
             minibatches = self._prepare(batch)
@@ -76,17 +77,17 @@ class Trainer:
             with watch.phase("reference"):
                 tokens = batch.behaviour_log_probs.numel()
                 reference = measure_reference(self._reference, parts, tokens, self.parallel)
-        if self._loss.needs_proximal:
+        with watch.phase("advantages"):
+            estimate = estimate_advantages(self._advantage, batch, reference, algorithm.reward_clip, parts)
+        updates = algorithm.update_on_equal_rewards or not estimate.says_nothing
+        if updates and self._loss.needs_proximal:
             # The first minibatch is trained on by the policy before the step: its training pass measures it too.
             with watch.phase("proximal"):
                 measure_proximal(self._policy, [part for minibatch in minibatches[1:] for part in minibatch.parts])
-        with watch.phase("advantages"):
-            clip = self._settings.algorithm.reward_clip
-            advantage_figures = estimate_advantages(self._advantage, batch, reference, clip, parts)
         trained = Trained(self._policy, self._masters, self.optimizer, self._loss, self.parallel)
-        results = [train_minibatch(trained, minibatch, watch) for minibatch in minibatches]
+        results = [train_minibatch(trained, minibatch, watch) for minibatch in (minibatches if updates else ())]
         self.policy_version += 1
-        measured = Measured(batch, minibatches, results, advantage_figures)
+        measured = Measured(batch, minibatches, results, estimate.figures)
         return StepResult(self.policy_version, step_figures(measured, self.parallel), watch.seconds())
 
     def restart(self, optimizer: bool, reference: bool) -> None:

@@ -39,7 +39,9 @@ class ArealAdvantage:
         if inputs.reference_log_probs is not None:
             distance = inputs.behaviour_log_probs.double() - inputs.reference_log_probs.double()
             figures["kl_to_reference"] = float(distance.mean())
-        return AdvantageOutputs(((returns - mean) / (deviation + NORMALISATION_EPSILON)).float(), figures)
+        advantages = ((returns - mean) / (deviation + NORMALISATION_EPSILON)).float()
+        # All returns then differ by the KL reward alone, whose noise the normalisation magnifies to full size.
+        return AdvantageOutputs(advantages, figures, says_nothing=bool((inputs.rewards == inputs.rewards[0]).all()))
 
     def token_rewards(self, inputs: AdvantageInputs) -> Tensor:
         """Reward of every response token: the KL reward, and the outcome at each response's last. float64 [tokens]."""

@@ -7,6 +7,9 @@ The standard deviation is the biased one. Dr. GRPO (Liu et al. 2025) leaves the 
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from areal_mesh.learner.advantages.inputs import AdvantageInputs, AdvantageOutputs
 from areal_mesh.learner.advantages.packed import group_means
 from areal_mesh.runtime.settings.advantages import GrpoAdvantageSettings
@@ -34,4 +37,12 @@ class GrpoAdvantage:
         return AdvantageOutputs(
             advantages.repeat_interleave(inputs.response_lengths).float(),
             {"group_reward_std": float(deviations.mean())},
+            says_nothing=bool((inputs.rewards == _one_of_group(inputs)).all()),
         )
+
+
+def _one_of_group(inputs: AdvantageInputs) -> Tensor:
+    """For each response a reward of its group, float64 [n]; means of equal rewards may differ from them by rounding."""
+    some = torch.zeros(int(inputs.group_index.max()) + 1, dtype=torch.float64)
+    some[inputs.group_index] = inputs.rewards
+    return some[inputs.group_index]

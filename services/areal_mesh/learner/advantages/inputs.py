@@ -31,6 +31,8 @@ class AdvantageOutputs:
     """float32 [tokens]."""
     figures: Mapping[str, float]
     """By metric name."""
+    says_nothing: bool = False
+    """Whether rewards tell no response from another as this estimate sees them: what is left is 0 or noise."""
 
 
 class Advantage(Protocol):

@@ -11,8 +11,8 @@ from areal_mesh.v1 import rollout_pb2
 def batch_figures(groups: Sequence[rollout_pb2.Group], policy_version: int) -> dict[str, float]:
     """Metrics by name over all responses of a batch drawn at `policy_version`.
 
-    `reward`, `correct` and `truncated` (shares), `response_length` (mean, tokens), `response_tokens`,
-    `staleness_mean` and `staleness_max` over groups.
+    `reward`, `correct` and `truncated` (shares), `response_length` (mean, tokens), `response_tokens`; over groups
+    `equal_rewards` (share of those whose rewards are all equal), `staleness_mean` and `staleness_max`.
     """
     responses = [response for group in groups for response in group.responses]
     lengths = [response.length for response in responses]
@@ -24,6 +24,7 @@ def batch_figures(groups: Sequence[rollout_pb2.Group], policy_version: int) -> d
         "response_length": fmean(lengths),
         "response_tokens": float(sum(lengths)),
         "responses": float(len(responses)),
+        "equal_rewards": fmean(len({response.verdict.reward for response in group.responses}) == 1 for group in groups),
         "staleness_mean": fmean(ages),
         "staleness_max": float(max(ages)),
     }

@@ -1,12 +1,12 @@
 """The passes before training: reference and proximal log-probabilities, and the advantages of the whole batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from areal_mesh.learner.advantages.inputs import Advantage, AdvantageInputs
+from areal_mesh.learner.advantages.inputs import Advantage, AdvantageInputs, AdvantageOutputs
 from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.batches.micro_batch import MicroBatch
 from areal_mesh.learner.model.parallel import Parallel
@@ -54,8 +54,8 @@ def measure_proximal(policy: PolicyModel, parts: Sequence[Part]) -> None:
 
 def estimate_advantages(
     estimate: Advantage, batch: TrainingBatch, reference: Tensor | None, reward_clip: float, parts: Sequence[Part]
-) -> Mapping[str, float]:
-    """Fill in `advantages` of each part, estimated on the whole batch; returns the estimate's figures."""
+) -> AdvantageOutputs:
+    """Fill in `advantages` of each part, estimated on the whole batch; returns the whole estimate."""
     outputs = estimate(
         AdvantageInputs(
             rewards=batch.rewards.clamp(-reward_clip, reward_clip),
@@ -67,4 +67,4 @@ def estimate_advantages(
     )
     for part in parts:
         part.advantages = outputs.advantages[part.data.rows].to(part.data.behaviour_log_probs.device)
-    return outputs.figures
+    return outputs
