@@ -198,6 +198,7 @@ class SimulatedMesh(SimulatedServices):
             group_ids=batch,
             metrics=_METRICS | {"reward": 0.0, "response_length": 4096.0, "truncated": 0.0},
             staleness={0: len(batch)},
+            group_tokens=[],
         )
         began = time.perf_counter()
         await member.call(member.stub.CommitStep, request)

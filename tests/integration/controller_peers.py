@@ -215,11 +215,19 @@ class Learner(Peer, learner_pb2_grpc.LearnerServiceServicer):
         request = controller_pb2.NextStepRequest(**self.me(), policy_version=self.version, wait=to_duration(3))
         return await self.stub.NextStep(request, timeout=SECONDS)
 
-    async def commit(self, step: int, group_ids: list[str], **figures: float) -> controller_pb2.CommitStepResponse:
+    async def commit(
+        self, step: int, group_ids: list[str], group_tokens: list[int] | None = None, **figures: float
+    ) -> controller_pb2.CommitStepResponse:
         self.version = step
         metrics = {"reward": float(step), "response_length": 5.0, "truncated": 0.5, "mismatch_kl": 0.001} | figures
         request = controller_pb2.CommitStepRequest(
-            **self.me(), step=step, policy_version=step, group_ids=group_ids, metrics=metrics, staleness={0: 1, 1: 1}
+            **self.me(),
+            step=step,
+            policy_version=step,
+            group_ids=group_ids,
+            metrics=metrics,
+            staleness={0: 1, 1: 1},
+            group_tokens=group_tokens,
         )
         return await self.stub.CommitStep(request, timeout=SECONDS)
 

@@ -63,13 +63,28 @@ def example_status(step: int = 7) -> status_pb2.RunStatus:
     return status
 
 
+def example_steps(*steps: int) -> list[status_pb2.Step]:
+    stage = common_pb2.Stage(index=1, name="16", max_response_tokens=64)
+    return [status_pb2.Step(step=step, stage=stage, metrics={"reward": float(step)}) for step in steps]
+
+
 class SimulatedStatus(status_pb2_grpc.StatusServiceServicer):
+    def __init__(self) -> None:
+        self.overruns = False
+        self.asked_after: list[int | None] = []
+
     async def GetStatus(self, request: Any, context: Any) -> status_pb2.GetStatusResponse:
         return status_pb2.GetStatusResponse(status=example_status())
 
     async def WatchStatus(self, request: Any, context: Any) -> AsyncIterator[status_pb2.WatchStatusResponse]:
-        for step in (7, 8, 9):
-            yield status_pb2.WatchStatusResponse(status=example_status(step))
+        self.asked_after.append(request.after_step if request.HasField("after_step") else None)
+        if request.HasField("after_step"):
+            yield status_pb2.WatchStatusResponse(status=example_status(12), steps=example_steps(12))
+            return
+        for step, new in ((7, (7,)), (8, (8,)), (11, (9, 10, 11))):
+            yield status_pb2.WatchStatusResponse(status=example_status(step), steps=example_steps(*new))
+        if self.overruns:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "a watch has its deadline")
 
 
 class SimulatedController:
@@ -111,9 +126,14 @@ def controller() -> SimulatedController:
 
 
 @pytest.fixture
-async def address(controller: SimulatedController) -> AsyncIterator[str]:
+def simulated_status() -> SimulatedStatus:
+    return SimulatedStatus()
+
+
+@pytest.fixture
+async def address(controller: SimulatedController, simulated_status: SimulatedStatus) -> AsyncIterator[str]:
     server = MeshServer("127.0.0.1:0")
-    server.add(status_pb2_grpc.add_StatusServiceServicer_to_server, SimulatedStatus(), "areal_mesh.v1.StatusService")
+    server.add(status_pb2_grpc.add_StatusServiceServicer_to_server, simulated_status, "areal_mesh.v1.StatusService")
     server.add(
         controller_pb2_grpc.add_ControllerServiceServicer_to_server, controller, "areal_mesh.v1.ControllerService"
     )
@@ -145,8 +165,27 @@ async def test_status_comes_as_plain_typed_values(address: str) -> None:
 
 async def test_a_watch_yields_each_status_and_ends_with_its_server(address: str) -> None:
     async with MeshClient.connect(address) as mesh:
-        steps = [status.step async for status in mesh.watch(0.1)]
-    assert steps == [7, 8, 9]
+        seen = [status async for status in mesh.watch(0.1)]
+    assert [status.step for status in seen] == [7, 8, 11]
+    assert [step.step for status in seen for step in status.new_steps] == [7, 8, 9, 10, 11]
+    assert seen[-1].new_steps[-1].metrics == {"reward": 11.0}
+
+
+async def test_a_watch_beyond_its_deadline_goes_on_after_the_last_step(
+    address: str, simulated_status: SimulatedStatus
+) -> None:
+    simulated_status.overruns = True
+    async with MeshClient.connect(address) as mesh:
+        steps = [step.step async for status in mesh.watch(0.1) for step in status.new_steps]
+    assert steps == [7, 8, 9, 10, 11, 12]
+    assert simulated_status.asked_after == [None, 11]
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1:99999", "::1:7400", "http://host:1"])
+async def test_an_address_that_is_none_is_said_before_anything_is_called(address: str) -> None:
+    with pytest.raises(ValueError, match=r"host:port|is no host"):
+        async with MeshClient.connect(address):
+            pass
 
 
 async def test_control_calls_reach_the_controller(address: str, controller: SimulatedController) -> None:
@@ -265,9 +304,12 @@ async def test_the_status_command_answers_for_people_and_as_json(address: str) -
 
 async def test_watching_prints_a_line_a_step_and_one_object_a_status(address: str) -> None:
     _, text, _ = await command("status", "--watch", "--controller", address)
-    assert [line.split()[1] for line in text.splitlines() if line.startswith("step")] == ["7/110", "8/110", "9/110"]
+    steps = [line.split()[1].split("/")[0] for line in text.splitlines() if line.startswith("step")]
+    assert steps == ["7", "8", "9", "10", "11"], "two statuses saw but one of the last three"
     _, text, _ = await command("status", "--watch", "--json", "--controller", address)
-    assert [json.loads(line)["step"] for line in text.splitlines()] == [7, 8, 9]
+    objects = [json.loads(line) for line in text.splitlines()]
+    assert [status["step"] for status in objects] == [7, 8, 11]
+    assert [step["step"] for status in objects for step in status["new_steps"]] == [7, 8, 9, 10, 11]
 
 
 async def test_the_control_commands_call_the_controller(address: str, controller: SimulatedController) -> None:
@@ -282,6 +324,15 @@ async def test_a_command_without_a_controller_fails_in_one_line(free_address: st
     assert (code, output) == (1, "")
     assert errors.count("\n") == 1
     assert errors.startswith(f"areal-mesh: no controller answers at {free_address}")
+
+
+@pytest.mark.parametrize("address", ["", "localhost", ":7400", "127.0.0.1:99999", "127.0.0.1:0", "http://host:1"])
+async def test_an_address_that_is_none_is_named_with_what_would_do(address: str) -> None:
+    for arguments in (["status"], ["stage", "next"], ["config", "show"]):
+        code, output, errors = await command(*arguments, "--controller", address)
+        assert (code, output) == (2, "")
+        assert f"argument --controller: '{address}' " in errors.splitlines()[-1]
+        assert "grpc" not in errors.lower()
 
 
 async def test_the_example_of_the_documents_runs(address: str) -> None:

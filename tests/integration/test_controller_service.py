@@ -495,7 +495,11 @@ async def test_pause_holds_leases_and_resume_lets_them_go(tmp_path: Path, mesh: 
         assert (await generator.lease(key="paused", wait=0.2)).leases == []
         assert (await mesh.status(address)).state == status_pb2.RUN_STATE_PAUSED
         await person.Resume(controller_pb2.ResumeRequest(), timeout=SECONDS)
-        assert (await generator.lease(key="resumed")).leases
+        leases = (await generator.lease(key="resumed")).leases
+        with pytest.raises(grpc.aio.AioRpcError, match="has no step yet") as raised:
+            await person.AdvanceStage(controller_pb2.AdvanceStageRequest(from_stage=0), timeout=SECONDS)
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        await learner.commit(1, [lease.group_id for lease in leases[:2]])
         advanced = await person.AdvanceStage(controller_pb2.AdvanceStageRequest(from_stage=0), timeout=SECONDS)
         assert advanced.stage.name == "long"
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -524,6 +528,51 @@ async def test_a_watcher_sees_the_run_change(tmp_path: Path, mesh: Mesh) -> None
                 break
         assert states[0] == status_pb2.RUN_STATE_STARTING
         assert states[-1] == status_pb2.RUN_STATE_RUNNING
+
+
+async def test_a_watcher_is_told_each_step_once_however_many_came_between_two_statuses(
+    tmp_path: Path, mesh: Mesh
+) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        channel = await mesh.stack.enter_async_context(open_channel(address, Identity("client", "person")))
+        stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
+        # The second status comes so late that all steps but the first lie between the two.
+        watch = stub.WatchStatus(status_pb2.WatchStatusRequest(interval=to_duration(1.0)), timeout=SECONDS)
+        told: list[int] = []
+        async for update in watch:
+            told += [step.step for step in update.steps]
+            if update.status.step == 0:
+                for step in range(1, 4):
+                    leases = (await generator.lease(most=2, key=str(step))).leases
+                    await learner.commit(step, [lease.group_id for lease in leases])
+            if update.status.step == 3:
+                assert [(step.stage.name, step.metrics["reward"]) for step in update.steps][-1] == ("long", 3.0)
+                break
+        assert told == [1, 2, 3]
+        for after, steps in ((0, [1, 2, 3]), (2, [3]), (3, []), (None, [3])):
+            request = status_pb2.WatchStatusRequest(interval=to_duration(1.0), after_step=after)
+            stream = stub.WatchStatus(request, timeout=SECONDS)
+            first: status_pb2.WatchStatusResponse = await anext(aiter(stream))
+            assert [step.step for step in first.steps] == steps
+            stream.cancel()
+
+
+async def test_tokens_of_groups_whose_generator_died_before_its_report_are_known_by_the_commit(
+    tmp_path: Path, mesh: Mesh
+) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        reported, unreported = [lease.group_id for lease in (await generator.lease(most=2)).leases]
+        await generator.end(reported)
+        with pytest.raises(grpc.aio.AioRpcError, match="group_tokens") as raised:
+            await learner.commit(1, [reported, unreported], [20])
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        await learner.commit(1, [reported, unreported], [20, 22])
+        status = await mesh.status(address)
+        assert (status.tokens_generated, status.tokens_trained) == (42, 42)
 
 
 async def test_requests_that_make_no_sense_are_refused_by_field(tmp_path: Path, mesh: Mesh) -> None:

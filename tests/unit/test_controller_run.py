@@ -59,6 +59,14 @@ def store(run: Run, group_ids: list[str], version: int = 0) -> None:
         run.groups.store(group_id, StoredFigures(version, 10, 1.0))
 
 
+def take_step(run: Run) -> None:
+    """Leases, stores and commits the batch of the next step."""
+    batch = lease(run, run.plan.pacing.batch_groups)
+    store(run, batch)
+    assert run.next_step(run.version) is not None
+    assert run.commit(run.version + 1, batch, {"reward": 1.0}, {0: len(batch)})
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     stages = (StagePlan("short", 8, 2), StagePlan("long", 16, 2))
@@ -137,6 +145,7 @@ def test_a_lease_lapses_unless_a_heartbeat_names_it(scene: Scene, run: Run) -> N
 
 
 def test_a_group_keeps_the_stage_it_began_with(run: Run) -> None:
+    take_step(run)
     (group_id,) = lease(run, 1)
     run.advance_stage(0)
     run.groups.free("generator/a", "lost")
@@ -188,20 +197,90 @@ def test_stages_follow_the_schedule_and_a_killed_controller_finds_everything_aga
 
 
 def test_a_stage_advanced_by_hand_starts_after_the_step_in_progress(scene: Scene, run: Run) -> None:
-    assert run.next_step(0) is not None
+    scene.plan = replace(scene.plan, stages=(replace(scene.plan.stages[0], max_steps=9), scene.plan.stages[1]))
+    run = scene.killed()
+    take_step(run)
+    assert run.next_step(1) is not None
     run = scene.killed()
     entry = run.advance_stage(0)
-    assert (entry.stage, entry.first_step, entry.reason) == (1, 2, "by hand")
+    assert (entry.stage, entry.first_step, entry.reason) == (1, 3, "by hand")
     with pytest.raises(MeshError, match=r"^stage short \(1 of 2\) is not the current one; stage long \(2 of 2\) is$"):
         run.advance_stage(0)
     with pytest.raises(MeshError, match=r"^stage long \(2 of 2\) is the last one; `areal-mesh stop` ends the run$"):
         run.advance_stage(1)
     with pytest.raises(MeshError, match=r"^from_stage = 2 is not the current one"):
         run.advance_stage(2)
-    order = run.next_step(0)
+    order = run.next_step(1)
     assert order is not None
     assert order.stage == 0
-    assert run.planned_steps == 3
+    assert run.planned_steps == 4
+
+
+def test_no_stage_is_passed_over_whole_by_hand(scene: Scene) -> None:
+    stages = tuple(StagePlan(name, 8, 9) for name in ("first", "second", "third"))
+    scene.plan = replace(scene.plan, stages=stages)
+    run = scene.open()
+    refused = r"^stage {} has no step yet, so that all of it would be passed over; ask after its first"
+    assert run.next_step(0) is not None, "the learner waits for its first batch while the run starts"
+    with pytest.raises(MeshError, match=refused.format(r"first \(1 of 3\)")):
+        run.advance_stage(0)
+    scene.publish(run, 0)
+    take_step(run)
+    run.advance_stage(0)
+    with pytest.raises(MeshError, match=refused.format(r"second \(2 of 3\)")):
+        run.advance_stage(1)
+    take_step(run)
+    assert [(entry.stage, entry.first_step) for entry in run.stages] == [(0, 1), (1, 2)]
+    assert [row.stage for row in run.recent] == [0, 1]
+
+
+def test_tokens_that_a_generator_had_no_time_to_report_count_once_their_group_is_trained(
+    scene: Scene, run: Run
+) -> None:
+    reported, found, leased = lease(run, 3)
+    store(run, [reported])
+    run.groups.found_stored(found, 0)
+    run = scene.killed()
+    assert run.commit(1, [reported, found, leased], {"response_tokens": 35.0}, {0: 3}, [10, 12, 13])
+    assert (run.groups.generated_tokens, run.totals.tokens) == (35, 35)
+    run.groups.store(found, StoredFigures(0, 12, 1.0))
+    run = scene.killed()
+    assert (run.groups.generated_tokens, run.totals.tokens) == (35, 35)
+
+
+def test_a_late_report_of_a_trained_group_counts_where_the_learner_did_not_say(run: Run) -> None:
+    (group_id, other) = lease(run, 2)
+    assert run.commit(1, [group_id, other], {}, {0: 2})
+    store(run, [group_id])
+    assert run.groups.generated_tokens == 10
+
+
+def test_steps_without_an_update_are_counted_over_restarts(scene: Scene, run: Run) -> None:
+    for step, updates in ((1, 4.0), (2, 0.0), (3, 0.0)):
+        batch = lease(run, 2)
+        store(run, batch)
+        run.commit(step, batch, {"optimizer_updates": updates}, {0: 2})
+        scene.publish(run, step)
+    assert run.totals.without_update == 2
+    assert scene.killed().totals.without_update == 2
+
+
+def test_a_step_has_its_rates_and_the_time_between_two_lives_counts_in_none(scene: Scene, run: Run) -> None:
+    for _ in range(2):
+        take_step(run)
+        scene.publish(run, run.version)
+        scene.now += 4
+    assert run.recent[0].metrics == {"reward": 1.0}, "one step has no time to be measured over"
+    assert run.recent[1].metrics["trained_tokens_per_second"] == 5
+    scene.now += 1000
+    run = scene.killed()
+    take_step(run)
+    assert "trained_tokens_per_second" not in run.recent[2].metrics
+    scene.publish(run, 3)
+    scene.now += 2
+    take_step(run)
+    assert run.recent[3].metrics["trained_tokens_per_second"] == 10
+    assert run.recent[3].metrics["generated_tokens_per_second"] == 10
 
 
 def test_a_learner_ahead_of_the_ledger_is_told_what_to_do(run: Run) -> None:
@@ -264,6 +343,7 @@ def test_reconciling_with_the_replay_buffer(run: Run) -> None:
 
 @pytest.mark.parametrize(("batch_groups", "stages"), [(2, 1), (5, 2)])
 def test_a_ledger_begun_with_other_settings_is_refused(scene: Scene, run: Run, batch_groups: int, stages: int) -> None:
+    take_step(run)
     run.advance_stage(0)
     scene.plan = RunPlan("run", Pacing(batch_groups, 1), scene.plan.stages[:stages], LEASE_SECONDS, 2)
     with pytest.raises(LedgerError, match="give the run another name"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -23,7 +24,9 @@ from areal_mesh.controller.records import GroupRow, GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.schedule import StagePlan
+from areal_mesh.runtime.errors import MeshError
 
+_GROUP_TOKENS = 5
 LEASE_SECONDS = 10.0
 
 
@@ -141,7 +144,7 @@ class Mesh(RuleBasedStateMachine):
         oldest = generator.held.pop(group_id)
         self.replay.append(group_id, oldest)
         if told:
-            self.run.groups.store(group_id, StoredFigures(oldest, 5, 1.0))
+            self.run.groups.store(group_id, StoredFigures(oldest, _GROUP_TOKENS, 1.0))
         if died:
             self._kill(generator)
 
@@ -221,7 +224,11 @@ class Mesh(RuleBasedStateMachine):
     @precondition(lambda self: self.run.stage + 1 < len(self.plan.stages) and not self.run.finished)
     @rule()
     def advance_stage(self) -> None:
-        self.run.advance_stage(self.run.stage)
+        if self.run.stage_steps:
+            self.run.advance_stage(self.run.stage)
+        else:
+            with pytest.raises(MeshError, match="has no step yet"):
+                self.run.advance_stage(self.run.stage)
 
     # --- what holds ----------------------------------------------------------------------------------------------
 
@@ -234,6 +241,10 @@ class Mesh(RuleBasedStateMachine):
         assert counts.leased == self.run.ledger.next_sequence()
         assert counts.trained == self.run.version * self.plan.pacing.batch_groups
         assert self.run.version <= self.run.planned_steps
+
+    @invariant()
+    def no_more_tokens_are_trained_on_than_were_generated(self) -> None:
+        assert self.run.totals.tokens <= self.run.groups.generated_tokens
 
     # --- the parts of a turn -------------------------------------------------------------------------------------
 
@@ -279,7 +290,9 @@ class Mesh(RuleBasedStateMachine):
             self.learner_version = None
             return
         new = step > self.run.version
-        assert self.run.commit(step, batch, {"reward": 1.0}, {0: len(batch)}) is new
+        tokens = [_GROUP_TOKENS] * len(batch)
+        figures = {"reward": 1.0, "response_tokens": float(sum(tokens))}
+        assert self.run.commit(step, batch, figures, {0: len(batch)}, tokens) is new
         self.learner_version = step
 
     def _publish(self, reached: set[int], recorded: bool, evicted: bool) -> None:

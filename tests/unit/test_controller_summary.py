@@ -73,7 +73,7 @@ def test_the_summary_holds_what_the_ledger_says() -> None:
     assert summary["overlap_seconds"] == pytest.approx(3.0)
     assert summary["groups"] == {"trained": 16, "stale": 3, "filtered": 4, "failed": 5, "open": 3, "leased": 31}
     short, long = summary["stages"]
-    assert short["reward"] == {"first": 3.0, "last": 6.0}
+    assert short["reward"] == {"first": 2.5, "last": 6.5}
     assert (long["steps"], long["reward"]) == (0, {"first": None, "last": None})
 
 
@@ -83,6 +83,20 @@ def test_a_clock_set_between_two_lives_makes_no_time_of_generation() -> None:
     generating = [(50.0, 60.0), (90.0, ten_days + 110.0)]
     summary = summarise(replace(FACTS, lives=lives, generating=generating))
     assert summary["generating_seconds"] == pytest.approx(10.0 + 10.0 + 10.0)
+
+
+def test_a_short_stage_has_no_step_at_both_its_ends() -> None:
+    three = [step(number, 0, reward=reward) for number, reward in enumerate((-5.0, 0.0, 4.0), 1)]
+    (stage, _) = summarise(replace(FACTS, steps=three))["stages"]
+    assert stage["reward"] == {"first": -5.0, "last": 4.0}
+    (stage, _) = summarise(replace(FACTS, steps=three[:1]))["stages"]
+    assert stage["reward"] == {"first": -5.0, "last": -5.0}
+
+
+def test_the_summary_counts_steps_without_an_update_and_the_share_of_groups_with_equal_rewards() -> None:
+    steps = [step(1, 0, optimizer_updates=4.0, equal_rewards=0.5), step(2, 0, optimizer_updates=0.0, equal_rewards=1.0)]
+    summary = summarise(replace(FACTS, steps=[*steps, step(3, 0)]))
+    assert (summary["steps_without_update"], summary["equal_rewards"]) == (1, 0.75)
 
 
 def seconds_of(intervals: list[tuple[int, int]]) -> set[int]:

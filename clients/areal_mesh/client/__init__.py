@@ -23,6 +23,7 @@ from areal_mesh.client.status import (
     ServiceState,
     ServiceStatus,
     Stage,
+    Step,
 )
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "ServiceState",
     "ServiceStatus",
     "Stage",
+    "Step",
     "UnexpectedAnswer",
 ]

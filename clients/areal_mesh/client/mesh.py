@@ -11,6 +11,7 @@ from google.protobuf import duration_pb2
 
 from areal_mesh.client.errors import from_rpc_error
 from areal_mesh.client.status import RunStatus, Stage, run_status_of, stage_of
+from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.v1 import controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
@@ -44,7 +45,11 @@ class MeshClient:
         """Opens a client of the controller at `address` (host:port); connects on the first call.
 
         `timeout` is the deadline of each call but `watch`, in seconds.
+
+        Raises:
+            ValueError: `address` is none.
         """
+        Address.parse(address)
         async with open_channel(address, Identity("client", "areal-mesh-client")) as channel:
             yield cls(channel, address, timeout)
 
@@ -57,16 +62,19 @@ class MeshClient:
     async def watch(self, interval: float = 1.0) -> AsyncIterator[RunStatus]:
         """The status now and after each change, at most one every `interval` seconds; ends when the run's server ends.
 
+        The first has the last step as its `new_steps`, and each other the steps since the status before it.
+
         Raises:
             ControllerUnreachable: the controller is not there, or went away. Whether to wait for it and watch again is
                 the caller's choice.
         """
+        request = status_pb2.WatchStatusRequest(interval=_duration(interval))
         while True:
-            request = status_pb2.WatchStatusRequest(interval=_duration(interval))
             stream = self._status.WatchStatus(request, timeout=_WATCH_SECONDS)
             try:
                 async for response in stream:
-                    yield run_status_of(response.status)
+                    request.after_step = response.status.step
+                    yield run_status_of(response.status, response.steps)
                 return
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:

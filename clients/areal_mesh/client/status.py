@@ -1,6 +1,7 @@
 """The status of a run as plain values: frozen, typed, independent of the wire format."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -42,6 +43,16 @@ class Stage:
     index: int
     name: str
     max_response_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A committed step."""
+
+    step: int
+    stage: Stage
+    metrics: dict[str, float]
+    """Its figures, by the names that they have in `metrics.jsonl`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,8 @@ class RunStatus:
     """Mean, in tokens."""
     truncated: float
     """Share of responses cut off by the stage's limit."""
+    equal_rewards: float
+    """Share of the last step's groups whose rewards are all equal."""
     mismatch_kl: float
     replay: ReplayStatus
     staleness: dict[int, int]
@@ -136,11 +149,15 @@ class RunStatus:
     generated_tokens_per_second: float
     trained_tokens_per_second: float
     weight_updates: int
+    steps_without_update: int
+    """Steps so far that made a version and moved no weight: all rewards were equal, or no gradient was finite."""
     last_pause_seconds: float
     end_reasons: dict[str, int] = dataclasses.field(default_factory=dict)
     """Groups that ended stale, filtered or failed, by reason, the commonest first."""
     faults: tuple[FaultStatus, ...] = ()
     """The oldest first."""
+    new_steps: tuple[Step, ...] = ()
+    """In a watch: the steps since the status before, each once, however fast they are."""
 
     @property
     def mean_staleness(self) -> float:
@@ -169,7 +186,12 @@ def stage_of(message: common_pb2.Stage) -> Stage:
     return Stage(message.index, message.name, message.max_response_tokens)
 
 
-def run_status_of(message: status_pb2.RunStatus) -> RunStatus:
+def step_of(message: status_pb2.Step) -> Step:
+    """Decodes a step."""
+    return Step(message.step, stage_of(message.stage), dict(message.metrics))
+
+
+def run_status_of(message: status_pb2.RunStatus, new_steps: Iterable[status_pb2.Step] = ()) -> RunStatus:
     """Decodes a run's status; states that this client does not know are UNKNOWN."""
     replay, groups = message.replay, message.groups
     return RunStatus(
@@ -186,6 +208,7 @@ def run_status_of(message: status_pb2.RunStatus) -> RunStatus:
         reward=message.reward,
         response_length=message.response_length,
         truncated=message.truncated,
+        equal_rewards=message.equal_rewards,
         mismatch_kl=message.mismatch_kl,
         replay=ReplayStatus(replay.waiting_groups, replay.waiting_bytes, replay.consumed_groups, replay.bytes_on_disk),
         staleness=dict(sorted(message.staleness.items())),
@@ -198,9 +221,11 @@ def run_status_of(message: status_pb2.RunStatus) -> RunStatus:
         generated_tokens_per_second=message.generated_tokens_per_second,
         trained_tokens_per_second=message.trained_tokens_per_second,
         weight_updates=message.weight_updates,
+        steps_without_update=message.steps_without_update,
         last_pause_seconds=message.last_pause.ToNanoseconds() / 1e9,
         end_reasons=dict(sorted(message.end_reasons.items(), key=lambda reason: (-reason[1], reason[0]))),
         faults=tuple(_fault(fault) for fault in message.faults),
+        new_steps=tuple(step_of(step) for step in new_steps),
     )
 
 

@@ -801,6 +801,7 @@ class CommitStepRequest(_message.Message):
     GROUP_IDS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     STALENESS_FIELD_NUMBER: _builtins.int
+    GROUP_TOKENS_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     incarnation: _builtins.str
     step: _builtins.int
@@ -816,6 +817,10 @@ class CommitStepRequest(_message.Message):
     def staleness(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
         """Groups of the batch by staleness."""
 
+    @_builtins.property
+    def group_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Response tokens of each group, in the order of group_ids. What a generator had no time to report is known by them."""
+
     def __init__(
         self,
         *,
@@ -826,10 +831,11 @@ class CommitStepRequest(_message.Message):
         group_ids: _abc.Iterable[_builtins.str] | None = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         staleness: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
+        group_tokens: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_ids", b"group_ids", "incarnation", b"incarnation", "metrics", b"metrics", "policy_version", b"policy_version", "service_id", b"service_id", "staleness", b"staleness", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_ids", b"group_ids", "group_tokens", b"group_tokens", "incarnation", b"incarnation", "metrics", b"metrics", "policy_version", b"policy_version", "service_id", b"service_id", "staleness", b"staleness", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -85,18 +85,24 @@ class WatchStatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INTERVAL_FIELD_NUMBER: _builtins.int
+    AFTER_STEP_FIELD_NUMBER: _builtins.int
+    after_step: _builtins.int
+    """Steps after this one come with the first status; left out: the last step alone."""
     @_builtins.property
     def interval(self) -> _duration_pb2.Duration: ...
     def __init__(
         self,
         *,
         interval: _duration_pb2.Duration | None = ...,
+        after_step: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_step", b"_after_step", "after_step", b"after_step", "interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_step", b"_after_step", "after_step", b"after_step", "interval", b"interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__after_step: _TypeAlias = _typing.Literal["after_step"]  # noqa: Y015
+    _WhichOneofArgType__after_step: _TypeAlias = _typing.Literal["_after_step", b"_after_step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_step) -> _WhichOneofReturnType__after_step | None: ...
 
 Global___WatchStatusRequest: _TypeAlias = WatchStatusRequest  # noqa: Y015
 
@@ -105,20 +111,77 @@ class WatchStatusResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> Global___RunStatus: ...
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
+        """Steps committed since the status before, in order: over a stream each comes once, however fast they are."""
+
     def __init__(
         self,
         *,
         status: Global___RunStatus | None = ...,
+        steps: _abc.Iterable[Global___Step] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchStatusResponse: _TypeAlias = WatchStatusResponse  # noqa: Y015
+
+@_typing.final
+class Step(_message.Message):
+    """A committed step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    STEP_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    @_builtins.property
+    def stage(self) -> _common_pb2.Stage: ...
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """By the names that they have in metrics.jsonl."""
+
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        stage: _common_pb2.Stage | None = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stage", b"stage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics", "stage", b"stage", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Step: _TypeAlias = Step  # noqa: Y015
 
 @_typing.final
 class RunStatus(_message.Message):
@@ -192,6 +255,8 @@ class RunStatus(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     END_REASONS_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
+    EQUAL_REWARDS_FIELD_NUMBER: _builtins.int
+    STEPS_WITHOUT_UPDATE_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
     state: Global___RunState.ValueType
     stages: _builtins.int
@@ -215,6 +280,12 @@ class RunStatus(_message.Message):
     weight_updates: _builtins.int
     run_id: _builtins.str
     """The id that whoever started the run gave its services; empty where nobody did."""
+    equal_rewards: _builtins.float
+    """Share of the last step's groups whose rewards are all equal."""
+    steps_without_update: _builtins.int
+    """Steps so far that made a version without an update of the weights, because their rewards were all equal or no
+    gradient was finite.
+    """
     @_builtins.property
     def stage(self) -> _common_pb2.Stage: ...
     @_builtins.property
@@ -272,10 +343,12 @@ class RunStatus(_message.Message):
         run_id: _builtins.str = ...,
         end_reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         faults: _abc.Iterable[Global___Fault] | None = ...,
+        equal_rewards: _builtins.float = ...,
+        steps_without_update: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "replay", b"replay", "stage", b"stage", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "faults", b"faults", "generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "equal_rewards", b"equal_rewards", "faults", b"faults", "generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "steps_without_update", b"steps_without_update", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

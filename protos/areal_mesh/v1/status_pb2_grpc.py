@@ -58,7 +58,7 @@ class StatusServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchStatus(self, request, context):
-        """A status now and after each change, at most one an interval.
+        """A status now and after each change, at most one an interval; with it every step since the one before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

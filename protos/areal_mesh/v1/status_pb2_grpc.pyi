@@ -35,7 +35,7 @@ class StatusServiceStub:
     def __new__(cls, channel: _aio.Channel) -> StatusServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_status_pb2.GetStatusRequest, _status_pb2.GetStatusResponse]
     WatchStatus: _grpc.UnaryStreamMultiCallable[_status_pb2.WatchStatusRequest, _status_pb2.WatchStatusResponse]
-    """A status now and after each change, at most one an interval."""
+    """A status now and after each change, at most one an interval; with it every step since the one before."""
 
 @_typing.type_check_only
 class StatusServiceAsyncStub(StatusServiceStub):
@@ -44,7 +44,7 @@ class StatusServiceAsyncStub(StatusServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_status_pb2.GetStatusRequest, _status_pb2.GetStatusResponse]  # type: ignore[assignment]
     WatchStatus: _aio.UnaryStreamMultiCallable[_status_pb2.WatchStatusRequest, _status_pb2.WatchStatusResponse]  # type: ignore[assignment]
-    """A status now and after each change, at most one an interval."""
+    """A status now and after each change, at most one an interval; with it every step since the one before."""
 
 class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the run does, at a glance. Served by the controller from memory: answers at once."""
@@ -62,6 +62,6 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_pb2.WatchStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_status_pb2.WatchStatusResponse], _abc.AsyncIterator[_status_pb2.WatchStatusResponse]]:
-        """A status now and after each change, at most one an interval."""
+        """A status now and after each change, at most one an interval; with it every step since the one before."""
 
 def add_StatusServiceServicer_to_server(servicer: StatusServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -208,8 +208,10 @@ class GroupBook:
         self._save(replace(row, state=GroupState.STALE, holder="", reason=reason) for row in rows)
         return len(rows)
 
-    def trained_rows(self, group_ids: Sequence[str], step: int) -> list[GroupRow]:
+    def trained_rows(self, group_ids: Sequence[str], step: int, tokens: Sequence[int] = ()) -> list[GroupRow]:
         """The groups of a batch as they are once it is committed; write them with the step, then `committed`.
+
+        `tokens`: response tokens of each, for groups whose generator had no time to say; nothing if nobody knows.
 
         Raises:
             MeshError: NOT_FOUND, no such group was ever leased; FAILED_PRECONDITION, another step trained on it.
@@ -220,14 +222,23 @@ class GroupBook:
                 raise failed_precondition(
                     f"{row.group_id} was trained on in step {row.step}; no group is trained twice"
                 )
-        return [replace(row, state=GroupState.TRAINED, holder="", step=step) for row in rows]
+        said = dict(zip(group_ids, tokens, strict=False))
+        return [
+            replace(row, state=GroupState.TRAINED, holder="", step=step, tokens=row.tokens or said.get(row.group_id, 0))
+            for row in rows
+        ]
 
     def totals_after(self, rows: Sequence[GroupRow]) -> GroupTotals:
         """The totals once these rows are written."""
         return self._ended.after((self._before(row), row) for row in rows)
 
-    def committed(self, rows: Sequence[GroupRow], totals: GroupTotals) -> None:
-        """The ledger has these rows of a batch, and the totals with them."""
+    def unreported_tokens(self, rows: Iterable[GroupRow]) -> int:
+        """Response tokens in the rows of a batch that no generator has reported, so that nobody counted them yet."""
+        return sum(row.tokens - self._row(row.group_id).tokens for row in rows)
+
+    def committed(self, rows: Sequence[GroupRow], totals: GroupTotals, unreported_tokens: int = 0) -> None:
+        """The ledger has these rows of a batch, and the totals with them; the tokens are counted from now on."""
+        self.generated_tokens += unreported_tokens
         for row in rows:
             self._apply(row)
         self._ended = totals

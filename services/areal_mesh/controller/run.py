@@ -24,10 +24,8 @@ from areal_mesh.controller.schedule import (
     stage_of_step,
     stage_title,
 )
+from areal_mesh.controller.throughput import Throughput
 from areal_mesh.runtime.errors import failed_precondition, invalid_argument
-
-RATE_STEPS = 5
-"""Steps over which tokens a second are measured."""
 
 
 class RunState(StrEnum):
@@ -49,15 +47,6 @@ class StepOrder:
     restarts: Restarts
 
 
-@dataclass(frozen=True)
-class Pace:
-    """Tokens generated and trained in all, when a step was committed in this life of the controller."""
-
-    at: float
-    generated: int
-    trained: int
-
-
 class Run:
     """The run as its ledger tells it.
 
@@ -73,7 +62,7 @@ class Run:
         self.faults = Faults()
         self.groups = GroupBook(ledger, clock, plan.lease_seconds, plan.group_attempts)
         self.totals = ledger.step_totals()
-        kept = max(RATE_STEPS + 1, *(2 * stage.window for stage in plan.stages))
+        kept = max(Throughput.STEPS + 1, *(2 * stage.window for stage in plan.stages))
         self.recent = deque(ledger.steps(after=self.version - kept), maxlen=kept)
         """The last steps: as many as rates and the stages' rules look at."""
         self.published_version = ledger.published_version()
@@ -91,7 +80,7 @@ class Run:
                 "left to take; raise max_steps of the last stage, or give the run another name"
             )
         self.learner_gone = ledger.read("learner_left") is not None
-        self.pace: deque[Pace] = deque(maxlen=RATE_STEPS + 1)
+        self._throughput = Throughput()
         # What only shows a run that is complete is none of its lives.
         self.life = None if self.learner_gone else ledger.begin_life(clock.unix())
         self.started_at = ledger.begun_at()
@@ -214,10 +203,16 @@ class Run:
         return StepOrder(step, stage_of_step(self.stages, step), restarts_before(self.plan.stages, self.stages, step))
 
     def commit(
-        self, step: int, group_ids: Sequence[str], metrics: Mapping[str, float], staleness: Mapping[int, int]
+        self,
+        step: int,
+        group_ids: Sequence[str],
+        metrics: Mapping[str, float],
+        staleness: Mapping[int, int],
+        group_tokens: Sequence[int] = (),
     ) -> bool:
         """Commits a step: its groups end as trained, and a stage or the run may end with it.
 
+        `group_tokens`: response tokens of each group as the learner has them; nothing where it does not say.
         Returns whether it was new; a step that was committed before changes nothing.
 
         Raises:
@@ -231,22 +226,24 @@ class Run:
             raise invalid_argument("group_ids", "name the groups of the batch")
         if len(set(group_ids)) < len(group_ids):
             raise invalid_argument("group_ids", "a group is named twice; each is trained on once")
-        rows = self.groups.trained_rows(group_ids, step)
+        rows = self.groups.trained_rows(group_ids, step, group_tokens)
+        unreported, now = self.groups.unreported_tokens(rows), self._clock.monotonic()
+        generated = self.groups.generated_tokens + unreported
+        tokens = int(metrics.get("response_tokens", sum(group.tokens for group in rows)))
         row = StepRow(
             step=step,
             stage=stage_of_step(self.stages, step),
-            metrics=dict(metrics),
+            metrics=dict(metrics) | self._throughput.after_step(now, generated, self.totals.tokens + tokens),
             staleness=dict(staleness),
             committed_at=self._clock.unix(),
-            tokens=int(metrics.get("response_tokens", sum(group.tokens for group in rows))),
+            tokens=tokens,
         )
         entry, finished = self._what_follows(row)
         totals, groups = self.totals.after(row), self.groups.totals_after(rows)
         self.ledger.commit_step(row, rows, entry, finished, (totals, groups))
-        self.groups.committed(rows, groups)
+        self.groups.committed(rows, groups, unreported)
         self.totals = totals
         self.recent.append(row)
-        self.pace.append(Pace(row.committed_at, self.groups.generated_tokens, totals.tokens))
         self._finished = finished
         if entry is not None:
             self.stages.append(entry)
@@ -268,9 +265,11 @@ class Run:
     def advance_stage(self, from_stage: int) -> StageEntry:
         """Goes on to the next stage by hand. A step that the learner has begun still belongs to the stage before.
 
+        A stage has one step at least: asked during a start, or twice in a row, this would else pass one over whole.
+
         Raises:
-            MeshError: FAILED_PRECONDITION in the last stage, if `from_stage` is not the current one, or once the run
-                is over.
+            MeshError: FAILED_PRECONDITION in the last stage, before the current one has a step, if `from_stage` is not
+                the current one, or once the run is over.
         """
         self._still_to_steer()
         stages = self.plan.stages
@@ -280,6 +279,10 @@ class Run:
         if self.stage == len(stages) - 1:
             raise failed_precondition(
                 f"{stage_title(stages, self.stage)} is the last one; `areal-mesh stop` ends the run"
+            )
+        if not self.stage_steps:
+            raise failed_precondition(
+                f"{stage_title(stages, self.stage)} has no step yet, so that all of it would be passed over; ask after its first"
             )
         first_step = max(self.version, self._issued_step, self.stages[-1].first_step - 1) + 1
         entry = StageEntry(self.stage + 1, first_step, self._clock.unix(), "by hand")

@@ -255,7 +255,9 @@ class ControllerService:
                 Change.PUBLISHES,
                 Change.STATE,
             )
-            self._metrics.catch_up(run, complete(), self._parts.replay.statistics)
+            if self._metrics.catch_up(run, complete(), self._parts.replay.statistics):
+                # A launcher reads the lines when it hears of a change.
+                self._changes.notify()
 
     async def _until_over(self, draining: asyncio.Event) -> None:
         """Until `draining` is set, the run is hopeless, or it is over and its members have left or had time to."""

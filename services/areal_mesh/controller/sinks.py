@@ -72,13 +72,15 @@ class MetricsFile:
         last = whole.rstrip(b"\n").rpartition(b"\n")[2]
         return int(json.loads(last)["step"]) if last else 0
 
-    def catch_up(self, run: Run, upto: int, replay: replay_pb2.GetReplayStatisticsResponse) -> None:
-        """Writes the lines of steps up to `upto` that are not there yet, as far as the disk has room."""
+    def catch_up(self, run: Run, upto: int, replay: replay_pb2.GetReplayStatisticsResponse) -> bool:
+        """Writes the lines of steps up to `upto` that lack, as far as the disk has room; returns whether any was."""
+        before = self.written
         for step in run.ledger.steps(self.written, upto) if self.written < upto else ():
             line = json.dumps(step_line(run, step, replay))
             if not self._append(line.encode() + b"\n"):
-                return
+                break
             self.written = step.step
+        return self.written > before
 
     def _append(self, line: bytes) -> bool:
         """Writes a line; False, with nothing of it in the file, where the disk is full."""

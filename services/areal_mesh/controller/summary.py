@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from areal_mesh.controller.records import GroupCounts, PublishRow, StageEntry, StepRow
 from areal_mesh.controller.schedule import StagePlan
+from areal_mesh.runtime.curves import first_and_last, mean
 
 Interval = tuple[float, float]
 """Start and end, unix seconds."""
-
-_ENDS = 5
-"""Steps whose mean is a stage's first or last figure."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,8 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
         "overlap_seconds": overlap(generating, _updating(steps)),
         "generating_seconds": total(generating),
         "updating_seconds": total(union(_updating(steps))),
+        "steps_without_update": sum(step.metrics.get("optimizer_updates") == 0 for step in steps),
+        "equal_rewards": _mean_of(steps, "equal_rewards"),
         "weight_updates": len(facts.publishes),
         "versions_published": len({publish.policy_version for publish in facts.publishes}),
         "checksums": _checksums(facts.publishes),
@@ -97,13 +96,12 @@ def _stage(plan: StagePlan, index: int, facts: RunFacts) -> dict[str, Any]:
 
 
 def _ends_of(steps: Sequence[StepRow], metric: str) -> dict[str, float | None]:
-    return {"first": _mean_of(steps[:_ENDS], metric), "last": _mean_of(steps[-_ENDS:], metric)}
+    return first_and_last([step.metrics.get(metric) for step in steps])
 
 
 def _mean_of(steps: Iterable[StepRow], metric: str) -> float | None:
     """Mean over the steps that have the metric."""
-    values = [step.metrics[metric] for step in steps if metric in step.metrics]
-    return fmean(values) if values else None
+    return mean([step.metrics.get(metric) for step in steps])
 
 
 def _staleness(steps: Iterable[StepRow]) -> dict[str, float]:

@@ -70,6 +70,8 @@ class StepTotals:
     staleness: Mapping[int, int] = field(default_factory=dict)
     mismatch_kl: float = 0.0
     """Of the last step that measured it: one whose responses all began under an older version does not."""
+    without_update: int = 0
+    """Steps that made a version and moved no weight."""
 
     def after(self, row: StepRow) -> Self:
         """The totals once a further step is committed."""
@@ -77,15 +79,16 @@ class StepTotals:
         for age, groups in row.staleness.items():
             staleness[age] = staleness.get(age, 0) + groups
         mismatch = row.metrics.get("mismatch_kl", self.mismatch_kl)
-        return type(self)(row.step, self.tokens + row.tokens, staleness, mismatch)
+        without_update = self.without_update + (row.metrics.get("optimizer_updates") == 0)
+        return type(self)(row.step, self.tokens + row.tokens, staleness, mismatch, without_update)
 
     def to_json(self) -> str:
         """As the ledger keeps it."""
         staleness = {str(age): groups for age, groups in self.staleness.items()}
-        return json.dumps([self.step, self.tokens, staleness, self.mismatch_kl])
+        return json.dumps([self.step, self.tokens, staleness, self.mismatch_kl, self.without_update])
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`."""
-        step, tokens, staleness, mismatch = json.loads(text)
-        return cls(step, tokens, {int(age): groups for age, groups in staleness.items()}, mismatch)
+        step, tokens, staleness, *others = json.loads(text)
+        return cls(step, tokens, {int(age): groups for age, groups in staleness.items()}, *others)

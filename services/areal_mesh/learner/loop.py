@@ -146,6 +146,7 @@ class TrainingLoop:
             group_ids=[group.group_id for group in groups],
             metrics=metrics,
             staleness=staleness_histogram(groups, drawn_at),
+            group_tokens=[sum(response.length for response in group.responses) for group in groups],
         )
 
     def _train(self, order: controller_pb2.NextStepResponse, groups: list[rollout_pb2.Group]) -> StepResult:

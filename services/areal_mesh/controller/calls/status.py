@@ -59,6 +59,7 @@ def build_status(parts: Parts) -> status_pb2.RunStatus:
         weight_updates=run.weight_updates,
         end_reasons=run.groups.end_reasons,
         faults=[_fault(fault, parts.clock.monotonic()) for fault in run.faults.all()],
+        steps_without_update=run.totals.without_update,
     )
     if run.last_publish is not None:
         status.last_pause.CopyFrom(to_duration(run.last_publish.pause))
@@ -73,11 +74,18 @@ def _last_step(status: status_pb2.RunStatus, run: Run, step: StepRow) -> None:
     status.response_length = step.metrics.get("response_length", 0.0)
     status.truncated = step.metrics.get("truncated", 0.0)
     status.mismatch_kl = run.totals.mismatch_kl
-    if len(run.pace) > 1 and run.pace[-1].at > run.pace[0].at:
-        began, ended = run.pace[0], run.pace[-1]
-        seconds = ended.at - began.at
-        status.trained_tokens_per_second = (ended.trained - began.trained) / seconds
-        status.generated_tokens_per_second = (ended.generated - began.generated) / seconds
+    status.equal_rewards = step.metrics.get("equal_rewards", 0.0)
+    status.generated_tokens_per_second = _last_measured(run, "generated_tokens_per_second")
+    status.trained_tokens_per_second = _last_measured(run, "trained_tokens_per_second")
+
+
+def _last_measured(run: Run, metric: str) -> float:
+    """Of the last step that has it: the first of a life of the controller has no rates."""
+    return next((row.metrics[metric] for row in reversed(run.recent) if metric in row.metrics), 0.0)
+
+
+def _step(run: Run, row: StepRow) -> status_pb2.Step:
+    return status_pb2.Step(step=row.step, stage=stage_message(run.plan.stages, row.stage), metrics=row.metrics)
 
 
 def _replay(statistics: replay_pb2.GetReplayStatisticsResponse) -> status_pb2.ReplayStatus:
@@ -135,10 +143,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.WatchStatusRequest, context: Any
     ) -> AsyncIterator[status_pb2.WatchStatusResponse]:
         interval = max(from_duration(request.interval) or _DEFAULT_INTERVAL, _SHORTEST_INTERVAL)
-        changes = self._parts.changes
+        changes, run = self._parts.changes, self._parts.run
+        told = request.after_step if request.HasField("after_step") else run.version - 1
         while True:
-            seen = changes.count
-            yield status_pb2.WatchStatusResponse(status=build_status(self._parts))
+            # Both before the answer is sent, during which the next step may be committed.
+            seen, before, told = changes.count, told, run.version
+            steps = [_step(run, row) for row in run.ledger.steps(before, told)] if before < told else []
+            yield status_pb2.WatchStatusResponse(status=build_status(self._parts), steps=steps)
             if self._ending.is_set():
                 return
             if not await wait_until(self._ending, interval):

@@ -52,13 +52,16 @@ class StepCalls(Calls):
     ) -> controller_pb2.CommitStepResponse:
         if request.step < 1 or request.policy_version != request.step:
             raise invalid_argument("policy_version", f"step {request.step} makes version {request.step}, no other")
+        if request.group_tokens and len(request.group_tokens) != len(request.group_ids):
+            counts = f"{len(request.group_tokens)} counts for {len(request.group_ids)} groups"
+            raise invalid_argument("group_tokens", f"{counts}; give one for each, or none")
         unfit = sorted(name for name, value in request.metrics.items() if not math.isfinite(value))
         if unfit:
             _LOG.warning("figures that are no numbers are left out", step=request.step, metrics=unfit)
         metrics = {name: value for name, value in request.metrics.items() if math.isfinite(value)}
         metrics |= _update_times(metrics, self._parts.clock.unix())
         learner = await self._learner(request.service_id, request.incarnation)
-        new = self._run.commit(request.step, request.group_ids, metrics, request.staleness)
+        new = self._run.commit(request.step, request.group_ids, metrics, request.staleness, request.group_tokens)
         if new:
             stage = self._run.last_step.stage if self._run.last_step else None
             _LOG.info("committed", step=request.step, stage=stage, reward=metrics.get("reward"))

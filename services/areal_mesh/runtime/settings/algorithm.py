@@ -57,8 +57,8 @@ class AlgorithmSettings(Settings):
     """Reward = (s - bias) * scale, s = +1 for a correct response and -1 for an incorrect one."""
     reward_clip: float = Field(default=20.0, gt=0)
     update_on_equal_rewards: bool = False
-    """Whether a batch whose rewards are all equal (for a group estimate: those of each group) updates the weights, as in
-    AReaL v0.1, though nothing but noise is left of its advantages. Else it makes a version without an update."""
+    """Whether a batch whose rewards are all equal (for a group estimate: those of each group) updates the weights, as
+    in AReaL v0.1, though nothing but noise is left of its advantages. Else it makes a version without an update."""
     shuffle_rewards: bool = False
     """Control experiment: rewards of a batch are shuffled among its responses, so that there is nothing to learn."""
 
