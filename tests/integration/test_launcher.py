@@ -1,7 +1,9 @@
 """The supervisor over real processes: simulated members, small commands that end as a service might."""
 
 import asyncio
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -294,11 +296,12 @@ class TwoRuns(status_pb2_grpc.StatusServiceServicer):
         raise failed_precondition("a launcher watches")
 
     async def WatchStatus(self, request: Any, context: Any) -> AsyncIterator[status_pb2.WatchStatusResponse]:
-        for run_id, step in (("another", 7), ("", 8), (self.own_id, 9)):
-            yield status_pb2.WatchStatusResponse(status=status_pb2.RunStatus(run_id=run_id, step=step, stages=1))
+        for run_id, name in (("another", "first"), ("", "second"), (self.own_id, "own")):
+            status = status_pb2.RunStatus(run_id=run_id, run_name=name, state=status_pb2.RUN_STATE_RUNNING, stages=1)
+            yield status_pb2.WatchStatusResponse(status=status)
 
 
-async def test_a_launcher_shows_the_steps_of_its_own_run_alone(tmp_path: Path) -> None:
+async def test_a_launcher_shows_its_own_run_alone(tmp_path: Path) -> None:
     server, service, shown = MeshServer("127.0.0.1:0"), TwoRuns(), StringIO()
     server.add(status_pb2_grpc.add_StatusServiceServicer_to_server, service, "areal_mesh.v1.StatusService")
     address = f"127.0.0.1:{await server.start()}"
@@ -306,11 +309,55 @@ async def test_a_launcher_shows_the_steps_of_its_own_run_alone(tmp_path: Path) -
     service.own_id = launcher.run_id
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(launcher.watch(None))
+        await until(lambda: "run own running" in shown.getvalue())
+        watching.cancel()
+    await server.stop(0)
+    assert "run first" not in shown.getvalue()
+    assert "run second" not in shown.getvalue()
+
+
+class FastRun(status_pb2_grpc.StatusServiceServicer):
+    """Takes several steps between two statuses, the last of them after the last status; writes each down once."""
+
+    def __init__(self, metrics: Path) -> None:
+        self.run_id = ""
+        self._metrics = metrics
+
+    def _take(self, *steps: int) -> None:
+        with self._metrics.open("a") as file:
+            for step in steps:
+                file.write(json.dumps({"step": step, "stage": 0, "stage_name": "8", "reward": 1.0}) + "\n")
+
+    async def GetStatus(self, request: Any, context: Any) -> status_pb2.GetStatusResponse:
+        raise failed_precondition("a launcher watches")
+
+    async def WatchStatus(self, request: Any, context: Any) -> AsyncIterator[status_pb2.WatchStatusResponse]:
+        for steps in ((4,), (5, 6, 7), (8, 9)):
+            self._take(*steps)
+            status = status_pb2.RunStatus(run_id=self.run_id, step=steps[-1], stages=1, planned_steps=9)
+            yield status_pb2.WatchStatusResponse(status=status)
+        # The controller is killed here; what it had committed is written down by its next life.
+        self._take(10)
+        raise failed_precondition("gone")
+
+
+async def test_every_step_has_its_line_once_however_fast_it_was(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    server, service, shown = MeshServer("127.0.0.1:0"), FastRun(metrics), StringIO()
+    service._take(1, 2, 3)  # in an earlier sitting
+    server.add(status_pb2_grpc.add_StatusServiceServicer_to_server, service, "areal_mesh.v1.StatusService")
+    address = f"127.0.0.1:{await server.start()}"
+    settings = load_settings("trial", [f"directory={tmp_path}"])
+    launcher = Launcher(settings, tmp_path, address, Console(file=shown, width=200))
+    service.run_id = launcher.run_id
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(launcher.watch(None))
         await until(lambda: "step 9" in shown.getvalue())
         watching.cancel()
     await server.stop(0)
-    assert "step 7" not in shown.getvalue()
-    assert "step 8" not in shown.getvalue()
+    launcher.show_new_steps()
+    lines = re.findall(r"^step (\d+)/\d+  stage 8 ", shown.getvalue(), re.MULTILINE)
+    assert lines == ["4", "5", "6", "7", "8", "9", "10"]
 
 
 def test_a_finished_run_is_not_run_again_but_its_table_is_printed(

@@ -19,7 +19,7 @@ from rich.console import Console
 from areal_mesh.cli.display import PlainDisplay
 from areal_mesh.cli.output import lasting_output
 with lasting_output():
-    display = PlainDisplay(Console())
+    display = PlainDisplay(Console(), [1])
     display.say("first")
     sys.stdin.readline()
     for number in range(2000):

@@ -1,6 +1,7 @@
 """What the command makes of a run's figures: rows, averages, plots, events, tables and lines."""
 
 import dataclasses
+import fcntl
 import io
 import json
 import subprocess
@@ -13,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from areal_mesh.cli.display import display_for
+from areal_mesh.cli.display import PlainDisplay, display_for
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.metrics import MetricsTail, moving_average, read_rows, series, stage_starts
+from areal_mesh.cli.metrics import MetricsTail, moving_average, read_rows, series, stage_starts, step_of
 from areal_mesh.cli.report import report_on
 from areal_mesh.cli.summary import summary_table
-from areal_mesh.cli.view import changes, run_view, step_line
-from areal_mesh.client import GroupCounts, ReplayStatus, RunState, RunStatus, ServiceState, ServiceStatus, Stage
+from areal_mesh.cli.view import changes, counted, run_view, step_line
+from areal_mesh.client import GroupCounts, ReplayStatus, RunState, RunStatus, ServiceState, ServiceStatus, Stage, Step
 
 
 def rows(count: int) -> list[dict[str, Any]]:
@@ -135,6 +136,7 @@ def example(step: int = 4, state: RunState = RunState.RUNNING, stage: int = 0) -
         reward=-1.25,
         response_length=27.5,
         truncated=0.5,
+        equal_rewards=0.25,
         mismatch_kl=1e-4,
         replay=ReplayStatus(3, 2048, 9, 1 << 20),
         staleness={0: 1, 1: 3},
@@ -147,17 +149,20 @@ def example(step: int = 4, state: RunState = RunState.RUNNING, stage: int = 0) -
         generated_tokens_per_second=1234.4,
         trained_tokens_per_second=1000.0,
         weight_updates=4,
+        steps_without_update=2,
         last_pause_seconds=0.027,
     )
 
 
 def test_the_view_shows_progress_figures_services_and_processes() -> None:
-    processes = {"generator-0": "process 42", "learner-0": "restarting, 1 restarts"}
+    processes = {"generator-0": "process 42", "learner-0": "restarting, 1 restart"}
     text = rendered(run_view(example(), [10, 10], processes, "learner-0 ended"))
     for part in ("4/20", "4/10", "reward -1.25", "truncated 50%", "0:1 1:3", "1,234 tok/s", "3 groups, 2 KiB", "27 ms"):
         assert part in text
-    for part in ("512.4 tokens/s", "process 42", "restarting, 1 restarts", "learner-0 ended"):
+    for part in ("512.4 tokens/s", "process 42", "restarting, 1 restart", "learner-0 ended"):
         assert part in text
+    assert "equal rewards 25%" in text
+    assert "steps without update 2" in text
 
 
 def test_the_view_and_the_table_tell_why_groups_came_to_nothing_and_what_keeps_weights_from_a_generator() -> None:
@@ -182,19 +187,76 @@ def test_without_a_controller_the_view_shows_the_processes() -> None:
     assert "process 41" in text
 
 
+FIGURES = {
+    "reward": -1.25,
+    "response_length": 27.5,
+    "truncated": 0.5,
+    "equal_rewards": 0.25,
+    "staleness_mean": 0.75,
+    "generated_tokens_per_second": 1234.4,
+    "trained_tokens_per_second": 1000.0,
+}
+
+
+def step(number: int, stage: int = 0, **figures: float) -> Step:
+    return Step(number, Stage(stage, ("8", "16")[stage], 32 * (stage + 1)), FIGURES | figures)
+
+
 def test_a_plain_line_tells_the_step() -> None:
-    line = step_line(example(), "8")
-    assert line.startswith("step 4/20  stage 8  reward -1.250  length 27.5  truncated 0.500  staleness 0.75")
+    assert step_line(step(4), 20) == (
+        "step 4/20  stage 8  reward -1.250  length 27.5  truncated 0.500  equal rewards 0.25  staleness 0.75"
+        "  generated 1,234 tok/s  trained 1,000 tok/s"
+    )
+    assert step_line(step(4, optimizer_updates=0.0), 20).endswith("tok/s  no update")
+    assert step_line(Step(4, Stage(0, "8", 32), {}), 0).startswith("step 4  stage 8  reward -  length -")
 
 
-def test_plain_lines_come_for_changes_alone() -> None:
-    first = changes(None, example(step=0))
-    assert first == ["generator-0 serving at 127.0.0.1:4000", "run trial running", "stage 8 (1 of 2): up to 32 tokens"]
-    assert changes(example(), example()) == []
-    entered = dataclasses.replace(example(step=5, stage=1), stage_step=0)
-    step, stage = changes(example(), entered)
-    assert step.startswith("step 5/20  stage 8  ")
-    assert stage == "stage 16 (2 of 2): up to 64 tokens"
+def test_a_line_of_the_metrics_file_is_the_step_it_tells_of() -> None:
+    row = {"step": 4, "stage": 1, "stage_name": "16", "max_response_tokens": 64, "staleness": {"0": 4}, **FIGURES}
+    read = step_of(row)
+    assert (read.step, read.stage) == (4, Stage(1, "16", 64))
+    assert step_line(read, 20) == step_line(step(4, 1), 20)
+
+
+def test_plain_lines_of_services_come_for_changes_alone() -> None:
+    assert changes(None, example(step=0)) == ["generator-0 serving at 127.0.0.1:4000", "run trial running"]
+    assert changes(example(), example(step=9)) == []
+
+
+def lines_of(console_file: io.StringIO) -> list[str]:
+    return [line.split("  reward")[0] for line in console_file.getvalue().splitlines()]
+
+
+def test_a_stage_is_said_once_whether_a_status_or_a_step_tells_of_it_first() -> None:
+    output = io.StringIO()
+    display = PlainDisplay(Console(file=output, width=140), [10, 10])
+    display.show(example(step=0))
+    display.step(step(1))
+    display.show(example(step=2, stage=1))
+    display.step(step(2))
+    display.step(step(3, stage=1))
+    display.show(example(step=3, stage=1))
+    assert lines_of(output)[2:] == [
+        "stage 8 (1 of 2): up to 32 tokens",
+        "step 1/20  stage 8",
+        "stage 16 (2 of 2): up to 64 tokens",
+        "step 2/20  stage 8",
+        "step 3/20  stage 16",
+    ]
+
+
+def test_one_is_one_and_all_else_are_many() -> None:
+    counts = [counted(count, "restart") for count in (0, 1, 2, 1200)]
+    assert counts == ["0 restarts", "1 restart", "2 restarts", "1,200 restarts"]
+
+
+def test_a_terminal_that_cannot_take_anything_back_gets_lines_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    output = io.StringIO()
+    with display_for(Console(file=output, force_terminal=True, width=140), [10, 10], dict) as display:
+        display.show(example(step=0))
+        display.step(step(1))
+        assert lines_of(output)[-1] == "step 1/20  stage 8"
 
 
 def test_curves_are_drawn_from_the_metrics(metrics_file: Path, tmp_path: Path) -> None:
@@ -250,6 +312,75 @@ def test_a_terminal_gets_the_live_view_and_a_file_gets_lines() -> None:
         "stage 8 (1 of 2): up to 32 tokens",
         "learner-0 ended (killed by SIGKILL)",
     ]
+
+
+def test_the_only_step_of_a_stage_has_one_figure_and_no_way_between_two() -> None:
+    stage = {"name": "8", "max_response_tokens": 32, "steps": 1, "reward": {"first": -3.33, "last": -3.33}}
+    text = rendered(summary_table({"stages": [stage]}))
+    assert "1 step of up to 32 tokens; reward -3.33; length -" in text
+    assert "→" not in text
+
+
+@pytest.fixture
+def run_in_progress(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "trial"
+    folder.mkdir(parents=True)
+    (folder / "ledger.db").touch()
+    figures = {"tokens_trained": 100, "tokens_generated": 900, "policy_version": 6}
+    ends = {"groups_leased": 30, "groups_open": 4, "groups_stale": 1, "groups_filtered": 1, "groups_failed": 0}
+    lines = [json.dumps(row | figures | ends) + "\n" for row in rows(6)]
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    return folder
+
+
+def test_a_report_in_the_middle_of_a_run_is_a_table_so_far(
+    run_in_progress: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report_on(str(run_in_progress))
+    output = capsys.readouterr().out
+    assert "3 steps of up to - tokens; reward +0.50 → +1.00; length 21.0 → 23.0" in output
+    assert "leased 30: trained 24, stale 1, filtered 1, failed 0, open 4" in output
+    assert "600" in output
+    assert f"{run_in_progress}: the run has not ended; 6 steps so far" in output
+
+
+def test_a_summary_of_an_earlier_sitting_is_not_taken_for_that_of_the_run(
+    run_in_progress: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run_in_progress / "summary.json").write_text('{"run": "trial", "steps": 4, "stages": []}')
+    report_on(str(run_in_progress))
+    assert "6 steps so far" in capsys.readouterr().out
+    (run_in_progress / "summary.json").write_text('{"run": "trial", "steps": 6, "stages": []}')
+    report_on(str(run_in_progress))
+    assert "so far" not in capsys.readouterr().out
+
+
+def test_a_report_before_the_first_step_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ledger.db").touch()
+    report_on(str(tmp_path))
+    assert capsys.readouterr().out == f"{tmp_path}: the run has not ended; 0 steps so far\n"
+
+
+def test_a_report_leaves_the_events_alone_that_a_running_mesh_writes(
+    run_in_progress: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = run_in_progress / "tensorboard" / "events.of.the.run"
+    events.parent.mkdir()
+    events.touch()
+    for lock in (run_in_progress / "controller.lock", run_in_progress.parent / ".trial.lock"):
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            report_on(str(run_in_progress))
+        assert events.exists()
+        assert "the run goes on" in capsys.readouterr().err
+
+
+def test_a_report_on_a_preset_that_was_never_run_says_so_and_makes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'extends = "trial"\ndirectory = "{tmp_path / "runs"}"\n')
+    with pytest.raises(CommandFailed, match="no run was begun there; give the directory of one"):
+        report_on(str(file))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_report_on_nothing_says_what_it_takes(tmp_path: Path) -> None:

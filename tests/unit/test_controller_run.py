@@ -220,7 +220,7 @@ def test_no_stage_is_passed_over_whole_by_hand(scene: Scene) -> None:
     stages = tuple(StagePlan(name, 8, 9) for name in ("first", "second", "third"))
     scene.plan = replace(scene.plan, stages=stages)
     run = scene.open()
-    refused = r"^stage {} has no step yet, so that all of it would be passed over; ask after its first"
+    refused = r"^stage {} has no step yet and would be passed over whole; ask after its first"
     assert run.next_step(0) is not None, "the learner waits for its first batch while the run starts"
     with pytest.raises(MeshError, match=refused.format(r"first \(1 of 3\)")):
         run.advance_stage(0)

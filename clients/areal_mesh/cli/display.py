@@ -1,4 +1,4 @@
-"""How the launcher shows a run while it goes on: redrawn on a terminal, a line for each event elsewhere."""
+"""How a run is shown while it goes on: redrawn on a terminal, a line for each step and event elsewhere."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -7,18 +7,21 @@ from typing import Protocol, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from areal_mesh.cli.view import ProcessNotes, changes, run_view
-from areal_mesh.client import RunStatus
+from areal_mesh.cli.view import ProcessNotes, changes, run_view, stage_line, step_line
+from areal_mesh.client import RunStatus, Stage, Step
 
 _NEWS_LINES = 5
 _FRAMES_PER_SECOND = 4
 
 
 class Display(Protocol):
-    """What the launcher shows things on."""
+    """What a run is shown on."""
 
     def show(self, status: RunStatus | None) -> None:
         """The run as it is now; None while its controller is away."""
+
+    def step(self, step: Step) -> None:
+        """A committed step; each is given once, in order."""
 
     def say(self, text: str) -> None:
         """One line of news."""
@@ -29,11 +32,14 @@ class Display(Protocol):
 
 
 class PlainDisplay:
-    """Lines, for output that is no terminal: one a step, and one for each change of a service."""
+    """Lines as they come, for output that cannot be redrawn: one a step, and one for each change of a service."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, stage_steps: Sequence[int]) -> None:
         self._console = console
+        self._stages = len(stage_steps)
+        self._planned_steps = sum(stage_steps)
         self._before: RunStatus | None = None
+        self._entered = -1
 
     def show(self, status: RunStatus | None) -> None:
         """Prints what changed since the last status."""
@@ -41,7 +47,20 @@ class PlainDisplay:
             return
         for line in changes(self._before, status):
             self.say(line)
+        self._enter(status.stage)
+        self._planned_steps = status.planned_steps
         self._before = status
+
+    def step(self, step: Step) -> None:
+        """Prints the step's line."""
+        self._enter(step.stage)
+        self.say(step_line(step, self._planned_steps))
+
+    def _enter(self, stage: Stage) -> None:
+        """Prints that a stage began; the steps of the one before may still be on their way."""
+        if stage.index > self._entered:
+            self._entered = stage.index
+            self.say(stage_line(stage, self._stages))
 
     def say(self, text: str) -> None:
         """Prints the line."""
@@ -73,6 +92,9 @@ class LiveDisplay:
         if status is not None:
             self._status = status
 
+    def step(self, step: Step) -> None:
+        """Nothing more: the status has the figures of the last step."""
+
     def say(self, text: str) -> None:
         """Adds the line to the news."""
         self._news.append(text)
@@ -86,7 +108,8 @@ class LiveDisplay:
 
 
 def display_for(console: Console, stage_steps: Sequence[int], processes: Callable[[], ProcessNotes]) -> Display:
-    """The display that suits the console."""
-    if console.is_terminal:
+    """The display that suits the console. `stage_steps`: steps of each stage at most."""
+    # A terminal such as TERM=dumb shows what is written and takes nothing back: a live view would stay blank there.
+    if console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console, stage_steps, processes)
-    return PlainDisplay(console)
+    return PlainDisplay(console, stage_steps)

@@ -17,17 +17,19 @@ from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, gaps
 from areal_mesh.cli.main import ROLES
 from areal_mesh.cli.members import KEEPER, controller_address, members_of
+from areal_mesh.cli.metrics import MetricsTail, step_of
 from areal_mesh.cli.preflight import check_listen, check_reachable
 from areal_mesh.cli.preparing import prepare_run
 from areal_mesh.cli.report import CURVES, EVENTS_FOLDER, open_events, print_table, write_plots
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.run_directory import METRICS_FILE, SETUP_FILE, enter, finished_summary, held
+from areal_mesh.cli.view import counted
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
-from areal_mesh.runtime.supervision import MemberCannotStart, MemberFailure, MemberPhase, Supervisor
+from areal_mesh.runtime.supervision import MemberCannotStart, MemberFailure, Supervisor
 from areal_mesh.runtime.waiting import wait_until
 
 _WATCH_SECONDS = 0.5
@@ -112,6 +114,9 @@ class Launcher:
         self._supervisor = Supervisor(
             members, KEEPER, run_goes_on=self._goes_on, progress=self._progress, say=self._say
         )
+        self._steps = MetricsTail(folder / METRICS_FILE)
+        for _ in self._steps.new_rows():
+            pass  # steps of earlier sittings had their lines there
         stage_steps = [stage.max_steps for stage in settings.stages]
         self._display: Display = display_for(console, stage_steps, self._processes)
 
@@ -133,6 +138,7 @@ class Launcher:
                 except MemberFailure as error:
                     failure = error
                 watching.cancel()
+            self.show_new_steps()
         if failure is not None:
             code = EXIT_CANNOT_START if isinstance(failure, MemberCannotStart) else 1
             raise CommandFailed(str(failure), code)
@@ -189,15 +195,21 @@ class Launcher:
             return
         news = self._latest is None or self._latest.step != status.step
         self._latest = status
+        self.show_new_steps()
         self._display.show(status)
         if news and events is not None:
             events.catch_up()
+
+    def show_new_steps(self) -> None:
+        """Shows the steps as the controller wrote them down: none is left out, however fast, and none comes twice."""
+        for row in self._steps.new_rows():
+            self._display.step(step_of(row))
 
     def _processes(self) -> dict[str, str]:
         return {name: self._process_note(name) for name in self._supervisor.states}
 
     def _process_note(self, name: str) -> str:
         state = self._supervisor.states[name]
-        restarts = f", {state.restarts} restarts" if state.restarts else ""
-        what = f"process {state.pid}" if state.phase is MemberPhase.RUNNING else state.phase.value
+        restarts = f", {counted(state.restarts, 'restart')}" if state.restarts else ""
+        what = f"process {state.pid}" if state.pid else state.phase.value
         return f"{what}{restarts}"

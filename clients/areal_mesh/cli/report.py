@@ -2,17 +2,20 @@
 
 import importlib.util
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from areal_mesh.cli.events import EventLog
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.metrics import read_rows
+from areal_mesh.cli.metrics import Row, read_rows
 from areal_mesh.cli.resolving import resolved
-from areal_mesh.cli.run_directory import METRICS_FILE, SUMMARY_FILE, is_run
-from areal_mesh.cli.summary import read_summary, summary_table
+from areal_mesh.cli.run_directory import METRICS_FILE, SUMMARY_FILE, goes_on, is_run
+from areal_mesh.cli.summary import read_summary, summary_so_far, summary_table
+from areal_mesh.cli.view import counted
 from areal_mesh.runtime.settings import FILE_SUFFIXES, preset_names
 
 EVENTS_FOLDER = "tensorboard"
@@ -21,18 +24,35 @@ CURVES = "plots/curves.png"
 
 
 def report_on(source: str) -> None:
-    """Prints the table of a run and writes its plots and events anew.
+    """Prints the table of a run and writes its plots and events anew; of one that goes on, as far as it has come.
 
     `source` is a run directory, or the preset or file whose run it is.
 
     Raises:
-        CommandFailed: there is no such run, or no summary of it.
+        CommandFailed: there is no such run. Nothing is made then.
     """
     folder = _folder_of(source)
-    with open_events(folder):
-        write_plots(folder)
-    if not print_table(folder):
-        raise CommandFailed(f"{folder}: no {SUMMARY_FILE} yet; it is written at the end of a run")
+    if not is_run(folder):
+        raise CommandFailed(f"{folder}: no run was begun there; give the directory of one, such as runs/trial")
+    rows = read_rows(folder / METRICS_FILE)
+    if goes_on(folder):
+        print(f"{folder}: the run goes on, and writes its TensorBoard events itself", file=sys.stderr)
+    else:
+        with open_events(folder):
+            pass
+    write_plots(folder)
+    summary = read_summary(folder / SUMMARY_FILE)
+    # A run that was gone on with has the summary of an earlier sitting until it ends again.
+    if summary is None or summary.get("steps", 0) < len(rows):
+        _print_so_far(folder, rows)
+    else:
+        print_table(folder)
+
+
+def _print_so_far(folder: Path, rows: Sequence[Row]) -> None:
+    if rows:
+        _print(summary_so_far(folder.name, rows))
+    print(f"{folder}: the run has not ended; {counted(len(rows), 'step')} so far")
 
 
 def _folder_of(source: str) -> Path:
@@ -54,9 +74,13 @@ def print_table(folder: Path) -> bool:
     summary = read_summary(folder / SUMMARY_FILE)
     if summary is None:
         return False
+    _print(summary)
+    return True
+
+
+def _print(summary: Mapping[str, Any]) -> None:
     # A file has no width; nothing is to be broken at eighty columns.
     Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(summary_table(summary))
-    return True
 
 
 def write_plots(folder: Path) -> None:

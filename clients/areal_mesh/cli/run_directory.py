@@ -23,6 +23,7 @@ SUMMARY_FILE = "summary.json"
 METRICS_FILE = "metrics.jsonl"
 SETUP_FILE = "setup.json"
 LEDGER_FILE = "ledger.db"
+_LOCKS = Path("/proc/locks")
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def enter(folder: Path, settings: RunSettings, fresh: bool) -> None:
         )
     folder.mkdir(exist_ok=True)
     aside = folder / f".{SETTINGS_FILE}.new"
-    aside.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
+    aside.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(aside, file)
 
 
@@ -89,7 +90,7 @@ def _settings_there(file: Path) -> Any:
         return load_settings(file).model_dump(mode="json")
     except SettingsError:
         # Of a version with other keys; those are what differs.
-        return json.loads(file.read_text())
+        return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _delete(folder: Path, settings: RunSettings) -> None:
@@ -117,6 +118,20 @@ def is_run(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(settings, dict) and settings.keys() >= {"name", "stages", "model", "prompts"}
+
+
+def goes_on(folder: Path) -> bool:
+    """Whether a launcher or a controller works on the run now; False where the system does not tell.
+
+    The locks are not tried: for a moment's hold on one its owner could fail to start.
+    """
+    files = (folder.parent / f".{folder.name}.lock", folder / "controller.lock")
+    inodes = {str(file.stat().st_ino) for file in files if file.exists()}
+    if not _LOCKS.exists():
+        return False
+    held = [line.split() for line in _LOCKS.read_text(encoding="ascii", errors="replace").splitlines()]
+    # The last of the three parts of a file's word, `fe:00:2392468`, is its inode.
+    return any(word.rpartition(":")[2] in inodes for words in held if "FLOCK" in words for word in words)
 
 
 def finished_summary(folder: Path) -> dict[str, Any] | None:

@@ -57,27 +57,18 @@ def _watch(controller: str, as_json: bool, interval: float) -> None:
 
 async def _follow(controller: str, as_json: bool, interval: float, seen: list[RunStatus]) -> None:
     async with MeshClient.connect(controller) as mesh:
-        if as_json or not sys.stdout.isatty():
+        if as_json:
             async for status in mesh.watch(interval):
-                _print_plain(seen[-1] if seen else None, status, as_json)
+                print(json.dumps(status.to_dict()), flush=True)
                 seen[:] = [status]
             return
-        from rich.live import Live
+        from rich.console import Console
 
-        from areal_mesh.cli.view import run_view
+        from areal_mesh.cli.display import display_for
 
-        steps = await stage_steps(mesh)
-        with Live(auto_refresh=False) as live:
+        with display_for(Console(), await stage_steps(mesh), dict) as display:
             async for status in mesh.watch(interval):
-                live.update(run_view(status, steps, {}), refresh=True)
+                for step in status.new_steps:
+                    display.step(step)
+                display.show(status)
                 seen[:] = [status]
-
-
-def _print_plain(before: RunStatus | None, status: RunStatus, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(status.to_dict()), flush=True)
-        return
-    from areal_mesh.cli.view import changes
-
-    for line in changes(before, status):
-        print(line, flush=True)

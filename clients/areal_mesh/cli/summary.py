@@ -1,13 +1,17 @@
 """The table at the end of a run, from its `summary.json`."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from areal_mesh.cli.view import reason_lines
+from areal_mesh.cli.metrics import Row
+from areal_mesh.cli.view import counted, reason_lines
+from areal_mesh.runtime.curves import first_and_last, mean
 
 _ABSENT = "-"
 
@@ -16,8 +20,42 @@ def read_summary(path: Path) -> dict[str, Any] | None:
     """The summary, or None where there is none yet."""
     if not path.is_file():
         return None
-    summary: dict[str, Any] = json.loads(path.read_text())
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return summary
+
+
+def summary_so_far(name: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the steps in `metrics.jsonl` tell of a run that has not ended, under the keys of a summary."""
+    ages = Counter({int(age): 0 for row in rows for age in row.get("staleness", {})})
+    for row in rows:
+        ages.update({int(age): count for age, count in row.get("staleness", {}).items()})
+    last = rows[-1]
+    ends = {end: last.get(f"groups_{end}", 0) for end in ("stale", "filtered", "failed", "open")}
+    leased = last.get("groups_leased", 0)
+    return {
+        "run": name,
+        "steps": len(rows),
+        "policy_version": last.get("policy_version"),
+        "tokens_generated": last.get("tokens_generated"),
+        "tokens_trained": sum(row.get("tokens_trained", 0) for row in rows),
+        "steps_without_update": sum(row.get("optimizer_updates") == 0 for row in rows),
+        "equal_rewards": mean([row.get("equal_rewards") for row in rows]),
+        "staleness": {
+            "mean": sum(age * count for age, count in ages.items()) / max(1, ages.total()),
+            "max": max(ages, default=0),
+        },
+        "mismatch_kl": mean([row.get("mismatch_kl") for row in rows]),
+        "groups": {"trained": leased - sum(ends.values()), **ends, "leased": leased},
+        "stages": [_stage_so_far(list(of_stage)) for _, of_stage in groupby(rows, lambda row: row.get("stage"))],
+    }
+
+
+def _stage_so_far(rows: Sequence[Row]) -> dict[str, Any]:
+    return {
+        "name": rows[0].get("stage_name", _ABSENT),
+        "max_response_tokens": rows[0].get("max_response_tokens", _ABSENT),
+        "steps": len(rows),
+    } | {name: first_and_last([row.get(name) for row in rows]) for name in ("reward", "response_length", "truncated")}
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
@@ -34,17 +72,19 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 
 def _stage_line(stage: Mapping[str, Any]) -> str:
-    return (
-        f"{stage.get('steps', _ABSENT)} steps of up to {stage.get('max_response_tokens', _ABSENT)} tokens; "
-        f"reward {_ends(stage.get('reward'), '+.2f')}; "
-        f"length {_ends(stage.get('response_length'), '.1f')}; "
-        f"truncated {_ends(stage.get('truncated'), '.0%')}"
-    )
+    steps = stage.get("steps")
+    taken = _ABSENT if steps is None else counted(steps, "step")
+    figures = (("reward", "reward", "+.2f"), ("length", "response_length", ".1f"), ("truncated", "truncated", ".0%"))
+    told = [f"{label} {_ends(stage.get(key), style, steps)}" for label, key, style in figures]
+    return f"{taken} of up to {stage.get('max_response_tokens', _ABSENT)} tokens; {'; '.join(told)}"
 
 
-def _ends(ends: Mapping[str, float | None] | None, style: str) -> str:
+def _ends(ends: Mapping[str, float | None] | None, style: str, steps: int | None) -> str:
     if not ends:
         return _ABSENT
+    if steps is not None and steps < 2:
+        # The only step of a stage is no way from one figure to another.
+        return _number(ends.get("last"), style)
     return f"{_number(ends.get('first'), style)} → {_number(ends.get('last'), style)}"
 
 
@@ -63,6 +103,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("overlap", _seconds(summary.get("overlap_seconds"))),
         ("tokens generated", _number(summary.get("tokens_generated"), ",")),
         ("tokens trained", _number(summary.get("tokens_trained"), ",")),
+        ("steps without update", _number(summary.get("steps_without_update"), ",")),
+        ("groups of equal rewards", _number(summary.get("equal_rewards"), ".0%")),
         ("weight updates", _number(summary.get("weight_updates"), ",")),
         ("paused in all", _seconds(summary.get("pause_seconds"))),
         ("staleness", f"mean {_number(staleness.get('mean'), '.2f')}, max {_number(staleness.get('max'), '.0f')}"),

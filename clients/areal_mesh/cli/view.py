@@ -7,7 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from areal_mesh.client import RunStatus, ServiceState, ServiceStatus
+from areal_mesh.client import RunStatus, ServiceState, ServiceStatus, Stage, Step
 
 ProcessNotes = Mapping[str, str]
 """What the launcher knows of a service's process, by service id."""
@@ -24,6 +24,11 @@ _STATE_STYLES = {
     ServiceState.LOST: "bold red",
     ServiceState.UNKNOWN: "dim",
 }
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the plural unless it is one: `1 restart`, `2 restarts`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def run_view(
@@ -74,22 +79,25 @@ def _figures(status: RunStatus) -> Table:
         f"reward {status.reward:+.2f}",
         f"length {status.response_length:.1f}",
         f"truncated {status.truncated:.0%}",
+        f"equal rewards {status.equal_rewards:.0%}",
+    )
+    grid.add_row(
         f"staleness {_histogram(status.staleness)}",
         f"mismatch KL {status.mismatch_kl:.1e}",
+        f"weight updates {status.weight_updates}",
+        f"steps without update {status.steps_without_update}",
     )
     grid.add_row(
         f"generated {status.generated_tokens_per_second:,.0f} tok/s",
         f"trained {status.trained_tokens_per_second:,.0f} tok/s",
-        f"replay {replay.waiting_groups} groups, {_bytes(replay.waiting_bytes)}",
-        f"updates {status.weight_updates}",
+        f"replay {counted(replay.waiting_groups, 'group')}, {_bytes(replay.waiting_bytes)}",
         f"last pause {status.last_pause_seconds * 1e3:.0f} ms",
     )
     grid.add_row(
-        f"leased {groups.leased:,}",
+        f"leased {groups.leased:,}, open {groups.open:,}",
         f"trained {groups.trained:,}",
         f"stale {groups.stale:,}, filtered {groups.filtered:,}",
         f"failed {groups.failed:,}",
-        f"open {groups.open:,}",
     )
     return grid
 
@@ -144,24 +152,39 @@ def waiting_lines(status: RunStatus) -> list[str]:
 def reason_lines(end_reasons: Mapping[str, int]) -> list[str]:
     """Why groups ended with nothing to train on, the commonest reasons first; empty where none did."""
     listed = list(end_reasons.items())
-    lines = [f"{count:,} groups {kind}" for kind, count in listed[:_REASONS_SHOWN]]
+    lines = [f"{counted(count, 'group')} {kind}" for kind, count in listed[:_REASONS_SHOWN]]
     rest = sum(count for _, count in listed[_REASONS_SHOWN:])
-    return [*lines, f"{rest:,} groups for other reasons"] if rest else lines
+    return [*lines, f"{counted(rest, 'group')} for other reasons"] if rest else lines
 
 
 def _first_line(text: str) -> str:
     return text.splitlines()[0][:_LONGEST_REASON] if text else ""
 
 
-def step_line(status: RunStatus, stage: str) -> str:
-    """The last step, taken in the stage of that name, on one plain line."""
-    planned = f"/{status.planned_steps}" if status.planned_steps else ""
-    return (
-        f"step {status.step}{planned}  stage {stage}"
-        f"  reward {status.reward:+.3f}  length {status.response_length:.1f}  truncated {status.truncated:.3f}"
-        f"  staleness {status.mean_staleness:.2f}  generated {status.generated_tokens_per_second:,.0f} tok/s"
-        f"  trained {status.trained_tokens_per_second:,.0f} tok/s  version {status.published_version}"
-    )
+def step_line(step: Step, planned_steps: int) -> str:
+    """A step on one plain line; figures that it did not measure are dashes. `planned_steps`: 0 where nobody knows."""
+    planned = f"/{planned_steps}" if planned_steps else ""
+    figures = [
+        ("reward", "reward", "+.3f", ""),
+        ("length", "response_length", ".1f", ""),
+        ("truncated", "truncated", ".3f", ""),
+        ("equal rewards", "equal_rewards", ".2f", ""),
+        ("staleness", "staleness_mean", ".2f", ""),
+        ("generated", "generated_tokens_per_second", ",.0f", " tok/s"),
+        ("trained", "trained_tokens_per_second", ",.0f", " tok/s"),
+    ]
+    shown = [
+        f"{label} {format(step.metrics[name], style)}{unit}" if name in step.metrics else f"{label} -"
+        for label, name, style, unit in figures
+    ]
+    if step.metrics.get("optimizer_updates") == 0:
+        shown.append("no update")
+    return "  ".join([f"step {step.step}{planned}", f"stage {step.stage.name}", *shown])
+
+
+def stage_line(stage: Stage, stages: int) -> str:
+    """A stage that is entered, on one plain line."""
+    return f"stage {stage.name} ({stage.index + 1} of {stages}): up to {stage.max_response_tokens} tokens"
 
 
 def fault_lines(status: RunStatus) -> list[str]:
@@ -173,7 +196,7 @@ def fault_lines(status: RunStatus) -> list[str]:
 
 
 def changes(before: RunStatus | None, now: RunStatus) -> list[str]:
-    """Plain lines for what changed between two statuses: services, state, stage, step."""
+    """Plain lines for what changed between two statuses: the states of the services and of the run."""
     lines = []
     known = {service.service_id: service.state for service in before.services} if before else {}
     for service in now.services:
@@ -186,11 +209,4 @@ def changes(before: RunStatus | None, now: RunStatus) -> list[str]:
         lines.append("no fault any more")
     if before is None or before.state != now.state:
         lines.append(f"run {now.run_name} {now.state}")
-    if now.step and (before is None or before.step != now.step):
-        # With no step of its own yet, the stage was entered by this one, which belongs to the stage before.
-        last = before.stage if before is not None and now.stage_step == 0 else now.stage
-        lines.append(step_line(now, last.name))
-    if before is None or before.stage.index != now.stage.index:
-        limit = now.stage.max_response_tokens
-        lines.append(f"stage {now.stage.name} ({now.stage.index + 1} of {now.stages}): up to {limit} tokens")
     return lines

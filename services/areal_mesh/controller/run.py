@@ -282,7 +282,7 @@ class Run:
             )
         if not self.stage_steps:
             raise failed_precondition(
-                f"{stage_title(stages, self.stage)} has no step yet, so that all of it would be passed over; ask after its first"
+                f"{stage_title(stages, self.stage)} has no step yet and would be passed over whole; ask after its first"
             )
         first_step = max(self.version, self._issued_step, self.stages[-1].first_step - 1) + 1
         entry = StageEntry(self.stage + 1, first_step, self._clock.unix(), "by hand")

@@ -47,6 +47,7 @@ class MemberPhase(StrEnum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    ENDED = "ended"
     RESTARTING = "restarting"
     DONE = "done"
 
@@ -194,7 +195,7 @@ class Supervisor:
             # Not reaped yet, so the number cannot be another's: what the member started dies with it.
             kill_session(process.pid)
             exit_code = process.wait()
-            state.pid = 0
+            state.pid, state.phase = 0, MemberPhase.ENDED
             guard.release(process.pid)
         return exit_code
 
