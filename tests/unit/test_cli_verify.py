@@ -39,6 +39,21 @@ def records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("count", [1, 20_000])
+def test_an_output_that_cannot_be_written_is_what_is_blamed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    # Few verdicts reach the disk at the end alone, many on the way.
+    answers = written(tmp_path / "answers.jsonl", *[GOOD[3]] * count)
+    assert run(answers, "--output", "/dev/full") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "areal-mesh: --output /dev/full: No space left on device"
+    missing = tmp_path / "none" / "verdicts.jsonl"
+    assert run(answers, "--output", missing) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"areal-mesh: --output {missing}: No such file or directory; give a file in a folder")
+
+
 def table_row(printed: str, name: str) -> list[str]:
     [row] = [line for line in printed.splitlines() if f"│ {name} " in line]
     return [cell.strip() for cell in row.strip("│ ").split("│")][1:]

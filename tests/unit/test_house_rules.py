@@ -1,6 +1,7 @@
 """The house rules: who may import whom, what stays light, how long a file may be, contracts that match their Python."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ GRADING_LAYERS = {
 # `areal-mesh verify` grades a file without a service, by this entry point of the verifier and nothing else of it.
 ENTRY_POINTS = {"cli": {"areal_mesh.grading.answer_file"}}
 # Of the runtime the client has the channel and settings parts alone.
-CLIENT_RUNTIME = {"channels", "identity", "settings"}
+CLIENT_RUNTIME = {"addresses", "channels", "identity", "settings"}
 
 
 def sources() -> list[Path]:
@@ -105,6 +106,27 @@ def test_light_packages_never_name_a_heavy_one() -> None:
         if name.split(".")[0] in HEAVY
     ]
     assert not faults, "\n".join(faults)
+
+
+def test_no_file_is_read_or_written_in_whatever_encoding_the_locale_says() -> None:
+    faults = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and opens_text(node) and "encoding" not in {k.arg for k in node.keywords}:
+                faults.append(f"{path.relative_to(ROOT)}:{node.lineno}: name the encoding")
+    assert not faults, "\n".join(faults)
+
+
+def opens_text(call: ast.Call) -> bool:
+    """Whether a call reads or writes a file as text: `read_text`, `write_text`, or an `open` without b in its mode."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if name in ("read_text", "write_text"):
+        return True
+    if name != "open":
+        return False
+    modes = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    mode = next((value for value in modes if isinstance(value, str) and re.fullmatch("[rwax+bt]+", value)), None)
+    return "b" not in mode if mode else isinstance(call.func, ast.Name) or not call.args
 
 
 def modules_of(*packages: str) -> list[str]:

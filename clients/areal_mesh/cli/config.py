@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, remarks
+from areal_mesh.cli.printing import is_unicode
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
@@ -17,7 +18,8 @@ def show(source: str, controller: str, overrides: Sequence[str]) -> None:
         settings = resolved(source, overrides).model_dump(mode="json")
     else:
         settings = ask(controller, lambda mesh: mesh.config())
-    print(json.dumps(settings, indent=2, ensure_ascii=False))
+    # Where a character has to be escaped, JSON's own way keeps the settings what they are.
+    print(json.dumps(settings, indent=2, ensure_ascii=not is_unicode()))
 
 
 def check(sources: Sequence[str], overrides: Sequence[str]) -> None:

@@ -11,7 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
+from areal_mesh.cli.output import silence
+from areal_mesh.cli.printing import is_full, make_output_safe
+from areal_mesh.runtime.addresses import Address
 
 ROLES = ("controller", "generator", "verifier", "replay", "learner")
 DEFAULT_CONTROLLER = "127.0.0.1:7400"
@@ -134,7 +137,8 @@ def _add_running(commands: SubCommands) -> None:
     serve.add_argument("--service-id", default="", metavar="ID", help="name in the mesh, kept over restarts (ROLE-0)")
     serve.add_argument(
         "--controller",
-        default=os.environ.get(CONTROLLER_VARIABLE, ""),
+        default=os.environ.get(CONTROLLER_VARIABLE) or "",
+        type=_address_or_nothing,
         metavar="ADDR",
         help=f"host:port of the controller (${CONTROLLER_VARIABLE}, else where the settings say)",
     )
@@ -210,10 +214,26 @@ def _overrides(parser: argparse.ArgumentParser) -> None:
 def _controller(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--controller",
-        default=os.environ.get(CONTROLLER_VARIABLE, DEFAULT_CONTROLLER),
+        default=os.environ.get(CONTROLLER_VARIABLE) or DEFAULT_CONTROLLER,
+        type=_address,
         metavar="ADDR",
         help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else {DEFAULT_CONTROLLER})",
     )
+
+
+def _address(text: str) -> str:
+    try:
+        address = Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from error
+    if address.port == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} has port 0, at which nothing answers; give the controller's own")
+    return str(address)
+
+
+def _address_or_nothing(text: str) -> str:
+    # What `serve` is given by default: the settings say where the controller is.
+    return _address(text) if text else ""
 
 
 def _interval(text: str) -> float:
@@ -227,18 +247,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `areal-mesh` command."""
     from areal_mesh.runtime.environment import prepare_process
 
+    make_output_safe()
     options = build_parser().parse_args(arguments)
     prepare_process()
     try:
-        sys.exit(options.run(options) or 0)
+        exit_code = options.run(options) or 0
+        # What cannot be written has to be known while it can still be said.
+        sys.stdout.flush()
+        sys.exit(exit_code)
     except CommandFailed as failure:
-        text = str(failure)
-        # The last line of a service, repeated, names the command already, and the service with it.
-        with contextlib.suppress(OSError):  # nobody may be left to read it; the exit code says it too
-            print(text if text.startswith("areal-mesh ") else f"areal-mesh: {text}", file=sys.stderr, flush=True)
-        sys.exit(failure.exit_code)
+        _fail(str(failure), failure.exit_code)
     except BrokenPipeError:
         # Whoever read the output has seen enough; nothing may be flushed into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        if error.filename is None:
+            silence(sys.stdout)
+        what = error.filename or "the output of this command"
+        _fail(f"{what}: {error.strerror}; free some space, and try again", EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(_EXIT_INTERRUPTED)
+
+
+def _fail(text: str, exit_code: int) -> None:
+    # The last line of a service, repeated, names the command already, and the service with it.
+    with contextlib.suppress(OSError):  # nobody may be left to read it; the exit code says it too
+        print(text if text.startswith("areal-mesh ") else f"areal-mesh: {text}", file=sys.stderr, flush=True)
+    sys.exit(exit_code)

@@ -85,14 +85,14 @@ def prepare_run(settings: RunSettings, record: Path) -> bool:
     """
     wanted = recipe_command(settings)[1:]
     if record.is_file():
-        done: dict[str, Any] = json.loads(record.read_text())
+        done: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
         present = (settings.model.folder / "config.json").is_file() and settings.prompts.file.is_file()
         if present and done.get("command") == wanted and done.get("made_from") == _made_from(settings):
             return False
     began = time.monotonic()
     prepare_data(settings)
     made = {"command": wanted, "made_from": _made_from(settings), "seconds": time.monotonic() - began}
-    record.write_text(json.dumps(made, indent=2) + "\n")
+    record.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     return True
 
 

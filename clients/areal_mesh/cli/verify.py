@@ -4,9 +4,8 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -103,15 +102,13 @@ def verify_file(file: str, protocol: Protocol, output: str, explain: str | None)
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
     tally = Tally()
     try:
-        with _opened(output) as verdicts, _progress(path) as advance:
+        with _verdicts(output) as write, _progress(path) as advance:
             for graded in grade_lines(read_lines(path, protocol)):
                 tally.add(graded)
-                if verdicts is not None:
-                    verdicts.write(json.dumps(graded.record()) + "\n")
+                write(graded)
                 advance(graded.line.end, tally.graded)
     except OSError as error:
-        advice = "; give --output a file in a folder that exists" if error.filename == output else ""
-        raise CommandFailed(f"{error.filename or file}: {error.strerror or error}{advice}") from error
+        raise CommandFailed(f"{error.filename or file}: {error.strerror or error}") from error
     if not tally.graded:
         raise CommandFailed(f"{file}: holds no answers; give `response` and `answer` on each line")
     console.print(tally.table())
@@ -152,8 +149,36 @@ def _may_be_written(output: Path) -> bool:
         return False
 
 
-def _opened(output: str) -> AbstractContextManager[IO[str] | None]:
-    return Path(output).open("w", encoding="utf-8") if output else nullcontext()
+@contextmanager
+def _verdicts(output: str) -> Iterator[Callable[[Graded], None]]:
+    """What writes a verdict to `output`; to nowhere if that is empty.
+
+    Raises:
+        CommandFailed: the file cannot be made, or takes no more.
+    """
+    if not output:
+        yield lambda graded: None
+        return
+    with _blaming(output, "; give a file in a folder that exists and can be written"):
+        file = Path(output).open("w", encoding="utf-8")  # noqa: SIM115 closed below, where a full disk shows at last
+
+    def write(graded: Graded) -> None:
+        with _blaming(output):
+            file.write(json.dumps(graded.record()) + "\n")
+
+    try:
+        yield write
+    finally:
+        with _blaming(output):
+            file.close()
+
+
+@contextmanager
+def _blaming(output: str, advice: str = "") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CommandFailed(f"--output {output}: {error.strerror or error}{advice}") from error
 
 
 class _PlainProgress:

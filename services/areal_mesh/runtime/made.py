@@ -77,7 +77,9 @@ def _files(folder: Path) -> set[str]:
 
 def _write(mark: Path, source: Mapping[str, Any], digests: Mapping[str, list[str]]) -> None:
     aside = mark.with_name(f"{mark.name}.{os.getpid()}.new")
-    aside.write_text(json.dumps({"made_from": source, "sha256": digests}, indent=2, sort_keys=True) + "\n")
+    aside.write_text(
+        json.dumps({"made_from": source, "sha256": digests}, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
     aside.replace(mark)
 
 
