@@ -41,7 +41,7 @@ def run(environment: Mapping[str, str], *arguments: str | Path, stdout: int = su
 def finished_run(tmp_path: Path) -> Path:
     folder = tmp_path / "trial"
     folder.mkdir()
-    (folder / "settings.json").write_text("{}")
+    (folder / "ledger.db").touch()
     (folder / "summary.json").write_text(json.dumps(SUMMARY, ensure_ascii=False), encoding="utf-8")
     return folder
 

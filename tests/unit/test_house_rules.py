@@ -124,7 +124,8 @@ def opens_text(call: ast.Call) -> bool:
         return True
     if name != "open":
         return False
-    modes = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
+    modes = [node.value for argument in given for node in ast.walk(argument) if isinstance(node, ast.Constant)]
     mode = next((value for value in modes if isinstance(value, str) and re.fullmatch("[rwax+bt]+", value)), None)
     return "b" not in mode if mode else isinstance(call.func, ast.Name) or not call.args
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
 from areal_mesh.cli.output import silence
-from areal_mesh.cli.printing import is_full, make_output_safe
+from areal_mesh.cli.printing import make_output_safe
 from areal_mesh.runtime.addresses import Address
+from areal_mesh.runtime.disk import is_full
 
 ROLES = ("controller", "generator", "verifier", "replay", "learner")
 DEFAULT_CONTROLLER = "127.0.0.1:7400"

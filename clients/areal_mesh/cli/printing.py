@@ -5,14 +5,12 @@ escaped. So are the bytes of a file's name that are no text in any encoding.
 """
 
 import codecs
-import errno
 import io
 import os
 import sys
 
 _HANDLER = "areal-mesh-ascii"
 _ASCII = {"→": "->", "…": "...", "•": "*", "·": "-", "–": "-", "—": "-"}
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_output_safe() -> None:
@@ -52,11 +50,6 @@ def flush_output() -> None:
 def discard_output() -> None:
     """Lets go of what standard output could not take, which the interpreter would try to write once more at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def is_full(error: OSError) -> bool:
-    """Whether a disk, or the user's share of it, was full."""
-    return error.errno in _FULL
 
 
 def is_unicode() -> bool:

@@ -102,13 +102,13 @@ class MetricsFile:
 
 def read_prepared_seconds(path: Path) -> float:
     """Seconds that the launcher took to prepare the run, as it noted them in `setup.json`; 0 where nobody did."""
-    return float(json.loads(path.read_text())["seconds"]) if path.is_file() else 0.0
+    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) if path.is_file() else 0.0
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Writes `summary.json` whole or not at all."""
     aside = path.with_suffix(".json.new")
-    with aside.open("w") as file:
+    with aside.open("w", encoding="utf-8") as file:
         json.dump(summary, file, indent=2)
         file.write("\n")
         file.flush()

@@ -50,7 +50,9 @@ class RankLeader:
         self._store = _checkpoint_store(settings, self._trainer)
         self.restored: Manifest | None = self._store.load_latest()
         self.dtype = self._trainer.compute_dtype
-        self.model_config: dict[str, Any] = json.loads((settings.model.folder / "config.json").read_text())
+        self.model_config: dict[str, Any] = json.loads(
+            (settings.model.folder / "config.json").read_text(encoding="utf-8")
+        )
 
     @property
     def policy_version(self) -> int:
@@ -134,7 +136,7 @@ def start_ranks(settings: RunSettings) -> RankLeader:
         environment = _rendezvous(settings.learner.ranks)
         config = settings.run_directory / "learner-ranks.json"
         config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text(settings.model_dump_json(indent=2))
+        config.write_text(settings.model_dump_json(indent=2), encoding="utf-8")
         for rank in range(1, settings.learner.ranks):
             command = [sys.executable, "-m", "areal_mesh.learner.follow", str(config), str(os.getpid())]
             mine = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}

@@ -62,7 +62,7 @@ class Mark:
 @cache
 def boot_id() -> str:
     """Tells this boot of the machine from others; empty where the system does not say."""
-    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+    return _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
 
 
 class ActiveSegment:
