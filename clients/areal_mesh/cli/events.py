@@ -1,13 +1,17 @@
 """TensorBoard events of a run, from its `metrics.jsonl`: every number of a step as a scalar under its own name."""
 
 import shutil
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from areal_mesh.cli.metrics import MetricsTail, Row
+from areal_mesh.runtime.disk import is_full
 
 _FLUSH_SECONDS = 5
+# With less nothing is tried: the writer's thread tells of its failure in a traceback.
+_ROOM_BYTES = 1 << 20
 _TIMES = ("committed_at", "time")
 
 
@@ -18,12 +22,33 @@ class EventLog:
     """
 
     def __init__(self, metrics: Path, folder: Path) -> None:
+        self._metrics = metrics
+        self._full = False
         self._tail = MetricsTail(metrics)
         self._folder = folder
         self._writer: Any = None
 
     def catch_up(self) -> None:
-        """Writes the steps that are new since the last call."""
+        """Writes the steps that are new since the last call; on a full disk none, and all once there is room."""
+        if shutil.disk_usage(self._folder.parent).free < _ROOM_BYTES:
+            self._wait_for_room()
+            return
+        try:
+            self._write_new()
+            self._full = False
+        except OSError as error:
+            if not is_full(error):
+                raise
+            # What the writer still holds is lost with it.
+            self._writer, self._tail = None, MetricsTail(self._metrics)
+            self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        if not self._full:
+            print(f"{self._folder}: events wait for room, for the disk is full", file=sys.stderr)
+        self._full = True
+
+    def _write_new(self) -> None:
         for row in self._tail.new_rows():
             if self._writer is None:
                 self._writer = _new_writer(self._folder)
@@ -39,6 +64,7 @@ class EventLog:
     ) -> None:
         self.catch_up()
         if self._writer is not None:
+            # Flushed by now, so that a full disk has nothing left to refuse.
             self._writer.close()
 
 

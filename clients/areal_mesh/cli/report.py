@@ -16,6 +16,7 @@ from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.run_directory import METRICS_FILE, SUMMARY_FILE, goes_on, is_run
 from areal_mesh.cli.summary import read_summary, summary_so_far, summary_table
 from areal_mesh.cli.view import counted
+from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.settings import FILE_SUFFIXES, preset_names
 
 EVENTS_FOLDER = "tensorboard"
@@ -90,7 +91,12 @@ def write_plots(folder: Path) -> None:
         return
     from areal_mesh.cli.plots import plot_curves
 
-    plot_curves(rows, folder / CURVES)
+    try:
+        plot_curves(rows, folder / CURVES)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print(f"{folder / CURVES}: not drawn, for the disk is full; `areal-mesh report` draws it", file=sys.stderr)
 
 
 def open_events(folder: Path) -> AbstractContextManager[EventLog | None]:

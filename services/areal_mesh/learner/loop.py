@@ -72,7 +72,7 @@ class TrainingLoop:
             response = await self._commit(commit)
             await self._checkpoints.after_step(order.step, order.stage.name)
             complete = response.finished
-        await self._checkpoints.finish(complete)
+        await self._checkpoints.finish(complete, draining)
 
     async def _next_step(self) -> controller_pb2.NextStepResponse:
         identity = self._context.identity

@@ -5,6 +5,7 @@ With one rank no process is started and nothing of `torch.distributed` is used.
 
 import enum
 import json
+import math
 import os
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from areal_mesh.runtime.settings import RunSettings
 
 # Followers wait for the next command this long, and every collective for its peers. A leader without work says so.
 _COMMAND_SECONDS = 7200.0
+_TOKENIZER_BYTES = 32 << 20  # with the config; the largest vocabularies take some 20 MB
 
 
 class Command(enum.Enum):
@@ -99,6 +101,22 @@ class RankLeader:
         """Writes a Hugging Face folder."""
         self._command(Command.EXPORT, str(folder))
         self._trainer.save_hf(str(folder))
+
+    @property
+    def export_bytes(self) -> int:
+        """Room that an export takes at most: its weights, its config and its tokenizer."""
+        weights = sum(math.prod(shape) * dtype.itemsize for _, dtype, shape in self.tensor_specs())
+        return weights + _TOKENIZER_BYTES
+
+    @property
+    def checkpoint_missing(self) -> bool:
+        """Whether the last checkpoint found no room on the disk."""
+        return self._store.missing
+
+    @property
+    def checkpoint_fault(self) -> str:
+        """Why there is none, for a person; empty while there is room for one."""
+        return self._store.fault
 
     def wait_for_checkpoint(self) -> None:
         """Until the last checkpoint is durable."""

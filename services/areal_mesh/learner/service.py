@@ -37,6 +37,7 @@ class LearnerService:
         self._members = Members(context.controller, context.identity)
         self._leader: RankLeader | None = None
         self._loop: TrainingLoop | None = None
+        self._checkpoints: Checkpoints | None = None
         self._ended_well = False
         self._publisher = PublishServicer(context.settings, self._started_leader, self._torch)
 
@@ -56,7 +57,7 @@ class LearnerService:
             self._leader = await self._torch.run(lambda: start_ranks(settings))
         except UnusableModel as error:
             raise StartupError(f"model.folder = {error}") from error
-        checkpoints = Checkpoints(
+        checkpoints = self._checkpoints = Checkpoints(
             settings, self._context.identity, self._leader, self._members, self._torch, self._publisher.weights_lock
         )
         _LOG.info("ready", policy_version=self._leader.policy_version, restored=self._leader.restored is not None)
@@ -84,6 +85,7 @@ class LearnerService:
                 "tokens_trained": float(self._loop.tokens_trained),
                 "bytes_published": float(self._publisher.sent_bytes),
             },
+            fault=self._checkpoints.fault if self._checkpoints is not None else "",
         )
 
     def lose_groups(self, group_ids: tuple[str, ...]) -> None:

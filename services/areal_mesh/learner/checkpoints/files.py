@@ -5,10 +5,12 @@
 
 Every rank writes its shards aside, the files are fsynced, rank 0 adds the manifest and renames. A folder without a
 whole manifest, or whose files have other sizes than it says, is ignored. Ranks may be more or fewer when it is loaded.
+A disk without room for one is no failure: `fault` says so, and the next `save` tries again.
 """
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,16 +26,23 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from areal_mesh.learner.trainer import Trainer
+from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.durable import remove_leftovers, replace_folder
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
 MANIFEST = "manifest.json"
 _PREFIX = "version-"
+# torch's own writer does not say why it failed; a disk with less is full.
+_NO_BYTES = 1 << 16
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be written or read; the message names its folder and, for each rank, the cause."""
+
+
+class CheckpointDiskFull(CheckpointError):
+    """The disk has no room for a checkpoint; nothing of it is left, and a later one may fit."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,8 @@ class CheckpointStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._stager = DefaultStager(StagingOptions(False, False, False, False))
         self._pending: Future[None] | None = None
+        self._fault = ""
+        self._bytes = 0
         # One process is what was asked for.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
 
@@ -82,6 +93,7 @@ class CheckpointStore:
         self.wait()
         trainer = self._trainer
         tensors = trainer.state_tensors(with_reference=trainer.reference_version > 0)
+        self._bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         staged = self._stager.stage(tensors)
         assert isinstance(staged, dict)
         manifest = Manifest(
@@ -96,10 +108,29 @@ class CheckpointStore:
         self._pending = self._writer.submit(self._write, staged, manifest)
 
     def wait(self) -> None:
-        """Until the last `save` is durable on disk; raises what its writer raised."""
+        """Until the last `save` is durable on disk, or the disk had no room; raises what its writer raised else."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            pending.result()
+            try:
+                pending.result()
+                self._fault = ""
+            except CheckpointDiskFull as error:
+                self._fault = str(error)
+                _LOG.warning("%s", error)
+
+    @property
+    def missing(self) -> bool:
+        """Whether the last `save` found no room."""
+        pending = self._pending
+        failed = pending.exception() if pending is not None and pending.done() else None
+        return bool(self._fault) or isinstance(failed, CheckpointDiskFull)
+
+    @property
+    def fault(self) -> str:
+        """Why the last checkpoint is missing, for a person; empty if it is not, or if the disk has room for one now."""
+        if not self.missing or shutil.disk_usage(self._folder).free > self._bytes:
+            return ""
+        return f"{self._folder}: no room for a checkpoint of {self._bytes} bytes; free space there"
 
     def close(self) -> None:
         """Finish writing and stop the writer's thread; raises what the last write raised."""
@@ -148,13 +179,30 @@ class CheckpointStore:
             save(tensors, checkpoint_id=aside, process_group=self._group, no_dist=self._group is None)
         except CheckpointException as error:
             # torch's is a BaseException, which would end the service past every handler.
-            raise CheckpointError(f"cannot write checkpoint {target}: {error}") from error
+            raise self._failure(aside, target, error) from error
+        failure: OSError | None = None
         if self._parallel.rank == 0:
-            _seal(aside, manifest)
-            replace_folder(aside, target)
-            self._prune()
+            try:
+                _seal(aside, manifest)
+                replace_folder(aside, target)
+                self._prune()
+            except OSError as error:
+                failure = error
         if self._group is not None:
+            # Whatever became of it: the other ranks wait here.
             dist.barrier(self._group)
+        if failure is not None:
+            raise self._failure(aside, target, failure) from failure
+
+    def _failure(self, aside: Path, target: Path, error: CheckpointException | OSError) -> CheckpointError:
+        """What a failed write means; one for want of room gives back what it took."""
+        causes = [cause for cause, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
+        told = any(isinstance(cause, OSError) and is_full(cause) for cause in causes)
+        if not told and shutil.disk_usage(self._folder).free > _NO_BYTES:
+            return CheckpointError(f"cannot write checkpoint {target}: {error}")
+        if self._parallel.rank == 0:
+            remove_leftovers(aside)
+        return CheckpointDiskFull(f"no room for checkpoint {target} of {self._bytes} bytes; free space there")
 
     def _prune(self) -> None:
         whole = list(_whole_versions(self._folder))

@@ -1,0 +1,59 @@
+"""Views on a full disk: curves and events are left out, said, and never end a run."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_disk import fill, small_disk
+
+from areal_mesh.cli.events import EventLog
+from areal_mesh.cli.report import CURVES, write_plots
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", 4) as folder:
+        yield folder
+
+
+def add_steps(metrics: Path, first: int, last: int) -> None:
+    with metrics.open("a") as file:
+        for step in range(first, last + 1):
+            row = {"step": step, "reward": float(step), "response_length": 10.0, "stage": 0, "stage_name": "8K"}
+            file.write(json.dumps(row | {f"figure_{n}": float(n) for n in range(100)}) + "\n")
+
+
+def steps_in(folder: Path) -> list[int]:
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    return sorted(event.step for path in folder.iterdir() for event in EventFileLoader(str(path)).Load() if event.step)
+
+
+def test_events_that_found_no_room_are_all_written_once_there_is(
+    tmp_path: Path, disk: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    add_steps(metrics, 1, 3)
+    with EventLog(metrics, disk / "tensorboard") as events:
+        events.catch_up()
+        filler = fill(disk)
+        for step in range(4, 40, 5):
+            add_steps(metrics, step, step + 4)
+            events.catch_up()
+        assert capfd.readouterr().err.count("events wait for room") == 1
+        filler.unlink()
+        events.catch_up()
+    assert steps_in(disk / "tensorboard") == list(range(1, 44))
+
+
+def test_curves_that_find_no_room_are_left_out(tmp_path: Path, disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    add_steps(disk / "metrics.jsonl", 1, 5)
+    (disk / "plots").mkdir()
+    filler = fill(disk)
+    write_plots(disk)
+    assert "not drawn, for the disk is full" in capfd.readouterr().err
+    assert not (disk / CURVES).exists()
+    filler.unlink()
+    write_plots(disk)
+    assert (disk / CURVES).stat().st_size > 0
