@@ -1,5 +1,6 @@
 """Verdicts become rewards; errors do not."""
 
+import math
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -54,6 +55,23 @@ def test_plugged_in_term_is_loaded_by_entry_point_and_added() -> None:
 def test_unknown_term_is_refused_with_what_is_installed() -> None:
     with pytest.raises(UnknownTerm, match=r"no reward term 'speed'.*length_penalty"):
         load_terms(RewardSettings(terms={"speed": {}}), lambda: [LENGTH_PENALTY])
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"penalty_per_1000": True}, "penalty_per_1000: Input should be a valid number"),
+        ({"penalty_per_1000": math.inf}, "penalty_per_1000: Input should be a finite number"),
+        ({"free_tokens": "1"}, "free_tokens: Input should be a valid integer"),
+        ({"only_correct": 1}, "only_correct: Input should be a valid boolean"),
+        ({"tokens": 1}, "tokens: Unexpected keyword argument"),
+        ({"free_tokens": -1}, "zero or more"),
+    ],
+)
+def test_an_option_of_another_type_than_the_terms_is_refused_by_name(option: dict[str, object], says: str) -> None:
+    options = {"free_tokens": 1, "penalty_per_1000": 0.5} | option
+    with pytest.raises(ValueError, match=says):
+        load_terms(RewardSettings(terms={"length_penalty": options}), lambda: [LENGTH_PENALTY])
 
 
 def test_length_penalty_needs_token_counts() -> None:

@@ -6,11 +6,14 @@ clipped. An `error` verdict has no reward: its response is retried or filtered, 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+from pydantic import ConfigDict, ValidationError, validate_call
 
 from areal_mesh.grading.verdict import Status
 
@@ -93,6 +96,7 @@ def load_terms(
 
     Raises:
         UnknownTerm: for a name that no installed package offers.
+        ValueError: for options that its factory does not take.
     """
     offered = {
         point.name: point for point in (available() if available is not None else entry_points(group=ENTRY_POINT_GROUP))
@@ -104,8 +108,19 @@ def load_terms(
                 f"no reward term {name!r}: installed ones are {sorted(offered) or 'none'}; "
                 f"a package offers one in its entry point group {ENTRY_POINT_GROUP!r}"
             )
-        terms[name] = offered[name].load()(**options)
+        terms[name] = _made(name, offered[name].load(), options)
     return terms
+
+
+def _made(name: str, factory: Callable[..., RewardTerm], options: Mapping[str, Any]) -> RewardTerm:
+    """A term out of its options, which are held to the types that its factory says: a boolean is no number."""
+    if inspect.isfunction(factory):
+        factory = validate_call(factory, config=ConfigDict(strict=True, allow_inf_nan=False))
+    try:
+        return factory(**options)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise ValueError(f"{name}: {'; '.join(faults)}") from error
 
 
 def compose(
