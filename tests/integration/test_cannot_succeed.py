@@ -28,7 +28,10 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         "the end token 99 is outside the model's vocabulary of",
     ),
     "a seed too large": (lambda _: ["seed=99999999999"], "seed: Input should be less than 4294967296"),
-    "an interface that is not here": (lambda _: ["learner.interface=nope"], "learner.interface = nope: this machine"),
+    "an interface that is not here": (
+        lambda _: ["weights.transport.interface=nope"],
+        "weights.transport.interface = nope: this machine",
+    ),
     "prompts all too long": (
         lambda folder: [f"prompts.file={write_prompts(folder / 'long.jsonl', words=90)}"],
         "prompts.max_prompt_tokens = 64: the shortest of 20 prompts",

@@ -195,9 +195,11 @@ def test_a_network_interface_that_is_not_here_is_named_with_those_that_are(
     chosen: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
-    (gap,) = missing_interfaces(settings_with(chosen, "learner.interface=nope"))
-    assert gap.startswith("learner.interface = nope: this machine has no such network interface; name one of ")
-    assert list(missing_interfaces(settings_with(chosen, "learner.interface=lo"))) == []
+    (gap,) = missing_interfaces(settings_with(chosen, "weights.transport.interface=nope"))
+    assert gap.startswith(
+        "weights.transport.interface = nope: this machine has no such network interface; name one of "
+    )
+    assert list(missing_interfaces(settings_with(chosen, "weights.transport.interface=lo"))) == []
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth99")
     (gap,) = missing_interfaces(settings_with(chosen))
     assert gap.startswith("$GLOO_SOCKET_IFNAME in the environment = eth99: ")

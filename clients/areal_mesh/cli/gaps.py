@@ -43,11 +43,12 @@ def faults(settings: RunSettings) -> Iterator[str]:
 
 def missing_interfaces(settings: RunSettings) -> Iterator[str]:
     """Network interfaces that weights are to be broadcast on and that this machine has not, a line each."""
-    if settings.learner.transport != "gloo":
+    transport = settings.weights.transport
+    if transport.type != "gloo":
         return
     here = [name for _, name in socket.if_nameindex()]
     named = {
-        "learner.interface": settings.learner.interface,
+        "weights.transport.interface": transport.interface,
         f"${_GLOO_VARIABLE} in the environment": os.environ.get(_GLOO_VARIABLE),
     }
     for key, name in named.items():

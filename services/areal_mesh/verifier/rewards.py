@@ -115,7 +115,7 @@ def load_terms(
 def _made(name: str, factory: Callable[..., RewardTerm], options: Mapping[str, Any]) -> RewardTerm:
     """A term out of its options, which are held to the types that its factory says: a boolean is no number."""
     if inspect.isfunction(factory):
-        factory = validate_call(factory, config=ConfigDict(strict=True, allow_inf_nan=False))
+        factory = validate_call(config=ConfigDict(strict=True, allow_inf_nan=False))(factory)
     try:
         return factory(**options)
     except ValidationError as error:
