@@ -3,6 +3,7 @@
 That vLLM itself behaves as scripted is what test_generator_engine.py shows.
 """
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,25 @@ async def test_a_dead_engine_is_no_failed_update(engine: Engine, client: Client)
     client.failures = {"finish": TimeoutError("dead")}
     with pytest.raises(EngineDied):
         await _publish(engine)
+
+
+class FinalisedClient(Client):
+    """Shuts down once more when it is finalised, as vLLM's does, which fails at the interpreter's end."""
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        self.calls.append("shutdown")
+
+    def __del__(self) -> None:
+        self.shutdown()
+
+
+def test_a_client_that_is_kept_beyond_its_shutdown_is_not_shut_down_again() -> None:
+    client = FinalisedClient()
+    calls = client.calls
+    process = EngineProcess(client, _Idle(), 5.0)  # type: ignore[arg-type]
+    process.shutdown()
+    process.shutdown()
+    assert calls == ["shutdown"]
+    del client  # the last reference, as the frames of a kept error hold it
+    gc.collect()
+    assert calls == ["shutdown"]

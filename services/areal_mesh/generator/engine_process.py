@@ -78,17 +78,26 @@ class EngineProcess:
 
     def shutdown(self) -> None:
         """End the processes; blocks for seconds. Idempotent."""
+        if isinstance(self.client, _Ended):
+            return
         client, self.client = self.client, _Ended()
         handler: asyncio.Task[None] | None = getattr(client, "output_handler", None)
         if handler is not None and not handler.get_loop().is_closed():
             # First, or it takes the end that is meant for the engine's death, and says so with a traceback.
             handler.get_loop().call_soon_threadsafe(handler.cancel)
         client.shutdown()
-        # vLLM's client sits in reference cycles, and its finaliser fails, loudly, when the interpreter's end runs it.
+        # vLLM's finaliser shuts down once more, and fails loudly when the interpreter's end runs it: the frames of an
+        # error that somebody keeps can keep the client until then. What is done is not done again.
+        client.shutdown = _nothing
+        # It sits in reference cycles besides.
         del client
         gc.collect()
         if self._starter is not None:
             self._starter.leave()
+
+
+def _nothing(timeout: float | None = None) -> None:
+    """A shutdown that is behind us."""
 
 
 class _Ended:
