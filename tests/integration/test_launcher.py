@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -152,6 +153,22 @@ async def test_restarts_while_the_run_gets_on_are_not_counted(tmp_path: Path) ->
     async with asyncio.timeout(PATIENCE_SECONDS):
         await supervisor.run()
     assert supervisor.states["generator-0"].restarts == 12
+
+
+@pytest.mark.parametrize(("free", "full"), [(0, True), (1 << 30, False)])
+async def test_a_member_that_a_full_disk_ended_is_told_of_though_its_log_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, full: bool
+) -> None:
+    controller = simulated_member(tmp_path, "controller", SERVE)
+    silent = simulated_member(tmp_path, "replay-0", "raise SystemExit(1)")  # what it said found no room
+    policy = RestartPolicy(most_restarts=1, first_backoff_seconds=0.01)
+    supervisor = Supervisor([controller, silent], keeper="controller", policy=policy)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+    with pytest.raises(MemberKeepsFailing) as failure:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await supervisor.run()
+    assert f"{silent.log} holds no word of it" in str(failure.value)
+    assert (f"the disk that holds {tmp_path} is full; free some space" in str(failure.value)) is full
 
 
 async def test_a_member_drained_by_hand_while_the_run_goes_on_comes_back(tmp_path: Path) -> None:

@@ -4,10 +4,18 @@ import errno
 import os
 from pathlib import Path
 
+_SOME_LINES = 64 << 10
+
 
 def is_full(error: OSError) -> bool:
     """Whether an error says that the disk, or the share of it that this user may take, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def has_no_room(folder: Path) -> bool:
+    """Whether the disk that holds the folder takes no more lines."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < _SOME_LINES
 
 
 def preallocate(path: Path, capacity: int) -> int | None:

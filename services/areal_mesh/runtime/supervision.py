@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from areal_mesh.runtime.disk import has_no_room
 from areal_mesh.runtime.orphans import OrphanGuard, kill_session
 from areal_mesh.runtime.restarts import Ends, RestartPolicy, Verdict, describe_exit
 from areal_mesh.runtime.waiting import wait_until
@@ -87,8 +88,12 @@ class MemberKeepsFailing(MemberFailure):
     """A member ended more often than the policy allows."""
 
     def _text(self) -> str:
-        lines = "\n  ".join(self.last_lines)
-        return f"{self.service_id} keeps failing ({describe_exit(self.exit_code)}); {self.log} ends:\n  {lines}"
+        ends = f"{self.log} ends:\n  " + "\n  ".join(self.last_lines)
+        if not self.last_lines:
+            ends = f"{self.log} holds no word of it"
+        if self.log.parent.is_dir() and has_no_room(self.log.parent):
+            ends += f"\nthe disk that holds {self.log.parent} is full; free some space, and the same command goes on"
+        return f"{self.service_id} keeps failing ({describe_exit(self.exit_code)}); {ends}"
 
 
 def _nothing_said(_: str) -> None:
