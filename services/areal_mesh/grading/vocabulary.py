@@ -36,7 +36,7 @@ SYNONYMS: Final = {
     r"\lbrack": "[", r"\rbrack": "]", r"\lparen": "(", r"\rparen": ")", r"\varnothing": r"\emptyset",
     r"\simeq": r"\approx", r"\doteq": r"\approx", r"\%": "%", r"\degree": r"\circ",
     r"\textdollar": r"\$", r"\textcent": r"\cent", r"\bigcup": r"\cup", r"\bigcap": r"\cap",
-    r"\cr": r"\\", r"\imath": "i", r"\top": "T", r"\jmath": "j", r"\overrightarrow": r"\vec",
+    r"\cr": r"\\", r"\imath": "i", r"\top": "T", r"\jmath": "j", r"\partial": "d", r"\overrightarrow": r"\vec",
     r"\bar": r"\overline", r"\widehat": r"\hat", r"\widetilde": r"\tilde",
     r"\backslash": r"\setminus", r"\dbinom": r"\binom", r"\tbinom": r"\binom", 
     r"\varphi": r"\phi", r"\vartheta": r"\theta", r"\varepsilon": r"\epsilon", r"\land": r"\wedge",
@@ -47,6 +47,7 @@ SYNONYMS: Final = {
 
 FUNCTIONS: Final = _words("""
     sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch log ln lg exp det
+    arcsinh arccosh arctanh arsinh arcosh artanh
     gcd lcm max min Re Im arg abs floor ceil factorial binomial asin acos atan cbrt cis tg ctg arctg
     """)
 

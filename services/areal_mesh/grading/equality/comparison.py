@@ -14,6 +14,7 @@ from areal_mesh.grading.equality.listings import coordinates_of, families, items
 from areal_mesh.grading.equality.quantities import compare_marked, compare_measured
 from areal_mesh.grading.equality.ratios import compare_ratios
 from areal_mesh.grading.equality.relations import compare_relations
+from areal_mesh.grading.equality.residues import compare_residues
 from areal_mesh.grading.equality.scalars import Compare, Outcome, compare_scalars
 from areal_mesh.grading.equality.units import (
     by_unit,
@@ -65,6 +66,9 @@ class Equality:
         return outcome
 
     def _expanded(self, gold: Node, answer: Node) -> Outcome:
+        congruence = compare_residues(gold, answer)
+        if congruence is not None:
+            return congruence
         gold, answer = combined_matrix(gold), combined_matrix(answer)
         gold, answer = as_matrix_like(gold, answer), as_matrix_like(answer, gold)
         if isinstance(gold, Measured) or isinstance(answer, Measured):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from areal_mesh.grading.equality.kinks import is_kinked
-from areal_mesh.grading.trees.nodes import Call, Node, Power, Product, Quotient, Sum, Symbol, children, symbols
+from areal_mesh.grading.trees.nodes import Bound, Call, Node, Power, Product, Quotient, Sum, Symbol, children, symbols
 from areal_mesh.grading.trees.rationals import rational
 
 WHOLE_NAMES: Final = frozenset("jklmnpqrKMN")
@@ -46,6 +46,10 @@ def _takes_integers(node: Node) -> bool:
             names = frozenset[str]().union(*map(symbols, arguments))
             if names and names <= WHOLE_NAMES:
                 return True
+        case Bound("sum" | "prod", _, bounds, _):
+            names = frozenset[str]().union(*map(symbols, bounds))
+            if names and names <= WHOLE_NAMES:
+                return True
         case Power(base, exponent):
             names = symbols(exponent)
             if names and names <= WHOLE_NAMES and not symbols(base) and (rational(base) or 0) < 0:
@@ -62,6 +66,8 @@ def _is_even(node: Node) -> bool:
             return all(map(_is_polynomial if function in _STEPS else _is_small, arguments))
         case Call("gcd" | "lcm", _):
             return False
+        case Bound(_, _, bounds, body):
+            return all(map(_is_small, bounds)) and _is_even(body)
         case Power(base, exponent) if symbols(exponent) and symbols(exponent) <= WHOLE_NAMES and _is_small(exponent):
             return _is_even(base)
     return not is_kinked(node) and all(map(_is_even, children(node)))

@@ -6,7 +6,7 @@ from typing import Final
 
 from areal_mesh.grading.trees.nodes import Call, Node, Number, Power, children, symbols
 
-_KINKED: Final = frozenset({"abs", "Re", "Im", "floor", "ceiling", "max", "min"})
+_KINKED: Final = frozenset({"abs", "Re", "Im", "conjugate", "floor", "ceiling", "max", "min"})
 _INVERSE: Final = frozenset({"arcsin", "arccos", "arctan", "arccot"})
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import cmath
 from collections.abc import Sequence
-from fractions import Fraction
 
-from areal_mesh.grading.equality import numeric, samples
 from areal_mesh.grading.equality.chains import consistent, holds_unknown_function, is_value, modulus_of
+from areal_mesh.grading.equality.equations import compare_equations, compare_inequalities
 from areal_mesh.grading.equality.scalars import Compare, Outcome
 from areal_mesh.grading.trees.nodes import (
     SCALARS,
@@ -17,19 +15,13 @@ from areal_mesh.grading.trees.nodes import (
     Listing,
     Measured,
     Node,
-    Number,
-    Power,
     Product,
     Relation,
     SetOperation,
-    Sum,
     Symbol,
     Words,
-    children,
-    negated,
     symbols,
 )
-from areal_mesh.grading.trees.rationals import rational
 from areal_mesh.grading.trees.rewriting import renamed
 from areal_mesh.grading.trees.shapes import ORDERS, interval_of, is_name
 
@@ -177,8 +169,8 @@ def _compared(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> O
             return Outcome(False, "name")
     if isinstance(gold, Relation) and isinstance(answer, Relation):
         if _both_equations(gold, answer):
-            return _equations(gold, answer, scalars)
-        return _inequalities(gold, answer, compare, scalars)
+            return compare_equations(gold, answer, scalars)
+        return compare_inequalities(gold, answer, compare, scalars)
     return _DIFFERENT
 
 
@@ -224,122 +216,17 @@ def _same_name(left: Node, right: Node) -> bool:
     pair = (left, right)
     if any(isinstance(node, SetOperation) for node in pair):
         return True  # a set's name, and that of what is in it
+    if any(_is_function_called(node, other) for node, other in (pair, pair[::-1])):
+        return True  # `f \\equiv 0` and `f(x) = 0`
     # y and f(x) name the same thing in questions about graphs.
     return any(node == Symbol("y") for node in pair) and any(
         isinstance(node, Call) and node.function in ("f", "f^-1", "g") for node in pair
     )
 
 
-def _difference(node: Relation) -> Node | None:
-    left, right = node.sides
-    return Sum((left, negated(right))) if _is_scalar(left) and _is_scalar(right) else None
-
-
-def _equations(gold: Relation, answer: Relation, scalars: Compare) -> Outcome:
-    """Equations are the same where their differences of sides are proportional, by a constant not zero."""
-    first, second = _difference(gold), _difference(answer)
-    if first is None or second is None:
-        return _DIFFERENT
-    factor = _factor(first, second)
-    if factor is not None:
-        return Outcome(scalars(first, Product((Number(factor), second))).equal, "equation")
-    if symbols(first) != symbols(second) or not (_is_rational_function(first) and _is_rational_function(second)):
-        return Outcome(False, "equation")
-    # `y = 1/x` and `xy = 1`: their numerators are proportional.
-    return Outcome(scalars(gold, answer).equal, "equation")
-
-
-def _is_rational_function(node: Node) -> bool:
-    if isinstance(node, Call | Constant) or (isinstance(node, Power) and not _is_whole(node.exponent)):
-        return False
-    return all(map(_is_rational_function, children(node)))
-
-
-def _is_whole(node: Node) -> bool:
-    value = rational(node)
-    return value is not None and value.denominator == 1
-
-
-def _factor(first: Node, second: Node) -> Fraction | None:
-    """The constant ratio of two scalars over the sample points; None where there is none."""
-    ratios: list[complex] = []
-    for index in samples.sample_points(first, second):
-        try:
-            left, right = numeric.evaluate(first, index), numeric.evaluate(second, index)
-        except numeric.Unmeasurable:
-            continue
-        zeros = abs(left.number) <= 64 * left.error, abs(right.number) <= 64 * right.error
-        if all(zeros):
-            continue
-        if any(zeros):
-            return None
-        ratios.append(left.number / right.number)
-        if not cmath.isfinite(ratios[-1]):
-            return None
-    if len(ratios) < 2 or any(abs(ratio - ratios[0]) > 1e-9 * abs(ratios[0]) for ratio in ratios):
-        return None
-    if abs(ratios[0].imag) > 1e-9 * abs(ratios[0]):
-        return None
-    return Fraction(ratios[0].real).limit_denominator(10**6)
-
-
-def _inequalities(gold: Relation, answer: Relation, compare: Compare, scalars: Compare) -> Outcome:
-    """Chains with the same directions, or single inequalities whose differences have a positive ratio."""
-    first, second = _towards_less(gold), _towards_less(answer)
-    if first.operators != second.operators:
-        return Outcome(False, "inequality")
-    if len(first.sides) > 2 and set(first.operators) == {"="}:
-        return _symmetric(first, second, compare, scalars)
-    if len(first.sides) == 2:
-        left, right = _difference(first), _difference(second)
-        if left is None or right is None:
-            return _DIFFERENT
-        factor = _factor(left, right)
-        if factor is None or (factor <= 0 and first.operators[0] != "!="):
-            return Outcome(False, "inequality")
-        return Outcome(scalars(left, Product((Number(factor), right))).equal, "inequality")
-    outcomes = [compare(left, right).equal for left, right in zip(first.sides, second.sides, strict=True)]
-    return Outcome(_all(outcomes), "inequality")
-
-
-def _symmetric(gold: Relation, answer: Relation, compare: Compare, scalars: Compare) -> Outcome:
-    """Chains of equalities, such as a line's: the same where one linear change takes each side of one to the other's.
-
-    The sides are told apart by their letters: `\\frac{x}{2} = \\frac{y}{3}` is `\\frac{y}{-3} = \\frac{x}{-2}`.
-    """
-    others = {symbols(side): side for side in answer.sides if _is_scalar(side)}
-    pairs = [(side, others.get(symbols(side))) for side in gold.sides if _is_scalar(side) and symbols(side)]
-    found = [(side, other) for side, other in pairs if other is not None]
-    if len(found) < len(gold.sides) or len(others) < len(answer.sides):
-        outcomes = [compare(left, right).equal for left, right in zip(gold.sides, answer.sides, strict=True)]
-        return Outcome(_all(outcomes), "equation")
-    change = _linear_change(*found[0])
-    if change is None:
-        return Outcome(False, "equation")
-    slope, shift = map(Number, change)
-    outcomes = [scalars(side, Sum((Product((slope, other)), shift))).equal for side, other in found]
-    return Outcome(_all(outcomes), "equation")
-
-
-def _all(outcomes: Sequence[bool | None]) -> bool | None:
-    return False if False in outcomes else None if None in outcomes else True
-
-
-def _linear_change(first: Node, second: Node) -> tuple[Fraction, Fraction] | None:
-    """(slope, shift) of the line on which two scalars of the same letters lie at two sample points."""
-    try:
-        (left, right), (other_left, other_right) = (
-            [numeric.evaluate(node, index).number.real for node in (first, second)] for index in (0, 1)
-        )
-        slope = Fraction((left - other_left) / (right - other_right)).limit_denominator(10**4)
-        shift = Fraction(left - float(slope) * right).limit_denominator(10**4)
-    except (numeric.Unmeasurable, ZeroDivisionError, ValueError):
-        return None
-    return (slope, shift) if slope else None
-
-
-def _towards_less(node: Relation) -> Relation:
-    if all(operator in (">", ">=") for operator in node.operators):
-        flipped = tuple("<" if operator == ">" else "<=" for operator in reversed(node.operators))
-        return Relation(node.sides[::-1], flipped)
-    return node
+def _is_function_called(node: Node, name: Node) -> bool:
+    match node, name:
+        case Call(function, (Symbol(),)), Symbol(letter):
+            return function == letter
+        case _:
+            return False

@@ -5,8 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from areal_mesh.grading import limits
-from areal_mesh.grading.reading.literals import LiteralParser
-from areal_mesh.grading.reading.tokens import canonical
+from areal_mesh.grading.reading.binding import BindingParser
 from areal_mesh.grading.trees.matrices import determinant
 from areal_mesh.grading.trees.nodes import (
     DOTS,
@@ -39,7 +38,7 @@ from areal_mesh.grading.vocabulary import (
 _MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix"})
 _FUNCTION_SYNONYMS = {
     "lg": "log", "ln": "log", "ceil": "ceiling", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
-    "tg": "tan", "ctg": "cot", "arctg": "arctan",
+    "tg": "tan", "ctg": "cot", "arctg": "arctan", "arsinh": "arcsinh", "arcosh": "arccosh", "artanh": "arctanh",
 }  # fmt: skip
 _TRIGONOMETRIC = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch"})
 _SEVERAL_ARGUMENTS = frozenset({"log", "gcd", "lcm", "max", "min", "binomial"})
@@ -47,14 +46,14 @@ _MINUS_ONE = Number(Fraction(-1))
 _HALF = Number(Fraction(1, 2))
 
 
-class CommandParser(LiteralParser):
+class CommandParser(BindingParser):
     """Reads commands with their arguments."""
 
     def command(self, text: str) -> Node:
         name = text[1:]
         self.advance()
         if text == r"\frac":
-            return Quotient(self.argument(), self.argument())
+            return self.derivative(Quotient(self.argument(), self.argument()))
         if text == r"\sqrt":
             return self._root()
         if text == r"\pi":
@@ -73,7 +72,9 @@ class CommandParser(LiteralParser):
             return Call("floor" if text == r"\lfloor" else "ceiling", (inner,))
         if text in GREEK:
             return Symbol(name + "_" + self.subscript_text()) if self.peek() == "_" else Symbol(name)
-        if text in (r"\angle", r"\triangle") and (self.kind() == "letter" or self.peek() == "{"):
+        if text == r"\overline" and self._is_conjugate():
+            return Call("conjugate", (self.argument(),))
+        if text in (r"\angle", r"\triangle", r"\nabla") and (self.kind() == "letter" or self.peek() == "{"):
             return Symbol(name + " " + (self._decorated() if self.peek() == "{" else self.letters()))
         if text in (r"\angle", r"\triangle") and self.peek() in RELATIONS:
             return Symbol(name)
@@ -90,29 +91,16 @@ class CommandParser(LiteralParser):
         if name in FUNCTIONS:
             return self._function(name)
         if text in BIG_OPERATORS:
-            return self._big_operator(name)
+            return self.big_operator(name)
         raise Unparsed(f"{text} is not read")
 
-    def _big_operator(self, name: str) -> Call:
-        """A sum, product, integral or limit, of all the terms that follow it.
-
-        Nothing is evaluated: its bounds are known by their text alone, as a name is.
-        """
-        start = self.position
-        while self.peek() in ("_", "^"):
-            self.advance()
-            self._skip_argument()
-        bounds = Symbol(canonical([token for token in self.tokens[start : self.position] if token.text not in "{}"]))
-        return Call(name, (bounds, self.scalar()))
-
-    def _skip_argument(self) -> None:
-        depth = 0
-        while not self.at_end():
-            depth += (self.peek() == "{") - (self.peek() == "}")
-            self.advance()
-            if depth <= 0:
-                return
-        raise Unparsed("bounds without end")
+    def _is_conjugate(self) -> bool:
+        """Whether an overlined group is an expression of complex numbers, and no name or repeating decimal."""
+        end = self.position
+        while end < len(self.tokens) and self.tokens[end].text != "}":
+            end += 1
+        texts = [token.text for token in self.tokens[self.position : end]]
+        return texts[:1] == ["{"] and ("+" in texts or "-" in texts) and bool({"i", "z", "w"} & set(texts))
 
     def letters(self) -> str:
         parts = []
@@ -178,6 +166,8 @@ class CommandParser(LiteralParser):
         return call if exponent is None else Power(call, exponent)
 
     def _called(self, name: str, arguments: tuple[Node, ...]) -> Node:
+        if name in _SEVERAL_ARGUMENTS and len(arguments) == 1 and isinstance(arguments[0], FiniteSet):
+            arguments = arguments[0].items or arguments  # `\min\{3, 8\}`
         first = arguments[0]
         if len(arguments) > 1 and name not in _SEVERAL_ARGUMENTS:
             raise Unparsed(f"{name} of several arguments")

@@ -34,9 +34,9 @@ class ExpressionParser(CommandParser):
     def scalar(self) -> Node:
         """A sum of terms."""
         with self.nested():
-            terms = [self._signed_term()]
+            terms = [self.signed_term()]
             while self.peek() in ("+", "-", r"\pm", r"\mp"):
-                terms.append(self._signed_term())
+                terms.append(self.signed_term())
             total = terms[0] if len(terms) == 1 else Sum(tuple(terms))
             # TeX's infix forms take all that their group holds before them and after.
             if self.peek() in (r"\over", r"\choose"):
@@ -46,7 +46,7 @@ class ExpressionParser(CommandParser):
                 return Quotient(total, lower) if over else Call("binomial", (total, lower))
             return total
 
-    def _signed_term(self) -> Node:
+    def signed_term(self) -> Node:
         negative = False
         sign = ""
         start = self.position
@@ -80,8 +80,8 @@ class ExpressionParser(CommandParser):
                 if divisions > limits.CHAIN:
                     raise Unparsed("more divisions than a term has")
                 factors[-1:] = [Quotient(factors[-1], self._unary_factor())]
-            elif text == "(" and self.kind(1) == "word":
-                break  # `120 (miles)`: a unit
+            elif text == "(" and (self.kind(1) == "word" or self.peek(1) in (r"\bmod", r"\mod")):
+                break  # `120 (miles)`: a unit; `4 (\bmod 7)`: a modulus
             elif self.starts_factor():
                 if self.peek(-1) == "]" and text == "[":
                     raise Unparsed("square brackets side by side, as an index has them")

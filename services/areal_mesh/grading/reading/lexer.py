@@ -167,7 +167,7 @@ class _Lexer(NumberLexer):
             self.position = match.start() + 5
             command = r"\quad"
         command = SYNONYMS.get(command, command)
-        if command in ("i", "j", "T"):
+        if command in ("d", "i", "j", "T"):
             self.add("letter", command)
         elif command == r"\$":
             self.add("command", r"\$")

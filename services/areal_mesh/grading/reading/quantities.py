@@ -38,6 +38,7 @@ _COMPOUND_UNITS = {"a m": "am", "p m": "pm", "per cent": "percent", "mi per h": 
 _NEXT_SMALLER = {"h": ("min", 60), "min": ("s", 60), "ft": ("in", 12), "lb": ("oz", 16)}
 """Units that are followed by another in one quantity, and how many of that one they are."""
 _LARGEST_MODULUS = 10**30
+_MODULI = frozenset({r"\pmod", r"\mod", r"\bmod", "mod"})
 _POWERS = {"^2": "square", "^3": "cubic"}
 _NEVER_UNITS = HEDGES | FUNCTION_WORDS
 _PER = frozenset({"per", "a", "an", "each", "every"})
@@ -103,15 +104,19 @@ class QuantityParser(ExpressionParser):
 
         A residue, and what a congruence says, keep their modulus.
         """
-        if self.peek() not in (r"\pmod", r"\mod", r"\bmod"):
+        bracketed = self.peek() == "(" and self.peek(1).lower() in _MODULI
+        sign = self.peek(bracketed).lower()
+        if sign not in _MODULI:
             return value, ""
-        divides = self.peek() == r"\bmod" and all(token.text != r"\equiv" for token in self.tokens)
-        self.advance()
+        congruent = bracketed or sign == r"\pmod" or any(token.text == r"\equiv" for token in self.tokens)
+        self.position += 1 + bracketed
         modulus = rational(self.argument(signed=True))
+        if bracketed:
+            self.expect(")")
         number = rational(value) if isinstance(value, SCALARS) else None
         if modulus is None or modulus.denominator != 1 or not 1 < modulus < _LARGEST_MODULUS:
             raise Unparsed("a modulus that is no integer above one, or larger than the bound")
-        if divides and number is not None and number.denominator == 1 and number % modulus != number:
+        if not congruent and number is not None and number.denominator == 1 and number % modulus != number:
             return Number(number % modulus), ""
         return value, f"mod {modulus}"
 

@@ -12,9 +12,10 @@ from sympy import Expr
 
 from areal_mesh.grading import limits
 from areal_mesh.grading.equality import numeric, samples
-from areal_mesh.grading.equality.scalars import Compare, Outcome
+from areal_mesh.grading.equality.scalars import Compare, Outcome, compare_scalars
+from areal_mesh.grading.symbolic.closing import closed, has_operators
 from areal_mesh.grading.symbolic.equations import same_zeros
-from areal_mesh.grading.symbolic.functions import Unbounded
+from areal_mesh.grading.symbolic.functions import NO_VALUE, Unbounded
 from areal_mesh.grading.symbolic.values import BITS, Point
 from areal_mesh.grading.trees.nodes import Constant, Node, Relation, children, symbols
 from areal_mesh.grading.trees.shapes import count_nodes
@@ -24,8 +25,6 @@ _POINTS: Final = 2
 """Points at which values are worked out: those in double precision have agreed at all of them."""
 _FAILURES: Final = 4
 """Points without a value, one after another, after which no other is tried."""
-_NO_VALUE = (ArithmeticError, ValueError, TypeError, NotImplementedError, AttributeError, RecursionError)
-"""What SymPy raises where there is no value, or none that it can work out."""
 
 
 def decide(gold: Node, answer: Node) -> Outcome:
@@ -33,10 +32,15 @@ def decide(gold: Node, answer: Node) -> Outcome:
     if isinstance(gold, Relation) and isinstance(answer, Relation):
         try:
             return Outcome(same_zeros(gold, answer), "equation")
-        except _NO_VALUE:
+        except NO_VALUE:
             return Outcome(False, "equation")
     if count_nodes(gold) > limits.NODES or count_nodes(answer) > limits.NODES:
         return Outcome(False, "symbolic")
+    if has_operators(gold) or has_operators(answer):
+        gold, answer = closed(gold), closed(answer)
+        outcome = compare_scalars(gold, answer)
+        if outcome.equal is not None:
+            return outcome
     if _holds_infinity(gold) or _holds_infinity(answer):
         return Outcome(False, "symbolic")
     return Outcome(_same_values(gold, answer) is True, "symbolic")
@@ -54,7 +58,7 @@ def _same_values(gold: Node, answer: Node) -> bool | None:
     for index in samples.decisive_points(gold, answer):
         try:
             point, left, right = _values(gold, answer, index)
-        except _NO_VALUE:
+        except NO_VALUE:
             failed += 1
             if failed > _FAILURES and not measured:
                 return None  # no point will do

@@ -25,6 +25,10 @@ class Unbounded(ArithmeticError):
     """There may be a value, beyond what is worked out."""
 
 
+NO_VALUE: Final = (ArithmeticError, ValueError, TypeError, NotImplementedError, AttributeError, RecursionError)
+"""What SymPy raises where there is no value, or none that it can work out."""
+
+
 def integers(values: tuple[Expr, ...]) -> list[int]:
     """Plain integers.
 
@@ -98,6 +102,7 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
     "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "arccot": lambda x: S.Pi / 2 - sympy.atan(x),
     "sinh": sympy.sinh, "cosh": sympy.cosh, "tanh": sympy.tanh, "coth": sympy.coth,
+    "arcsinh": sympy.asinh, "arccosh": sympy.acosh, "arctanh": sympy.atanh,
     "sech": sympy.sech, "csch": sympy.csch, "abs": sympy.Abs, "Re": sympy.re, "Im": sympy.im,
     "conjugate": sympy.conjugate, "floor": sympy.floor, "ceiling": sympy.ceiling, "max": sympy.Max, "min": sympy.Min,
     "percent": lambda x: x / 100, "degree": lambda x: x * S.Pi / 180, "root": root, "log": logarithm,

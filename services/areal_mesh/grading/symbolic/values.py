@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Final
 
 from sympy import Add, Expr, Float, I, Integer, Mul, Pow, Rational, S, im, pi, re
@@ -17,8 +18,21 @@ from sympy import E as EULER
 
 from areal_mesh.grading import limits
 from areal_mesh.grading.equality import samples
-from areal_mesh.grading.symbolic.functions import FUNCTIONS, Unbounded, Undefined, unknown
-from areal_mesh.grading.trees.nodes import Call, Constant, Node, Number, Power, Product, Quotient, Sum, Symbol, symbols
+from areal_mesh.grading.symbolic.functions import FUNCTIONS, Unbounded, Undefined, integers, unknown
+from areal_mesh.grading.trees.nodes import (
+    Bound,
+    Call,
+    Constant,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    Symbol,
+    symbols,
+)
+from areal_mesh.grading.trees.rewriting import replaced
 
 BITS: Final = (700, 4_096)
 """Of every number: few at first, many where few do not suffice. The gamma function takes seconds for many."""
@@ -27,6 +41,7 @@ _SPARE_BITS: Final = 100
 _NEAR_BITS: Final = 50
 """Of what is left of a number beside an integer, which is taken for rounding."""
 _EXACT_BITS: Final = limits.INTEGER_BITS
+_TERMS: Final = 100
 _LARGEST_EXPONENT: Final = 2_000
 """Bits of the logarithm of a value."""
 _HYPERBOLIC: Final = frozenset({"sinh", "cosh", "tanh", "coth", "sech", "csch"})
@@ -89,6 +104,12 @@ class Point:
                 return self._power(base, exponent)
             case Call(name, arguments):
                 return self._call(name, tuple(map(self.value, arguments)))
+            case Bound("sum" | "prod" as operator, letter, bounds, body):
+                first, last = integers(tuple(map(self.value, bounds)))
+                if last - first >= _TERMS:
+                    raise Unbounded("more terms than are added up")
+                parts = tuple(replaced(body, letter, Number(Fraction(at))) for at in range(first, last + 1))
+                return self._evaluated(Sum(parts) if operator == "sum" else Product(parts))
         raise Undefined(type(node).__name__)
 
     def _plain(self, value: Expr) -> Expr:

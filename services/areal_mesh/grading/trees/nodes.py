@@ -1,6 +1,6 @@
 """The bounded expression tree that answers are parsed into.
 
-Scalars are `Number`, `Symbol`, `Constant`, `Sum`, `Product`, `Quotient`, `Power`, `Call` and `PlusMinus`; the
+Scalars are `Number`, `Symbol`, `Constant`, `Sum`, `Product`, `Quotient`, `Power`, `Call`, `Bound` and `PlusMinus`; the
 rest are the shapes an answer can have around them.
 """
 
@@ -57,6 +57,17 @@ class Call:
 
     function: str
     arguments: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An operator that binds a letter: a sum or product between bounds, an integral, a limit, a derivative."""
+
+    operator: Literal["sum", "prod", "int", "lim", "lim+", "lim-", "derivative"]
+    letter: str
+    bounds: tuple[Node, ...]
+    """The first and the last value, where a limit goes, or the order of a derivative."""
+    body: Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +155,12 @@ class Words:
 DOTS: Final = Symbol("...")
 """What is left out of a sequence, a sum or a product: it stands for itself."""
 
-Scalar: TypeAlias = Number | Symbol | Constant | Sum | Product | Quotient | Power | Call | PlusMinus
+Scalar: TypeAlias = Number | Symbol | Constant | Sum | Product | Quotient | Power | Call | Bound | PlusMinus
 Node: TypeAlias = (
     Scalar | Measured | Bracketed | Listing | FiniteSet | SetOperation | Matrix | Relation | Ratio | BasedNumber | Words
 )
 
-SCALARS = (Number, Symbol, Constant, Sum, Product, Quotient, Power, Call, PlusMinus)
+SCALARS = (Number, Symbol, Constant, Sum, Product, Quotient, Power, Call, Bound, PlusMinus)
 
 
 class Unparsed(ValueError):
@@ -171,6 +182,8 @@ def children(node: Node) -> tuple[Node, ...]:
             return parts
         case Quotient(first, second) | Power(first, second):
             return (first, second)
+        case Bound(_, _, bounds, body):
+            return (*bounds, body)
         case PlusMinus(argument, _):
             return (argument,)
         case _:
@@ -190,6 +203,8 @@ def with_children(node: Node, change: Callable[[Node], Node]) -> Node:
             return Power(change(base), change(exponent))
         case Call(name, arguments):
             return Call(name, tuple(map(change, arguments)))
+        case Bound(operator, letter, bounds, body):
+            return Bound(operator, letter, tuple(map(change, bounds)), change(body))
         case PlusMinus(argument, flipped):
             return PlusMinus(change(argument), flipped)
         case _:
@@ -200,6 +215,8 @@ def symbols(node: Node) -> frozenset[str]:
     """Names of the free symbols in a scalar."""
     if isinstance(node, Symbol):
         return frozenset((node.name,))
+    if isinstance(node, Bound) and node.operator != "derivative":
+        return frozenset().union(*map(symbols, node.bounds), symbols(node.body) - {node.letter})
     found: frozenset[str] = frozenset()
     for child in children(node):
         found |= symbols(child)

@@ -8,6 +8,7 @@ from typing import Final
 
 from areal_mesh.grading.trees.nodes import (
     SCALARS,
+    Bound,
     Bracketed,
     FiniteSet,
     Listing,
@@ -18,6 +19,7 @@ from areal_mesh.grading.trees.nodes import (
     Symbol,
     children,
     negated,
+    symbols,
     with_children,
 )
 
@@ -101,8 +103,17 @@ def renamed(node: Node, old: str, new: str) -> Node:
     return replaced(node, old, Symbol(new))
 
 
+def with_letter(node: Bound, letter: str) -> Bound:
+    """An operator with another name for the letter that it binds."""
+    return Bound(node.operator, letter, node.bounds, renamed(node.body, node.letter, letter))
+
+
 def replaced(node: Node, name: str, value: Node) -> Node:
     """A scalar with a value in the place of one of its symbols."""
     if isinstance(node, Symbol):
         return value if node.name == name else node
+    if isinstance(node, Bound) and (node.letter == name or node.letter in symbols(value)):
+        if node.operator == "derivative":
+            return node  # its letter stands for any value
+        node = with_letter(node, f"{node.letter}'")
     return with_children(node, lambda child: replaced(child, name, value))

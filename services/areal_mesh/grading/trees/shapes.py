@@ -7,6 +7,7 @@ from typing import Final
 
 from areal_mesh.grading import limits
 from areal_mesh.grading.trees.nodes import (
+    Bound,
     Bracketed,
     Call,
     Constant,
@@ -46,6 +47,8 @@ def is_name(node: Node) -> bool:
             return not any(word in HEDGES or word in NUMBER_WORDS or word[0].isdigit() for word in text.split())
         case Symbol(name):
             return name not in _NUMBER_SETS
+        case Bound():
+            return True
         case Call(function, (Symbol(bounds), body)) if "\\" + function in BIG_OPERATORS:
             return bool(bounds or symbols(body))
         case Call(function, arguments):

@@ -27,6 +27,8 @@ _WARM_UP: Final = (
     (r"\frac{(x+1)!}{x!}", r"x+1"),
     (r"f(x) + \sqrt{3+2\sqrt{2}}", r"1+\sqrt{2} + f(x)"),
     (r"y=\frac1x", "xy=1"),
+    (r"\sum_{k=1}^n k + \sum_{k=1}^\infty \frac1{k^2}", r"\frac{n(n+1)}2 + \frac{\pi^2}6"),
+    (r"\int_0^1 \frac{dx}{1+x^2} + \lim_{x \to 0} \frac{\sin x}x", r"\frac\pi4 + 1"),
 )
 
 
