@@ -325,7 +325,7 @@ async def test_a_launcher_shows_its_own_run_alone(tmp_path: Path) -> None:
     launcher = Launcher(load_settings("trial"), tmp_path, address, Console(file=shown))
     service.own_id = launcher.run_id
     async with asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(launcher.watch(None))
+        watching = tasks.create_task(launcher.watch())
         await until(lambda: "run own running" in shown.getvalue())
         watching.cancel()
     await server.stop(0)
@@ -368,7 +368,7 @@ async def test_every_step_has_its_line_once_however_fast_it_was(tmp_path: Path) 
     launcher = Launcher(settings, tmp_path, address, Console(file=shown, width=200))
     service.run_id = launcher.run_id
     async with asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(launcher.watch(None))
+        watching = tasks.create_task(launcher.watch())
         await until(lambda: "step 9" in shown.getvalue())
         watching.cancel()
     await server.stop(0)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from small_disk import fill, small_disk
 
-from areal_mesh.cli.events import EventLog
-from areal_mesh.cli.report import CURVES, write_plots
+from areal_mesh.views.run_views import CURVES, EVENTS_FOLDER, METRICS_FILE, RunViews
 
 
 @pytest.fixture
@@ -30,30 +29,34 @@ def steps_in(folder: Path) -> list[int]:
     return sorted(event.step for path in folder.iterdir() for event in EventFileLoader(str(path)).Load() if event.step)
 
 
-def test_events_that_found_no_room_are_all_written_once_there_is(
-    tmp_path: Path, disk: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_events_that_found_no_room_are_all_written_once_there_is(tmp_path: Path, disk: Path) -> None:
     metrics = tmp_path / "metrics.jsonl"
+    (disk / METRICS_FILE).symlink_to(metrics)
+    said: list[str] = []
+    views = RunViews(disk, said.append)
     add_steps(metrics, 1, 3)
-    with EventLog(metrics, disk / "tensorboard") as events:
-        events.catch_up()
-        filler = fill(disk)
-        for step in range(4, 40, 5):
-            add_steps(metrics, step, step + 4)
-            events.catch_up()
-        assert capfd.readouterr().err.count("events wait for room") == 1
-        filler.unlink()
-        events.catch_up()
-    assert steps_in(disk / "tensorboard") == list(range(1, 44))
-
-
-def test_curves_that_find_no_room_are_left_out(tmp_path: Path, disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    add_steps(disk / "metrics.jsonl", 1, 5)
-    (disk / "plots").mkdir()
+    views.catch_up()
     filler = fill(disk)
-    write_plots(disk)
-    assert "not drawn, for the disk is full" in capfd.readouterr().err
+    for step in range(4, 40, 5):
+        add_steps(metrics, step, step + 4)
+        views.catch_up()
+    assert len(said) == 1
+    assert "the disk is full" in said[0]
+    filler.unlink()
+    views.catch_up()
+    views.conclude()
+    assert steps_in(disk / EVENTS_FOLDER) == list(range(1, 44))
+
+
+def test_curves_that_find_no_room_are_left_out(disk: Path) -> None:
+    add_steps(disk / METRICS_FILE, 1, 5)
+    (disk / CURVES).parent.mkdir()
+    said: list[str] = []
+    views = RunViews(disk, said.append)
+    filler = fill(disk)
+    views.draw()
+    assert len(said) == 1
     assert not (disk / CURVES).exists()
     filler.unlink()
-    write_plots(disk)
+    views.draw()
     assert (disk / CURVES).stat().st_size > 0

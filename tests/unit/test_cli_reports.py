@@ -16,11 +16,11 @@ from rich.console import Console
 
 from areal_mesh.cli.display import PlainDisplay, display_for
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.metrics import MetricsTail, moving_average, read_rows, series, stage_starts, step_of
 from areal_mesh.cli.report import report_on
 from areal_mesh.cli.summary import summary_table
-from areal_mesh.cli.view import changes, counted, run_view, step_line
+from areal_mesh.cli.view import changes, counted, run_view, step_line, step_of
 from areal_mesh.client import GroupCounts, ReplayStatus, RunState, RunStatus, ServiceState, ServiceStatus, Stage, Step
+from areal_mesh.views.rows import MetricsTail, moving_average, read_rows, series, stage_starts
 
 
 def rows(count: int) -> list[dict[str, Any]]:
@@ -260,8 +260,8 @@ def test_a_terminal_that_cannot_take_anything_back_gets_lines_as_they_come(monke
 
 
 def test_curves_are_drawn_from_the_metrics(metrics_file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install areal-mesh[learner]")
-    from areal_mesh.cli.plots import plot_curves
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install areal-mesh[views]")
+    from areal_mesh.views.curves import plot_curves
 
     plot_curves(read_rows(metrics_file), tmp_path / "plots" / "curves.png")
     content = (tmp_path / "plots" / "curves.png").read_bytes()
@@ -272,12 +272,13 @@ def test_curves_are_drawn_from_the_metrics(metrics_file: Path, tmp_path: Path) -
 EVENTS_SCRIPT = """
 import sys
 from pathlib import Path
-from areal_mesh.cli.events import EventLog
+from areal_mesh.views.events import EventLog
 metrics, folder = Path(sys.argv[1]), Path(sys.argv[2])
 for _ in range(2):
-    with EventLog(metrics, folder) as log:
-        log.catch_up()
-        log.catch_up()
+    log = EventLog(metrics, folder)
+    log.catch_up()
+    log.catch_up()
+    log.close()
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 events = EventAccumulator(str(folder))
 events.Reload()
@@ -288,7 +289,7 @@ print("torch" in sys.modules)
 
 
 def test_events_hold_each_step_once_and_need_no_torch(metrics_file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install areal-mesh[learner]")
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install areal-mesh[views]")
     command = [sys.executable, "-c", EVENTS_SCRIPT, str(metrics_file), str(tmp_path / "events")]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     tags, scalars, torch = run.stdout.splitlines()

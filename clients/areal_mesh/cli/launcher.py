@@ -12,18 +12,16 @@ from pathlib import Path
 from rich.console import Console
 
 from areal_mesh.cli.display import Display, display_for
-from areal_mesh.cli.events import EventLog
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, gaps
 from areal_mesh.cli.main import ROLES
 from areal_mesh.cli.members import KEEPER, controller_address, members_of
-from areal_mesh.cli.metrics import MetricsTail, step_of
 from areal_mesh.cli.preflight import check_listen, check_reachable
 from areal_mesh.cli.preparing import prepare_run
-from areal_mesh.cli.report import CURVES, EVENTS_FOLDER, open_events, print_table, write_plots
+from areal_mesh.cli.report import files_line, print_table
 from areal_mesh.cli.resolving import resolved
-from areal_mesh.cli.run_directory import METRICS_FILE, SETUP_FILE, enter, finished_summary, held
-from areal_mesh.cli.view import counted
+from areal_mesh.cli.run_directory import SETUP_FILE, enter, finished_summary, held
+from areal_mesh.cli.view import counted, step_of
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.service import EXIT_CANNOT_START
@@ -31,6 +29,8 @@ from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
 from areal_mesh.runtime.supervision import MemberCannotStart, MemberFailure, Supervisor
 from areal_mesh.runtime.waiting import wait_until
+from areal_mesh.views.rows import MetricsTail
+from areal_mesh.views.run_views import METRICS_FILE
 
 _WATCH_SECONDS = 0.5
 _RETRY_SECONDS = 0.3
@@ -130,9 +130,9 @@ class Launcher:
         for number in drain_signals():
             loop.add_signal_handler(number, self._interrupted, number)
         failure: MemberFailure | None = None
-        with open_events(self._folder) as events, self._display:
+        with self._display:
             async with asyncio.TaskGroup() as tasks:
-                watching = tasks.create_task(self.watch(events))
+                watching = tasks.create_task(self.watch())
                 try:
                     await self._supervisor.run()
                 except MemberFailure as error:
@@ -144,14 +144,13 @@ class Launcher:
             raise CommandFailed(str(failure), code)
 
     def conclude(self) -> int:
-        """Writes the plots, prints the table, and says how the sitting ended; returns the exit code."""
-        write_plots(self._folder)
+        """Prints the table, and says how the sitting ended; returns the exit code."""
         if self._interrupt is not None and finished_summary(self._folder) is None:
             print(f"drained; the same command goes on with the run in {self._folder}", flush=True)
             return 128 + self._interrupt
         if not print_table(self._folder):
             raise CommandFailed(f"{self._folder}: the controller ended without a summary; see its log there")
-        print(f"{self._folder}: summary.json, {METRICS_FILE}, {EVENTS_FOLDER}/, {CURVES}", flush=True)
+        print(files_line(self._folder), flush=True)
         return 0
 
     def _interrupted(self, number: signal.Signals) -> None:
@@ -176,29 +175,26 @@ class Launcher:
     def _say(self, text: str) -> None:
         self._display.say(text)
 
-    async def watch(self, events: EventLog | None) -> None:
+    async def watch(self) -> None:
         """Shows what the run's controller says, over its restarts; never ends by itself."""
         never = asyncio.Event()
         async with MeshClient.connect(self._address) as mesh:
             while not await wait_until(never, _RETRY_SECONDS):
                 try:
                     async for status in mesh.watch(_WATCH_SECONDS):
-                        self._seen(status, events)
+                        self._seen(status)
                 except MeshClientError:
                     # Not up yet, or being restarted; a view never ends the run.
                     self._display.show(None)
 
-    def _seen(self, status: RunStatus, events: EventLog | None) -> None:
+    def _seen(self, status: RunStatus) -> None:
         if status.run_id != self.run_id:
             # Another run took the address while this run's controller was away.
             self._display.show(None)
             return
-        news = self._latest is None or self._latest.step != status.step
         self._latest = status
         self.show_new_steps()
         self._display.show(status)
-        if news and events is not None:
-            events.catch_up()
 
     def show_new_steps(self) -> None:
         """Shows the steps as the controller wrote them down: none is left out, however fast, and none comes twice."""

@@ -1,27 +1,22 @@
 """What is left of a run for a person: the table, `plots/curves.png`, TensorBoard events."""
 
-import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from areal_mesh.cli.events import EventLog
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.metrics import Row, read_rows
 from areal_mesh.cli.resolving import resolved
-from areal_mesh.cli.run_directory import METRICS_FILE, SUMMARY_FILE, goes_on, is_run
+from areal_mesh.cli.run_directory import SUMMARY_FILE, finished_summary, goes_on, is_run
 from areal_mesh.cli.summary import read_summary, summary_so_far, summary_table
 from areal_mesh.cli.view import counted
-from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.settings import FILE_SUFFIXES, preset_names
+from areal_mesh.views.rows import Row, read_rows
+from areal_mesh.views.run_views import CURVES, EVENTS_FOLDER, METRICS_FILE, RunViews
 
-EVENTS_FOLDER = "tensorboard"
 _FILE_WIDTH = 160
-CURVES = "plots/curves.png"
 
 
 def report_on(source: str) -> None:
@@ -36,12 +31,12 @@ def report_on(source: str) -> None:
     if not is_run(folder):
         raise CommandFailed(f"{folder}: no run was begun there; give the directory of one, such as runs/trial")
     rows = read_rows(folder / METRICS_FILE)
+    views = RunViews(folder, lambda text: print(text, file=sys.stderr))
     if goes_on(folder):
         print(f"{folder}: the run goes on, and writes its TensorBoard events itself", file=sys.stderr)
+        views.draw()
     else:
-        with open_events(folder):
-            pass
-    write_plots(folder)
+        views.conclude()
     summary = read_summary(folder / SUMMARY_FILE)
     # A run that was gone on with has the summary of an earlier sitting until it ends again.
     if summary is None or summary.get("steps", 0) < len(rows):
@@ -70,6 +65,17 @@ def _folder_of(source: str) -> Path:
     return resolved(source).run_directory
 
 
+def print_end(folder: Path) -> None:
+    """Prints the table of a finished run and where its files are; nothing of any other."""
+    if finished_summary(folder) is not None and print_table(folder):
+        print(files_line(folder), flush=True)
+
+
+def files_line(folder: Path) -> str:
+    """What a run leaves for a person, and where."""
+    return f"{folder}: {SUMMARY_FILE}, {METRICS_FILE}, {EVENTS_FOLDER}/, {CURVES}"
+
+
 def print_table(folder: Path) -> bool:
     """Prints the table of the run in `folder`; False if it has no summary."""
     summary = read_summary(folder / SUMMARY_FILE)
@@ -82,33 +88,3 @@ def print_table(folder: Path) -> bool:
 def _print(summary: Mapping[str, Any]) -> None:
     # A file has no width; nothing is to be broken at eighty columns.
     Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(summary_table(summary))
-
-
-def write_plots(folder: Path) -> None:
-    """Draws the curves; without matplotlib says so and goes on, for the run itself needs none."""
-    rows = read_rows(folder / METRICS_FILE)
-    if not rows or not installed("matplotlib", f"{CURVES} is not drawn"):
-        return
-    from areal_mesh.cli.plots import plot_curves
-
-    try:
-        plot_curves(rows, folder / CURVES)
-    except OSError as error:
-        if not is_full(error):
-            raise
-        print(f"{folder / CURVES}: not drawn, for the disk is full; `areal-mesh report` draws it", file=sys.stderr)
-
-
-def open_events(folder: Path) -> AbstractContextManager[EventLog | None]:
-    """The run's TensorBoard events, written anew; None without tensorboard, which is said."""
-    if not installed("tensorboard", "no TensorBoard events are written"):
-        return nullcontext()
-    return EventLog(folder / METRICS_FILE, folder / EVENTS_FOLDER)
-
-
-def installed(package: str, consequence: str) -> bool:
-    """Whether an optional package is there; where it is not, says what follows."""
-    if importlib.util.find_spec(package) is not None:
-        return True
-    print(f"{package} is not installed: {consequence}; install areal-mesh[learner]", file=sys.stderr)
-    return False

@@ -20,7 +20,6 @@ from areal_mesh.runtime.settings import RunSettings, SettingsError, load_setting
 
 SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
-METRICS_FILE = "metrics.jsonl"
 SETUP_FILE = "setup.json"
 LEDGER_FILE = "ledger.db"
 _LOCKS = Path("/proc/locks")

@@ -31,6 +31,10 @@ def serve_role(
         print(f"areal-mesh {service_id}: cannot start: {error}", file=sys.stderr, flush=True)
         return EXIT_CANNOT_START
     exit_code = run_service(lambda: context, builder_of(role))
+    if role == "controller" and exit_code == 0:
+        from areal_mesh.cli.report import print_end
+
+        print_end(context.run_directory)
     # The cause is to have the last word: finalisers of libraries (vLLM's client) complain when the interpreter ends.
     sys.stdout.flush()
     sys.stderr.flush()

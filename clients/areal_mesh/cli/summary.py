@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.table import Table
 
-from areal_mesh.cli.metrics import Row
 from areal_mesh.cli.view import counted, reason_lines
 from areal_mesh.runtime.curves import first_and_last, mean
+from areal_mesh.views.rows import Row
 
 _ABSENT = "-"
 

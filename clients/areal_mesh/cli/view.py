@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from areal_mesh.client import RunStatus, ServiceState, ServiceStatus, Stage, Step
+from areal_mesh.views.rows import Row
 
 ProcessNotes = Mapping[str, str]
 """What the launcher knows of a service's process, by service id."""
@@ -210,3 +211,10 @@ def changes(before: RunStatus | None, now: RunStatus) -> list[str]:
     if before is None or before.state != now.state:
         lines.append(f"run {now.run_name} {now.state}")
     return lines
+
+
+def step_of(row: Row) -> Step:
+    """The step that a row tells of."""
+    stage = Stage(int(row.get("stage", 0)), str(row.get("stage_name", "")), int(row.get("max_response_tokens", 0)))
+    numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
+    return Step(int(row["step"]), stage, numbers)

@@ -1,7 +1,6 @@
 """The controller as a service: builds the parts, keeps time, writes what people read, knows when the run is over."""
 
 import asyncio
-from pathlib import Path
 
 import structlog
 
@@ -15,6 +14,7 @@ from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.faults import FaultKind, Hold
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
+from areal_mesh.controller.lock import lock_run
 from areal_mesh.controller.membership import Member, Roster
 from areal_mesh.controller.plan import run_plan
 from areal_mesh.controller.prompts import PromptFile, PromptFileError
@@ -26,12 +26,12 @@ from areal_mesh.controller.sinks import MetricsFile, check_nobody_elses, read_pr
 from areal_mesh.controller.summary import RunFacts, summarise
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
-from areal_mesh.runtime.locks import FileLock, LockHeld
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import common_pb2, controller_pb2_grpc, replay_pb2_grpc, status_pb2_grpc
+from areal_mesh.views.run_views import METRICS_FILE, RunViews
 
 _LOG = structlog.get_logger("controller")
 _STATISTICS_SECONDS = 2.0
@@ -59,7 +59,7 @@ class ControllerService:
         self._ending = asyncio.Event()
         self.channels = Channels(context.identity)
         self._compare_now = False
-        self._lock = _lock_run(context.run_directory)
+        self._lock = lock_run(context.run_directory)
         try:
             self._prompts = PromptFile(
                 self._settings.prompts.file,
@@ -73,7 +73,8 @@ class ControllerService:
         except (PromptFileError, LedgerError, LedgerFull) as error:
             raise StartupError(str(error)) from error
         self._parts = self._assemble()
-        self._metrics = MetricsFile(context.run_directory / "metrics.jsonl")
+        self._metrics = MetricsFile(context.run_directory / METRICS_FILE)
+        self._views = RunViews(context.run_directory, lambda text: _LOG.warning("view", cause=text))
 
     def _assemble(self) -> Parts:
         run, section = self._run, self._settings.controller
@@ -141,6 +142,8 @@ class ControllerService:
                 # A publish in progress ends at its members by itself; nobody is left who could take its weights.
                 task.cancel()
         self._finish()
+        if self._run.life is not None:
+            await asyncio.to_thread(self._views.conclude)
         if hopeless:
             raise CannotGoOn(hopeless)
 
@@ -258,6 +261,7 @@ class ControllerService:
             if self._metrics.catch_up(run, complete(), self._parts.replay.statistics):
                 # A launcher reads the lines when it hears of a change.
                 self._changes.notify()
+                await asyncio.to_thread(self._views.catch_up)
 
     async def _until_over(self, draining: asyncio.Event) -> None:
         """Until `draining` is set, the run is hopeless, or it is over and its members have left or had time to."""
@@ -314,14 +318,3 @@ class ControllerService:
             finished=run.finished,
             starts=self._ledger.member_starts(),
         )
-
-
-def _lock_run(directory: Path) -> FileLock:
-    """Takes the run for this process."""
-    try:
-        return FileLock(directory / "controller.lock")
-    except LockHeld as error:
-        raise StartupError(
-            f"{error.path}: another controller (process {error.holder}) works on this run; stop it, or give the run "
-            "another name"
-        ) from error

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from areal_mesh.cli.metrics import Row, moving_average, series, stage_starts
+from areal_mesh.views.rows import Row, moving_average, series, stage_starts
 
 _RAW_COLOUR = "#9db8d2"
 _MEAN_COLOUR = "#1f4e79"

@@ -1,13 +1,11 @@
 """TensorBoard events of a run, from its `metrics.jsonl`: every number of a step as a scalar under its own name."""
 
+import errno
 import shutil
-import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from areal_mesh.cli.metrics import MetricsTail, Row
-from areal_mesh.runtime.disk import is_full
+from areal_mesh.views.rows import MetricsTail, Row
 
 _FLUSH_SECONDS = 5
 # With less nothing is tried: the writer's thread tells of its failure in a traceback.
@@ -22,33 +20,18 @@ class EventLog:
     """
 
     def __init__(self, metrics: Path, folder: Path) -> None:
-        self._metrics = metrics
-        self._full = False
         self._tail = MetricsTail(metrics)
         self._folder = folder
         self._writer: Any = None
 
     def catch_up(self) -> None:
-        """Writes the steps that are new since the last call; on a full disk none, and all once there is room."""
+        """Writes the steps that are new since the last call.
+
+        Raises:
+            OSError: they cannot be written, or the disk has no room for them.
+        """
         if shutil.disk_usage(self._folder.parent).free < _ROOM_BYTES:
-            self._wait_for_room()
-            return
-        try:
-            self._write_new()
-            self._full = False
-        except OSError as error:
-            if not is_full(error):
-                raise
-            # What the writer still holds is lost with it.
-            self._writer, self._tail = None, MetricsTail(self._metrics)
-            self._wait_for_room()
-
-    def _wait_for_room(self) -> None:
-        if not self._full:
-            print(f"{self._folder}: events wait for room, for the disk is full", file=sys.stderr)
-        self._full = True
-
-    def _write_new(self) -> None:
+            raise OSError(errno.ENOSPC, "the disk is full")
         for row in self._tail.new_rows():
             if self._writer is None:
                 self._writer = _new_writer(self._folder)
@@ -56,12 +39,8 @@ class EventLog:
         if self._writer is not None:
             self._writer.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Writes what is new, and ends the file."""
         self.catch_up()
         if self._writer is not None:
             # Flushed by now, so that a full disk has nothing left to refuse.

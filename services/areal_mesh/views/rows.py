@@ -5,17 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from areal_mesh.client import Stage, Step
-
 Row = Mapping[str, Any]
 """Figures of one step by metric name; `step` is always there."""
-
-
-def step_of(row: Row) -> Step:
-    """The step that a row tells of."""
-    stage = Stage(int(row.get("stage", 0)), str(row.get("stage_name", "")), int(row.get("max_response_tokens", 0)))
-    numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
-    return Step(int(row["step"]), stage, numbers)
 
 
 class MetricsTail:
