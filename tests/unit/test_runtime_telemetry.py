@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,28 @@ def test_any_other_error_of_the_disk_is_none_of_the_streams() -> None:
     os.close(reading)
     with pytest.raises(OSError, match="Bad file descriptor"):
         LossyStream(writing).write("nowhere\n")
+
+
+def test_what_nobody_reads_any_more_is_lost_without_a_word() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = LossyStream(writing)
+    assert stream.write("into a closed pipe\n") == 19
+    os.close(writing)
+
+
+def test_a_terminal_that_is_gone_is_nobody_and_a_file_that_fails_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal, ours = os.openpty()
+    os.close(terminal)
+    assert LossyStream(ours).write("to a terminal that is gone\n") == 27
+    os.close(ours)
+
+    def fail(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with (tmp_path / "log").open("w") as file, monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            LossyStream(file.fileno()).write("to a disk that is broken\n")

@@ -58,7 +58,7 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
             print(f"{folder}: this run is finished; --fresh runs it anew")
             return 0
         made = prepare_run(settings, folder / SETUP_FILE)
-        if made:
+        if made and settings.model.recipe:
             _require(f"{source}: {fault}" for fault in faults(settings))
         how = "begins" if made else "goes on"
         # Making a model takes minutes, in which another run may have begun.

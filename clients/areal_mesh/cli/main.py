@@ -42,11 +42,13 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from areal_mesh.cli.output import lasting_output
     from areal_mesh.cli.serving import serve_role
 
-    return serve_role(
-        options.role, options.config, options.overrides, options.service_id, options.controller, options.run_id
-    )
+    with lasting_output():
+        return serve_role(
+            options.role, options.config, options.overrides, options.service_id, options.controller, options.run_id
+        )
 
 
 def _status(options: argparse.Namespace) -> None:

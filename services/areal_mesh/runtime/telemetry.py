@@ -1,11 +1,14 @@
 """Logs: one JSON line an event in `logs/<service>.jsonl`, and short lines for a person on standard error.
 
-A full disk loses lines, which is said once there is room again, and never ends a service.
+A full disk loses lines, which is said once there is room again, and never ends a service; nor does a terminal or a pipe
+that nobody reads any more.
 """
 
+import errno
 import io
 import logging
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -17,7 +20,7 @@ from areal_mesh.runtime.disk import is_full
 
 
 class LossyStream(io.TextIOBase):
-    """Text to a descriptor, unbuffered; what a full disk does not take is lost and counted."""
+    """Text to a descriptor, unbuffered; what a full disk does not take is lost and counted, what nobody reads lost."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -38,10 +41,18 @@ class LossyStream(io.TextIOBase):
             try:
                 data = data[os.write(self._descriptor, data) :]
             except OSError as error:
+                if self._unread(error):
+                    return True
                 if not is_full(error):
                     raise
                 return False
         return True
+
+    def _unread(self, error: OSError) -> bool:
+        """Whether an error says that a pipe or a terminal is closed at its other end."""
+        if error.errno == errno.EPIPE:
+            return True
+        return error.errno == errno.EIO and not stat.S_ISREG(os.fstat(self._descriptor).st_mode)
 
     def fileno(self) -> int:
         """The descriptor."""
