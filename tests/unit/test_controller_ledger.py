@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from stage_support import stage
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
@@ -13,10 +14,13 @@ from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import PublishRow
 from areal_mesh.controller.run import Run
-from areal_mesh.controller.schedule import StagePlan
+from areal_mesh.runtime.settings.stages import TruncatedAboveSettings
 
 HOLDER = "generator/a"
-STAGES = (StagePlan("8K", 8, 2, window=3), StagePlan("16K", 16, 10_000, window=3, end_when_truncated_above=0.9))
+STAGES = (
+    stage("8K", 8, 2),
+    stage("16K", 16, 10_000, TruncatedAboveSettings(share=0.9, window=3)),
+)
 PLAN = RunPlan("run", Pacing(2, 1), STAGES, 10.0, 2)
 
 

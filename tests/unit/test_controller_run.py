@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from stage_support import stage
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
@@ -15,7 +16,7 @@ from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run, RunState
-from areal_mesh.controller.schedule import Restarts, StagePlan
+from areal_mesh.controller.schedule import Restarts
 from areal_mesh.runtime.errors import MeshError
 
 LEASE_SECONDS = 10.0
@@ -69,7 +70,10 @@ def take_step(run: Run) -> None:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    stages = (StagePlan("short", 8, 2), StagePlan("long", 16, 2))
+    stages = (
+        stage("short", 8, 2),
+        stage("long", 16, 2),
+    )
     scene = Scene(tmp_path / "ledger.db", RunPlan("run", Pacing(2, 1), stages, LEASE_SECONDS, 2))
     yield scene
     for ledger in scene.ledgers:
@@ -197,7 +201,7 @@ def test_stages_follow_the_schedule_and_a_killed_controller_finds_everything_aga
 
 
 def test_a_stage_advanced_by_hand_starts_after_the_step_in_progress(scene: Scene, run: Run) -> None:
-    scene.plan = replace(scene.plan, stages=(replace(scene.plan.stages[0], max_steps=9), scene.plan.stages[1]))
+    scene.plan = replace(scene.plan, stages=(stage("short", 8, 9), scene.plan.stages[1]))
     run = scene.killed()
     take_step(run)
     assert run.next_step(1) is not None
@@ -217,7 +221,7 @@ def test_a_stage_advanced_by_hand_starts_after_the_step_in_progress(scene: Scene
 
 
 def test_no_stage_is_passed_over_whole_by_hand(scene: Scene) -> None:
-    stages = tuple(StagePlan(name, 8, 9) for name in ("first", "second", "third"))
+    stages = tuple(stage(name, 8, 9) for name in ("first", "second", "third"))
     scene.plan = replace(scene.plan, stages=stages)
     run = scene.open()
     refused = r"^stage {} has no step yet and would be passed over whole; ask after its first"
@@ -354,7 +358,7 @@ def test_a_schedule_that_leaves_no_step_is_refused(scene: Scene, run: Run) -> No
     batch = lease(run, scene.plan.pacing.batch_groups)
     store(run, batch)
     run.commit(1, batch, {"reward": 1.0}, {0: len(batch)})
-    scene.plan = replace(scene.plan, stages=(replace(scene.plan.stages[0], max_steps=1),))
+    scene.plan = replace(scene.plan, stages=(stage("short", 8, 1),))
     with pytest.raises(LedgerError, match=r"1 steps are done and the schedule ends after 1.*raise max_steps"):
         scene.killed()
 

@@ -1,14 +1,22 @@
 """The schedule of context stages."""
 
+from stage_support import stage
+
 from areal_mesh.controller.records import StageEntry
+from areal_mesh.controller.rules.figures import StepFigures
 from areal_mesh.controller.schedule import (
     Restarts,
-    StagePlan,
-    StepFigures,
     planned_steps,
     restarts_before,
     stage_end,
     stage_of_step,
+    steps_looked_at,
+)
+from areal_mesh.runtime.settings.stages import (
+    RewardGainBelowSettings,
+    StageSettings,
+    TruncatedAboveSettings,
+    TruncatedBelowSettings,
 )
 
 
@@ -16,34 +24,34 @@ def flat(steps: int, reward: float = 0.0, truncated: float = 0.5) -> list[StepFi
     return [StepFigures(reward, truncated)] * steps
 
 
-def ended(plan: StagePlan, figures: list[StepFigures]) -> str | None:
+def ended(plan: StageSettings, figures: list[StepFigures]) -> str | None:
     """The end of a stage after all these steps, of which the rules see the last ones alone."""
-    return stage_end(plan, len(figures), figures[-2 * plan.window :])
+    return stage_end(plan, len(figures), figures[-steps_looked_at([plan]) :])
 
 
 def test_without_rules_a_stage_ends_at_its_most_steps() -> None:
-    plan = StagePlan("8K", 8192, max_steps=3)
+    plan = stage("8K", 8192, 3)
     assert ended(plan, flat(2)) is None
     assert ended(plan, flat(3)) == "3 steps, its most"
 
 
 def test_no_rule_ends_a_stage_before_its_fewest_steps_or_before_a_full_window() -> None:
-    plan = StagePlan("8K", 8192, max_steps=100, min_steps=6, end_when_truncated_above=0.4, window=4)
+    plan = stage("8K", 8192, 100, TruncatedAboveSettings(share=0.4, window=4), min_steps=6)
     assert ended(plan, flat(5)) is None
     assert "above 0.4" in (ended(plan, flat(6)) or "")
-    impatient = StagePlan("8K", 8192, max_steps=100, end_when_truncated_above=0.4, window=4)
+    impatient = stage("8K", 8192, 100, TruncatedAboveSettings(share=0.4, window=4))
     assert ended(impatient, flat(3)) is None
     assert ended(impatient, flat(4)) is not None
 
 
 def test_the_truncated_share_is_the_mean_of_the_last_window() -> None:
-    plan = StagePlan("8K", 8192, max_steps=100, end_when_truncated_below=0.1, window=2)
+    plan = stage("8K", 8192, 100, TruncatedBelowSettings(share=0.1, window=2))
     assert ended(plan, [*flat(9, truncated=0.0), *flat(1, truncated=0.5)]) is None
     assert "below 0.1" in (ended(plan, [*flat(9, truncated=0.5), *flat(2, truncated=0.05)]) or "")
 
 
 def test_a_reward_that_no_longer_gains_ends_a_stage() -> None:
-    plan = StagePlan("8K", 8192, max_steps=100, end_when_reward_gain_below=0.2, window=3)
+    plan = stage("8K", 8192, 100, RewardGainBelowSettings(gain=0.2, window=3))
     rising = [StepFigures(0.5 * step, 0.5) for step in range(8)]
     assert ended(plan, rising) is None
     assert ended(plan, flat(5)) is None, "two windows are needed for a gain"
@@ -52,9 +60,9 @@ def test_a_reward_that_no_longer_gains_ends_a_stage() -> None:
 
 ENTRIES = [StageEntry(0, 1, 0.0, "start"), StageEntry(1, 4, 0.0, "rule"), StageEntry(2, 9, 0.0, "by hand")]
 PLANS = [
-    StagePlan("8K", 8192, 10),
-    StagePlan("16K", 16384, 10, restart_reference=False),
-    StagePlan("24K", 24000, 10, restart_optimizer=False),
+    stage("8K", 8192, 10),
+    stage("16K", 16384, 10, restart_reference=False),
+    stage("24K", 24000, 10, restart_optimizer=False),
 ]
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from stage_support import stage
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
@@ -23,7 +24,6 @@ from areal_mesh.controller.publish.policy import Holding, Standing, receivers, w
 from areal_mesh.controller.records import GroupRow, GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run
-from areal_mesh.controller.schedule import StagePlan
 from areal_mesh.runtime.errors import MeshError
 
 _GROUP_TOKENS = 5
@@ -108,7 +108,7 @@ class Mesh(RuleBasedStateMachine):
     def begin(self, bound: int, batch: int, sync_every: int, steps: list[int], generators: int) -> None:
         self.folder = TemporaryDirectory()
         self.time = Time()
-        stages = tuple(StagePlan(f"stage {index}", 8 * (index + 1), count) for index, count in enumerate(steps))
+        stages = tuple(stage(f"stage {index}", 8 * (index + 1), count) for index, count in enumerate(steps))
         self.plan = RunPlan("simulated", Pacing(batch, bound, sync_every), stages, LEASE_SECONDS, 3)
         self.total_steps = sum(steps)
         self.replay = Replay()

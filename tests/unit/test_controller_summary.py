@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stage_support import stage
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
@@ -14,7 +15,6 @@ from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import GroupCounts, PublishRow, StageEntry, StepRow
 from areal_mesh.controller.run import Run
-from areal_mesh.controller.schedule import StagePlan
 from areal_mesh.controller.sinks import MetricsFile
 from areal_mesh.controller.summary import RunFacts, overlap, summarise, total, union
 from areal_mesh.v1 import replay_pb2
@@ -38,7 +38,7 @@ def publish(version: int, at: float) -> PublishRow:
 FACTS = RunFacts(
     name="run",
     config={"seed": 1},
-    plans=(StagePlan("short", 8, 10), StagePlan("long", 16, 10)),
+    plans=(stage("short", 8, 10), stage("long", 16, 10)),
     prepared_seconds=7.0,
     lives=[(0.0, 60.0), (100.0, 160.0)],
     stages=[StageEntry(0, 1, 0.0, "start")],
@@ -111,7 +111,7 @@ def test_overlap_is_the_time_that_lies_in_both(first: list[tuple[int, int]], sec
 
 def test_a_line_written_in_part_is_written_again_and_none_twice(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
-    plan = RunPlan("run", Pacing(1, 1), (StagePlan("short", 8, 9),), 10.0, 2)
+    plan = RunPlan("run", Pacing(1, 1), (stage("short", 8, 9),), 10.0, 2)
     run = Run(plan, ledger, Clock(lambda: 0.0, lambda: 0.0))
     run.published(publish(0, 0.0))
     for number in (1, 2, 3):

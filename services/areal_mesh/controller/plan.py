@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.prompts import PromptFile
-from areal_mesh.controller.schedule import StagePlan
-from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.settings import RunSettings, StageSettings
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class RunPlan:
 
     name: str
     pacing: Pacing
-    stages: tuple[StagePlan, ...]
+    stages: tuple[StageSettings, ...]
     lease_seconds: float
     group_attempts: int
     prompts: tuple[PromptFact, ...] = ()
@@ -41,7 +40,7 @@ def run_plan(settings: RunSettings, prompts: PromptFile) -> RunPlan:
     return RunPlan(
         name=settings.name,
         pacing=Pacing(algorithm.batch_groups, algorithm.max_staleness, settings.weights.sync_every),
-        stages=tuple(StagePlan(**stage.model_dump()) for stage in settings.stages),
+        stages=tuple(settings.stages),
         lease_seconds=settings.controller.lease_seconds,
         group_attempts=settings.controller.group_attempts,
         prompts=prompt_facts(settings, prompts),

@@ -15,14 +15,15 @@ from areal_mesh.controller.groups import Beginning, GroupBook
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.plan import RunPlan, check_same_run
 from areal_mesh.controller.records import GroupRow, PublishRow, StageEntry, StepRow
+from areal_mesh.controller.rules.figures import StepFigures
 from areal_mesh.controller.schedule import (
     Restarts,
-    StepFigures,
     planned_steps,
     restarts_before,
     stage_end,
     stage_of_step,
     stage_title,
+    steps_looked_at,
 )
 from areal_mesh.controller.throughput import Throughput
 from areal_mesh.runtime.errors import failed_precondition, invalid_argument
@@ -62,7 +63,7 @@ class Run:
         self.faults = Faults()
         self.groups = GroupBook(ledger, clock, plan.lease_seconds, plan.group_attempts)
         self.totals = ledger.step_totals()
-        kept = max(Throughput.STEPS + 1, *(2 * stage.window for stage in plan.stages))
+        kept = max(Throughput.STEPS + 1, steps_looked_at(plan.stages))
         self.recent = deque(ledger.steps(after=self.version - kept), maxlen=kept)
         """The last steps: as many as rates and the stages' rules look at."""
         self.published_version = ledger.published_version()

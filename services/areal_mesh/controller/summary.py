@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from areal_mesh.controller.records import GroupCounts, PublishRow, StageEntry, StepRow
-from areal_mesh.controller.schedule import StagePlan
 from areal_mesh.runtime.curves import first_and_last, mean
+from areal_mesh.runtime.settings import StageSettings
 
 Interval = tuple[float, float]
 """Start and end, unix seconds."""
@@ -18,7 +18,7 @@ class RunFacts:
 
     name: str
     config: Mapping[str, Any]
-    plans: Sequence[StagePlan]
+    plans: Sequence[StageSettings]
     prepared_seconds: float
     """Time that making the model and the prompts took, before the controller's first life."""
     lives: Sequence[Interval]
@@ -80,7 +80,7 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
     }
 
 
-def _stage(plan: StagePlan, index: int, facts: RunFacts) -> dict[str, Any]:
+def _stage(plan: StageSettings, index: int, facts: RunFacts) -> dict[str, Any]:
     steps = [step for step in facts.steps if step.stage == index]
     entered = next((entry for entry in facts.stages if entry.stage == index), None)
     return {

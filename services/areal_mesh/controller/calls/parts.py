@@ -16,11 +16,10 @@ from areal_mesh.controller.prompts import PromptFile
 from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
-from areal_mesh.controller.schedule import StagePlan
 from areal_mesh.runtime.durations import from_duration
 from areal_mesh.runtime.errors import invalid_argument
 from areal_mesh.runtime.identity import RunIdentity
-from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.settings import RunSettings, StageSettings
 from areal_mesh.v1 import common_pb2
 
 _LONGEST_WAIT_SECONDS = 60.0
@@ -86,7 +85,7 @@ class Calls:
         return member
 
 
-def stage_message(plans: Sequence[StagePlan], index: int) -> common_pb2.Stage:
+def stage_message(plans: Sequence[StageSettings], index: int) -> common_pb2.Stage:
     """A stage as the contracts say it."""
     plan = plans[index]
     return common_pb2.Stage(index=index, name=plan.name, max_response_tokens=plan.max_response_tokens)

@@ -3,7 +3,7 @@
 Importable with the base install; nothing here knows torch.
 """
 
-from areal_mesh.runtime.settings.algorithm import AlgorithmSettings, StageSettings
+from areal_mesh.runtime.settings.algorithm import AlgorithmSettings
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
 from areal_mesh.runtime.settings.files import FILE_SUFFIXES, SettingsError, preset_names
 from areal_mesh.runtime.settings.load import load_settings
@@ -16,6 +16,7 @@ from areal_mesh.runtime.settings.services import (
     ServiceSettings,
     VerifierSettings,
 )
+from areal_mesh.runtime.settings.stages import StageSettings
 from areal_mesh.runtime.settings.weights import WeightSettings
 
 __all__ = [

@@ -1,39 +1,12 @@
-"""The recipe: stages, sampling, reward, and the two knobs of asynchrony. Defaults are AReaL v0.1.1's."""
+"""The algorithm: batch, sampling, reward, loss, advantage and the bound of asynchrony. Defaults are AReaL v0.1.1's."""
 
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.settings.advantages import GROUP_ADVANTAGES, AdvantageSettings, ArealAdvantageSettings
-from areal_mesh.runtime.settings.base import Settings, Share
+from areal_mesh.runtime.settings.base import Settings
 from areal_mesh.runtime.settings.losses import STALE_LOSSES, DecoupledPpoSettings, LossSettings
-
-
-class StageSettings(Settings):
-    """One context stage. It ends after `max_steps`; earlier by rule, once `min_steps` are done."""
-
-    name: str = Field(min_length=1)
-    max_response_tokens: int = Field(gt=0)
-    """Response limit of groups leased in this stage."""
-    max_steps: int = Field(gt=0)
-    min_steps: int = Field(default=0, ge=0)
-    """No rule ends the stage before this many steps; 0 with no rule set means `max_steps` alone decides."""
-    end_when_truncated_above: Share | None = None
-    """Ends when the mean truncated share of the last `window` steps is above this: the limit is too short."""
-    end_when_truncated_below: Share | None = None
-    """Ends when that share is below this: responses fit, and more context changes nothing here."""
-    end_when_reward_gain_below: float | None = None
-    """Ends when the mean reward of the last `window` steps is less than this above that of the `window` before."""
-    window: int = Field(default=10, gt=0)
-    restart_optimizer: bool = True
-    restart_reference: bool = True
-    """Whether the optimizer, with its warm-up, and the KL reference start anew when the stage is entered."""
-
-    @model_validator(mode="after")
-    def _steps_agree(self) -> Self:
-        if self.min_steps > self.max_steps:
-            raise ValueError(f"min_steps = {self.min_steps} is more than max_steps = {self.max_steps}; lower it")
-        return self
 
 
 class AlgorithmSettings(Settings):

@@ -1,7 +1,7 @@
 """Reads settings: a preset or a file, then `key=value` on top; errors name the key, the value and what would do."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -117,9 +117,11 @@ def _annotation(location: Sequence[int | str]) -> Any:
 
 def _sections(annotation: Any) -> list[Any]:
     """The settings models inside an annotation such as list[StageSettings]: several where a `type` chooses one."""
-    found = [
-        candidate
-        for candidate in (annotation, *get_args(annotation))
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel)
-    ]
-    return found or [RunSettings]
+    return list(_models(annotation)) or [RunSettings]
+
+
+def _models(annotation: Any) -> Iterator[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

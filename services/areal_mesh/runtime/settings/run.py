@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from areal_mesh.runtime.settings.algorithm import AlgorithmSettings, StageSettings
+from areal_mesh.runtime.settings.algorithm import AlgorithmSettings
 from areal_mesh.runtime.settings.base import Seed, Settings, SettingsPath
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
 from areal_mesh.runtime.settings.services import (
@@ -16,6 +16,7 @@ from areal_mesh.runtime.settings.services import (
     ServiceSettings,
     VerifierSettings,
 )
+from areal_mesh.runtime.settings.stages import StageSettings
 from areal_mesh.runtime.settings.weights import GPU_TRANSPORTS, WeightSettings
 
 
