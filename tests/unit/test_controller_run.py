@@ -13,9 +13,9 @@ from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.groups import StoredFigures
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.plan import RunPlan
-from areal_mesh.controller.records import GroupState, PublishRow
+from areal_mesh.controller.records import GroupState, PublishRow, RunState
 from areal_mesh.controller.replay_link import reconcile
-from areal_mesh.controller.run import Run, RunState
+from areal_mesh.controller.run import Run
 from areal_mesh.controller.schedule import Restarts
 from areal_mesh.runtime.errors import MeshError
 

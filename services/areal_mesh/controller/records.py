@@ -5,6 +5,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class RunState(StrEnum):
+    """What a run does. STARTING until the start weights are published."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+
+
 class GroupState(StrEnum):
     """Where a group is. LEASED and STORED are open; each other state is an end."""
 

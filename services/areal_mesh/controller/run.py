@@ -6,7 +6,6 @@ What a call decides is in the ledger when the call returns, so that a controller
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from areal_mesh.controller.admission import free_places, publish_due
 from areal_mesh.controller.clock import Clock
@@ -14,7 +13,7 @@ from areal_mesh.controller.faults import Faults, Hold
 from areal_mesh.controller.groups import Beginning, GroupBook
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.plan import RunPlan, check_same_run
-from areal_mesh.controller.records import GroupRow, PublishRow, StageEntry, StepRow
+from areal_mesh.controller.records import GroupRow, PublishRow, RunState, StageEntry, StepRow
 from areal_mesh.controller.rules.figures import StepFigures
 from areal_mesh.controller.schedule import (
     Restarts,
@@ -27,16 +26,6 @@ from areal_mesh.controller.schedule import (
 )
 from areal_mesh.controller.throughput import Throughput
 from areal_mesh.runtime.errors import failed_precondition, invalid_argument
-
-
-class RunState(StrEnum):
-    """What a run does. STARTING until the start weights are published."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    FINISHED = "finished"
 
 
 @dataclass(frozen=True)

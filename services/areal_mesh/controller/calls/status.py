@@ -9,8 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from areal_mesh.controller.calls.parts import Parts, stage_message
 from areal_mesh.controller.faults import Fault, Hold
 from areal_mesh.controller.membership import Member
-from areal_mesh.controller.records import StepRow
-from areal_mesh.controller.run import Run, RunState
+from areal_mesh.controller.records import RunState, StepRow
+from areal_mesh.controller.run import Run
 from areal_mesh.runtime.durations import from_duration, to_duration
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import replay_pb2, status_pb2, status_pb2_grpc
