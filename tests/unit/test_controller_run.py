@@ -409,6 +409,17 @@ def test_a_stored_group_breaks_the_row_and_attempts_count_as_one_end(scene: Scen
     assert run.groups.end_reasons == {"failed: RuntimeError: out of memory": 1, "filtered: no": 2}
 
 
+def test_an_outage_that_ends_what_is_in_flight_makes_no_run_hopeless(scene: Scene) -> None:
+    scene.plan = replace(scene.plan, fruitless_groups=2)
+    run = scene.open()
+    scene.publish(run, 0)
+    group_ids = lease(run, 4)
+    end_all(run, group_ids[:2], "verifier error")
+    assert run.hopeless == "", "two more may end for the same outage"
+    end_all(run, group_ids[2:3], "verifier error")
+    assert run.hopeless, "three of four is more than the outage's share"
+
+
 def test_no_row_is_too_long_where_the_settings_set_no_bound(run: Run) -> None:
     for _ in range(300):
         end_all(run, lease(run, 1), "no")

@@ -157,7 +157,8 @@ class Run:
     def hopeless(self) -> str:
         """Why nothing will ever be trained on here, as far as the groups so far tell; empty while that is open."""
         row, most = self.groups.fruitless, self.plan.fruitless_groups
-        if self.over or not most or row.length < most:
+        # One outage ends all that is in flight, which in a large mesh may be more than the bound.
+        if self.over or not most or row.length < max(most, 2 * self.groups.counts.running):
             return ""
         reason, count = row.commonest()
         return (

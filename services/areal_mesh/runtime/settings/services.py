@@ -56,7 +56,7 @@ class ControllerSettings(ServiceSettings):
     """How often a group's generation may fail before the group ends as failed."""
     fruitless_groups: int = Field(default=256, ge=0)
     """Groups that may end filtered or failed in a row, none stored between, before the run ends and says for what
-    reason most of them did; 0 for as many as it takes."""
+    reason most of them did; twice the groups in flight, if that is more; 0 for as many as it takes."""
 
 
 class GeneratorSettings(ServiceSettings):
