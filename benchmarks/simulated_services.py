@@ -85,6 +85,9 @@ class SimulatedServices(
     async def AppendGroup(self, request: Any, context: Any) -> Any:
         raise NotImplementedError("simulated generators store groups by themselves")
 
+    async def SetAside(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError("a simulated batch can always be trained on")
+
     async def ReleaseSteps(self, request: Any, context: Any) -> Any:
         raise NotImplementedError("a simulated replay buffer keeps no step")
 

@@ -256,6 +256,9 @@ class Replay(Peer, replay_pb2_grpc.ReplayServiceServicer):
     async def DrawBatch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         yield replay_pb2.DrawBatchResponse(header=replay_pb2.DrawHeader())
 
+    async def SetAside(self, request: Any, context: Any) -> Any:
+        return replay_pb2.SetAsideResponse()
+
     async def ReleaseSteps(self, request: Any, context: Any) -> Any:
         return replay_pb2.ReleaseStepsResponse()
 

@@ -585,7 +585,7 @@ async def test_requests_that_make_no_sense_are_refused_by_field(tmp_path: Path, 
                 await call
             assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         for late, code in (
-            (learner.commit(7, ["g00000000"]), grpc.StatusCode.FAILED_PRECONDITION),
+            (learner.commit(7, ["g00000000", "g00000001"]), grpc.StatusCode.FAILED_PRECONDITION),
             (generator.end("g99999999"), grpc.StatusCode.NOT_FOUND),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as raised:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 import pytest
 from google.protobuf import duration_pb2
+from replay_peers import LEARNER, heard, leased, replay_settings, standing
 
 from areal_mesh.replay.service import ReplayService
 from areal_mesh.runtime.channels import open_channel
@@ -24,6 +25,7 @@ from areal_mesh.runtime.groups import encode_float32, encode_int32, payload_crc3
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import ReplaySettings
+from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.v1 import common_pb2, replay_pb2, replay_pb2_grpc, rollout_pb2
 
 TIMEOUT = 30.0
@@ -33,11 +35,13 @@ import asyncio, os, sys
 from pathlib import Path
 from areal_mesh.replay.service import ReplayService
 from areal_mesh.runtime.server import MeshServer
-from areal_mesh.runtime.settings import ReplaySettings
+from replay_peers import heard, replay_settings, standing
 
 async def main():
     server = MeshServer("127.0.0.1:0")
-    service = ReplayService(ReplaySettings(), Path(sys.argv[1]))
+    folder = Path(sys.argv[1])
+    said = standing(batch_groups=2, policy_version=0)
+    service = ReplayService(replay_settings(folder), folder, heard(said))
     service.attach(server)
     await service.start()
     os.write(1, b"%d\\n" % await server.start())
@@ -54,6 +58,7 @@ class Callers:
     generator: Any
     learner: Any
     controller: Any
+    standing: HeardStanding = field(default_factory=HeardStanding)
 
 
 @asynccontextmanager
@@ -61,7 +66,8 @@ async def callers_of(port: int) -> AsyncIterator[Callers]:
     roles = ("generator", "learner", "controller")
     channels = [open_channel(f"127.0.0.1:{port}", Identity(role, f"{role}-0"), "bulk") for role in roles]
     try:
-        yield Callers(*(replay_pb2_grpc.ReplayServiceStub(channel) for channel in channels))
+        generator, learner, controller = (replay_pb2_grpc.ReplayServiceStub(channel) for channel in channels)
+        yield Callers(generator, learner, controller)
     finally:
         for channel in channels:
             await channel.close()
@@ -70,7 +76,8 @@ async def callers_of(port: int) -> AsyncIterator[Callers]:
 @asynccontextmanager
 async def serving(directory: Path, waiting_bytes: int = 1 << 30) -> AsyncIterator[Callers]:
     server = MeshServer("127.0.0.1:0")
-    service = ReplayService(ReplaySettings(waiting_bytes=waiting_bytes), directory)
+    said = heard()
+    service = ReplayService(replay_settings(directory, waiting_bytes=waiting_bytes), directory, said)
     service.attach(server)
     await service.start()
     port = await server.start()
@@ -78,6 +85,7 @@ async def serving(directory: Path, waiting_bytes: int = 1 << 30) -> AsyncIterato
     try:
         async with asyncio.TaskGroup() as tasks, callers_of(port) as callers:
             tasks.create_task(service.run(draining))
+            callers.standing = said
             yield callers
             draining.set()
     finally:
@@ -108,21 +116,22 @@ def make_group(name: str, version: int = 0, responses: int = 2, length: int = 16
 
 
 async def append(callers: Callers, *groups: rollout_pb2.Group) -> list[bool]:
-    requests = [replay_pb2.AppendGroupRequest(group=group) for group in groups]
+    requests = [leased(group) for group in groups]
     return [(await callers.generator.AppendGroup(request, timeout=TIMEOUT)).duplicate for request in requests]
 
 
 async def draw(
-    callers: Callers, step: int, groups: int, version: int = 0, staleness: int = 1, wait: int = 0
+    callers: Callers, step: int, groups: int, staleness: int = 1, wait: int = 0
 ) -> tuple[replay_pb2.DrawHeader, list[rollout_pb2.Group]]:
+    """Draws a step as a run does whose batches have so many groups."""
+    callers.standing.hear(standing(batch_groups=groups, max_staleness=staleness))
     request = replay_pb2.DrawBatchRequest(
         step=step,
         batch_groups=groups,
-        policy_version=version,
+        policy_version=max(0, step - 1),
         max_staleness=staleness,
         wait=duration_pb2.Duration(seconds=wait),
-        service_id="learner-0",
-        incarnation="one",
+        **LEARNER,
     )
     parts = [part async for part in callers.learner.DrawBatch(request, timeout=TIMEOUT)]
     assert [part.WhichOneof("part") for part in parts] == ["header"] + ["group"] * (len(parts) - 1)
@@ -147,7 +156,7 @@ async def test_a_batch_comes_back_as_it_was_appended_and_again_after_a_restart(t
         assert header == replay_pb2.DrawHeader(complete=True, groups=3)
         assert drawn == groups[:3]
     async with serving(tmp_path) as callers:
-        assert await draw(callers, 1, 3, version=5, staleness=0) == (header, groups[:3])
+        assert await draw(callers, 1, 3, staleness=0) == (header, groups[:3])
 
 
 async def test_a_draw_waits_for_the_group_that_completes_it(tmp_path: Path) -> None:
@@ -164,10 +173,10 @@ async def test_an_incomplete_draw_names_the_groups_it_found_too_old_each_time(tm
     async with serving(tmp_path) as callers:
         await append(callers, make_group("old", version=1), make_group("fresh", version=2))
         for _ in range(2):
-            header, drawn = await draw(callers, 4, 2, version=3)
+            header, drawn = await draw(callers, 4, 2)
             assert (header.complete, list(header.stale_group_ids), drawn) == (False, ["old"], [])
         await append(callers, make_group("new", version=3))
-        header, drawn = await draw(callers, 4, 2, version=3)
+        header, drawn = await draw(callers, 4, 2)
         assert (header.complete, list(header.stale_group_ids), ids(drawn)) == (True, ["old"], ["fresh", "new"])
 
 
@@ -196,7 +205,7 @@ async def test_a_released_step_is_refused_and_its_groups_stay_known(tmp_path: Pa
     async with serving(tmp_path) as callers:
         await append(callers, make_group("a"))
         await draw(callers, 1, 1)
-        release = replay_pb2.ReleaseStepsRequest(step=1, service_id="learner-0", incarnation="one")
+        release = replay_pb2.ReleaseStepsRequest(step=1, **LEARNER)
         for _ in range(2):
             await callers.learner.ReleaseSteps(release, timeout=TIMEOUT)
         code, error = await code_of(draw(callers, 1, 1))
@@ -225,21 +234,21 @@ async def test_eviction_and_the_ledger_s_questions(tmp_path: Path) -> None:
         assert (statistics.waiting_groups, statistics.consumed_groups) == (1, 1)
         assert statistics.waiting_bytes == make_group("fresh", version=2).ByteSize()
         assert dict(statistics.staleness) == {1: 1}
-        assert dict(statistics.dropped) == {"duplicate": 0, "stale": 1}
+        assert dict(statistics.dropped) == {"duplicate": 0, "stale": 1, "set_aside": 0}
         assert statistics.bytes_limit == ReplaySettings().waiting_bytes
         assert statistics.bytes_on_disk >= ReplaySettings().segment_bytes
 
 
 async def test_only_the_roles_of_the_contract_may_call(tmp_path: Path) -> None:
     async with serving(tmp_path) as callers:
-        request = replay_pb2.AppendGroupRequest(group=make_group("a"))
+        request = leased(make_group("a"))
         code, _ = await code_of(callers.learner.AppendGroup(request, timeout=TIMEOUT))
         assert code is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_calls_before_the_log_is_read_are_told_to_come_again(tmp_path: Path) -> None:
     server = MeshServer("127.0.0.1:0")
-    ReplayService(ReplaySettings(), tmp_path).attach(server)
+    ReplayService(replay_settings(tmp_path), tmp_path, heard()).attach(server)
     port = await server.start()
     async with callers_of(port) as callers:
         code, _ = await code_of(append(callers, make_group("a")))
@@ -248,7 +257,7 @@ async def test_calls_before_the_log_is_read_are_told_to_come_again(tmp_path: Pat
 
 
 async def test_a_heartbeat_reports_what_the_buffer_holds(tmp_path: Path) -> None:
-    service = ReplayService(ReplaySettings(), tmp_path)
+    service = ReplayService(replay_settings(tmp_path), tmp_path, heard())
     await service.start()
     report = service.report()
     assert report.state == common_pb2.SERVICE_STATE_SERVING
@@ -275,7 +284,7 @@ async def append_until_killed(callers: Callers, process: "subprocess.Popen[bytes
         for number in range(10_000):
             group = make_group(f"lane{lane}-{number}", length=2000)
             try:
-                await callers.generator.AppendGroup(replay_pb2.AppendGroupRequest(group=group), timeout=TIMEOUT)
+                await callers.generator.AppendGroup(leased(group), timeout=TIMEOUT)
             except grpc.aio.AioRpcError:
                 return
             acknowledged.append(group.group_id)
@@ -291,7 +300,8 @@ async def append_until_killed(callers: Callers, process: "subprocess.Popen[bytes
 @pytest.fixture
 def served_process(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """The service in a process of its own, over `tmp_path`."""
-    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONPATH": path}
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, str(tmp_path)], stdout=subprocess.PIPE, env=environment
     ) as process:
@@ -310,7 +320,7 @@ async def test_a_service_killed_with_9_serves_the_same_batch_and_every_acknowled
     assert await asyncio.to_thread(served_process.wait, TIMEOUT) == -signal.SIGKILL
     assert len(acknowledged) >= 40
     async with serving(tmp_path) as callers:
-        assert await draw(callers, 1, 2, version=9, staleness=0) == before
+        assert await draw(callers, 1, 2, staleness=0) == before
         find = replay_pb2.FindGroupsRequest(group_ids=["early2", *acknowledged])
         found = await callers.controller.FindGroups(find, timeout=TIMEOUT)
         assert ids(found.groups) == ["early2", *acknowledged]

@@ -27,6 +27,7 @@ class Found:
     group_id: str
     oldest_policy_version: int = 0
     stale: bool = False
+    set_aside: bool = False
 
 
 @dataclass

@@ -43,6 +43,7 @@ class StoredGroup:
     group_id: str
     oldest_policy_version: int
     stale: bool = False
+    set_aside: bool = False
 
 
 @dataclass

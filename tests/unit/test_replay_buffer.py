@@ -76,7 +76,7 @@ async def test_copies_that_arrive_at_once_are_stored_once_and_all_durable(tmp_pa
     buffer = open_buffer(tmp_path)
     answers = await asyncio.gather(*(store(buffer, "a") for _ in range(5)))
     assert sorted(answer for [answer] in answers) == [False, True, True, True, True]
-    assert buffer.statistics(0).dropped == {"duplicate": 4, "stale": 0}
+    assert buffer.statistics(0).dropped == {"duplicate": 4, "stale": 0, "set_aside": 0}
     buffer.close()
     again = open_buffer(tmp_path)
     assert again.statistics(0).waiting_groups == 1

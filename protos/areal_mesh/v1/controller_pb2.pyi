@@ -751,6 +751,89 @@ class ReportStaleResponse(_message.Message):
 Global___ReportStaleResponse: _TypeAlias = ReportStaleResponse  # noqa: Y015
 
 @_typing.final
+class UnusableGroup(_message.Message):
+    """A group that cannot be trained on, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnusableGroup: _TypeAlias = UnusableGroup  # noqa: Y015
+
+@_typing.final
+class CheckBatchRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    GROUP_IDS_FIELD_NUMBER: _builtins.int
+    UNUSABLE_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    incarnation: _builtins.str
+    step: _builtins.int
+    @_builtins.property
+    def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The batch."""
+
+    @_builtins.property
+    def unusable(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnusableGroup]:
+        """Those of it that the learner cannot train on."""
+
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        incarnation: _builtins.str = ...,
+        step: _builtins.int = ...,
+        group_ids: _abc.Iterable[_builtins.str] | None = ...,
+        unusable: _abc.Iterable[Global___UnusableGroup] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_ids", b"group_ids", "incarnation", b"incarnation", "service_id", b"service_id", "step", b"step", "unusable", b"unusable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckBatchRequest: _TypeAlias = CheckBatchRequest  # noqa: Y015
+
+@_typing.final
+class CheckBatchResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNUSABLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def unusable(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnusableGroup]:
+        """Empty: train. Otherwise all that cannot be trained on, the learner's own among them."""
+
+    def __init__(
+        self,
+        *,
+        unusable: _abc.Iterable[Global___UnusableGroup] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unusable", b"unusable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckBatchResponse: _TypeAlias = CheckBatchResponse  # noqa: Y015
+
+@_typing.final
 class CommitStepRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -75,6 +75,11 @@ class ControllerServiceStub(object):
                 request_serializer=areal__mesh_dot_v1_dot_controller__pb2.NextStepRequest.SerializeToString,
                 response_deserializer=areal__mesh_dot_v1_dot_controller__pb2.NextStepResponse.FromString,
                 _registered_method=True)
+        self.CheckBatch = channel.unary_unary(
+                '/areal_mesh.v1.ControllerService/CheckBatch',
+                request_serializer=areal__mesh_dot_v1_dot_controller__pb2.CheckBatchRequest.SerializeToString,
+                response_deserializer=areal__mesh_dot_v1_dot_controller__pb2.CheckBatchResponse.FromString,
+                _registered_method=True)
         self.ReportStale = channel.unary_unary(
                 '/areal_mesh.v1.ControllerService/ReportStale',
                 request_serializer=areal__mesh_dot_v1_dot_controller__pb2.ReportStaleRequest.SerializeToString,
@@ -175,6 +180,14 @@ class ControllerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckBatch(self, request, context):
+        """Which groups of a drawn batch cannot be trained on: those that the learner names, and those that this run never
+        leased or has trained on in another step. They end as filtered; the replay buffer then sets them aside.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportStale(self, request, context):
         """Groups found too old when the batch was drawn: they end as stale, and admission issues others.
         """
@@ -269,6 +282,11 @@ def add_ControllerServiceServicer_to_server(servicer, server):
                     servicer.NextStep,
                     request_deserializer=areal__mesh_dot_v1_dot_controller__pb2.NextStepRequest.FromString,
                     response_serializer=areal__mesh_dot_v1_dot_controller__pb2.NextStepResponse.SerializeToString,
+            ),
+            'CheckBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckBatch,
+                    request_deserializer=areal__mesh_dot_v1_dot_controller__pb2.CheckBatchRequest.FromString,
+                    response_serializer=areal__mesh_dot_v1_dot_controller__pb2.CheckBatchResponse.SerializeToString,
             ),
             'ReportStale': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportStale,
@@ -523,6 +541,33 @@ class ControllerService(object):
             '/areal_mesh.v1.ControllerService/NextStep',
             areal__mesh_dot_v1_dot_controller__pb2.NextStepRequest.SerializeToString,
             areal__mesh_dot_v1_dot_controller__pb2.NextStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/areal_mesh.v1.ControllerService/CheckBatch',
+            areal__mesh_dot_v1_dot_controller__pb2.CheckBatchRequest.SerializeToString,
+            areal__mesh_dot_v1_dot_controller__pb2.CheckBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,10 @@ class ControllerServiceStub:
     """Says how the generator's part of a group ended: stored, filtered, failed or handed back."""
     NextStep: _grpc.UnaryUnaryMultiCallable[_controller_pb2.NextStepRequest, _controller_pb2.NextStepResponse]
     """The next step for the learner: which batch, which stage, what restarts first. Waits up to `wait`."""
+    CheckBatch: _grpc.UnaryUnaryMultiCallable[_controller_pb2.CheckBatchRequest, _controller_pb2.CheckBatchResponse]
+    """Which groups of a drawn batch cannot be trained on: those that the learner names, and those that this run never
+    leased or has trained on in another step. They end as filtered; the replay buffer then sets them aside.
+    """
     ReportStale: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ReportStaleRequest, _controller_pb2.ReportStaleResponse]
     """Groups found too old when the batch was drawn: they end as stale, and admission issues others."""
     CommitStep: _grpc.UnaryUnaryMultiCallable[_controller_pb2.CommitStepRequest, _controller_pb2.CommitStepResponse]
@@ -103,6 +107,10 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     """Says how the generator's part of a group ended: stored, filtered, failed or handed back."""
     NextStep: _aio.UnaryUnaryMultiCallable[_controller_pb2.NextStepRequest, _controller_pb2.NextStepResponse]  # type: ignore[assignment]
     """The next step for the learner: which batch, which stage, what restarts first. Waits up to `wait`."""
+    CheckBatch: _aio.UnaryUnaryMultiCallable[_controller_pb2.CheckBatchRequest, _controller_pb2.CheckBatchResponse]  # type: ignore[assignment]
+    """Which groups of a drawn batch cannot be trained on: those that the learner names, and those that this run never
+    leased or has trained on in another step. They end as filtered; the replay buffer then sets them aside.
+    """
     ReportStale: _aio.UnaryUnaryMultiCallable[_controller_pb2.ReportStaleRequest, _controller_pb2.ReportStaleResponse]  # type: ignore[assignment]
     """Groups found too old when the batch was drawn: they end as stale, and admission issues others."""
     CommitStep: _aio.UnaryUnaryMultiCallable[_controller_pb2.CommitStepRequest, _controller_pb2.CommitStepResponse]  # type: ignore[assignment]
@@ -196,6 +204,16 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.NextStepResponse, _abc.Awaitable[_controller_pb2.NextStepResponse]]:
         """The next step for the learner: which batch, which stage, what restarts first. Waits up to `wait`."""
+
+    @_abc_1.abstractmethod
+    def CheckBatch(
+        self,
+        request: _controller_pb2.CheckBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.CheckBatchResponse, _abc.Awaitable[_controller_pb2.CheckBatchResponse]]:
+        """Which groups of a drawn batch cannot be trained on: those that the learner names, and those that this run never
+        leased or has trained on in another step. They end as filtered; the replay buffer then sets them aside.
+        """
 
     @_abc_1.abstractmethod
     def ReportStale(

@@ -45,6 +45,11 @@ class ReplayServiceStub(object):
                 request_serializer=areal__mesh_dot_v1_dot_replay__pb2.DrawBatchRequest.SerializeToString,
                 response_deserializer=areal__mesh_dot_v1_dot_replay__pb2.DrawBatchResponse.FromString,
                 _registered_method=True)
+        self.SetAside = channel.unary_unary(
+                '/areal_mesh.v1.ReplayService/SetAside',
+                request_serializer=areal__mesh_dot_v1_dot_replay__pb2.SetAsideRequest.SerializeToString,
+                response_deserializer=areal__mesh_dot_v1_dot_replay__pb2.SetAsideResponse.FromString,
+                _registered_method=True)
         self.EvictStale = channel.unary_unary(
                 '/areal_mesh.v1.ReplayService/EvictStale',
                 request_serializer=areal__mesh_dot_v1_dot_replay__pb2.EvictStaleRequest.SerializeToString,
@@ -83,6 +88,13 @@ class ReplayServiceServicer(object):
         """Draws the batch of a step, waiting up to `wait` for enough groups. The choice is recorded
         before it is first served: the same step gives the same groups in the same order.
         ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAside(self, request, context):
+        """Ends groups of a step's batch that cannot be trained on; the step is drawn again, with others in their places.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +139,11 @@ def add_ReplayServiceServicer_to_server(servicer, server):
                     servicer.DrawBatch,
                     request_deserializer=areal__mesh_dot_v1_dot_replay__pb2.DrawBatchRequest.FromString,
                     response_serializer=areal__mesh_dot_v1_dot_replay__pb2.DrawBatchResponse.SerializeToString,
+            ),
+            'SetAside': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAside,
+                    request_deserializer=areal__mesh_dot_v1_dot_replay__pb2.SetAsideRequest.FromString,
+                    response_serializer=areal__mesh_dot_v1_dot_replay__pb2.SetAsideResponse.SerializeToString,
             ),
             'EvictStale': grpc.unary_unary_rpc_method_handler(
                     servicer.EvictStale,
@@ -204,6 +221,33 @@ class ReplayService(object):
             '/areal_mesh.v1.ReplayService/DrawBatch',
             areal__mesh_dot_v1_dot_replay__pb2.DrawBatchRequest.SerializeToString,
             areal__mesh_dot_v1_dot_replay__pb2.DrawBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAside(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/areal_mesh.v1.ReplayService/SetAside',
+            areal__mesh_dot_v1_dot_replay__pb2.SetAsideRequest.SerializeToString,
+            areal__mesh_dot_v1_dot_replay__pb2.SetAsideResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,8 @@ class ReplayServiceStub:
     before it is first served: the same step gives the same groups in the same order.
     ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
     """
+    SetAside: _grpc.UnaryUnaryMultiCallable[_replay_pb2.SetAsideRequest, _replay_pb2.SetAsideResponse]
+    """Ends groups of a step's batch that cannot be trained on; the step is drawn again, with others in their places."""
     EvictStale: _grpc.UnaryUnaryMultiCallable[_replay_pb2.EvictStaleRequest, _replay_pb2.EvictStaleResponse]
     """Drops stored groups that no batch holds and that would be too old at a version."""
     ReleaseSteps: _grpc.UnaryUnaryMultiCallable[_replay_pb2.ReleaseStepsRequest, _replay_pb2.ReleaseStepsResponse]
@@ -64,6 +66,8 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
     before it is first served: the same step gives the same groups in the same order.
     ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
     """
+    SetAside: _aio.UnaryUnaryMultiCallable[_replay_pb2.SetAsideRequest, _replay_pb2.SetAsideResponse]  # type: ignore[assignment]
+    """Ends groups of a step's batch that cannot be trained on; the step is drawn again, with others in their places."""
     EvictStale: _aio.UnaryUnaryMultiCallable[_replay_pb2.EvictStaleRequest, _replay_pb2.EvictStaleResponse]  # type: ignore[assignment]
     """Drops stored groups that no batch holds and that would be too old at a version."""
     ReleaseSteps: _aio.UnaryUnaryMultiCallable[_replay_pb2.ReleaseStepsRequest, _replay_pb2.ReleaseStepsResponse]  # type: ignore[assignment]
@@ -95,6 +99,14 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         before it is first served: the same step gives the same groups in the same order.
         ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
         """
+
+    @_abc_1.abstractmethod
+    def SetAside(
+        self,
+        request: _replay_pb2.SetAsideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replay_pb2.SetAsideResponse, _abc.Awaitable[_replay_pb2.SetAsideResponse]]:
+        """Ends groups of a step's batch that cannot be trained on; the step is drawn again, with others in their places."""
 
     @_abc_1.abstractmethod
     def EvictStale(

@@ -40,6 +40,10 @@ class Fault:
     hold: Hold
 
 
+MOST_FAULTS = 256
+"""Kept at once; older ones make room. A service that cannot start says so before it is a member."""
+
+
 class Faults:
     """The faults of a run as it stands."""
 
@@ -54,6 +58,8 @@ class Faults:
             return self._faults.pop(key, None) is not None
         fault = Fault(service_id, kind, text, now, hold)
         self._faults[key] = fault if before is None else replace(fault, since=before.since)
+        while len(self._faults) > MOST_FAULTS:
+            del self._faults[next(iter(self._faults))]
         return self._faults[key] != before
 
     def all(self) -> list[Fault]:

@@ -9,7 +9,7 @@ Invariants:
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from areal_mesh.controller.clock import Clock
@@ -161,7 +161,7 @@ class GroupBook:
         Raises:
             MeshError: NOT_FOUND, no such group was ever leased.
         """
-        row = self._row(group_id)
+        row = self.row(group_id)
         if row.state is not GroupState.LEASED and row.tokens:
             return
         described = replace(
@@ -192,13 +192,13 @@ class GroupBook:
 
     def filter(self, holder: str, group_id: str, reason: str) -> None:
         """Ends a group as filtered, if the member still holds it."""
-        row = self._row(group_id)
+        row = self.row(group_id)
         if row.state is GroupState.LEASED and row.holder == holder:
             self._save([replace(row, state=GroupState.FILTERED, holder="", reason=reason)])
 
     def fail(self, holder: str, group_id: str, reason: str) -> None:
         """Generation failed, if the member still holds the group: it waits to be issued again, or ends as failed."""
-        row = self._row(group_id)
+        row = self.row(group_id)
         if row.state is GroupState.LEASED and row.holder == holder:
             self._fail([row], reason)
 
@@ -208,6 +208,17 @@ class GroupBook:
         self._save(replace(row, state=GroupState.STALE, holder="", reason=reason) for row in rows)
         return len(rows)
 
+    def rows_of(self, group_ids: Iterable[str]) -> list[GroupRow]:
+        """Those of the groups that are open."""
+        return [self._open[group_id] for group_id in group_ids if group_id in self._open]
+
+    def set_aside(self, reasons: Mapping[str, str]) -> None:
+        """Ends those that are open as filtered: they are stored, and cannot be trained on."""
+        self._save(
+            replace(row, state=GroupState.FILTERED, holder="", reason=f"set aside: {reasons[row.group_id]}")
+            for row in self.rows_of(reasons)
+        )
+
     def trained_rows(self, group_ids: Sequence[str], step: int, tokens: Sequence[int] = ()) -> list[GroupRow]:
         """The groups of a batch as they are once it is committed; write them with the step, then `committed`.
 
@@ -216,7 +227,7 @@ class GroupBook:
         Raises:
             MeshError: NOT_FOUND, no such group was ever leased; FAILED_PRECONDITION, another step trained on it.
         """
-        rows = [self._row(group_id) for group_id in group_ids]
+        rows = [self.row(group_id) for group_id in group_ids]
         for row in rows:
             if row.state is GroupState.TRAINED:
                 raise failed_precondition(
@@ -234,7 +245,7 @@ class GroupBook:
 
     def unreported_tokens(self, rows: Iterable[GroupRow]) -> int:
         """Response tokens in the rows of a batch that no generator has reported, so that nobody counted them yet."""
-        return sum(row.tokens - self._row(row.group_id).tokens for row in rows)
+        return sum(row.tokens - self.row(row.group_id).tokens for row in rows)
 
     def committed(self, rows: Sequence[GroupRow], totals: GroupTotals, unreported_tokens: int = 0) -> None:
         """The ledger has these rows of a batch, and the totals with them; the tokens are counted from now on."""
@@ -248,8 +259,17 @@ class GroupBook:
         known = self._open.get(row.group_id)
         return self._ledger.group(row.group_id) if known is None and row.sequence < self._next_sequence else known
 
-    def _row(self, group_id: str) -> GroupRow:
-        row = self._open.get(group_id) or self._ledger.group(group_id)
+    def find(self, group_id: str) -> GroupRow | None:
+        """A group, open or ended; None if it was never leased."""
+        return self._open.get(group_id) or self._ledger.group(group_id)
+
+    def row(self, group_id: str) -> GroupRow:
+        """A group, open or ended.
+
+        Raises:
+            MeshError: NOT_FOUND, no such group was ever leased.
+        """
+        row = self.find(group_id)
         if row is None:
             raise not_found(f"{group_id} was never leased in this run; is the replay buffer another run's?")
         return row

@@ -172,12 +172,12 @@ class Ledger:
         reasons: dict[str, int] = {}
         tokens = 0
         for name, reason, count, sum_of_tokens in self._database.execute(
-            "SELECT state, reason, count(*), sum(tokens) FROM groups GROUP BY state, reason"
+            "SELECT state, reason, count(*), total(tokens) FROM groups GROUP BY state, reason"
         ):
             state = GroupState(name)
             if state in ENDS:
                 ended[state] = ended.get(state, 0) + count
-                tokens += sum_of_tokens
+                tokens += int(sum_of_tokens)
             if state in WITHOUT_TRAINING:
                 count_reason(reasons, state, reason, count)
         added = GroupTotals(ended, tokens, reasons)

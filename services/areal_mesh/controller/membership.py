@@ -4,6 +4,8 @@ Invariants:
 
 - a service id has one life at a time: registering with another incarnation replaces the earlier life, whose leases
   are free at once, and a replaced life never comes back;
+- the learner's and the replay buffer's places are one service's each, until it has left or was lost;
+- there are MOST_MEMBERS members at most;
 - a member silent for longer than the lease is LOST until it speaks again;
 - a heartbeat sent before a publish cannot undo it: within a life the policy version never falls, save that a
   generator whose weights a failed publish tore says twice in a row that it has none;
@@ -13,11 +15,23 @@ Invariants:
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from areal_mesh.runtime.errors import aborted, not_found
+import grpc
+
+from areal_mesh.runtime.errors import MeshError, aborted, not_found, resource_exhausted
 from areal_mesh.v1 import common_pb2
 from areal_mesh.v1.common_pb2 import Role, ServiceState
 
 _HEARTBEATS_A_SECOND = 200  # a tenth of a core
+MOST_MEMBERS = 4_096
+# Names ever seen, which the ledger keeps for the run's length.
+_MOST_SERVICES = 4 * MOST_MEMBERS
+_REPLACED_KEPT = 2 * MOST_MEMBERS
+_ROOM_SECONDS = 5.0
+_ONE_PLACE = (common_pb2.ROLE_LEARNER, common_pb2.ROLE_REPLAY)
+
+
+def _seen_at(member: "Member") -> float:
+    return member.seen_at
 
 
 def heartbeat_seconds(members: int, shortest: float, lease_seconds: float) -> float:
@@ -93,7 +107,7 @@ class Roster:
         self._lives: dict[str, Member] = {}
         self._roles: dict[Role.ValueType, dict[str, Member]] = {}
         self._starts = dict(starts or {})
-        self._replaced: set[str] = set()
+        self._replaced: dict[str, None] = {}
         self.met: set[str] = set()
         """Services that have registered."""
 
@@ -132,8 +146,45 @@ class Roster:
         self.met.add(introduction.service_id)
         if earlier is None or same_life:
             return None
-        self._replaced.add(earlier.key)
+        self._replace(earlier.key)
         return earlier
+
+    def check_room(self, service_id: str, role: Role.ValueType) -> None:
+        """Makes room for a service that is to register; comes before anything is written of it.
+
+        Raises:
+            MeshError: ALREADY_EXISTS, its name or its role's one place is another's, which lives; RESOURCE_EXHAUSTED,
+                there are too many members or services.
+        """
+        same = self._members.get(service_id)
+        rivals = [same] if same is not None and same.role != role else []
+        if role in _ONE_PLACE:
+            rivals += [member for member in self._of(role) if member.service_id != service_id]
+        for rival in rivals:
+            if not rival.lost:
+                raise MeshError(
+                    grpc.StatusCode.ALREADY_EXISTS,
+                    f"{rival.service_id} at {rival.address} has the place of {service_id}; it is free once that "
+                    f"service has left, or has been silent for {self._lease_seconds:g} s",
+                )
+            self._end(rival)
+        if service_id not in self._members and len(self._members) >= MOST_MEMBERS:
+            silent = min((other for other in self._members.values() if other.lost), key=_seen_at, default=None)
+            if silent is None:
+                raise resource_exhausted(f"the run has {MOST_MEMBERS} members, as many as it takes", _ROOM_SECONDS)
+            self._end(silent)
+        if service_id not in self._starts and len(self._starts) >= _MOST_SERVICES:
+            raise resource_exhausted(f"the run has had {_MOST_SERVICES} services, as many as it takes", _ROOM_SECONDS)
+
+    def _end(self, member: Member) -> None:
+        self.remove(member.service_id, member.incarnation)
+        self._replace(member.key)
+
+    def _replace(self, key: str) -> None:
+        """This life is over; the longest replaced are forgotten, and would be told to register again."""
+        self._replaced[key] = None
+        while len(self._replaced) > _REPLACED_KEPT:
+            del self._replaced[next(iter(self._replaced))]
 
     def _put(self, member: Member, earlier: Member | None) -> None:
         if earlier is not None:
@@ -241,6 +292,10 @@ class Roster:
 
     def _of(self, role: Role.ValueType) -> Iterable[Member]:
         return self._roles.get(role, {}).values()
+
+    def holder_of(self, role: Role.ValueType) -> Member | None:
+        """Who has the place of a role that has one, lost or not."""
+        return next(iter(self._of(role)), None)
 
     def only(self, role: Role.ValueType) -> Member | None:
         """The live member of a role that has one place (learner, replay buffer): the one heard from last."""

@@ -32,6 +32,8 @@ class FoundGroup(Protocol):
     def oldest_policy_version(self) -> int: ...
     @property
     def stale(self) -> bool: ...
+    @property
+    def set_aside(self) -> bool: ...
 
 
 def reconcile(run: Run, asked: Iterable[GroupRow], found: Sequence[FoundGroup]) -> int:
@@ -44,15 +46,16 @@ def reconcile(run: Run, asked: Iterable[GroupRow], found: Sequence[FoundGroup]) 
     before = run.groups.counts
     stale = [group.group_id for group in found if group.stale]
     run.groups.drop_stale(stale, "dropped by the replay buffer")
+    run.groups.set_aside({group.group_id: "the replay buffer holds it no more" for group in found if group.set_aside})
     for group in found:
-        if not group.stale:
+        if not (group.stale or group.set_aside):
             run.groups.found_stored(group.group_id, group.oldest_policy_version)
     missing = [row.group_id for row in asked if row.state is GroupState.STORED and row.group_id not in known]
     lost = run.groups.not_found_stored(missing)
     if lost:
         _LOG.error("the replay buffer lost groups; they are issued again", groups=[row.group_id for row in lost])
     after = run.groups.counts
-    return abs(after.running - before.running) + abs(after.stale - before.stale)
+    return sum(abs(getattr(after, state) - getattr(before, state)) for state in ("running", "stale", "filtered"))
 
 
 def log_fault(committed: int, drawn: int, released: int) -> str:
@@ -96,6 +99,18 @@ class ReplayLink:
             _LOG.warning("groups could not be compared", code=error.code().name)
             return 0
         return reconcile(self._run, asked, response.groups)
+
+    async def holds(self, group_id: str) -> bool:
+        """Whether a group is stored there; False too where nobody answers."""
+        if self.stub is None:
+            return False
+        request = replay_pb2.FindGroupsRequest(group_ids=[group_id])
+        try:
+            response = await self.stub.FindGroups(request, timeout=_CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            _LOG.warning("a group could not be looked up", group=group_id, code=error.code().name)
+            return False
+        return bool(response.groups)
 
     async def evict_stale(self, version: int) -> int:
         """Drops stored groups that are too old at `version`; returns how many."""

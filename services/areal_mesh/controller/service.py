@@ -12,6 +12,7 @@ from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.faults import FaultKind, Hold
+from areal_mesh.controller.lease_key import lease_key
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.lock import lock_run
@@ -105,6 +106,7 @@ class ControllerService:
             replay=replay,
             publisher=publisher,
             joined=self._joined,
+            lease_key=lease_key(self._ledger),
         )
 
     def attach(self, server: MeshServer) -> None:

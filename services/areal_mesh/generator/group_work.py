@@ -82,7 +82,7 @@ class GroupWork:
         )
         verdicts = await self._verify(verify_items(lease, completions, texts))
         group = build_group(lease, prompt_token_ids, completions, verdicts)
-        await self._append(group)
+        await self._append(group, lease.seal)
         return Outcome(
             controller_pb2.LEASE_END_STORED,
             oldest_policy_version=oldest_policy_version(group),
@@ -140,8 +140,8 @@ class GroupWork:
             raise ValueError(f"the verifier gave {len(response.verdicts)} verdicts for {len(items)} responses")
         return list(response.verdicts)
 
-    async def _append(self, group: rollout_pb2.Group) -> None:
-        request = replay_pb2.AppendGroupRequest(group=group)
+    async def _append(self, group: rollout_pb2.Group, seal: bytes) -> None:
+        request = replay_pb2.AppendGroupRequest(group=group, lease_seal=seal)
 
         async def send(channel: grpc.aio.Channel, seconds: float) -> replay_pb2.AppendGroupResponse:
             stub: replay_pb2_grpc.ReplayServiceAsyncStub = replay_pb2_grpc.ReplayServiceStub(channel)

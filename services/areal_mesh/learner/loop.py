@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc.aio
 from google.protobuf import duration_pb2
 
+from areal_mesh.learner.batch_check import BatchCheck
 from areal_mesh.learner.batches.decoding import decode_batch, shuffle_rewards
 from areal_mesh.learner.batches.figures import batch_figures, staleness_histogram
 from areal_mesh.learner.checkpoints.keeping import Checkpoints
@@ -51,6 +52,7 @@ class TrainingLoop:
         self._publisher = publisher
         self._checkpoints = checkpoints
         self._torch = torch
+        self._check = BatchCheck(context.identity, members, leader, torch)
         self.last_progress = time.monotonic()
         self.tokens_trained = 0
         self.tokens_per_second = 0.0
@@ -66,7 +68,7 @@ class TrainingLoop:
                 await self._keep_ranks()
                 continue
             groups = await self._draw(order, draining)
-            if groups is None:
+            if groups is None or not await self._check.passes(order.step, groups):
                 continue
             commit = await self._update(order, groups)
             response = await self._commit(commit)

@@ -61,6 +61,11 @@ class RankLeader:
         """Committed optimizer batches."""
         return self._trainer.policy_version
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids of the model are under this."""
+        return self._trainer.vocabulary_size
+
     def step(self, batch: TrainingBatch) -> StepResult:
         """Learns from one batch on all ranks; commits a policy version."""
         self._command(Command.STEP)

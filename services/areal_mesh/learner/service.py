@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import grpc.aio
 import structlog
 
 from areal_mesh.learner.checkpoints.keeping import Checkpoints
@@ -11,14 +12,15 @@ from areal_mesh.learner.model.policy import UnusableModel
 from areal_mesh.learner.ranks import RankLeader, start_ranks
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.learner.weight_sender import PublishServicer
-from areal_mesh.runtime.calling import Members
-from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.calling import Members, MemberUnreachable, Patience
+from areal_mesh.runtime.errors import StartupError, unavailable
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
-from areal_mesh.v1 import common_pb2, learner_pb2, learner_pb2_grpc
+from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, learner_pb2, learner_pb2_grpc
 
 _LOG = structlog.get_logger("learner")
+_FIND = Patience(attempt_seconds=5.0, unreachable_seconds=10.0)
 
 
 def build(context: ServiceContext) -> "LearnerService":
@@ -39,11 +41,25 @@ class LearnerService:
         self._loop: TrainingLoop | None = None
         self._checkpoints: Checkpoints | None = None
         self._ended_well = False
-        self._publisher = PublishServicer(context.settings, self._started_leader, self._torch)
+        self._publisher = PublishServicer(context.settings, self._started_leader, self._torch, self._engine_ranks)
 
     def _started_leader(self) -> RankLeader:
         assert self._leader is not None, "the learner has not started"
         return self._leader
+
+    async def _engine_ranks(self) -> int:
+        """Ranks of the generators that the controller knows now."""
+        request = controller_pb2.FindMembersRequest(role=common_pb2.ROLE_GENERATOR)
+
+        async def send(channel: grpc.aio.Channel, seconds: float) -> controller_pb2.FindMembersResponse:
+            stub: controller_pb2_grpc.ControllerServiceAsyncStub = controller_pb2_grpc.ControllerServiceStub(channel)
+            return await stub.FindMembers(request, timeout=seconds)
+
+        try:
+            found = await self._members.call("controller", send, _FIND)
+        except (MemberUnreachable, grpc.aio.AioRpcError) as error:
+            raise unavailable("the controller does not say how many generators there are; try again") from error
+        return sum(member.transfer_ranks for member in found.members)
 
     def attach(self, server: MeshServer) -> None:
         """Adds LearnerService."""

@@ -98,6 +98,11 @@ class Trainer:
             self._copy_policy_to_reference(self._reference)
             self.reference_version = self.policy_version
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids of the model are under this."""
+        return self._policy.vocabulary_size
+
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Weights to publish, by Hugging Face name, in the compute dtype; tied ones once.
 

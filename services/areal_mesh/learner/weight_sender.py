@@ -5,7 +5,7 @@ update, and a publish holds it from its opening to its end, or to its deadline i
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ import structlog
 from areal_mesh.learner.ranks import RankLeader
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.durations import from_duration, to_duration
-from areal_mesh.runtime.errors import aborted, failed_precondition, unavailable
+from areal_mesh.runtime.errors import aborted, failed_precondition, invalid_argument, unavailable
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import learner_pb2, learner_pb2_grpc
 from areal_mesh.weights.engine_digests import ModelLayout, engine_digests
@@ -41,9 +41,21 @@ class _Transfer:
 
 
 class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
-    """LearnerService on one leader. `torch`: the thread on which it works."""
+    """LearnerService on one leader.
 
-    def __init__(self, settings: RunSettings, leader: Callable[[], RankLeader], torch: TorchThread) -> None:
+    Args:
+        torch: the thread on which it works.
+        engine_ranks: how many ranks the run's generators have in all.
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        leader: Callable[[], RankLeader],
+        torch: TorchThread,
+        engine_ranks: Callable[[], Awaitable[int]],
+    ) -> None:
+        self._engine_ranks = engine_ranks
         self._settings = settings
         self._leader = leader
         self._torch = torch
@@ -59,6 +71,7 @@ class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
         """Waits for an update in progress, then holds the weights still for this group."""
         if self._open is not None and self._open.group.transfer_id == request.transfer_id:
             return _opened(self._open)
+        await self._check_bounds(request)
         if self._open is not None:
             self._end(self._open, "a newer transfer took its place")
         await self._hold_weights(request)
@@ -73,6 +86,17 @@ class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
         expiry = asyncio.get_running_loop().call_later(2 * seconds, self._expire, group.transfer_id)
         self._open = _Transfer(group, manifest, sender, expiry)
         return _opened(self._open)
+
+    async def _check_bounds(self, request: learner_pb2.OpenTransferRequest) -> None:
+        """Refuses a group that the run cannot have asked for: it takes memory for each rank, and stops training."""
+        longest = self._settings.weights.transfer_seconds
+        if from_duration(request.timeout) > longest:
+            raise invalid_argument("timeout", f"weights.transfer_seconds = {longest:g} of this run is the longest")
+        most = 1 + await self._engine_ranks()
+        if request.world_size > most:
+            raise invalid_argument(
+                "world_size", f"{request.world_size}; the learner and the run's generators are {most} together"
+            )
 
     async def _hold_weights(self, request: learner_pb2.OpenTransferRequest) -> None:
         seconds = from_duration(request.timeout)

@@ -60,6 +60,7 @@ class ReplayBuffer:
         self._lock = lock_directory(directory)
         try:
             self._history, self._log = open_logs(directory, self._state, segment_bytes, durability)
+            self._state.recovered()
         except CorruptLog as error:
             self._lock.release()
             raise StartupError(f"the replay log cannot be read: {error}") from error
@@ -139,6 +140,15 @@ class ReplayBuffer:
             raise
         raise failed_precondition(f"group {group_id} was released while it was drawn")
 
+    async def set_aside(self, step: int, group_ids: Sequence[str]) -> None:
+        """Ends groups of a step's batch that cannot be trained on; the step is drawn again.
+
+        Raises:
+            NotInBatch: one of them is not of that batch.
+        """
+        self._decide(self._state.ledger.set_aside(step, group_ids))
+        await self._settled()
+
     async def evict(self, policy_version: int, max_staleness: int) -> tuple[str, ...]:
         """Drops waiting groups that would be too old at a version; returns all dropped at that version or since."""
         self._decide(self._state.ledger.evict(policy_version, max_staleness))
@@ -182,7 +192,7 @@ class ReplayBuffer:
             bytes_on_disk=self._log.bytes_on_disk + self._history.bytes_on_disk,
             bytes_limit=self._limit,
             staleness=ledger.staleness(policy_version),
-            dropped={"duplicate": self._duplicates, "stale": ledger.stale_groups},
+            dropped={"duplicate": self._duplicates, "stale": ledger.stale_groups, "set_aside": ledger.set_aside_groups},
             last_drawn_step=ledger.last_drawn_step,
             released_step=ledger.released_step,
         )
@@ -192,6 +202,11 @@ class ReplayBuffer:
         """Why the disk takes no groups, for a person; empty while it does."""
         history_full = self._history.full if self._history.decision_room < _RELEASE_BYTES else ""
         return self._log.full or history_full
+
+    @property
+    def last_drawn_step(self) -> int:
+        """The last step whose batch was drawn."""
+        return self._state.ledger.last_drawn_step
 
     @property
     def stored(self) -> int:

@@ -1,7 +1,7 @@
 """What the log's records say: the events that make the state of the buffer, and their bytes.
 
-The log in `groups/` holds Stored (followed by the group itself), Chosen, Dropped and Released; the one in `history/`
-holds Retired. Integers are little-endian; an id is a 16-bit length and UTF-8.
+The log in `groups/` holds Stored (followed by the group itself), Chosen, Dropped, SetAside and Released; the one in
+`history/` holds Retired. Integers are little-endian; an id is a 16-bit length and UTF-8.
 """
 
 import struct
@@ -19,6 +19,7 @@ _COUNT = struct.Struct("<I")
 _LENGTH = struct.Struct("<H")
 
 MAX_ID_BYTES = 256
+WAS_SET_ASIDE = -2
 
 
 class Kind(IntEnum):
@@ -29,6 +30,7 @@ class Kind(IntEnum):
     DROPPED = 3
     RELEASED = 4
     RETIRED = 5
+    SET_ASIDE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,14 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """These groups of a step's batch could not be trained on; the others wait again, and the step is drawn again."""
+
+    step: int
+    group_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """The batches of the steps up to this one are no longer needed."""
 
@@ -74,7 +84,10 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class RetiredGroup:
-    """What outlives a group's payload; `dropped_version` is -1 unless the group ended as stale."""
+    """What outlives a group's payload.
+
+    `dropped_version` is -1 unless the group ended as stale, or WAS_SET_ASIDE.
+    """
 
     group_id: str
     oldest_policy_version: int
@@ -90,7 +103,7 @@ class Retired:
     groups: tuple[RetiredGroup, ...]
 
 
-Event = Stored | Chosen | Dropped | Released
+Event = Stored | Chosen | Dropped | SetAside | Released
 
 
 def encode(event: Event | Retired, payload: bytes = b"") -> tuple[Kind, tuple[bytes, ...]]:
@@ -103,6 +116,8 @@ def encode(event: Event | Retired, payload: bytes = b"") -> tuple[Kind, tuple[by
             return Kind.CHOSEN, (_CHOSEN.pack(step) + _pack_ids(group_ids),)
         case Dropped(group_ids, policy_version, step):
             return Kind.DROPPED, (_DROPPED.pack(policy_version, step) + _pack_ids(group_ids),)
+        case SetAside(step, group_ids):
+            return Kind.SET_ASIDE, (_CHOSEN.pack(step) + _pack_ids(group_ids),)
         case Released(step):
             return Kind.RELEASED, (_RELEASED.pack(step),)
         case Retired(segment, released_step, groups):
@@ -128,6 +143,8 @@ def decode(kind: int, data: bytes) -> Event | Retired:
         case Kind.DROPPED:
             policy_version, step = _DROPPED.unpack_from(data)
             return Dropped(_unpack_ids(data, _DROPPED.size)[0], policy_version, step)
+        case Kind.SET_ASIDE:
+            return SetAside(_CHOSEN.unpack_from(data)[0], _unpack_ids(data, _CHOSEN.size)[0])
         case Kind.RELEASED:
             return Released(_RELEASED.unpack(data)[0])
         case Kind.RETIRED:

@@ -7,32 +7,40 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from areal_mesh.replay.buffer import ReplayBuffer
-from areal_mesh.replay.drawing import StepReleased
-from areal_mesh.replay.events import GroupSummary
+from areal_mesh.replay.callers import CallerChecks
+from areal_mesh.replay.drawing import NotInBatch, StepReleased
+from areal_mesh.replay.events import WAS_SET_ASIDE, GroupSummary
+from areal_mesh.replay.leased import GroupLimits, check_leased, check_limits, group_limits
 from areal_mesh.replay.log import LogBroken
 from areal_mesh.replay.segment_file import CorruptLog
 from areal_mesh.replay.segments import LogFull
-from areal_mesh.replay.validation import LARGEST_VERSION, check_group
+from areal_mesh.replay.validation import check_group
+from areal_mesh.runtime.durations import from_duration
 from areal_mesh.runtime.errors import (
     failed_precondition,
     invalid_argument,
     resource_exhausted,
     unavailable,
 )
+from areal_mesh.runtime.groups import newest_policy_version
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
-from areal_mesh.runtime.settings import ReplaySettings
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.v1 import common_pb2, replay_pb2, replay_pb2_grpc, rollout_pb2
 
+_LOG = structlog.get_logger("replay")
 # A full disk is cleared by a person or by the next checkpoint.
 _DISK_RETRY_SECONDS = 5.0
 
 
 def build(context: ServiceContext) -> Service:
     """The replay service of a run."""
-    return ReplayService(context.settings.replay, context.run_directory / "replay")
+    return ReplayService(context.settings, context.run_directory / "replay", context.standing)
 
 
 class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
@@ -40,9 +48,11 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
 
     transfer_ranks = 0
 
-    def __init__(self, settings: ReplaySettings, directory: Path) -> None:
+    def __init__(self, settings: RunSettings, directory: Path, standing: HeardStanding) -> None:
         self._settings = settings
         self._directory = directory
+        self._callers = CallerChecks(standing)
+        self._limits = group_limits(settings)
         self._opened: ReplayBuffer | None = None
         self._policy_version = 0
         self._draining = False
@@ -59,7 +69,14 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
         Raises:
             StartupError: the directory is in use, or its log is damaged.
         """
-        settings = self._settings
+        settings = self._settings.replay
+        # The model's folder may have been made since.
+        self._limits = await asyncio.to_thread(group_limits, self._settings)
+        if self._limits.vocabulary is None:
+            _LOG.warning(
+                "no config.json here: token ids are checked by the learner alone",
+                folder=str(self._settings.model.folder),
+            )
         self._opened = await asyncio.to_thread(
             ReplayBuffer, self._directory, settings.waiting_bytes, settings.segment_bytes, settings.durability
         )
@@ -106,7 +123,14 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
             await asyncio.to_thread(self._opened.close)
 
     async def AppendGroup(self, request: replay_pb2.AppendGroupRequest, context: Any) -> replay_pb2.AppendGroupResponse:
-        group, payload = await asyncio.to_thread(_check_and_serialise, request.group)
+        key = await self._callers.lease_key()
+        check_leased(request.group, request.lease_seal, key)
+        group, payload = await asyncio.to_thread(_check_and_serialise, request.group, self._limits)
+        newest = newest_policy_version(request.group)
+        if not await self._callers.version_exists(newest, self._buffer.last_drawn_step):
+            raise invalid_argument(
+                "group.responses", f"has tokens of version {newest}, which was never made in this run"
+            )
         with _as_statuses():
             duplicate = await self._buffer.append(group, payload)
         return replay_pb2.AppendGroupResponse(duplicate=duplicate)
@@ -114,10 +138,8 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
     async def DrawBatch(
         self, request: replay_pb2.DrawBatchRequest, context: Any
     ) -> AsyncIterator[replay_pb2.DrawBatchResponse]:
-        _at_least(request, step=1, batch_groups=1, policy_version=0, max_staleness=0)
-        wait_seconds = request.wait.ToNanoseconds() / 1e9
-        if wait_seconds < 0:
-            raise invalid_argument("wait", f"{wait_seconds} s is negative; 0 asks without waiting")
+        await self._callers.drawing(request)
+        wait_seconds = from_duration(request.wait)
         with _as_statuses():
             self._policy_version = max(self._policy_version, request.policy_version)
             drawn = await self._buffer.draw(
@@ -133,8 +155,15 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
                 response.group.MergeFromString(await self._buffer.read(group_id))
                 yield response
 
+    async def SetAside(self, request: replay_pb2.SetAsideRequest, context: Any) -> replay_pb2.SetAsideResponse:
+        await self._callers.setting_aside(request)
+        with _as_statuses():
+            await self._buffer.set_aside(request.step, request.group_ids)
+        _LOG.error("set aside: the learner cannot train on them", step=request.step, groups=list(request.group_ids))
+        return replay_pb2.SetAsideResponse()
+
     async def EvictStale(self, request: replay_pb2.EvictStaleRequest, context: Any) -> replay_pb2.EvictStaleResponse:
-        _at_least(request, policy_version=0, max_staleness=0)
+        await self._callers.evicting(request, self._buffer.last_drawn_step)
         with _as_statuses():
             stale = await self._buffer.evict(request.policy_version, request.max_staleness)
         return replay_pb2.EvictStaleResponse(group_ids=stale)
@@ -142,7 +171,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
     async def ReleaseSteps(
         self, request: replay_pb2.ReleaseStepsRequest, context: Any
     ) -> replay_pb2.ReleaseStepsResponse:
-        _at_least(request, step=0)
+        await self._callers.releasing(request)
         with _as_statuses():
             await self._buffer.release(request.step)
         return replay_pb2.ReleaseStepsResponse()
@@ -153,6 +182,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
                 group_id=group.group_id,
                 oldest_policy_version=group.oldest_policy_version,
                 stale=group.dropped_version >= 0,
+                set_aside=group.dropped_version == WAS_SET_ASIDE,
             )
             for group in self._buffer.find(request.group_ids)
         ]
@@ -161,9 +191,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
     async def GetReplayStatistics(
         self, request: replay_pb2.GetReplayStatisticsRequest, context: Any
     ) -> replay_pb2.GetReplayStatisticsResponse:
-        _at_least(request, policy_version=0)
-        version = min(request.policy_version, LARGEST_VERSION)
-        statistics = self._buffer.statistics(version)
+        statistics = self._buffer.statistics(request.policy_version)
         return replay_pb2.GetReplayStatisticsResponse(
             waiting_groups=statistics.waiting_groups,
             waiting_bytes=statistics.waiting_bytes,
@@ -183,15 +211,10 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
         return self._opened
 
 
-def _check_and_serialise(group: rollout_pb2.Group) -> tuple[GroupSummary, bytes]:
-    return check_group(group), group.SerializeToString()
-
-
-def _at_least(request: Any, **smallest: int) -> None:
-    for field, bound in smallest.items():
-        value = getattr(request, field)
-        if value < bound:
-            raise invalid_argument(field, f"{value} is less than {bound}")
+def _check_and_serialise(group: rollout_pb2.Group, limits: GroupLimits) -> tuple[GroupSummary, bytes]:
+    summary = check_group(group)
+    check_limits(group, limits)
+    return summary, group.SerializeToString()
 
 
 @contextmanager
@@ -199,6 +222,8 @@ def _as_statuses() -> Iterator[None]:
     """Errors of the buffer as gRPC statuses."""
     try:
         yield
+    except NotInBatch as error:
+        raise failed_precondition(str(error)) from error
     except StepReleased as error:
         raise failed_precondition(f"{error}; load a later checkpoint") from error
     except LogFull as error:

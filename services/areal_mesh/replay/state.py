@@ -1,7 +1,9 @@
 """The whole state of the buffer in memory, made from events and from where their records lie. No I/O."""
 
+from collections.abc import Iterable
+
 from areal_mesh.replay.drawing import GroupLedger
-from areal_mesh.replay.events import Chosen, Dropped, Event, GroupSummary, Retired, Stored, decode
+from areal_mesh.replay.events import Chosen, Dropped, Event, GroupSummary, Retired, SetAside, Stored, decode
 from areal_mesh.replay.retention import Retention
 from areal_mesh.replay.segments import Location, Record
 
@@ -26,13 +28,20 @@ class BufferState:
 
     def decide(self, event: Event) -> None:
         """A decision counts from now on; `settle` follows once its record is durable."""
-        for group_id in self.ledger.apply(event):
+        self._end(self.ledger.apply(event))
+
+    def recovered(self) -> None:
+        """All records are read."""
+        self._end(self.ledger.end_released())
+
+    def _end(self, group_ids: Iterable[str]) -> None:
+        for group_id in group_ids:
             del self._locations[group_id]
             self._retention.end(group_id)
 
     def settle(self, event: Event, location: Location) -> None:
         """The record of a decision is durable at `location`."""
-        self._retention.hold(location.segment, event.step if isinstance(event, Chosen | Dropped) else 0)
+        self._retention.hold(location.segment, event.step if isinstance(event, Chosen | Dropped | SetAside) else 0)
 
     def location(self, group_id: str) -> Location | None:
         """Where the payload of a waiting or chosen group lies; None for any other."""

@@ -23,6 +23,11 @@ def oldest_policy_version(group: rollout_pb2.Group) -> int:
     return min(span.policy_version for response in group.responses for span in response.version_spans)
 
 
+def newest_policy_version(group: rollout_pb2.Group) -> int:
+    """The newest policy version that produced a token of the group. A group without tokens raises ValueError."""
+    return max(span.policy_version for response in group.responses for span in response.version_spans)
+
+
 def encode_int32(values: "array[int] | list[int]") -> bytes:
     """Token ids as little-endian int32."""
     return _little_endian(array("i", values))

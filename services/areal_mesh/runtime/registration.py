@@ -12,6 +12,8 @@ from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.durations import from_duration
 from areal_mesh.runtime.errors import StartupError, retry_seconds
 from areal_mesh.runtime.identity import Identity, RunIdentity
+from areal_mesh.runtime.standing import HeardStanding
+from areal_mesh.runtime.text import plain_text
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
 
 _LOG = structlog.get_logger("membership")
@@ -61,7 +63,15 @@ class Membership:
     A controller that is away is waited for, `patience_seconds` at most: it is restarted from its ledger meanwhile.
     """
 
-    def __init__(self, controller: str, identity: Identity, run: RunIdentity, patience_seconds: float = 120.0) -> None:
+    def __init__(
+        self,
+        controller: str,
+        identity: Identity,
+        run: RunIdentity,
+        standing: HeardStanding | None = None,
+        patience_seconds: float = 120.0,
+    ) -> None:
+        self._standing = standing or HeardStanding()
         self._identity = identity
         self._run = run
         self._controller = controller
@@ -110,6 +120,7 @@ class Membership:
         _LOG.info("registered", controller=self._controller, run=str(self._run))
         self._last_answer = time.monotonic()
         self.interval_seconds = from_duration(response.heartbeat_interval) or 1.0
+        self._standing.hear(response.standing)
         return response
 
     def _refusal(self, error: grpc.aio.AioRpcError) -> Exception:
@@ -138,7 +149,7 @@ class Membership:
             rate_unit=report.rate_unit,
             seconds_since_progress=report.seconds_since_progress,
             metrics=report.metrics,
-            fault=report.fault,
+            fault=plain_text(report.fault),
         )
         try:
             response = await self._stub.Heartbeat(request, timeout=_CALL_SECONDS)
@@ -146,6 +157,7 @@ class Membership:
             return await self._after_failure(error, report)
         self._last_answer = time.monotonic()
         self.interval_seconds = from_duration(response.interval) or self.interval_seconds
+        self._standing.hear(response.standing)
         return HeartbeatOrders(response.drain, tuple(response.lost_group_ids))
 
     async def _after_failure(self, error: grpc.aio.AioRpcError, report: HeartbeatReport) -> HeartbeatOrders:
@@ -170,7 +182,7 @@ class Membership:
             service_id=self._identity.service_id,
             incarnation=self._identity.incarnation,
             reason=reason,
-            fault=fault,
+            fault=plain_text(fault),
             run_name=self._run.name,
             run_id=self._run.run_id,
         )

@@ -20,6 +20,7 @@ from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Me
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
+from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.runtime.waiting import wait_until
 
 EXIT_CRASHED = 1
@@ -35,7 +36,7 @@ class ServiceContext:
     """What a service is built from.
 
     `controller` is the controller's host:port; `run_id` tells the run from others of its name, see `RunIdentity`;
-    `draining` is set once the service is to drain.
+    `draining` is set once the service is to drain; `standing` is what the controller last said of the run.
     """
 
     settings: RunSettings
@@ -43,6 +44,7 @@ class ServiceContext:
     controller: str
     run_id: str = ""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    standing: HeardStanding = field(default_factory=HeardStanding)
 
     @property
     def run(self) -> RunIdentity:
@@ -202,7 +204,7 @@ async def _serve(context: ServiceContext, service: Service, address: str) -> Non
     if context.identity.role == "controller":
         await service.run(context.draining)
         return
-    membership = Membership(context.controller, context.identity, context.run)
+    membership = Membership(context.controller, context.identity, context.run, context.standing)
     try:
         if await _join(context, service, membership, address):
             finished = asyncio.Event()

@@ -1,21 +1,26 @@
 """Calls about groups: lease them, end leases, report groups that were too old to be drawn."""
 
-import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from areal_mesh.controller.calls.parts import Calls, present, stage_message, wait_seconds
+import structlog
+
+from areal_mesh.controller.calls.claims import check_stored, check_version, too_old
+from areal_mesh.controller.calls.parts import Calls, stage_message, wait_seconds
 from areal_mesh.controller.changes import Change
 from areal_mesh.controller.groups import StoredFigures
-from areal_mesh.controller.membership import Member, holder_key
+from areal_mesh.controller.membership import Member
 from areal_mesh.controller.prompts import group_seed
-from areal_mesh.controller.records import GroupRow
+from areal_mesh.controller.records import GroupRow, GroupState
 from areal_mesh.runtime.durations import to_duration
-from areal_mesh.runtime.errors import invalid_argument
+from areal_mesh.runtime.errors import failed_precondition, invalid_argument, permission_denied
+from areal_mesh.runtime.lease_seal import LeaseTerms, lease_seal
 from areal_mesh.runtime.problem_lines import Problem
 from areal_mesh.v1 import common_pb2, controller_pb2, rollout_pb2
 
+_LOG = structlog.get_logger("controller")
 _KEYS_KEPT = 8  # of one member: a call is sent again while it is still the newest or nearly so
 
 
@@ -25,16 +30,14 @@ class LeaseCalls(Calls):
     async def LeaseGroups(
         self, request: controller_pb2.LeaseGroupsRequest, context: Any
     ) -> controller_pb2.LeaseGroupsResponse:
-        present(request, "idempotency_key")
-        if request.max_groups < 1:
-            raise invalid_argument("max_groups", f"{request.max_groups} is under 1")
         member = await self._member(request.service_id, request.incarnation)
         repeated = self._issued_before(member, request.idempotency_key)
         if repeated is not None:
             return self._leases(repeated)
-        seconds = wait_seconds(request.wait)
-        async with self._parts.leases.turn(request.max_groups, lambda: self._may_lease(member.key), seconds) as groups:
-            return self._issue(request, groups)
+        may, seconds = partial(self._may_lease, member.key), wait_seconds(request.wait)
+        with self._parts.waiting.one_more(member.key):
+            async with self._parts.leases.turn(request.max_groups, may, seconds) as groups:
+                return self._issue(request, groups)
 
     def _issue(self, request: controller_pb2.LeaseGroupsRequest, groups: int) -> controller_pb2.LeaseGroupsResponse:
         """Leases at the end of the wait, which may have outlived this life of the member."""
@@ -71,6 +74,7 @@ class LeaseCalls(Calls):
         member = self._roster.find(holder)
         return (
             member is not None
+            and member.role == common_pb2.ROLE_GENERATOR
             and not member.quarantined
             and member.state != common_pb2.SERVICE_STATE_DRAINING
             and member.policy_version >= self._run.published_version >= 0
@@ -106,17 +110,28 @@ class LeaseCalls(Calls):
             stage=stage,
             duration=to_duration(self._settings.lease_seconds),
             attempt=row.attempt,
+            seal=lease_seal(self._parts.lease_key, self._terms(row, stage)),
+        )
+
+    def _terms(self, row: GroupRow, stage: common_pb2.Stage) -> LeaseTerms:
+        algorithm = self._parts.settings.algorithm
+        return LeaseTerms(
+            group_id=row.group_id,
+            sequence=row.sequence,
+            prompt_id=row.prompt_id,
+            stage=stage.index,
+            max_response_tokens=stage.max_response_tokens,
+            responses=algorithm.responses,
+            temperature=algorithm.temperature,
         )
 
     async def EndLease(self, request: controller_pb2.EndLeaseRequest, context: Any) -> controller_pb2.EndLeaseResponse:
-        present(request, "service_id", "incarnation", "group_id")
-        holder = holder_key(request.service_id, request.incarnation)
-        groups = self._run.groups
+        member = await self._member(request.service_id, request.incarnation)
+        if member.role != common_pb2.ROLE_GENERATOR:
+            raise permission_denied(f"{request.service_id} is not registered as a generator")
+        holder, groups = member.key, self._run.groups
         if request.end == controller_pb2.LEASE_END_STORED:
-            if not math.isfinite(request.mean_reward):
-                raise invalid_argument("mean_reward", f"{request.mean_reward} is not a finite number")
-            figures = StoredFigures(request.oldest_policy_version, request.response_tokens, request.mean_reward)
-            groups.store(request.group_id, figures)
+            await self._store(request, holder)
             self._changes.notify()  # what is stored keeps its place
             return controller_pb2.EndLeaseResponse()
         if request.end == controller_pb2.LEASE_END_FILTERED:
@@ -130,10 +145,27 @@ class LeaseCalls(Calls):
         self._changes.notify(Change.PLACES)
         return controller_pb2.EndLeaseResponse()
 
+    async def _store(self, request: controller_pb2.EndLeaseRequest, holder: str) -> None:
+        """A group that its holder stored; of one leased to another, or to nobody, the replay buffer has to know."""
+        row = self._run.groups.row(request.group_id)
+        check_stored(request, row, self._run.version, self._parts.settings)
+        foreign = row.state is GroupState.LEASED and row.holder != holder
+        if foreign and not await self._parts.replay.holds(request.group_id):
+            raise failed_precondition(f"{request.group_id} is not leased to {request.service_id}, and is not stored")
+        figures = StoredFigures(request.oldest_policy_version, request.response_tokens, request.mean_reward)
+        self._run.groups.store(request.group_id, figures)
+
     async def ReportStale(
         self, request: controller_pb2.ReportStaleRequest, context: Any
     ) -> controller_pb2.ReportStaleResponse:
-        reason = f"too old to be drawn at version {request.policy_version}"
-        self._run.groups.drop_stale(request.group_ids, reason)
+        member = await self._member(request.service_id, request.incarnation)
+        if member.role not in (common_pb2.ROLE_LEARNER, common_pb2.ROLE_REPLAY):
+            raise permission_denied(f"{request.service_id} is neither the learner nor the replay buffer")
+        check_version(request.policy_version, self._run.version)
+        rows = self._run.groups.rows_of(request.group_ids)
+        stale, fresh = too_old(rows, request.policy_version, self._run.plan.pacing.max_staleness)
+        if fresh:
+            _LOG.warning("not too old: the replay buffer will say what became of them", groups=fresh)
+        self._run.groups.drop_stale(stale, f"too old to be drawn at version {request.policy_version}")
         self._changes.notify(Change.PLACES)
         return controller_pb2.ReportStaleResponse()

@@ -5,7 +5,9 @@ from typing import Any
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
-from areal_mesh.controller.calls.parts import Calls, present
+from areal_mesh.controller.calls.claims import check_version
+from areal_mesh.controller.calls.parts import Calls
+from areal_mesh.controller.calls.standing import standing_for
 from areal_mesh.controller.changes import Change, arrival
 from areal_mesh.controller.faults import FaultKind, Hold
 from areal_mesh.controller.membership import Introduction, Member, heartbeat_seconds, holder_key
@@ -54,10 +56,11 @@ class MemberCalls(Calls):
         return not self._run.stopping and self._run.publish_due() and self._parts.learner_stays
 
     async def Register(self, request: controller_pb2.RegisterRequest, context: Any) -> controller_pb2.RegisterResponse:
-        present(request, "service_id", "address", "incarnation")
         if request.role not in _MEMBER_ROLES:
             raise invalid_argument("role", "expected the role of a generator, verifier, replay buffer or learner")
         self._same_run(request)
+        self._check_claims(request)
+        self._roster.check_room(request.service_id, request.role)
         key = holder_key(request.service_id, request.incarnation)
         now = self._parts.clock.unix()
         new_life = self._run.ledger.member_started(
@@ -88,6 +91,7 @@ class MemberCalls(Calls):
             lease=to_duration(self._settings.lease_seconds),
             policy_version=self._run.version,
             step=self._run.version,
+            standing=standing_for(member, self._parts),
         )
 
     def _fault(self, service_id: str, kind: FaultKind, text: str, hold: Hold = Hold.NOTHING) -> None:
@@ -98,6 +102,21 @@ class MemberCalls(Calls):
             else:
                 _LOG.info("fault gone", member=service_id)
             self._changes.notify(Change.STATE, Change.PLACES)
+
+    def _check_claims(self, request: controller_pb2.RegisterRequest) -> None:
+        section = self._parts.settings.generator
+        is_generator = request.role == common_pb2.ROLE_GENERATOR
+        ranks = section.tensor_parallel_size * section.data_parallel_size if is_generator else 0
+        if request.transfer_ranks != ranks:
+            raise invalid_argument(
+                "transfer_ranks",
+                f"{request.transfer_ranks}; a {role_name(request.role)} of this run adds {ranks} to a broadcast",
+            )
+        check_version(request.policy_version, self._newest(request.role))
+
+    def _newest(self, role: common_pb2.Role.ValueType) -> int:
+        """The newest version that a member can hold; the learner's commit may be on its way."""
+        return self._run.version + (role == common_pb2.ROLE_LEARNER)
 
     def _same_run(self, request: _OfARun) -> None:
         """Refuses a service of another run, which would take the place of this run's service of its name."""
@@ -118,6 +137,7 @@ class MemberCalls(Calls):
             raise aborted(
                 f"{request.service_id}: its weights differ from the learner's; end this process and start another"
             )
+        check_version(request.policy_version, self._newest(member.role))
         news = (member.state, member.policy_version)
         if request.state not in (common_pb2.SERVICE_STATE_UNSPECIFIED, common_pb2.SERVICE_STATE_LOST):
             member.state = request.state
@@ -132,7 +152,10 @@ class MemberCalls(Calls):
         else:
             self._changes.notify()
         return controller_pb2.HeartbeatResponse(
-            drain=self._drains(member), lost_group_ids=lost, interval=self._interval()
+            drain=self._drains(member),
+            lost_group_ids=lost,
+            interval=self._interval(),
+            standing=standing_for(member, self._parts),
         )
 
     def _interval(self) -> Duration:
@@ -181,7 +204,12 @@ class MemberCalls(Calls):
         found = self._roster.of_role(request.role)
         return controller_pb2.FindMembersResponse(
             members=[
-                controller_pb2.Member(service_id=member.service_id, address=member.address, state=member.state)
+                controller_pb2.Member(
+                    service_id=member.service_id,
+                    address=member.address,
+                    state=member.state,
+                    transfer_ranks=member.transfer_ranks,
+                )
                 for member in found
                 if member.state != common_pb2.SERVICE_STATE_STOPPED
             ]

@@ -3,11 +3,11 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
 from areal_mesh.controller.arrivals import Arrivals
+from areal_mesh.controller.calls.waiting_calls import WaitingCalls
 from areal_mesh.controller.changes import Change, Changes, arrival
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.lease_queue import LeaseQueue
@@ -17,7 +17,6 @@ from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.durations import from_duration
-from areal_mesh.runtime.errors import invalid_argument
 from areal_mesh.runtime.identity import RunIdentity
 from areal_mesh.runtime.settings import RunSettings, StageSettings
 from areal_mesh.v1 import common_pb2
@@ -46,6 +45,12 @@ class Parts:
     publisher: Publisher
     joined: Callable[[Member], None]
     """Called when a member has registered, before it is answered."""
+    lease_key: bytes
+    """With what leases are sealed."""
+    waiting: WaitingCalls = field(default_factory=WaitingCalls)
+    """Long polls for a lease, by member's life."""
+    strangers: WaitingCalls = field(default_factory=WaitingCalls)
+    """Calls of services that are not members, or not again yet, by their name."""
     issued: dict[str, "OrderedDict[str, list[str]]"] = field(default_factory=dict)
     """Group ids by member's life and idempotency key."""
 
@@ -68,11 +73,13 @@ class Calls:
 
     async def _member(self, service_id: str, incarnation: str) -> Member:
         """The caller. After a restart of the controller, members register again with their next heartbeat."""
-        await self._changes.until(
-            lambda: self._roster.knows(service_id, incarnation),
-            self._settings.lease_seconds,
-            arrival(holder_key(service_id, incarnation)),
-        )
+        if not self._roster.knows(service_id, incarnation):
+            with self._parts.strangers.one_more(service_id):
+                await self._changes.until(
+                    lambda: self._roster.knows(service_id, incarnation),
+                    self._settings.lease_seconds,
+                    arrival(holder_key(service_id, incarnation)),
+                )
         return self._speak(service_id, incarnation)
 
     def _speak(self, service_id: str, incarnation: str) -> Member:
@@ -91,16 +98,6 @@ def stage_message(plans: Sequence[StageSettings], index: int) -> common_pb2.Stag
     return common_pb2.Stage(index=index, name=plan.name, max_response_tokens=plan.max_response_tokens)
 
 
-def present(request: Any, *fields: str) -> None:
-    """Raises INVALID_ARGUMENT for the first of the fields that is not set."""
-    for name in fields:
-        if not getattr(request, name):
-            raise invalid_argument(name, "has to be set")
-
-
 def wait_seconds(wait: Duration) -> float:
     """Seconds that a long poll may wait."""
-    seconds = from_duration(wait)
-    if seconds < 0:
-        raise invalid_argument("wait", f"{seconds} s is under 0")
-    return min(seconds, _LONGEST_WAIT_SECONDS)
+    return min(from_duration(wait), _LONGEST_WAIT_SECONDS)

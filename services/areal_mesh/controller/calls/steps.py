@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from areal_mesh.controller.calls.claims import check_batch, untrainable
 from areal_mesh.controller.calls.parts import Calls, stage_message, wait_seconds
 from areal_mesh.controller.changes import Change
 from areal_mesh.controller.membership import Member
@@ -25,10 +26,9 @@ class StepCalls(Calls):
         return member
 
     async def NextStep(self, request: controller_pb2.NextStepRequest, context: Any) -> controller_pb2.NextStepResponse:
-        if request.policy_version < 0:
-            raise invalid_argument("policy_version", f"{request.policy_version} is under 0")
         learner = await self._learner(request.service_id, request.incarnation)
-        self._roster.holds(learner.key, request.policy_version)
+        if request.policy_version <= self._run.version:
+            self._roster.holds(learner.key, request.policy_version)
         self._changes.notify(Change.MEMBERS)
         goes_on = await self._changes.until(
             lambda: self._run.over or not self._run.paused, wait_seconds(request.wait), Change.STATE, Change.STEPS
@@ -47,14 +47,31 @@ class StepCalls(Calls):
             restart_reference=order.restarts.reference,
         )
 
+    async def CheckBatch(
+        self, request: controller_pb2.CheckBatchRequest, context: Any
+    ) -> controller_pb2.CheckBatchResponse:
+        await self._learner(request.service_id, request.incarnation)
+        named = {group.group_id: group.reason for group in request.unusable if group.group_id in request.group_ids}
+        rows = {group_id: self._run.groups.find(group_id) for group_id in request.group_ids}
+        found = untrainable(rows, request.step)
+        unusable = found | named
+        if unusable:
+            _LOG.error("groups that cannot be trained on are set aside", step=request.step, groups=unusable)
+            self._run.groups.set_aside(unusable)
+            self._changes.notify(Change.PLACES)
+        return controller_pb2.CheckBatchResponse(
+            unusable=[controller_pb2.UnusableGroup(group_id=name, reason=why) for name, why in unusable.items()]
+        )
+
     async def CommitStep(
         self, request: controller_pb2.CommitStepRequest, context: Any
     ) -> controller_pb2.CommitStepResponse:
-        if request.step < 1 or request.policy_version != request.step:
+        if request.policy_version != request.step:
             raise invalid_argument("policy_version", f"step {request.step} makes version {request.step}, no other")
         if request.group_tokens and len(request.group_tokens) != len(request.group_ids):
             counts = f"{len(request.group_tokens)} counts for {len(request.group_ids)} groups"
             raise invalid_argument("group_tokens", f"{counts}; give one for each, or none")
+        check_batch(request, self._parts.settings)
         unfit = sorted(name for name, value in request.metrics.items() if not math.isfinite(value))
         if unfit:
             _LOG.warning("figures that are no numbers are left out", step=request.step, metrics=unfit)

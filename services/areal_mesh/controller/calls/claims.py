@@ -1,0 +1,70 @@
+"""What members claim, held against what the run knows. Pure; a check raises INVALID_ARGUMENT that names the field."""
+
+from collections.abc import Mapping, Sequence
+
+from areal_mesh.controller.records import GroupRow, GroupState
+from areal_mesh.runtime.errors import invalid_argument
+from areal_mesh.runtime.reward_range import reward_range
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.v1 import controller_pb2
+
+
+def check_version(claimed: int, newest: int) -> None:
+    """A policy version that a member says it holds: none of them is newer than the learner can have made."""
+    if claimed > newest:
+        raise invalid_argument("policy_version", f"{claimed} was never made in this run; {newest} is the newest")
+
+
+def check_stored(request: controller_pb2.EndLeaseRequest, row: GroupRow, version: int, settings: RunSettings) -> None:
+    """The figures of a stored group: what its lease and the committed `version` allow."""
+    limit = settings.algorithm.responses * settings.stages[row.stage].max_response_tokens
+    if request.response_tokens > limit:
+        raise invalid_argument("response_tokens", f"{request.response_tokens}; {row.group_id} has {limit} at most")
+    if not 0 <= request.oldest_policy_version <= version:
+        raise invalid_argument(
+            "oldest_policy_version", f"{request.oldest_policy_version} is none of the run's, 0 to {version}"
+        )
+    lowest, highest = reward_range(settings)
+    if not lowest <= request.mean_reward <= highest:
+        raise invalid_argument("mean_reward", f"{request.mean_reward} is outside {lowest:.6g} to {highest:.6g}")
+
+
+def check_batch(request: controller_pb2.CommitStepRequest, settings: RunSettings) -> None:
+    """The batch of a step: as many groups as the run's, each once, with figures that so many can have."""
+    groups, algorithm = len(request.group_ids), settings.algorithm
+    if groups != algorithm.batch_groups:
+        raise invalid_argument("group_ids", f"{groups} groups; a batch of this run has {algorithm.batch_groups}")
+    if len(set(request.group_ids)) != groups:
+        raise invalid_argument("group_ids", "names a group twice")
+    if sum(request.staleness.values()) > groups:
+        raise invalid_argument("staleness", f"counts more than the {groups} groups of the batch")
+    tokens = request.metrics.get("response_tokens", 0.0)
+    limit = groups * algorithm.responses * settings.longest_response
+    most = algorithm.responses * settings.longest_response
+    if max(request.group_tokens, default=0) > most:
+        raise invalid_argument("group_tokens", f"{max(request.group_tokens)}; a group has {most} at most")
+    if not 0 <= tokens <= limit:
+        raise invalid_argument("metrics['response_tokens']", f"{tokens}; the batch has 0 to {limit}")
+
+
+def too_old(rows: Sequence[GroupRow], version: int, max_staleness: int) -> tuple[list[str], list[str]]:
+    """Ids of the groups that can have been too old at a version, and of those that cannot.
+
+    A generator that is given a lease holds at least the version published then.
+    """
+    old: dict[bool, list[str]] = {True: [], False: []}
+    for row in rows:
+        oldest = row.lease_version if row.oldest_version is None else row.oldest_version
+        old[oldest < version - max_staleness].append(row.group_id)
+    return old[True], old[False]
+
+
+def untrainable(rows: Mapping[str, GroupRow | None], step: int) -> dict[str, str]:
+    """Those groups of a step's batch that could not be committed, each with the reason. `rows` by id."""
+    found = {}
+    for group_id, row in rows.items():
+        if row is None:
+            found[group_id] = "never leased in this run"
+        elif row.state is GroupState.TRAINED and row.step != step:
+            found[group_id] = f"trained on in step {row.step}"
+    return found

@@ -1,0 +1,170 @@
+"""A whole mesh in one process, over real gRPC: every service is the real one, but for an engine that only copies.
+
+The learner trains a tiny model and publishes it by Gloo; the generator receives it, answers each prompt with its own
+text, and has that graded and stored. Stopped and started again in the same folder, the run goes on.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import torch
+from generator_contracts import SimulatedEngine
+from generator_mesh import Starter
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from areal_mesh.controller.service import build as build_controller
+from areal_mesh.generator.engine import PublishReport
+from areal_mesh.generator.service import GeneratorService
+from areal_mesh.learner.service import build as build_learner
+from areal_mesh.replay.service import build as build_replay
+from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.service import Service, ServiceContext, _serve
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.v1 import status_pb2, status_pb2_grpc
+from areal_mesh.verifier.service import build as build_verifier
+from areal_mesh.weights.group import Group
+from areal_mesh.weights.manifest import WeightManifest
+from areal_mesh.weights.receiver import BucketReceiver
+from areal_mesh.weights.transports.gloo import GlooWire
+
+VOCABULARY = 128
+BATCH_GROUPS = 4
+RESPONSES = 2
+MAX_RESPONSE_TOKENS = 32
+SECONDS = 60.0
+
+
+def live_settings(folder: Path, steps: int = 1000) -> RunSettings:
+    model = folder / "model"
+    if not model.exists():
+        config = LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=256,
+        )
+        torch.manual_seed(7)
+        AutoModelForCausalLM.from_config(config).save_pretrained(model)
+    lines = [json.dumps({"id": f"p{n}", "problem": f"{n}", "answer": str(n)}) for n in range(64)]
+    (folder / "prompts.jsonl").write_text("\n".join(lines))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return RunSettings.model_validate(
+        {
+            "name": "live",
+            "directory": folder / "runs",
+            "stages": [{"name": "8K", "max_response_tokens": MAX_RESPONSE_TOKENS, "max_steps": steps}],
+            "algorithm": {"batch_groups": BATCH_GROUPS, "responses": RESPONSES, "minibatches": 1, "max_staleness": 1},
+            "model": {"folder": model, "dtype": "float32"},
+            "prompts": {"file": folder / "prompts.jsonl", "template": "{problem}", "max_prompt_tokens": 8},
+            "controller": {
+                "listen": f"127.0.0.1:{port}",
+                "heartbeat_seconds": 0.2,
+                "lease_seconds": 3.0,
+                "drain_seconds": 1.0,
+            },
+            "generator": {"device": "cpu", "max_groups_in_flight": 4, "drain_seconds": 0.5},
+            "verifier": {"workers": 1},
+            "weights": {"transport": {"type": "gloo"}, "digests": "never"},
+            "learner": {"device": "cpu", "threads": 1, "checkpoint_every": 2, "warmup_share": 0},
+        }
+    )
+
+
+class CopyingEngine(SimulatedEngine):
+    """Takes part in the broadcast, and keeps nothing of it but the version."""
+
+    async def prepare(self, group: Group, first_rank: int) -> None:
+        self._wire = await asyncio.to_thread(GlooWire, group, first_rank)
+
+    async def transfer(self, manifest: WeightManifest) -> PublishReport:
+        await asyncio.to_thread(self._receive, manifest)
+        self.version = manifest.version
+        return PublishReport(0.0, 0.0, 0.0, manifest.num_bytes, 0.0, 0.0)
+
+    def _receive(self, manifest: WeightManifest) -> None:
+        for _ in BucketReceiver(self._wire, manifest).buckets():
+            pass
+        self._wire.close()
+
+
+@dataclass
+class LiveMesh:
+    """A running mesh. `contexts`, `services` and `addresses` by role."""
+
+    settings: RunSettings
+    contexts: dict[str, ServiceContext] = field(default_factory=dict)
+    services: dict[str, Any] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    async def status(self) -> status_pb2.RunStatus:
+        async with open_channel(self.addresses["controller"], Identity("client", "person")) as channel:
+            stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
+            return (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=SECONDS)).status
+
+    async def until_step(self, step: int) -> status_pb2.RunStatus:
+        """Waits until so many steps are committed."""
+        async with open_channel(self.addresses["controller"], Identity("client", "person")) as channel:
+            stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
+            watching = stub.WatchStatus(status_pb2.WatchStatusRequest(), timeout=SECONDS)
+            async for answer in watching:
+                if answer.status.step >= step:
+                    watching.cancel()
+                    return answer.status
+        raise AssertionError(f"step {step} never came")
+
+    async def call(self, role: str, method: str, request: bytes, caller: str, seconds: float = SECONDS) -> bytes:
+        """One call with raw bytes, as a caller of a role; the bytes of the answer, of a stream's last message."""
+        async with grpc.aio.insecure_channel(self.addresses[role]) as channel:
+            metadata = (("areal-mesh-role", caller),)
+            call: Any = channel.unary_unary(method)
+            answer: bytes = await call(request, timeout=seconds, metadata=metadata)
+            return answer
+
+
+@asynccontextmanager
+async def live_mesh(settings: RunSettings) -> AsyncIterator[LiveMesh]:
+    """Every service, until left; the end is abrupt, as far as one process allows."""
+    mesh = LiveMesh(settings)
+    builders: dict[str, Callable[[ServiceContext], Service]] = {
+        "controller": build_controller,
+        "replay": build_replay,
+        "verifier": build_verifier,
+        "generator": lambda context: GeneratorService(context, Starter(CopyingEngine())),
+        "learner": build_learner,
+    }
+    async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        serving: list[asyncio.Task[None]] = []
+        for role, build in builders.items():
+            identity = Identity(role, role if role in ("controller", "replay", "learner") else f"{role}-0")
+            context = ServiceContext(settings, identity, settings.controller.listen)
+            server = MeshServer(settings.service(role).listen)
+            service = build(context)
+            service.attach(server)
+            port = await server.start()
+            stack.push_async_callback(server.stop, 0)
+            stack.push_async_callback(service.close)
+            await service.start()
+            mesh.contexts[role], mesh.services[role] = context, service
+            mesh.addresses[role] = f"127.0.0.1:{port}"
+            serving.append(tasks.create_task(_serve(context, service, mesh.addresses[role])))
+        try:
+            yield mesh
+        finally:
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
