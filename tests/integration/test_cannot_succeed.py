@@ -81,3 +81,22 @@ async def test_a_run_that_cannot_succeed_says_why_before_anything_starts(tmp_pat
     code, lines = await command("config", "check", "trial-short", *overrides)
     assert code == EXIT_CANNOT_START
     assert any(words in line for line in lines), lines
+
+
+async def test_a_learner_started_by_itself_refuses_weights_that_are_not_finite(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch: install the learner extra")
+    from learner_support import write_model
+    from transformers import AutoModelForCausalLM
+
+    folder = write_model(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.model.norm.weight[3] = float("nan")
+    model.save_pretrained(folder)
+    overrides = [f"model.folder={folder}", "model.recipe=none", f"directory={tmp_path / 'runs'}"]
+    chosen = [word for pair in overrides for word in ("--set", pair)]
+    code, lines = await command("serve", "learner", "--config", "trial", "--controller", "127.0.0.1:1", *chosen)
+    assert code == EXIT_CANNOT_START
+    assert lines[-1].startswith(
+        f"areal-mesh learner-0: cannot start: model.folder = {folder}: the weight model.norm.weight "
+    )
