@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt cpu.txt dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test smollm2 protos lint types lock clean
+.PHONY: setup trial test test-compose test-environments smollm2 protos lint types lock clean
 
 setup: $(VENV)/.installed
 
@@ -25,6 +25,14 @@ smollm2: setup
 
 test: setup lint types
 	$(BIN)/python -m pytest
+
+# In a real Docker Engine; bases of the image other than the Dockerfile's: AREAL_MESH_BASE, AREAL_MESH_BUILD_BASE.
+test-compose: setup
+	AREAL_MESH_TEST_COMPOSE=1 $(BIN)/python -m pytest -x -s tests/containers
+
+# A fresh clone in every kind of shell and folder a user may have: minutes, most of them downloads.
+test-environments: setup
+	AREAL_MESH_TEST_ENVIRONMENTS=1 $(BIN)/python -m pytest -x -s tests/e2e/test_environments.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,17 +1,18 @@
 """A whole mesh as a user starts it: `areal-mesh up` in a process of its own, and what it leaves behind."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+from bare_environment import bare_environment, tools_without_compilers
 
 COMMAND = Path(sys.executable).with_name("areal-mesh")
 ROLES = ("controller", "replay", "verifier", "generator", "learner")
@@ -27,13 +28,15 @@ def arguments_of(preset: str, directory: Path, *overrides: str) -> list[str]:
 
 @contextmanager
 def started(preset: str, directory: Path, *overrides: str) -> Iterator["subprocess.Popen[str]"]:
-    """The launcher of a run; whatever is left of it at the end is killed."""
+    """The launcher of a run in the barest environment; whatever is left of it at the end is killed."""
+    tools = tempfile.TemporaryDirectory(prefix="tools without a compiler ")
+    path = tools_without_compilers(Path(tools.name) / "bin")
     process = subprocess.Popen(
         arguments_of(preset, directory, *overrides),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"NO_COLOR": "1"},
+        encoding="utf-8",
+        env=bare_environment(path) | {"TORCHINDUCTOR_CACHE_DIR": tools.name},
     )
     try:
         yield process
@@ -42,6 +45,7 @@ def started(preset: str, directory: Path, *overrides: str) -> Iterator["subproce
             process.send_signal(signal.SIGINT)
             process.send_signal(signal.SIGINT)
             process.wait(timeout=60)
+        tools.cleanup()
 
 
 def wait_for_step(process: "subprocess.Popen[str]", step: int) -> None:
