@@ -101,7 +101,7 @@ def test_the_command_makes_nothing_where_it_may_not_make_all(tmp_path: Path) -> 
     (tmp_path / "thesis.txt").touch()
     command = [sys.executable, "-m", "areal_mesh.recipes.arithmetic", "--model-folder", str(tmp_path)]
     refused = subprocess.run(
-        [*command, "--prompts", str(prompts), "--prompt-count", "5"],
+        [*command, "--prompts", str(prompts), "--problems", "5", "--seed", "1"],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert refused.returncode == EXIT_CANNOT_START

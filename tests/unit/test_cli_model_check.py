@@ -205,8 +205,8 @@ def test_a_network_interface_that_is_not_here_is_named_with_those_that_are(
     assert gap.startswith("$GLOO_SOCKET_IFNAME in the environment = eth99: ")
 
 
-@pytest.mark.parametrize("key", ["seed", "model.seed"])
-def test_a_seed_has_as_many_bits_as_every_generator_takes(chosen: list[str], key: str) -> None:
-    assert settings_with(chosen, f"{key}={2**32 - 1}")
+@pytest.mark.parametrize("key", ["seed", "model.recipe.seed"])
+def test_a_seed_has_as_many_bits_as_every_generator_takes(key: str) -> None:
+    assert load_settings("trial", [f"{key}={2**32 - 1}"])
     with pytest.raises(SettingsError, match=rf"{key}: Input should be less than 4294967296"):
-        settings_with(chosen, f"{key}={2**32}")
+        load_settings("trial", [f"{key}={2**32}"])

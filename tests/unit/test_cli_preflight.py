@@ -116,10 +116,10 @@ def test_the_launcher_needs_a_port_that_others_find() -> None:
 
 
 def test_a_recipe_is_the_command_that_makes_model_and_prompts() -> None:
-    command = recipe_command(load_settings("trial", ["prompts.count=50", "model.seed=3"]))
+    command = recipe_command(load_settings("trial", ["model.recipe.problems=50", "model.recipe.seed=3"]))
     assert command[2:] == [
         *("areal_mesh.recipes.arithmetic", "--model-folder", ".cache/models/arithmetic"),
-        *("--prompts", ".cache/prompts/arithmetic.jsonl", "--prompt-count", "50", "--seed", "3"),
+        *("--prompts", ".cache/prompts/arithmetic.jsonl", "--problems", "50", "--seed", "3"),
     ]
     assert recipe_command(load_settings("smollm2-135m-cpu"))[2] == "areal_mesh.recipes.smollm2"
     assert recipe_command(load_settings("distill-1.5b-1node")) == []

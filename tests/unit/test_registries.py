@@ -1,15 +1,17 @@
 """What grows is a row of a table: every table, its settings and its page name the same kinds."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import pytest
 
 from areal_mesh.controller.rules.table import RULES
 from areal_mesh.learner.advantages.table import ADVANTAGES
 from areal_mesh.learner.losses.table import LOSSES
+from areal_mesh.recipes.table import RECIPES
 from areal_mesh.runtime.settings.advantages import AdvantageSettings
 from areal_mesh.runtime.settings.losses import LossSettings
+from areal_mesh.runtime.settings.recipes import RecipeSettings
 from areal_mesh.runtime.settings.stages import RuleSettings
 from areal_mesh.runtime.settings.weights import TransportSettings
 from areal_mesh.weights.transports.table import TRANSPORTS
@@ -18,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES: dict[str, tuple[Any, Any, str]] = {
     "losses": (LOSSES, LossSettings, "docs/learner.md"),
     "advantages": (ADVANTAGES, AdvantageSettings, "docs/learner.md"),
+    "recipes": (RECIPES, Annotated[RecipeSettings, "type"], "docs/cli.md"),
     "stage rules": (RULES, RuleSettings, "docs/controller.md"),
     "transports": (TRANSPORTS, TransportSettings, "docs/weights.md"),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from areal_mesh.cli.model_check import model_faults
 from areal_mesh.cli.prompt_check import prompt_faults
+from areal_mesh.recipes.table import recipe_targets
 from areal_mesh.runtime.end_tokens import EndTokenError, check_end_tokens
 from areal_mesh.runtime.made import NotMadeHere, made_from
 from areal_mesh.runtime.settings import RunSettings
@@ -69,17 +70,18 @@ def missing_data(settings: RunSettings) -> Iterator[str]:
     model, prompts = settings.model, settings.prompts
     # From os.path: pathlib raises where a folder on the way may not be searched.
     exists, is_dir, is_file = os.path.exists, os.path.isdir, os.path.isfile
+    made = recipe_targets(settings)
     name_model = "name one with --set model.folder=..."
     if exists(model.folder) and not is_dir(model.folder):
         yield f"model.folder = {model.folder}: is no folder; {name_model}"
-    elif not model.recipe and not exists(model.folder):
+    elif "model.folder" not in made and not exists(model.folder):
         yield f"model.folder = {model.folder}: not there yet; put a Hugging Face folder there, or {name_model}"
-    elif not model.recipe and not is_file(model.folder / "config.json"):
+    elif "model.folder" not in made and not is_file(model.folder / "config.json"):
         yield f"model.folder = {model.folder}: holds no config.json; put a Hugging Face model there, or {name_model}"
     name_prompts = "name one with --set prompts.file=..."
     if exists(prompts.file) and not is_file(prompts.file):
         yield f"prompts.file = {prompts.file}: is no file; {name_prompts}"
-    elif model.recipe != "arithmetic" and not exists(prompts.file):
+    elif "prompts.file" not in made and not exists(prompts.file):
         yield f"prompts.file = {prompts.file}: not there yet; put a JSONL file there, or {name_prompts}"
 
 
@@ -103,12 +105,6 @@ def _unusable_end_tokens(settings: RunSettings) -> Iterator[str]:
         check_end_tokens(settings.model.folder, settings.model.end_token_ids)
     except EndTokenError as error:
         yield str(error)
-
-
-def recipe_targets(settings: RunSettings) -> dict[str, Path]:
-    """What the settings' recipe makes, by key."""
-    targets = {"model.folder": settings.model.folder} if settings.model.recipe else {}
-    return targets | ({"prompts.file": settings.prompts.file} if settings.model.recipe == "arithmetic" else {})
 
 
 def _missing_gpus(settings: RunSettings) -> Iterator[str]:

@@ -6,6 +6,7 @@ from contextlib import closing
 
 from areal_mesh.cli.gaps import gpu_present, missing_interfaces
 from areal_mesh.cli.model_check import position_faults, template_faults
+from areal_mesh.recipes.table import recipe_targets
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import GeneratorSettings, LearnerSettings, RunSettings, ServiceSettings
@@ -89,7 +90,7 @@ def check_listen(key: str, address: Address) -> None:
 def _check_prompts(settings: RunSettings, given: str) -> None:
     file = settings.prompts.file
     if not file.is_file():
-        how = f"run `areal-mesh prepare {given}`, or " if settings.model.recipe == "arithmetic" else ""
+        how = f"run `areal-mesh prepare {given}`, or " if "prompts.file" in recipe_targets(settings) else ""
         what = "is no file" if file.exists() else "no such file"
         raise StartupError(f"prompts.file = {file}: {what}; {how}name a JSONL file with --set prompts.file=...")
 
@@ -97,7 +98,7 @@ def _check_prompts(settings: RunSettings, given: str) -> None:
 def _check_model(settings: RunSettings, given: str) -> None:
     folder = settings.model.folder
     if not (folder / "config.json").is_file():
-        how = f"run `areal-mesh prepare {given}`, or " if settings.model.recipe else ""
+        how = f"run `areal-mesh prepare {given}`, or " if "model.folder" in recipe_targets(settings) else ""
         what = "holds no config.json" if folder.is_dir() else "no such folder"
         raise StartupError(
             f"model.folder = {folder}: {what}; {how}name a Hugging Face folder with --set model.folder=..."

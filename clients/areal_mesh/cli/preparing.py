@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.gaps import missing_data, not_a_recipes, recipe_targets
+from areal_mesh.cli.gaps import missing_data, not_a_recipes
 from areal_mesh.cli.resolving import resolved
+from areal_mesh.recipes.table import recipe_of, recipe_targets
 from areal_mesh.runtime.made import made_from
 from areal_mesh.runtime.orphans import OrphanGuard, kill_session
 from areal_mesh.runtime.restarts import describe_exit
@@ -33,7 +34,7 @@ def prepare(source: str, overrides: Sequence[str]) -> None:
     if foreign:
         raise CommandFailed("\n".join(foreign), EXIT_CANNOT_START)
     prepare_data(settings)
-    if not settings.model.recipe:
+    if settings.model.recipe is None:
         print(f"{source}: has no recipe, so nothing is made (model.recipe is left out)", flush=True)
     missing = [f"{source}: {gap}" for gap in missing_data(settings)]
     if missing:
@@ -42,13 +43,11 @@ def prepare(source: str, overrides: Sequence[str]) -> None:
 
 
 def recipe_command(settings: RunSettings) -> list[str]:
-    """The command that makes model and prompts; empty where the settings name no recipe."""
-    model, prompts = settings.model, settings.prompts
-    base = [sys.executable, "-m", f"areal_mesh.recipes.{model.recipe}", "--model-folder", str(model.folder)]
-    if model.recipe == "arithmetic":
-        count = ["--prompt-count", str(prompts.count)] if prompts.count else []
-        return [*base, "--prompts", str(prompts.file), *count, "--seed", str(model.seed)]
-    return base if model.recipe else []
+    """The command that makes what the settings have a recipe for; empty where they name none."""
+    recipe = recipe_of(settings)
+    if recipe is None:
+        return []
+    return [sys.executable, "-m", recipe.module, *recipe.arguments(settings, settings.model.recipe)]
 
 
 def prepare_data(settings: RunSettings) -> None:
@@ -71,8 +70,9 @@ def prepare_data(settings: RunSettings) -> None:
                 process.wait()
             guard.release(process.pid)
     if exit_code != 0:
+        assert settings.model.recipe is not None
         raise CommandFailed(
-            f"model.recipe = {settings.model.recipe}: making {settings.model.folder} failed "
+            f"model.recipe = {settings.model.recipe.type}: making {settings.model.folder} failed "
             f"({describe_exit(exit_code)}); the cause is above",
             EXIT_CANNOT_START if exit_code == EXIT_CANNOT_START else 1,
         )

@@ -66,7 +66,7 @@ class ControllerService:
                 self._settings.prompts.file,
                 self._settings.seed,
                 self._settings.prompts.shuffle,
-                0 if self._settings.model.recipe == "arithmetic" else self._settings.prompts.count,
+                self._settings.prompts.count,
             )
             check_nobody_elses(context.run_directory)
             self._ledger = Ledger(context.run_directory / "ledger.db")

@@ -23,20 +23,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m areal_mesh.recipes.arithmetic", description=main.__doc__)
     parser.add_argument("--model-folder", type=Path, required=True, help="folder to make; reused when it is there")
     parser.add_argument("--prompts", type=Path, required=True, help="prompt file (JSONL) to write")
-    parser.add_argument("--prompt-count", type=int, default=4096, help="number of prompts")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the weights and of the prompts")
+    parser.add_argument("--problems", type=int, required=True, help="number of problems")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the weights and of the prompts")
     options = parser.parse_args(arguments)
-    if options.prompt_count < 1:
-        parser.error(f"--prompt-count is {options.prompt_count}: it has to be at least 1")
+    if options.problems < 1:
+        parser.error(f"--problems is {options.problems}: it has to be at least 1")
     console = Console()
     began = time.monotonic()
     make = _make_with_bar if console.is_terminal else _make_plainly
     try:
         # Before anything is written or trained.
         made_from(options.model_folder)
-        written = write_prompts(options.prompts, options.prompt_count, prompt_seed(options.seed))
+        written = write_prompts(options.prompts, options.problems, prompt_seed(options.seed))
         found = "written" if written else "already there"
-        console.print(f"prompts: {options.prompts} ({options.prompt_count}, {found})", soft_wrap=True)
+        console.print(f"prompts: {options.prompts} ({options.problems}, {found})", soft_wrap=True)
         made = make(console, options.model_folder, options.seed)
     except NotMadeHere as error:
         parser.exit(EXIT_CANNOT_START, f"error: {error}\n")

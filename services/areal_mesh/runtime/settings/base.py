@@ -55,14 +55,19 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _default_type(cls, values: Any) -> Any:
-        """A section of several kinds that names none is of the default's."""
+        """A section of several kinds that names none is of the default's; a word alone names a kind."""
         if not isinstance(values, dict):
             return values
         kinds = {name: field.default for name, field in cls.model_fields.items() if field.discriminator}
-        return {
-            key: {"type": kinds[key].type, **value} if key in kinds and isinstance(value, dict) else value
-            for key, value in values.items()
-        }
+        return {key: _with_type(value, kinds[key]) if key in kinds else value for key, value in values.items()}
+
+
+def _with_type(value: Any, default: Any) -> Any:
+    if isinstance(value, str):
+        return value if default is None and value in NONE_WORDS else {"type": value}
+    if isinstance(value, dict) and default is not None:
+        return {"type": default.type, **value}
+    return value
 
 
 def admits(annotation: Any, wanted: type) -> bool:

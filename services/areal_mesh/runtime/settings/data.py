@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from areal_mesh.runtime.settings.base import Seed, Settings, SettingsPath
+from areal_mesh.runtime.settings.base import Settings, SettingsPath
+from areal_mesh.runtime.settings.recipes import RecipeSettings
 
 CHAT_TEMPLATE = "chat"
 PROBLEM_PLACE = "{problem}"
@@ -15,10 +16,8 @@ class ModelSettings(Settings):
 
     folder: SettingsPath
     """Hugging Face folder. Where `recipe` is set it is made on first use."""
-    recipe: Literal["arithmetic", "smollm2"] | None = None
-    """How the folder is made if it is missing: a small model warm-started on worked arithmetic, or SmolLM2-135M
-    out of its Python package. Left out: the folder has to exist."""
-    seed: Seed = 1
+    recipe: RecipeSettings | None = Field(default=None, discriminator="type")
+    """How the folder, and with some recipes the prompt file, is made if it is missing. Left out: it has to exist."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     end_token_ids: list[Annotated[int, Field(ge=0)]] = []
     """Further tokens that end a response, besides those that the tokenizer and the folder's configs name."""
@@ -29,7 +28,7 @@ class PromptSettings(Settings):
 
     file: SettingsPath
     count: int = Field(default=0, ge=0)
-    """Of a file that the `arithmetic` recipe makes: how many problems. Of any other: the first so many; 0 for all."""
+    """The first so many of the file; 0 for all."""
     max_prompt_tokens: int = Field(default=2048, gt=0)
     """Longer prompts are filtered."""
     template: str = CHAT_TEMPLATE
