@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from areal_mesh.controller.publish.attempt import Ends, TransferPlan, transfer_weights
-from areal_mesh.controller.publish.policy import Holding
+from areal_mesh.controller.publish.policy import GeneratorWeights
 from areal_mesh.v1 import generator_pb2, learner_pb2, weights_pb2
 
 
@@ -33,8 +33,8 @@ class Answering:
 
 async def test_a_publish_to_hundreds_leaves_the_loop_to_others_between_its_calls() -> None:
     members: Any = Answering()
-    receivers = [Holding(f"generator-{number}/a", 0, 1) for number in range(300)]
-    ends = Ends("learner/a", members, {holding.key: members for holding in receivers})
+    receivers = [GeneratorWeights(f"generator-{number}/a", 0, 1) for number in range(300)]
+    ends = Ends("learner/a", members, {generator.key: members for generator in receivers})
 
     async def confirmed(version: int) -> bool:
         return True
@@ -49,8 +49,8 @@ async def test_a_publish_to_hundreds_leaves_the_loop_to_others_between_its_calls
 
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(look())
-        outcome = await transfer_weights(ends, TransferPlan(1, receivers, 5.0, 5.0, False, confirmed))
+        result = await transfer_weights(ends, TransferPlan(1, receivers, 5.0, 5.0, False, confirmed))
         looking.cancel()
-    assert len(outcome.holders) == 300
+    assert len(result.holders) == 300
     assert sum(at_once) + members.begun == 600
     assert max(at_once) <= 2 * 16

@@ -20,7 +20,7 @@ from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.groups import StoredFigures
 from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.plan import RunPlan
-from areal_mesh.controller.publish.policy import Holding, Standing, receivers, witnessed
+from areal_mesh.controller.publish.policy import GeneratorWeights, Versions, receivers, unrecorded_version
 from areal_mesh.controller.records import GroupRow, GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run
@@ -297,12 +297,12 @@ class Mesh(RuleBasedStateMachine):
         self.learner_version = step
 
     def _publish(self, reached: set[int], recorded: bool, evicted: bool) -> None:
-        standing = Standing(self.run.version, self.run.published_version, self.learner_version, self.run.publish_due())
+        versions = Versions(self.run.version, self.run.published_version, self.learner_version, self.run.publish_due())
         living = {generator.key: generator for generator in self.generators if generator.alive}
-        holdings = [Holding(key, generator.version, 1) for key, generator in living.items()]
-        targets = receivers(standing, holdings)
+        generators = [GeneratorWeights(key, generator.version, 1) for key, generator in living.items()]
+        targets = receivers(versions, generators)
         if not targets:
-            version = witnessed(standing, holdings)
+            version = unrecorded_version(versions, generators)
             if version is not None:
                 self._record(version)
             return

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from areal_mesh.generator.leases import Outcome
+from areal_mesh.generator.leases import GroupEnd
 from areal_mesh.generator.pacing import Pacing
 from areal_mesh.generator.rollout import Load, RolloutLoop
 from areal_mesh.v1 import controller_pb2
 
-STORED = Outcome(controller_pb2.LEASE_END_STORED)
+STORED = GroupEnd(controller_pb2.LEASE_END_STORED)
 DEADLINE = 10.0
 
 
@@ -21,7 +21,7 @@ class PlannedLeases:
     def __init__(self, group_ids: list[str]) -> None:
         self.waiting = list(group_ids)
         self.asked: list[int] = []
-        self.ends: list[tuple[str, Outcome]] = []
+        self.ends: list[tuple[str, GroupEnd]] = []
         self.changed = asyncio.Event()
 
     async def take(self, max_groups: int) -> controller_pb2.LeaseGroupsResponse:
@@ -30,7 +30,7 @@ class PlannedLeases:
         leases = [controller_pb2.Lease(group_id=group_id) for group_id in taken]
         return controller_pb2.LeaseGroupsResponse(leases=leases, finished=not self.waiting)
 
-    async def end(self, group_id: str, outcome: Outcome) -> None:
+    async def end(self, group_id: str, outcome: GroupEnd) -> None:
         self.ends.append((group_id, outcome))
         self.changed.set()
 
@@ -43,7 +43,7 @@ class PlannedLeases:
 
 def loop_of(
     leases: PlannedLeases,
-    complete: Callable[[controller_pb2.Lease], "asyncio.Future[Outcome] | object"],
+    complete: Callable[[controller_pb2.Lease], "asyncio.Future[GroupEnd] | object"],
     max_groups: int = 4,
     drain_seconds: float = 5.0,
     load: Callable[[], Load] = lambda: Load(True, 0.0),
@@ -55,7 +55,7 @@ async def test_every_group_ends_once_and_no_more_are_in_flight_than_allowed() ->
     names = [f"g{index}" for index in range(20)]
     leases, most = PlannedLeases(names), 0
 
-    async def complete(lease: controller_pb2.Lease) -> Outcome:
+    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
         nonlocal most
         most = max(most, len(loop.group_ids))
         await asyncio.sleep(0)
@@ -76,7 +76,7 @@ async def test_a_drain_finishes_what_ends_in_time_and_hands_back_the_rest() -> N
     leases, quick, started = PlannedLeases(["quick", "slow"]), asyncio.Event(), asyncio.Semaphore(0)
     never = asyncio.Event()
 
-    async def complete(lease: controller_pb2.Lease) -> Outcome:
+    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
         started.release()
         await (quick if lease.group_id == "quick" else never).wait()
         return STORED
@@ -98,7 +98,7 @@ async def test_a_lost_lease_is_dropped_without_an_end_and_may_come_back() -> Non
     leases, started, cancelled = PlannedLeases(["g"]), asyncio.Semaphore(0), asyncio.Event()
     never = asyncio.Event()
 
-    async def complete(lease: controller_pb2.Lease) -> Outcome:
+    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
         started.release()
         if lease.attempt:
             return STORED
@@ -132,7 +132,7 @@ async def test_nothing_is_leased_before_weights_came() -> None:
         looked.set()
         return Load(holds, 0.0)
 
-    async def complete(lease: controller_pb2.Lease) -> Outcome:
+    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
         return STORED
 
     loop, draining = loop_of(leases, complete, load=load), asyncio.Event()
@@ -150,7 +150,7 @@ async def test_nothing_is_leased_before_weights_came() -> None:
 async def test_an_exception_out_of_a_group_ends_the_loop() -> None:
     leases = PlannedLeases(["g", "h"])
 
-    async def complete(lease: controller_pb2.Lease) -> Outcome:
+    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
         raise RuntimeError("the engine died")
 
     with pytest.raises(ExceptionGroup) as raised:

@@ -16,7 +16,7 @@ import structlog
 
 from areal_mesh.generator.assembly import build_group, check_completions, verify_items
 from areal_mesh.generator.engine import Completion, EngineDied, Sampling
-from areal_mesh.generator.leases import Outcome
+from areal_mesh.generator.leases import GroupEnd
 from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.prompts import PromptRefused, PromptRenderer
 from areal_mesh.runtime.calling import Members, Patience
@@ -58,7 +58,7 @@ class GroupWork:
     tokenizer_thread: Executor
     clock: GeneratingClock
 
-    async def complete(self, lease: controller_pb2.Lease) -> Outcome:
+    async def complete(self, lease: controller_pb2.Lease) -> GroupEnd:
         """Works on a group until its end.
 
         Raises:
@@ -67,14 +67,14 @@ class GroupWork:
         try:
             return await self._complete(lease)
         except (PromptRefused, VerdictsStayErrors) as error:
-            return Outcome(controller_pb2.LEASE_END_FILTERED, str(error))
+            return GroupEnd(controller_pb2.LEASE_END_FILTERED, str(error))
         except EngineDied:
             raise
         except Exception as error:  # noqa: BLE001 a group's failure is its own: it ends with the reason
             _LOG.error("group failed", group=lease.group_id, attempt=lease.attempt, exc_info=error)
-            return Outcome(controller_pb2.LEASE_END_FAILED, f"{type(error).__name__}: {error}")
+            return GroupEnd(controller_pb2.LEASE_END_FAILED, f"{type(error).__name__}: {error}")
 
-    async def _complete(self, lease: controller_pb2.Lease) -> Outcome:
+    async def _complete(self, lease: controller_pb2.Lease) -> GroupEnd:
         prompt_token_ids = await self._with_tokenizer(lambda: self.renderer.token_ids(lease.prompt))
         completions = await self._sample(lease, prompt_token_ids)
         texts = await self._with_tokenizer(
@@ -83,7 +83,7 @@ class GroupWork:
         verdicts = await self._verify(verify_items(lease, completions, texts))
         group = build_group(lease, prompt_token_ids, completions, verdicts)
         await self._append(group, lease.seal)
-        return Outcome(
+        return GroupEnd(
             controller_pb2.LEASE_END_STORED,
             oldest_policy_version=oldest_policy_version(group),
             response_tokens=sum(len(completion.token_ids) for completion in completions),

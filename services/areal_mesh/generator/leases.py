@@ -20,7 +20,7 @@ _NOT_NOW = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION, grpc
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GroupEnd:
     """How the generator's part of a group ended."""
 
     end: controller_pb2.LeaseEnd.ValueType
@@ -31,7 +31,7 @@ class Outcome:
     mean_reward: float = 0.0
 
 
-RETURNED = Outcome(controller_pb2.LEASE_END_RETURNED, "the generator drains")
+RETURNED = GroupEnd(controller_pb2.LEASE_END_RETURNED, "the generator drains")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Leases:
             _LOG.info("no lease now", code=error.code().name, cause=error.details())
             return controller_pb2.LeaseGroupsResponse()
 
-    async def end(self, group_id: str, outcome: Outcome) -> None:
+    async def end(self, group_id: str, outcome: GroupEnd) -> None:
         """Says how a group ended. Where the controller does not take it, the lease lapses and is issued again."""
         request = controller_pb2.EndLeaseRequest(
             service_id=self.identity.service_id,

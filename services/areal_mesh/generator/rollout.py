@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from areal_mesh.generator.leases import RETURNED, Outcome
+from areal_mesh.generator.leases import RETURNED, GroupEnd
 from areal_mesh.generator.pacing import Pacing
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import controller_pb2
@@ -29,7 +29,7 @@ class LeaseSource(Protocol):
     async def take(self, max_groups: int) -> controller_pb2.LeaseGroupsResponse:
         """Leases up to `max_groups`."""
 
-    async def end(self, group_id: str, outcome: Outcome) -> None:
+    async def end(self, group_id: str, outcome: GroupEnd) -> None:
         """Says how a group ended."""
 
 
@@ -49,7 +49,7 @@ class _Running:
 
     lease: controller_pb2.Lease
     task: "asyncio.Task[None] | None" = None
-    outcome: Outcome | None = None
+    outcome: GroupEnd | None = None
     """Known once the work is done and only the controller has to hear of it."""
 
 
@@ -58,7 +58,7 @@ class RolloutLoop:
     """See the module."""
 
     leases: LeaseSource
-    complete: Callable[[controller_pb2.Lease], Awaitable[Outcome]]
+    complete: Callable[[controller_pb2.Lease], Awaitable[GroupEnd]]
     """Works on one group; an exception from it ends the service."""
     load: Callable[[], Load]
     pacing: Pacing
@@ -129,7 +129,7 @@ class RolloutLoop:
         running.outcome = await self.complete(running.lease)
         await self._end(running, running.outcome)
 
-    async def _end(self, running: _Running, outcome: Outcome) -> None:
+    async def _end(self, running: _Running, outcome: GroupEnd) -> None:
         group_id = running.lease.group_id
         try:
             await self.leases.end(group_id, outcome)

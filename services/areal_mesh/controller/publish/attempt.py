@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from areal_mesh.controller.publish.policy import Cause, Failure, Holding, disagreement, ranks_of
+from areal_mesh.controller.publish.policy import Cause, Failure, GeneratorWeights, disagreement, ranks_of
 from areal_mesh.runtime.durations import from_duration, to_duration
 from areal_mesh.v1 import generator_pb2, generator_pb2_grpc, learner_pb2, learner_pb2_grpc, weights_pb2
 
@@ -43,7 +43,7 @@ class TransferPlan:
     """What is attempted. `confirmed(version)` waits until the run has committed the version really held."""
 
     version: int
-    receivers: Sequence[Holding]
+    receivers: Sequence[GeneratorWeights]
     prepare_seconds: float
     transfer_seconds: float
     digests: bool
@@ -51,7 +51,7 @@ class TransferPlan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AttemptResult:
     """How an attempt ended. `version` is what the learner really sent; `holders` have it. Durations in seconds."""
 
     version: int
@@ -71,22 +71,22 @@ class _Results:
     failures: list[Failure] = field(default_factory=list)
 
 
-async def transfer_weights(ends: Ends, plan: TransferPlan) -> Outcome:
-    """Carries the learner's weights to the receivers, once. Failures are in the outcome, one for each member."""
+async def transfer_weights(ends: Ends, plan: TransferPlan) -> AttemptResult:
+    """Carries the learner's weights to the receivers, once. Failures are in the result, one for each member."""
     transfer_id = uuid.uuid4().hex
     opened, failures = await _open(ends, plan, transfer_id)
     if opened is None:
-        return Outcome(plan.version, failures=failures)
+        return AttemptResult(plan.version, failures=failures)
     version = opened.manifest.policy_version
     everyone = [ends.learner_key, *ends.generators]
     if version < plan.version or not await plan.confirmed(version):
         await _dissolve(ends, everyone[:1], version, f"version {version} is not the one wanted")
         failure = Failure(ends.learner_key, "open", Cause.REFUSED, f"it holds version {version}, not {plan.version}")
-        return Outcome(version, failures=(failure,))
+        return AttemptResult(version, failures=(failure,))
     prepared = await _prepare(ends, plan, opened)
     if prepared.failures:
         await _dissolve(ends, everyone, version, "a member could not join")
-        return Outcome(version, failures=tuple(prepared.failures))
+        return AttemptResult(version, failures=tuple(prepared.failures))
     sent = await _transfer(ends, plan, version, transfer_id)
     if sent.failures:
         done = set(sent.answers)
@@ -134,12 +134,12 @@ async def _transfer(ends: Ends, plan: TransferPlan, version: int, transfer_id: s
     return await _at_once("transfer", calls)
 
 
-def _commit(ends: Ends, plan: TransferPlan, version: int, results: _Results) -> Outcome:
+def _commit(ends: Ends, plan: TransferPlan, version: int, results: _Results) -> AttemptResult:
     """Compares digests; who agrees holds the version."""
     sent: learner_pb2.SendWeightsResponse | None = results.answers.get(ends.learner_key)
     failures = list(results.failures)
     if sent is None:
-        return Outcome(version, failures=tuple(failures))
+        return AttemptResult(version, failures=tuple(failures))
     expected = {tensor.name: tensor.digest for tensor in sent.digests}
     received: dict[str, generator_pb2.ReceiveWeightsResponse] = {}
     for receiver in plan.receivers:
@@ -152,7 +152,7 @@ def _commit(ends: Ends, plan: TransferPlan, version: int, results: _Results) -> 
             failures.append(Failure(receiver.key, "commit", Cause.CHECKSUMS, difference))
         else:
             received[receiver.key] = answer
-    return Outcome(
+    return AttemptResult(
         version,
         holders=tuple(received),
         failures=tuple(failures),

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-_FIRST_REST_SECONDS = 2.0  # a process that was restarted is back within a few of these
-_LONGEST_REST_SECONDS = 60.0
+_FIRST_SECONDS = 2.0  # a process that was restarted is back within a few of these
+_LONGEST_SECONDS = 60.0
 
 
 class Cause(StrEnum):
@@ -36,8 +36,8 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Holding:
-    """A generator that could be published to: its life, the version it says it holds, the ranks it adds."""
+class GeneratorWeights:
+    """The weights of a generator that could be published to: its life, the version it says it holds, its ranks."""
 
     key: str
     version: int
@@ -47,8 +47,8 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where the run stands. `held` is the learner's version, None without a learner; `due` is admission's word."""
+class Versions:
+    """Policy versions of the run. `held` is the learner's, None without one; `due`: admission says to publish."""
 
     committed: int
     published: int
@@ -56,7 +56,7 @@ class Standing:
     due: bool
 
 
-def receivers(standing: Standing, generators: Sequence[Holding]) -> list[Holding]:
+def receivers(versions: Versions, generators: Sequence[GeneratorWeights]) -> list[GeneratorWeights]:
     """Generators that the learner's version should go to now; empty if there is nothing to publish.
 
     A publish is wanted if it is due, or if a generator holds less than what was published or weights whose digests were
@@ -64,28 +64,28 @@ def receivers(standing: Standing, generators: Sequence[Holding]) -> list[Holding
     published, or behind a generator's unverified weights (it came back from a checkpoint), publishes nothing there
     until it has caught up.
     """
-    held = standing.held
-    if held is None or held < max(standing.published, 0):
+    held = versions.held
+    if held is None or held < max(versions.published, 0):
         return []
-    lacking = [generator for generator in generators if lacks(generator, min(held, standing.committed))]
-    wanted = any(generator.version < standing.published or not generator.verified for generator in lacking)
-    return lacking if standing.due or wanted else []
+    lacking = [generator for generator in generators if lacks(generator, min(held, versions.committed))]
+    wanted = any(generator.version < versions.published or not generator.verified for generator in lacking)
+    return lacking if versions.due or wanted else []
 
 
-def lacks(generator: Holding, version: int) -> bool:
+def lacks(generator: GeneratorWeights, version: int) -> bool:
     """Whether a generator needs `version`. Unverified weights of that version do not count; newer ones stay."""
     return generator.version < version or (generator.version == version and not generator.verified)
 
 
-def witnessed(standing: Standing, generators: Iterable[Holding]) -> int | None:
+def unrecorded_version(versions: Versions, generators: Iterable[GeneratorWeights]) -> int | None:
     """A committed version newer than the last recorded publish that a generator holds already; None if there is none.
 
     A controller killed between a transfer and its record finds the publish done when the generators register again.
     Only where digests are not asked for: a generator says its version before they are compared.
     """
-    versions = [generator.version for generator in generators if generator.version <= standing.committed]
-    newest = max(versions, default=-1)
-    return newest if newest > standing.published else None
+    held = [generator.version for generator in generators if generator.version <= versions.committed]
+    newest = max(held, default=-1)
+    return newest if newest > versions.published else None
 
 
 def blamed(failures: Iterable[Failure]) -> set[str]:
@@ -98,7 +98,7 @@ def blamed(failures: Iterable[Failure]) -> set[str]:
     return set()
 
 
-def ranks_of(generators: Sequence[Holding]) -> dict[str, int]:
+def ranks_of(generators: Sequence[GeneratorWeights]) -> dict[str, int]:
     """First rank of each generator; the learner has rank 0."""
     ranks = {}
     next_rank = 1
@@ -131,7 +131,7 @@ def disagreement(expected: Mapping[str, str], workers: Sequence[Mapping[str, str
     return f"no worker holds {len(missing)} of the tensors, first {missing[0]}" if missing else None
 
 
-class Rests:
+class Backoff:
     """Who is left out until when. Times are monotonic seconds."""
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ class Rests:
     def failed(self, key: str, now: float) -> float:
         """Notes a failure; returns the seconds that this life is left out."""
         self._failures[key] = self._failures.get(key, 0) + 1
-        seconds = min(_FIRST_REST_SECONDS * 2.0 ** (self._failures[key] - 1), _LONGEST_REST_SECONDS)
+        seconds = min(_FIRST_SECONDS * 2.0 ** (self._failures[key] - 1), _LONGEST_SECONDS)
         self._until[key] = now + seconds
         return seconds
 
@@ -150,7 +150,7 @@ class Rests:
         self._failures.pop(key, None)
         self._until.pop(key, None)
 
-    def resting(self, key: str, now: float) -> bool:
+    def left_out(self, key: str, now: float) -> bool:
         """Whether a life is left out now."""
         return self._until.get(key, now) > now
 

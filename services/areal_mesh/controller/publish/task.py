@@ -12,8 +12,17 @@ import structlog
 from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.membership import Member, Roster
-from areal_mesh.controller.publish.attempt import Ends, Outcome, TransferPlan, transfer_weights
-from areal_mesh.controller.publish.policy import Cause, Holding, Rests, Standing, blamed, lacks, receivers, witnessed
+from areal_mesh.controller.publish.attempt import AttemptResult, Ends, TransferPlan, transfer_weights
+from areal_mesh.controller.publish.policy import (
+    Backoff,
+    Cause,
+    GeneratorWeights,
+    Versions,
+    blamed,
+    lacks,
+    receivers,
+    unrecorded_version,
+)
 from areal_mesh.controller.records import PublishRow
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.room import LedgerFull
@@ -54,8 +63,8 @@ class Publisher:
         self._settings = settings
         self._lease_seconds = lease_seconds
         self._channel_to = channel_to
-        self._rests = Rests()
-        self._burst: dict[str, int] = {}
+        self._backoff = Backoff()
+        self._failed_in_a_row: dict[str, int] = {}
         self._busy = False
         self._began = clock.monotonic()
         self._known = run.ledger.services(role_name(common_pb2.ROLE_GENERATOR))
@@ -108,18 +117,18 @@ class Publisher:
         patience = self._settings.prepare_seconds + self._settings.transfer_seconds
         return any(
             _takes_weights(member)
-            and lacks(self._holding(member), learner.policy_version)
+            and lacks(self._weights_of(member), learner.policy_version)
             and now - member.seen_at < patience
             for member in self._roster.of_role(common_pb2.ROLE_GENERATOR)
         )
 
     def _has_work(self) -> bool:
-        return bool(self._receivers()) or self._witnessed() is not None
+        return bool(self._receivers()) or self._unrecorded_version() is not None
 
     def weights_stand_still(self, learner: str) -> None:
         """The learner has committed and waits: a failure before, such as weights that were moving, counts no more."""
-        self._rests.succeeded(learner)
-        self._burst.pop(learner, None)
+        self._backoff.succeeded(learner)
+        self._failed_in_a_row.pop(learner, None)
 
     async def work(self) -> None:
         """Publishes until it is cancelled."""
@@ -132,9 +141,9 @@ class Publisher:
 
     async def _turn(self) -> None:
         """Publishes once where somebody lacks a version; waits for that otherwise."""
-        self._record_witnessed()
+        self._record_unrecorded()
         if not self._receivers():
-            wait = self._rests.next_return(self._clock.monotonic())
+            wait = self._backoff.next_return(self._clock.monotonic())
             await self._changes.until(self._has_work, min(wait or _IDLE_SECONDS, _IDLE_SECONDS), *SETTLING)
             return
         self._busy = True
@@ -146,52 +155,52 @@ class Publisher:
 
     def _learner(self) -> Member | None:
         learner = self._roster.only(common_pb2.ROLE_LEARNER)
-        if learner is None or self._rests.resting(learner.key, self._clock.monotonic()):
+        if learner is None or self._backoff.left_out(learner.key, self._clock.monotonic()):
             return None
         return learner
 
-    def _generators(self) -> list[Holding]:
+    def _generators(self) -> list[GeneratorWeights]:
         now = self._clock.monotonic()
         return [
-            self._holding(member)
+            self._weights_of(member)
             for member in self._roster.live(common_pb2.ROLE_GENERATOR)
-            if _takes_weights(member) and not self._rests.resting(member.key, now)
+            if _takes_weights(member) and not self._backoff.left_out(member.key, now)
         ]
 
-    def _holding(self, member: Member) -> Holding:
+    def _weights_of(self, member: Member) -> GeneratorWeights:
         """A generator says its version once the weights are in; with `always` it counts once digests have agreed."""
         version = member.policy_version
         verified = not self._compares or version < 0 or self._verified.get(member.key) == version
-        return Holding(member.key, version, member.transfer_ranks, verified)
+        return GeneratorWeights(member.key, version, member.transfer_ranks, verified)
 
     @property
     def _compares(self) -> bool:
         return self._settings.digests == "always"
 
-    def _standing(self) -> Standing:
+    def _versions(self) -> Versions:
         learner = self._learner()
         held = None if learner is None or learner.policy_version < 0 else learner.policy_version
-        return Standing(self._run.version, self._run.published_version, held, self._run.publish_due())
+        return Versions(self._run.version, self._run.published_version, held, self._run.publish_due())
 
-    def _receivers(self) -> list[Holding]:
-        return receivers(self._standing(), self._generators())
+    def _receivers(self) -> list[GeneratorWeights]:
+        return receivers(self._versions(), self._generators())
 
-    def _witnessed(self) -> int | None:
+    def _unrecorded_version(self) -> int | None:
         if self._compares or self._receivers():
             return None
-        return witnessed(self._standing(), self._generators())
+        return unrecorded_version(self._versions(), self._generators())
 
-    def _record_witnessed(self) -> None:
-        version = self._witnessed()
+    def _record_unrecorded(self) -> None:
+        version = self._unrecorded_version()
         if version is None:
             return
-        members = tuple(holding.key for holding in self._generators() if holding.version == version)
+        members = tuple(generator.key for generator in self._generators() if generator.version == version)
         _LOG.info("generators hold a version whose publish was not recorded", policy_version=version)
         self._run.published(PublishRow(version, self._clock.unix(), 0.0, 0.0, 0.0, 0, members, "unchecked"))
         self._changes.notify(Change.PUBLISHES)
 
     async def _publish(self) -> None:
-        held = self._standing().held
+        held = self._versions().held
         if held is not None and await self._replay.evict_stale(min(held, self._run.version)):
             self._changes.notify(Change.PLACES)
         # Members may have come and gone meanwhile.
@@ -208,9 +217,9 @@ class Publisher:
             digests=self._compares,
             confirmed=self._committed,
         )
-        outcome = await transfer_weights(self._ends(learner, targets), plan)
-        self._record(outcome)
-        self._leave_out(outcome)
+        result = await transfer_weights(self._ends(learner, targets), plan)
+        self._record(result)
+        self._leave_out(result)
 
     async def _committed(self, version: int) -> bool:
         """The learner may hold a version whose commit is still on its way; generators get it once it is committed."""
@@ -218,7 +227,7 @@ class Publisher:
             lambda: self._run.version >= version, self._settings.prepare_seconds, Change.STEPS
         )
 
-    def _ends(self, learner: Member, targets: list[Holding]) -> Ends:
+    def _ends(self, learner: Member, targets: list[GeneratorWeights]) -> Ends:
         stubs: dict[str, generator_pb2_grpc.GeneratorServiceAsyncStub] = {}
         for target in targets:
             member = self._roster.find(target.key)
@@ -226,55 +235,55 @@ class Publisher:
                 stubs[target.key] = generator_pb2_grpc.GeneratorServiceStub(self._channel_to(member.address))
         return Ends(learner.key, learner_pb2_grpc.LearnerServiceStub(self._channel_to(learner.address)), stubs)
 
-    def _record(self, outcome: Outcome) -> None:
+    def _record(self, result: AttemptResult) -> None:
         """Writes a publish down, and then counts it: on a full disk it is made again."""
-        if outcome.holders:
+        if result.holders:
             row = PublishRow(
-                policy_version=outcome.version,
+                policy_version=result.version,
                 finished_at=self._clock.unix(),
-                pause=outcome.pause,
-                transfer=outcome.transfer,
-                resume=outcome.resume,
-                bytes=outcome.bytes,
-                members=outcome.holders,
+                pause=result.pause,
+                transfer=result.transfer,
+                resume=result.resume,
+                bytes=result.bytes,
+                members=result.holders,
                 checksums="agreed" if self._compares else "unchecked",
             )
             self._run.published(row)
             _LOG.info(
                 "published",
-                policy_version=outcome.version,
-                members=len(outcome.holders),
-                pause=round(outcome.pause, 4),
-                transfer=round(outcome.transfer, 4),
-                resume=round(outcome.resume, 4),
+                policy_version=result.version,
+                members=len(result.holders),
+                pause=round(result.pause, 4),
+                transfer=round(result.transfer, 4),
+                resume=round(result.resume, 4),
             )
-        for key in outcome.holders:
-            self._roster.holds(key, outcome.version)
+        for key in result.holders:
+            self._roster.holds(key, result.version)
             if self._compares:
-                self._verified[key] = outcome.version
-            self._rests.succeeded(key)
-            self._burst.pop(key, None)
+                self._verified[key] = result.version
+            self._backoff.succeeded(key)
+            self._failed_in_a_row.pop(key, None)
 
-    def _leave_out(self, outcome: Outcome) -> None:
+    def _leave_out(self, result: AttemptResult) -> None:
         """Whom to leave out of the next attempt: the blamed, and after `weights.attempts` everyone who failed."""
-        guilty = blamed(outcome.failures)
-        for failure in outcome.failures:
+        guilty = blamed(result.failures)
+        for failure in result.failures:
             if failure.cause is Cause.CHECKSUMS:
-                self._quarantine(failure.key, outcome.version, failure.message)
+                self._quarantine(failure.key, result.version, failure.message)
                 continue
-            self._burst[failure.key] = self._burst.get(failure.key, 0) + 1
+            self._failed_in_a_row[failure.key] = self._failed_in_a_row.get(failure.key, 0) + 1
             self._note(failure.key, f"{failure.state} failed, {failure.cause.value}: {failure.message}")
             _LOG.warning(
                 "publish failed at a member",
-                policy_version=outcome.version,
+                policy_version=result.version,
                 member=failure.key,
                 state=failure.state,
                 cause=failure.cause.value,
                 message=failure.message,
             )
-            if failure.key in guilty or self._burst[failure.key] >= self._settings.attempts:
-                seconds = self._rests.failed(failure.key, self._clock.monotonic())
-                self._burst.pop(failure.key, None)
+            if failure.key in guilty or self._failed_in_a_row[failure.key] >= self._settings.attempts:
+                seconds = self._backoff.failed(failure.key, self._clock.monotonic())
+                self._failed_in_a_row.pop(failure.key, None)
                 _LOG.warning("left out of publishes", member=failure.key, seconds=seconds)
 
     def _note(self, key: str, failure: str) -> None:
