@@ -48,6 +48,7 @@ def example_status(step: int = 7) -> status_pb2.RunStatus:
         mismatch_kl=0.0004,
         replay=status_pb2.ReplayStatus(waiting_groups=3, waiting_bytes=4096),
         staleness={1: 30, 0: 10},
+        step_metrics={"group_reward_std": 0.5},
         groups=status_pb2.GroupCounts(leased=50, trained=40, open=10),
     )
     status.started.GetCurrentTime()
@@ -157,6 +158,7 @@ async def test_status_comes_as_plain_typed_values(address: str) -> None:
     assert status.staleness == {0: 10, 1: 30}
     assert status.mean_staleness == 0.75
     assert status.last_step is None
+    assert status.to_dict()["step_metrics"] == {"group_reward_std": 0.5}
     (service,) = status.services
     assert (service.role, service.state, service.policy_version) == ("generator", ServiceState.PENDING_WEIGHTS, -1)
     assert service.seconds_since_progress == 1.5

@@ -61,7 +61,7 @@ async def test_a_run_goes_through_its_stages_publishes_every_version_and_ends(tm
             batch, waiting = waiting[:2], waiting[2:]
             for lease in batch:
                 await generator.end(lease.group_id)
-            answer = await learner.commit(step, [lease.group_id for lease in batch])
+            answer = await learner.commit(step, [lease.group_id for lease in batch], group_reward_std=step / 8)
             assert (answer.published_version, answer.finished) == (step, step == 4)
         assert limits == [8, 8, 16, 16]
         assert generator.received == [0, 1, 2, 3, 4]
@@ -71,6 +71,7 @@ async def test_a_run_goes_through_its_stages_publishes_every_version_and_ends(tm
         status = await mesh.status(address)
         assert status.state == status_pb2.RUN_STATE_FINISHED
         assert status.groups.leased == status.groups.trained + status.groups.open == 8
+        assert {"reward": 4.0, "group_reward_std": 0.5}.items() <= dict(status.step_metrics).items()
         await generator.leave()
         await learner.leave()
         await asyncio.wait_for(ending, SECONDS)

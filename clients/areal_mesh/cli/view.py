@@ -13,6 +13,14 @@ from areal_mesh.views.rows import Row
 ProcessNotes = Mapping[str, str]
 """What the launcher knows of a service's process, by service id."""
 
+LAST_STEP = (
+    ("reward", "reward", "+.2f"),
+    ("length", "response_length", ".1f"),
+    ("truncated", "truncated", ".0%"),
+    ("equal rewards", "equal_rewards", ".0%"),
+)
+"""What the view shows of the last step's figures: how it is called there, its name among the metrics, its format."""
+_COLUMNS = 4
 _BAR_WIDTH = 40
 _REASONS_SHOWN = 4
 _LONGEST_REASON = 200
@@ -76,12 +84,9 @@ def _progress(status: RunStatus, stage_steps: Sequence[int]) -> Table:
 def _figures(status: RunStatus) -> Table:
     grid = Table.grid(padding=(0, 2))
     replay, groups = status.replay, status.groups
-    grid.add_row(
-        f"reward {status.reward:+.2f}",
-        f"length {status.response_length:.1f}",
-        f"truncated {status.truncated:.0%}",
-        f"equal rewards {status.equal_rewards:.0%}",
-    )
+    measured = [_measured(status.step_metrics, *figure) for figure in LAST_STEP]
+    for first in range(0, len(measured), _COLUMNS):
+        grid.add_row(*measured[first : first + _COLUMNS])
     grid.add_row(
         f"staleness {_histogram(status.staleness)}",
         f"mismatch KL {status.mismatch_kl:.1e}",
@@ -101,6 +106,10 @@ def _figures(status: RunStatus) -> Table:
         f"failed {groups.failed:,}",
     )
     return grid
+
+
+def _measured(metrics: Mapping[str, float], label: str, name: str, style: str) -> str:
+    return f"{label} {format(metrics[name], style)}" if name in metrics else f"{label} -"
 
 
 def _histogram(staleness: Mapping[int, int]) -> str:

@@ -128,14 +128,13 @@ class RunStatus:
     policy_version: int
     published_version: int
     reward: float
-    """Mean reward, as are the three below a figure of the last step."""
+    """Mean reward, as are the two below a figure of the last step."""
     response_length: float
     """Mean, in tokens."""
     truncated: float
     """Share of responses cut off by the stage's limit."""
-    equal_rewards: float
-    """Share of the last step's groups whose rewards are all equal."""
     mismatch_kl: float
+    """Of the last step that had fresh responses to measure it on."""
     replay: ReplayStatus
     staleness: dict[int, int]
     """Trained groups by staleness, over the run."""
@@ -152,6 +151,8 @@ class RunStatus:
     steps_without_update: int
     """Steps so far that made a version and moved no weight: all rewards were equal, or no gradient was finite."""
     last_pause_seconds: float
+    step_metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Every figure of the last step, by the names that they have in `metrics.jsonl`."""
     end_reasons: dict[str, int] = dataclasses.field(default_factory=dict)
     """Groups that ended stale, filtered or failed, by reason, the commonest first."""
     faults: tuple[FaultStatus, ...] = ()
@@ -208,7 +209,6 @@ def run_status_of(message: status_pb2.RunStatus, new_steps: Iterable[status_pb2.
         reward=message.reward,
         response_length=message.response_length,
         truncated=message.truncated,
-        equal_rewards=message.equal_rewards,
         mismatch_kl=message.mismatch_kl,
         replay=ReplayStatus(replay.waiting_groups, replay.waiting_bytes, replay.consumed_groups, replay.bytes_on_disk),
         staleness=dict(sorted(message.staleness.items())),
@@ -223,6 +223,7 @@ def run_status_of(message: status_pb2.RunStatus, new_steps: Iterable[status_pb2.
         weight_updates=message.weight_updates,
         steps_without_update=message.steps_without_update,
         last_pause_seconds=message.last_pause.ToNanoseconds() / 1e9,
+        step_metrics=dict(message.step_metrics),
         end_reasons=dict(sorted(message.end_reasons.items(), key=lambda reason: (-reason[1], reason[0]))),
         faults=tuple(_fault(fault) for fault in message.faults),
         new_steps=tuple(step_of(step) for step in new_steps),

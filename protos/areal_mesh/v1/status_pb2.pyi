@@ -227,6 +227,26 @@ class RunStatus(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class StepMetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     RUN_NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
@@ -255,8 +275,8 @@ class RunStatus(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     END_REASONS_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
-    EQUAL_REWARDS_FIELD_NUMBER: _builtins.int
     STEPS_WITHOUT_UPDATE_FIELD_NUMBER: _builtins.int
+    STEP_METRICS_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
     state: Global___RunState.ValueType
     stages: _builtins.int
@@ -280,8 +300,6 @@ class RunStatus(_message.Message):
     weight_updates: _builtins.int
     run_id: _builtins.str
     """The id that whoever started the run gave its services; empty where nobody did."""
-    equal_rewards: _builtins.float
-    """Share of the last step's groups whose rewards are all equal."""
     steps_without_update: _builtins.int
     """Steps so far that made a version without an update of the weights, because their rewards were all equal or no
     gradient was finite.
@@ -311,6 +329,10 @@ class RunStatus(_message.Message):
     @_builtins.property
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fault]:
         """What holds the run up, or will."""
+
+    @_builtins.property
+    def step_metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Every figure of the last step, by the names that they have in metrics.jsonl."""
 
     def __init__(
         self,
@@ -343,12 +365,12 @@ class RunStatus(_message.Message):
         run_id: _builtins.str = ...,
         end_reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         faults: _abc.Iterable[Global___Fault] | None = ...,
-        equal_rewards: _builtins.float = ...,
         steps_without_update: _builtins.int = ...,
+        step_metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "replay", b"replay", "stage", b"stage", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "equal_rewards", b"equal_rewards", "faults", b"faults", "generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "steps_without_update", b"steps_without_update", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "faults", b"faults", "generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "step_metrics", b"step_metrics", "steps_without_update", b"steps_without_update", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

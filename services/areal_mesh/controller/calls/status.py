@@ -74,7 +74,7 @@ def _last_step(status: status_pb2.RunStatus, run: Run, step: StepRow) -> None:
     status.response_length = step.metrics.get("response_length", 0.0)
     status.truncated = step.metrics.get("truncated", 0.0)
     status.mismatch_kl = run.totals.mismatch_kl
-    status.equal_rewards = step.metrics.get("equal_rewards", 0.0)
+    status.step_metrics.update(step.metrics)
     status.generated_tokens_per_second = _last_measured(run, "generated_tokens_per_second")
     status.trained_tokens_per_second = _last_measured(run, "trained_tokens_per_second")
 
