@@ -16,6 +16,7 @@ from areal_mesh.grading.equality.scalars import Compare, Outcome, compare_scalar
 from areal_mesh.grading.symbolic.closing import closed, has_operators
 from areal_mesh.grading.symbolic.equations import same_zeros
 from areal_mesh.grading.symbolic.functions import NO_VALUE, Unbounded
+from areal_mesh.grading.symbolic.protocol import decide_by_protocol
 from areal_mesh.grading.symbolic.values import BITS, Point
 from areal_mesh.grading.trees.nodes import Constant, Node, Relation, children, symbols
 from areal_mesh.grading.trees.shapes import count_nodes
@@ -93,5 +94,5 @@ def _values(gold: Node, answer: Node, index: int) -> tuple[Point, Expr, Expr]:
     return point, point.value(gold), point.value(answer)
 
 
-DECIDERS: Final[dict[Protocol, Compare]] = {"qwen": decide, "strict_qwen": decide}
+DECIDERS: Final[dict[Protocol, Compare]] = {"qwen": decide, "strict_qwen": decide_by_protocol}
 """What decides under each protocol."""

@@ -37,6 +37,11 @@ class Builder:
             return sympy.Symbol(name, integer=True, positive=True)
         return sympy.Symbol(name, positive=self._positive, real=True)
 
+    def call(self, name: str, arguments: tuple[Expr, ...]) -> Expr:
+        if name not in FUNCTIONS:
+            raise Undefined(f"{name} is no function of SymPy's")
+        return FUNCTIONS[name](*arguments)
+
     def build(self, node: Node) -> Expr:
         """The expression of a scalar.
 
@@ -73,8 +78,8 @@ class Builder:
                 return self._built(top) / divisor
             case Power(base, exponent):
                 return _power(self._built(base), self._built(exponent))
-            case Call(name, arguments) if name in FUNCTIONS:
-                return FUNCTIONS[name](*map(self._built, arguments))
+            case Call(name, arguments):
+                return self.call(name, tuple(map(self._built, arguments)))
         raise Undefined(f"{type(node).__name__} is no expression")
 
 

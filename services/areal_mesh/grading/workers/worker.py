@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from areal_mesh.grading.grade import grade_extracted
 from areal_mesh.grading.strict import qwen as strict_qwen
-from areal_mesh.grading.symbolic.decide import decide
+from areal_mesh.grading.symbolic.decide import DECIDERS
 from areal_mesh.grading.verdict import Verdict
 from areal_mesh.grading.workers import sandbox, wire
 
@@ -35,7 +35,7 @@ _WARM_UP: Final = (
 def warm_up() -> None:
     """Load what algebra needs, so that a worker opens no file."""
     for gold, answer in _WARM_UP:
-        grade_extracted(answer, None, (gold,), decide)
+        grade_extracted(answer, None, (gold,), DECIDERS["qwen"])
     strict_qwen.warm_up()
 
 
@@ -57,9 +57,9 @@ def _grade(request: dict[str, Any]) -> dict[str, Any]:
     golds = tuple(request["golds"])
     verdict: Verdict | None
     if request["protocol"] == "strict_qwen":
-        verdict = strict_qwen.grade_extracted(request["extracted"], golds, decide)
+        verdict = strict_qwen.grade_extracted(request["extracted"], golds, DECIDERS["strict_qwen"])
     else:
-        verdict = grade_extracted(request["extracted"], request["joined"], golds, decide)
+        verdict = grade_extracted(request["extracted"], request["joined"], golds, DECIDERS["qwen"])
     assert verdict is not None  # algebra leaves nothing undecided
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
