@@ -80,7 +80,6 @@ def _groups(step: int, state: GroupState) -> Iterator[GroupRow]:
             lease_version=step - 1,
             oldest_version=step - 1,
             tokens=4000,
-            reward=0.5,
             step=step if state is GroupState.TRAINED else None,
         )
 

@@ -143,7 +143,6 @@ class SimulatedMesh(SimulatedServices):
             end=controller_pb2.LEASE_END_STORED,
             oldest_policy_version=version,
             response_tokens=_TOKENS,
-            mean_reward=0.0,
         )
         await member.call(member.stub.EndLease, request)
         held.discard(group_id)

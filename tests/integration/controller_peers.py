@@ -185,7 +185,6 @@ class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
             reason=reason,
             oldest_policy_version=self.version,
             response_tokens=20,
-            mean_reward=1.0,
         )
         await self.stub.EndLease(request, timeout=SECONDS)
 

@@ -42,13 +42,9 @@ def example_status(step: int = 7) -> status_pb2.RunStatus:
         planned_steps=110,
         policy_version=step,
         published_version=step - 1,
-        reward=1.25,
-        response_length=30.5,
-        truncated=0.25,
-        mismatch_kl=0.0004,
+        step_metrics={"reward": 1.25, "response_length": 30.5, "truncated": 0.25, "group_reward_std": 0.5},
         replay=status_pb2.ReplayStatus(waiting_groups=3, waiting_bytes=4096),
         staleness={1: 30, 0: 10},
-        step_metrics={"group_reward_std": 0.5},
         groups=status_pb2.GroupCounts(leased=50, trained=40, open=10),
     )
     status.started.GetCurrentTime()
@@ -301,7 +297,7 @@ async def test_the_status_command_answers_for_people_and_as_json(address: str) -
     assert "7/110" in text
     assert "2/8" in text
     code, text, _ = await command("status", "--json", "--controller", address)
-    assert (code, json.loads(text)["reward"]) == (0, 1.25)
+    assert (code, json.loads(text)["step_metrics"]["reward"]) == (0, 1.25)
 
 
 async def test_watching_prints_a_line_a_step_and_one_object_a_status(address: str) -> None:

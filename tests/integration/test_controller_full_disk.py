@@ -54,7 +54,8 @@ async def test_a_full_disk_holds_admission_and_nothing_that_is_under_way(disk: P
         assert not (await generator.lease(wait=0.2, key="held")).leases
         for group_id in batch:
             await generator.end(group_id)
-        assert (await learner.commit(1, batch)).published_version == 1
+        await learner.commit(1, batch)
+        assert (await mesh.status(address)).published_version == 1
         async with asyncio.TaskGroup() as tasks:
             leasing = tasks.create_task(generator.lease(key="waits"))
             filler.unlink()
@@ -91,7 +92,8 @@ async def test_without_any_room_calls_are_told_to_come_back_and_the_controller_l
         await status_with(mesh, address, lambda status: not status.faults)
         for group_id in batch:
             await generator.end(group_id)
-        assert (await learner.commit(1, batch)).published_version == 1
+        await learner.commit(1, batch)
+        assert (await mesh.status(address)).published_version == 1
         assert (await mesh.status(address)).tokens_generated == 40, "counted once"
 
 

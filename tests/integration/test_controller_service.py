@@ -62,7 +62,8 @@ async def test_a_run_goes_through_its_stages_publishes_every_version_and_ends(tm
             for lease in batch:
                 await generator.end(lease.group_id)
             answer = await learner.commit(step, [lease.group_id for lease in batch], group_reward_std=step / 8)
-            assert (answer.published_version, answer.finished) == (step, step == 4)
+            assert answer.finished is (step == 4)
+            assert (await mesh.status(address)).published_version == step
         assert limits == [8, 8, 16, 16]
         assert generator.received == [0, 1, 2, 3, 4]
         assert (await generator.lease(key="late")).finished
@@ -257,7 +258,8 @@ async def test_a_commit_without_any_generator_returns_and_a_newcomer_gets_the_ve
         for group_id in ids:
             await generator.end(group_id)
         await generator.leave()
-        assert (await learner.commit(1, ids)).published_version == 0
+        await learner.commit(1, ids)
+        assert (await mesh.status(address)).published_version == 0
         newcomer = await mesh.generator(address, "generator-1")
         assert (await newcomer.lease()).leases
         assert newcomer.received == [1]
@@ -274,7 +276,8 @@ async def test_a_commit_waits_for_a_killed_generator_to_come_back(tmp_path: Path
         commit = tasks.create_task(learner.commit(1, ids))
         assert not (await asyncio.wait([commit], timeout=0.5))[0]
         restarted = await mesh.generator(address)
-        assert (await commit).published_version == 1
+        await commit
+        assert (await mesh.status(address)).published_version == 1
         assert restarted.received == [1]
 
 
@@ -318,13 +321,15 @@ async def test_a_version_received_from_a_lost_controller_is_compared_by_the_next
         await generator.lease(key="without-a-learner", wait=0.2)
         assert (await mesh.status(address)).published_version == 0
         await learner.join(address)
-        assert (await learner.commit(1, ids)).published_version == 1
+        await learner.commit(1, ids)
+        assert (await mesh.status(address)).published_version == 1
         assert generator.received[-1] == 1
         before = len(generator.received)
     async with controller(settings) as (_, address):
         await generator.join(address)
         await learner.join(address)
-        assert (await learner.commit(1, ids)).published_version == 1
+        await learner.commit(1, ids)
+        assert (await mesh.status(address)).published_version == 1
         assert len(generator.received) == before, "what the ledger says was compared is not sent again"
 
 
@@ -348,7 +353,8 @@ async def test_a_commit_repeated_to_a_restarted_controller_waits_for_its_generat
         commit = tasks.create_task(learner.commit(1, ids))
         assert not (await asyncio.wait([commit], timeout=0.5))[0]
         await generator.join(address)
-        assert (await commit).published_version == 1
+        await commit
+        assert (await mesh.status(address)).published_version == 1
 
 
 async def test_a_commit_does_not_wait_for_a_generator_that_drains(tmp_path: Path, mesh: Mesh) -> None:
@@ -360,7 +366,8 @@ async def test_a_commit_does_not_wait_for_a_generator_that_drains(tmp_path: Path
             await generator.end(group_id)
         generator.state = common_pb2.SERVICE_STATE_DRAINING
         await generator.beat()
-        assert (await learner.commit(1, ids)).published_version == 0
+        await learner.commit(1, ids)
+        assert (await mesh.status(address)).published_version == 0
 
 
 async def test_a_learner_lost_after_the_last_step_is_waited_for_until_it_leaves(tmp_path: Path, mesh: Mesh) -> None:
@@ -431,15 +438,17 @@ async def test_a_restarted_controller_carries_on_where_the_ledger_ends(tmp_path:
         leases = (await generator.lease(most=4)).leases
         for lease in leases[:2]:
             await generator.end(lease.group_id)
-        assert (await learner.commit(1, [lease.group_id for lease in leases[:2]])).published_version == 1
+        await learner.commit(1, [lease.group_id for lease in leases[:2]])
+        assert (await mesh.status(address)).published_version == 1
     async with controller(settings) as (_, address):
         await generator.join(address)
         answer = await learner.join(address)
         assert (answer.policy_version, answer.step) == (1, 1)
         held = [lease.group_id for lease in leases[2:]]
         assert (await generator.beat(*held)).lost_group_ids == [], "its leases are still its own"
-        again = await learner.commit(1, [lease.group_id for lease in leases[:2]])
-        assert again.published_version == 1, "a step that was committed before changes nothing"
+        await learner.commit(1, [lease.group_id for lease in leases[:2]])
+        again = await mesh.status(address)
+        assert (again.step, again.published_version) == (1, 1), "a step that was committed before changes nothing"
         assert (await learner.next_step()).step == 2
         status = await mesh.status(address)
         assert (status.groups.leased, status.groups.trained, status.groups.open) == (4, 2, 2)

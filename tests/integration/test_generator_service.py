@@ -30,7 +30,7 @@ async def test_a_group_is_leased_sampled_graded_stored_and_ended(tmp_path: Path)
 
     mesh = await run_mesh(tmp_path, work)
     end = mesh.controller.ends["group-4"]
-    assert (end.end, end.oldest_policy_version, end.response_tokens, end.mean_reward) == (STORED, 3, 5, 0.0)
+    assert (end.end, end.oldest_policy_version, end.response_tokens) == (STORED, 3, 5)
     group = mesh.replay.groups["group-4"]
     assert group.crc32c == payload_crc32c(group)
     assert oldest_policy_version(group) == 3

@@ -18,7 +18,7 @@ from areal_mesh.cli.display import PlainDisplay, display_for
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.report import report_on
 from areal_mesh.cli.summary import summary_table
-from areal_mesh.cli.view import LAST_STEP, changes, counted, run_view, step_line, step_of
+from areal_mesh.cli.view import changes, counted, run_view, step_line, step_of
 from areal_mesh.client import GroupCounts, ReplayStatus, RunState, RunStatus, ServiceState, ServiceStatus, Stage, Step
 from areal_mesh.views.rows import MetricsTail, moving_average, read_rows, series, stage_starts
 
@@ -133,10 +133,15 @@ def example(step: int = 4, state: RunState = RunState.RUNNING, stage: int = 0) -
         planned_steps=20,
         policy_version=step,
         published_version=step,
-        reward=-1.25,
-        response_length=27.5,
-        truncated=0.5,
-        mismatch_kl=1e-4,
+        step_metrics={
+            "reward": -1.25,
+            "response_length": 27.5,
+            "truncated": 0.5,
+            "equal_rewards": 0.25,
+            "mismatch_kl": 1e-4,
+            "generated_tokens_per_second": 1234.4,
+            "trained_tokens_per_second": 1000.0,
+        },
         replay=ReplayStatus(3, 2048, 9, 1 << 20),
         staleness={0: 1, 1: 3},
         groups=GroupCounts(10, 6, 1, 0, 0, 3),
@@ -145,12 +150,9 @@ def example(step: int = 4, state: RunState = RunState.RUNNING, stage: int = 0) -
         last_step=None,
         tokens_generated=1000,
         tokens_trained=900,
-        generated_tokens_per_second=1234.4,
-        trained_tokens_per_second=1000.0,
         weight_updates=4,
         steps_without_update=2,
         last_pause_seconds=0.027,
-        step_metrics={"reward": -1.25, "response_length": 27.5, "truncated": 0.5, "equal_rewards": 0.25},
     )
 
 
@@ -163,15 +165,6 @@ def test_the_view_shows_progress_figures_services_and_processes() -> None:
         assert part in text
     assert "equal rewards 25%" in text
     assert "steps without update 2" in text
-
-
-def test_the_view_shows_every_figure_of_its_table_and_a_dash_for_one_that_was_not_measured() -> None:
-    metrics = {name: 0.75 for _, name, _ in LAST_STEP}
-    text = rendered(run_view(dataclasses.replace(example(), step_metrics=metrics), [10, 10], {}))
-    for label, _, style in LAST_STEP:
-        assert f"{label} {format(0.75, style)}" in text
-    text = rendered(run_view(dataclasses.replace(example(step=0), step_metrics={}), [10, 10], {}))
-    assert all(f"{label} -" in text for label, _, _ in LAST_STEP)
 
 
 def test_the_view_and_the_table_tell_why_groups_came_to_nothing_and_what_keeps_weights_from_a_generator() -> None:
@@ -213,8 +206,8 @@ def step(number: int, stage: int = 0, **figures: float) -> Step:
 
 def test_a_plain_line_tells_the_step() -> None:
     assert step_line(step(4), 20) == (
-        "step 4/20  stage 8  reward -1.250  length 27.5  truncated 0.500  equal rewards 0.25  staleness 0.75"
-        "  generated 1,234 tok/s  trained 1,000 tok/s"
+        "step 4/20  stage 8  reward -1.250  length 27.5  truncated 50%  equal rewards 25%  staleness 0.75"
+        "  mismatch KL -  generated 1,234 tok/s  trained 1,000 tok/s"
     )
     assert step_line(step(4, optimizer_updates=0.0), 20).endswith("tok/s  no update")
     assert step_line(Step(4, Stage(0, "8", 32), {}), 0).startswith("step 4  stage 8  reward -  length -")

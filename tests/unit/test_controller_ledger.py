@@ -33,10 +33,10 @@ def take_step(run: Run) -> None:
     run.published(PublishRow(run.version, 0.0, 0.1, 0.1, 0.1, 10, (HOLDER,), "agreed"))
     filtered, stale, *batch = [row.group_id for row in run.lease(HOLDER, 4, str)]
     run.groups.filter(HOLDER, filtered, "too long")
-    run.groups.store(stale, StoredFigures(0, 7, 1.0))
+    run.groups.store(stale, StoredFigures(0, 7))
     run.groups.drop_stale([stale], "too old")
     for group_id in batch:
-        run.groups.store(group_id, StoredFigures(run.version, 10, 1.0))
+        run.groups.store(group_id, StoredFigures(run.version, 10))
     assert run.commit(run.version + 1, batch, {"reward": 1.0, "truncated": 0.1, "mismatch_kl": run.version}, {0: 2})
 
 
@@ -82,7 +82,7 @@ def test_a_late_end_of_a_group_that_ended_changes_the_tokens_alone(ledger: Ledge
     (group_id,) = [row.group_id for row in run.lease(HOLDER, 1, str)]
     run.groups.drop_stale([group_id], "too old")
     before = run.groups.counts
-    run.groups.store(group_id, StoredFigures(0, 9, 1.0))
+    run.groups.store(group_id, StoredFigures(0, 9))
     assert run.groups.counts == before
     assert run.groups.generated_tokens == 27 + 9
     assert figures(opened(ledger)) == figures(run)

@@ -58,7 +58,7 @@ def lease(run: Run, most: int, holder: str = "generator/a") -> list[str]:
 
 def store(run: Run, group_ids: list[str], version: int = 0) -> None:
     for group_id in group_ids:
-        run.groups.store(group_id, StoredFigures(version, 10, 1.0))
+        run.groups.store(group_id, StoredFigures(version, 10))
 
 
 def take_step(run: Run) -> None:
@@ -248,7 +248,7 @@ def test_tokens_that_a_generator_had_no_time_to_report_count_once_their_group_is
     run = scene.killed()
     assert run.commit(1, [reported, found, leased], {"response_tokens": 35.0}, {0: 3}, [10, 12, 13])
     assert (run.groups.generated_tokens, run.totals.tokens) == (35, 35)
-    run.groups.store(found, StoredFigures(0, 12, 1.0))
+    run.groups.store(found, StoredFigures(0, 12))
     run = scene.killed()
     assert (run.groups.generated_tokens, run.totals.tokens) == (35, 35)
 

@@ -145,7 +145,7 @@ class Mesh(RuleBasedStateMachine):
         oldest = generator.held.pop(group_id)
         self.replay.append(group_id, oldest)
         if told:
-            self.run.groups.store(group_id, StoredFigures(oldest, _GROUP_TOKENS, 1.0))
+            self.run.groups.store(group_id, StoredFigures(oldest, _GROUP_TOKENS))
         if died:
             self._kill(generator)
 

@@ -1,6 +1,7 @@
 """What a person sees of a run: a panel of tables on a terminal, and one line a step elsewhere. Pure: values in."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -13,14 +14,6 @@ from areal_mesh.views.rows import Row
 ProcessNotes = Mapping[str, str]
 """What the launcher knows of a service's process, by service id."""
 
-LAST_STEP = (
-    ("reward", "reward", "+.2f"),
-    ("length", "response_length", ".1f"),
-    ("truncated", "truncated", ".0%"),
-    ("equal rewards", "equal_rewards", ".0%"),
-)
-"""What the view shows of the last step's figures: how it is called there, its name among the metrics, its format."""
-_COLUMNS = 4
 _BAR_WIDTH = 40
 _REASONS_SHOWN = 4
 _LONGEST_REASON = 200
@@ -33,6 +26,36 @@ _STATE_STYLES = {
     ServiceState.LOST: "bold red",
     ServiceState.UNKNOWN: "dim",
 }
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How a metric of a step is shown."""
+
+    label: str
+    metric: str
+    style: str
+    """A format specification."""
+    unit: str = ""
+
+    def shown(self, metrics: Mapping[str, float]) -> str:
+        """With its label; a dash where the step did not measure it."""
+        value = metrics.get(self.metric)
+        return f"{self.label} -" if value is None else f"{self.label} {value:{self.style}}{self.unit}"
+
+
+STEP_FIGURES = (
+    Figure("reward", "reward", "+.3f"),
+    Figure("length", "response_length", ".1f"),
+    Figure("truncated", "truncated", ".0%"),
+    Figure("equal rewards", "equal_rewards", ".0%"),
+    Figure("staleness", "staleness_mean", ".2f"),
+    Figure("mismatch KL", "mismatch_kl", ".1e"),
+    Figure("generated", "generated_tokens_per_second", ",.0f", " tok/s"),
+    Figure("trained", "trained_tokens_per_second", ",.0f", " tok/s"),
+)
+"""What people are shown of a step, in the live view and on its line: a further metric is a row here."""
+_FIGURES_A_ROW = 4
 
 
 def counted(count: int, noun: str) -> str:
@@ -84,32 +107,22 @@ def _progress(status: RunStatus, stage_steps: Sequence[int]) -> Table:
 def _figures(status: RunStatus) -> Table:
     grid = Table.grid(padding=(0, 2))
     replay, groups = status.replay, status.groups
-    measured = [_measured(status.step_metrics, *figure) for figure in LAST_STEP]
-    for first in range(0, len(measured), _COLUMNS):
-        grid.add_row(*measured[first : first + _COLUMNS])
+    for place in range(0, len(STEP_FIGURES), _FIGURES_A_ROW):
+        row = STEP_FIGURES[place : place + _FIGURES_A_ROW]
+        grid.add_row(*(figure.shown(status.step_metrics) for figure in row))
     grid.add_row(
         f"staleness {_histogram(status.staleness)}",
-        f"mismatch KL {status.mismatch_kl:.1e}",
         f"weight updates {status.weight_updates}",
         f"steps without update {status.steps_without_update}",
-    )
-    grid.add_row(
-        f"generated {status.generated_tokens_per_second:,.0f} tok/s",
-        f"trained {status.trained_tokens_per_second:,.0f} tok/s",
-        f"replay {counted(replay.waiting_groups, 'group')}, {_bytes(replay.waiting_bytes)}",
         f"last pause {status.last_pause_seconds * 1e3:.0f} ms",
     )
     grid.add_row(
         f"leased {groups.leased:,}, open {groups.open:,}",
         f"trained {groups.trained:,}",
-        f"stale {groups.stale:,}, filtered {groups.filtered:,}",
-        f"failed {groups.failed:,}",
+        f"stale {groups.stale:,}, filtered {groups.filtered:,}, failed {groups.failed:,}",
+        f"replay {counted(replay.waiting_groups, 'group')}, {_bytes(replay.waiting_bytes)}",
     )
     return grid
-
-
-def _measured(metrics: Mapping[str, float], label: str, name: str, style: str) -> str:
-    return f"{label} {format(metrics[name], style)}" if name in metrics else f"{label} -"
 
 
 def _histogram(staleness: Mapping[int, int]) -> str:
@@ -174,19 +187,7 @@ def _first_line(text: str) -> str:
 def step_line(step: Step, planned_steps: int) -> str:
     """A step on one plain line; figures that it did not measure are dashes. `planned_steps`: 0 where nobody knows."""
     planned = f"/{planned_steps}" if planned_steps else ""
-    figures = [
-        ("reward", "reward", "+.3f", ""),
-        ("length", "response_length", ".1f", ""),
-        ("truncated", "truncated", ".3f", ""),
-        ("equal rewards", "equal_rewards", ".2f", ""),
-        ("staleness", "staleness_mean", ".2f", ""),
-        ("generated", "generated_tokens_per_second", ",.0f", " tok/s"),
-        ("trained", "trained_tokens_per_second", ",.0f", " tok/s"),
-    ]
-    shown = [
-        f"{label} {format(step.metrics[name], style)}{unit}" if name in step.metrics else f"{label} -"
-        for label, name, style, unit in figures
-    ]
+    shown = [figure.shown(step.metrics) for figure in STEP_FIGURES]
     if step.metrics.get("optimizer_updates") == 0:
         shown.append("no update")
     return "  ".join([f"step {step.step}{planned}", f"stage {step.stage.name}", *shown])

@@ -1,7 +1,7 @@
 """The Python client of a run: its status, once or as a stream, and the calls by which a person steers it.
 
     async with MeshClient.connect("127.0.0.1:7400") as mesh:
-        print((await mesh.status()).reward)
+        print((await mesh.status()).step_metrics["reward"])
 
 Typed throughout, and importable with the base install alone: nothing here knows torch.
 """

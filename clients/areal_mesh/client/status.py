@@ -96,6 +96,8 @@ class ServiceStatus:
     """Lives of the service that the controller has seen."""
     waits_for: str = ""
     """What keeps weights from a generator that is to have them; empty where nothing does."""
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    """What it says of itself in its heartbeats, by metric name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +129,9 @@ class RunStatus:
     """Steps of the whole schedule; 0 where its rules leave them open."""
     policy_version: int
     published_version: int
-    reward: float
-    """Mean reward, as are the two below a figure of the last step."""
-    response_length: float
-    """Mean, in tokens."""
-    truncated: float
-    """Share of responses cut off by the stage's limit."""
-    mismatch_kl: float
-    """Of the last step that had fresh responses to measure it on."""
+    step_metrics: dict[str, float]
+    """Metrics of the last step, by the names that they have in `metrics.jsonl`: `reward`, `response_length`, ... What
+    it did not measure is of the last step that did."""
     replay: ReplayStatus
     staleness: dict[int, int]
     """Trained groups by staleness, over the run."""
@@ -145,14 +142,10 @@ class RunStatus:
     """When the last step was committed; None before the first."""
     tokens_generated: int
     tokens_trained: int
-    generated_tokens_per_second: float
-    trained_tokens_per_second: float
     weight_updates: int
     steps_without_update: int
     """Steps so far that made a version and moved no weight: all rewards were equal, or no gradient was finite."""
     last_pause_seconds: float
-    step_metrics: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Every figure of the last step, by the names that they have in `metrics.jsonl`."""
     end_reasons: dict[str, int] = dataclasses.field(default_factory=dict)
     """Groups that ended stale, filtered or failed, by reason, the commonest first."""
     faults: tuple[FaultStatus, ...] = ()
@@ -206,10 +199,7 @@ def run_status_of(message: status_pb2.RunStatus, new_steps: Iterable[status_pb2.
         planned_steps=message.planned_steps,
         policy_version=message.policy_version,
         published_version=message.published_version,
-        reward=message.reward,
-        response_length=message.response_length,
-        truncated=message.truncated,
-        mismatch_kl=message.mismatch_kl,
+        step_metrics=dict(sorted(message.step_metrics.items())),
         replay=ReplayStatus(replay.waiting_groups, replay.waiting_bytes, replay.consumed_groups, replay.bytes_on_disk),
         staleness=dict(sorted(message.staleness.items())),
         groups=GroupCounts(groups.leased, groups.trained, groups.stale, groups.filtered, groups.failed, groups.open),
@@ -218,12 +208,9 @@ def run_status_of(message: status_pb2.RunStatus, new_steps: Iterable[status_pb2.
         last_step=_time(message.last_step) if message.HasField("last_step") else None,
         tokens_generated=message.tokens_generated,
         tokens_trained=message.tokens_trained,
-        generated_tokens_per_second=message.generated_tokens_per_second,
-        trained_tokens_per_second=message.trained_tokens_per_second,
         weight_updates=message.weight_updates,
         steps_without_update=message.steps_without_update,
         last_pause_seconds=message.last_pause.ToNanoseconds() / 1e9,
-        step_metrics=dict(message.step_metrics),
         end_reasons=dict(sorted(message.end_reasons.items(), key=lambda reason: (-reason[1], reason[0]))),
         faults=tuple(_fault(fault) for fault in message.faults),
         new_steps=tuple(step_of(step) for step in new_steps),
@@ -243,6 +230,7 @@ def _service(message: status_pb2.ServiceStatus) -> ServiceStatus:
         seconds_since_heartbeat=message.since_heartbeat.ToNanoseconds() / 1e9,
         starts=message.starts,
         waits_for=message.waits_for,
+        metrics=dict(sorted(message.metrics.items())),
     )
 
 

@@ -510,7 +510,6 @@ class Lease(_message.Message):
     PROMPT_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
-    DURATION_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     SEAL_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
@@ -526,10 +525,6 @@ class Lease(_message.Message):
     def sampling(self) -> _rollout_pb2.Sampling: ...
     @_builtins.property
     def stage(self) -> _common_pb2.Stage: ...
-    @_builtins.property
-    def duration(self) -> _duration_pb2.Duration:
-        """The lease lapses unless a heartbeat names the group within this time."""
-
     def __init__(
         self,
         *,
@@ -538,13 +533,12 @@ class Lease(_message.Message):
         prompt: _rollout_pb2.Prompt | None = ...,
         sampling: _rollout_pb2.Sampling | None = ...,
         stage: _common_pb2.Stage | None = ...,
-        duration: _duration_pb2.Duration | None = ...,
         attempt: _builtins.int = ...,
         seal: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "prompt", b"prompt", "sampling", b"sampling", "stage", b"stage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "sampling", b"sampling", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "duration", b"duration", "group_id", b"group_id", "prompt", b"prompt", "sampling", b"sampling", "seal", b"seal", "sequence", b"sequence", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "group_id", b"group_id", "prompt", b"prompt", "sampling", b"sampling", "seal", b"seal", "sequence", b"sequence", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -585,16 +579,14 @@ class EndLeaseRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     OLDEST_POLICY_VERSION_FIELD_NUMBER: _builtins.int
     RESPONSE_TOKENS_FIELD_NUMBER: _builtins.int
-    MEAN_REWARD_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     incarnation: _builtins.str
     group_id: _builtins.str
     end: Global___LeaseEnd.ValueType
     reason: _builtins.str
     oldest_policy_version: _builtins.int
-    """Of a stored group: oldest policy version in it, its response tokens, its mean reward."""
+    """Of a stored group: oldest policy version in it, its response tokens."""
     response_tokens: _builtins.int
-    mean_reward: _builtins.float
     def __init__(
         self,
         *,
@@ -605,11 +597,10 @@ class EndLeaseRequest(_message.Message):
         reason: _builtins.str = ...,
         oldest_policy_version: _builtins.int = ...,
         response_tokens: _builtins.int = ...,
-        mean_reward: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "group_id", b"group_id", "incarnation", b"incarnation", "mean_reward", b"mean_reward", "oldest_policy_version", b"oldest_policy_version", "reason", b"reason", "response_tokens", b"response_tokens", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "group_id", b"group_id", "incarnation", b"incarnation", "oldest_policy_version", b"oldest_policy_version", "reason", b"reason", "response_tokens", b"response_tokens", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -928,21 +919,17 @@ Global___CommitStepRequest: _TypeAlias = CommitStepRequest  # noqa: Y015
 class CommitStepResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    PUBLISHED_VERSION_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
-    published_version: _builtins.int
-    """The version that generators now serve."""
     finished: _builtins.bool
     """The run is complete."""
     def __init__(
         self,
         *,
-        published_version: _builtins.int = ...,
         finished: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished", "published_version", b"published_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -188,6 +188,26 @@ class RunStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
+    class StepMetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class StalenessEntry(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -227,27 +247,8 @@ class RunStatus(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-    @_typing.final
-    class StepMetricsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     RUN_NAME_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
@@ -256,10 +257,7 @@ class RunStatus(_message.Message):
     PLANNED_STEPS_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     PUBLISHED_VERSION_FIELD_NUMBER: _builtins.int
-    REWARD_FIELD_NUMBER: _builtins.int
-    RESPONSE_LENGTH_FIELD_NUMBER: _builtins.int
-    TRUNCATED_FIELD_NUMBER: _builtins.int
-    MISMATCH_KL_FIELD_NUMBER: _builtins.int
+    STEP_METRICS_FIELD_NUMBER: _builtins.int
     REPLAY_FIELD_NUMBER: _builtins.int
     STALENESS_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
@@ -268,16 +266,14 @@ class RunStatus(_message.Message):
     LAST_STEP_FIELD_NUMBER: _builtins.int
     TOKENS_GENERATED_FIELD_NUMBER: _builtins.int
     TOKENS_TRAINED_FIELD_NUMBER: _builtins.int
-    GENERATED_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
-    TRAINED_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
     WEIGHT_UPDATES_FIELD_NUMBER: _builtins.int
     LAST_PAUSE_FIELD_NUMBER: _builtins.int
-    RUN_ID_FIELD_NUMBER: _builtins.int
+    STEPS_WITHOUT_UPDATE_FIELD_NUMBER: _builtins.int
     END_REASONS_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
-    STEPS_WITHOUT_UPDATE_FIELD_NUMBER: _builtins.int
-    STEP_METRICS_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
+    run_id: _builtins.str
+    """The id that whoever started the run gave its services; empty where nobody did."""
     state: Global___RunState.ValueType
     stages: _builtins.int
     step: _builtins.int
@@ -286,26 +282,21 @@ class RunStatus(_message.Message):
     planned_steps: _builtins.int
     policy_version: _builtins.int
     published_version: _builtins.int
-    reward: _builtins.float
-    """Figures of the last step."""
-    response_length: _builtins.float
-    truncated: _builtins.float
-    mismatch_kl: _builtins.float
-    """Of the last step that had fresh responses to measure it on."""
     tokens_generated: _builtins.int
     tokens_trained: _builtins.int
-    generated_tokens_per_second: _builtins.float
-    """Tokens a second over the last steps."""
-    trained_tokens_per_second: _builtins.float
     weight_updates: _builtins.int
-    run_id: _builtins.str
-    """The id that whoever started the run gave its services; empty where nobody did."""
     steps_without_update: _builtins.int
     """Steps so far that made a version without an update of the weights, because their rewards were all equal or no
     gradient was finite.
     """
     @_builtins.property
     def stage(self) -> _common_pb2.Stage: ...
+    @_builtins.property
+    def step_metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Metrics of the last step, by the names that they have in metrics.jsonl; what it did not measure is of the last step
+        that did, as far as the controller remembers.
+        """
+
     @_builtins.property
     def replay(self) -> Global___ReplayStatus: ...
     @_builtins.property
@@ -330,14 +321,11 @@ class RunStatus(_message.Message):
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fault]:
         """What holds the run up, or will."""
 
-    @_builtins.property
-    def step_metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Every figure of the last step, by the names that they have in metrics.jsonl."""
-
     def __init__(
         self,
         *,
         run_name: _builtins.str = ...,
+        run_id: _builtins.str = ...,
         state: Global___RunState.ValueType = ...,
         stage: _common_pb2.Stage | None = ...,
         stages: _builtins.int = ...,
@@ -346,10 +334,7 @@ class RunStatus(_message.Message):
         planned_steps: _builtins.int = ...,
         policy_version: _builtins.int = ...,
         published_version: _builtins.int = ...,
-        reward: _builtins.float = ...,
-        response_length: _builtins.float = ...,
-        truncated: _builtins.float = ...,
-        mismatch_kl: _builtins.float = ...,
+        step_metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         replay: Global___ReplayStatus | None = ...,
         staleness: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
         groups: Global___GroupCounts | None = ...,
@@ -358,19 +343,15 @@ class RunStatus(_message.Message):
         last_step: _timestamp_pb2.Timestamp | None = ...,
         tokens_generated: _builtins.int = ...,
         tokens_trained: _builtins.int = ...,
-        generated_tokens_per_second: _builtins.float = ...,
-        trained_tokens_per_second: _builtins.float = ...,
         weight_updates: _builtins.int = ...,
         last_pause: _duration_pb2.Duration | None = ...,
-        run_id: _builtins.str = ...,
+        steps_without_update: _builtins.int = ...,
         end_reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         faults: _abc.Iterable[Global___Fault] | None = ...,
-        steps_without_update: _builtins.int = ...,
-        step_metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "replay", b"replay", "stage", b"stage", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "faults", b"faults", "generated_tokens_per_second", b"generated_tokens_per_second", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "mismatch_kl", b"mismatch_kl", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "response_length", b"response_length", "reward", b"reward", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "step_metrics", b"step_metrics", "steps_without_update", b"steps_without_update", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "trained_tokens_per_second", b"trained_tokens_per_second", "truncated", b"truncated", "weight_updates", b"weight_updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "faults", b"faults", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "step_metrics", b"step_metrics", "steps_without_update", b"steps_without_update", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "weight_updates", b"weight_updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -479,6 +460,26 @@ Global___GroupCounts: _TypeAlias = GroupCounts  # noqa: Y015
 class ServiceStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ROLE_FIELD_NUMBER: _builtins.int
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
@@ -490,6 +491,7 @@ class ServiceStatus(_message.Message):
     SINCE_HEARTBEAT_FIELD_NUMBER: _builtins.int
     STARTS_FIELD_NUMBER: _builtins.int
     WAITS_FOR_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
     role: _common_pb2.Role.ValueType
     service_id: _builtins.str
     address: _builtins.str
@@ -505,6 +507,10 @@ class ServiceStatus(_message.Message):
     def since_progress(self) -> _duration_pb2.Duration: ...
     @_builtins.property
     def since_heartbeat(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """What the service says of itself in its heartbeats, by metric name."""
+
     def __init__(
         self,
         *,
@@ -519,10 +525,11 @@ class ServiceStatus(_message.Message):
         since_heartbeat: _duration_pb2.Duration | None = ...,
         starts: _builtins.int = ...,
         waits_for: _builtins.str = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since_heartbeat", b"since_heartbeat", "since_progress", b"since_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "policy_version", b"policy_version", "rate", b"rate", "rate_unit", b"rate_unit", "role", b"role", "service_id", b"service_id", "since_heartbeat", b"since_heartbeat", "since_progress", b"since_progress", "starts", b"starts", "state", b"state", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "metrics", b"metrics", "policy_version", b"policy_version", "rate", b"rate", "rate_unit", b"rate_unit", "role", b"role", "service_id", b"service_id", "since_heartbeat", b"since_heartbeat", "since_progress", b"since_progress", "starts", b"starts", "state", b"state", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,6 @@ class StoredFigures:
 
     oldest_version: int
     tokens: int
-    reward: float
 
 
 @dataclass(frozen=True)
@@ -164,9 +163,7 @@ class GroupBook:
         row = self.row(group_id)
         if row.state is not GroupState.LEASED and row.tokens:
             return
-        described = replace(
-            row, oldest_version=figures.oldest_version, tokens=figures.tokens, reward=figures.reward, reason=""
-        )
+        described = replace(row, oldest_version=figures.oldest_version, tokens=figures.tokens, reason="")
         if row.state is GroupState.LEASED:
             described = replace(described, state=GroupState.STORED, holder="", stored_at=self._clock.unix())
         self._save([described])

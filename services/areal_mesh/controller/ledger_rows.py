@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS stages (stage INTEGER PRIMARY KEY, first_step INTEGER
 CREATE TABLE IF NOT EXISTS groups (group_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL UNIQUE,
     prompt_id TEXT NOT NULL, stage INTEGER NOT NULL, state TEXT NOT NULL, holder TEXT NOT NULL,
     attempt INTEGER NOT NULL, leased_at REAL NOT NULL, stored_at REAL, lease_version INTEGER NOT NULL,
-    oldest_version INTEGER, tokens INTEGER NOT NULL, reward REAL, step INTEGER, reason TEXT NOT NULL) WITHOUT ROWID;
+    oldest_version INTEGER, tokens INTEGER NOT NULL, step INTEGER, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS groups_by_state ON groups (state);
 CREATE TABLE IF NOT EXISTS steps (step INTEGER PRIMARY KEY, stage INTEGER NOT NULL, metrics TEXT NOT NULL,
     staleness TEXT NOT NULL, committed_at REAL NOT NULL, tokens INTEGER NOT NULL);
@@ -27,9 +27,9 @@ CREATE TABLE IF NOT EXISTS members (holder TEXT PRIMARY KEY, service_id TEXT NOT
 """
 GROUP_COLUMNS = (
     "group_id, sequence, prompt_id, stage, state, holder, attempt, leased_at, stored_at, lease_version, "
-    "oldest_version, tokens, reward, step, reason"
+    "oldest_version, tokens, step, reason"
 )
-PUT_GROUP = f"INSERT OR REPLACE INTO groups ({GROUP_COLUMNS}) VALUES ({', '.join('?' * 15)})"
+PUT_GROUP = f"INSERT OR REPLACE INTO groups ({GROUP_COLUMNS}) VALUES ({', '.join('?' * 14)})"
 PUBLISH_COLUMNS = "policy_version, finished_at, pause, transfer, resume, bytes, members, checksums"
 
 
@@ -48,7 +48,6 @@ def group_values(row: GroupRow) -> tuple[Any, ...]:
         row.lease_version,
         row.oldest_version,
         row.tokens,
-        row.reward,
         row.step,
         row.reason,
     )

@@ -55,7 +55,6 @@ class GroupRow:
     """Oldest policy version among its tokens, once stored."""
     tokens: int = 0
     """Response tokens of the whole group, once stored."""
-    reward: float | None = None
     step: int | None = None
     """The step that trained on it."""
     reason: str = ""

@@ -87,7 +87,6 @@ class GroupWork:
             controller_pb2.LEASE_END_STORED,
             oldest_policy_version=oldest_policy_version(group),
             response_tokens=sum(len(completion.token_ids) for completion in completions),
-            mean_reward=sum(verdict.reward for verdict in verdicts) / len(verdicts),
         )
 
     async def _sample(self, lease: controller_pb2.Lease, prompt_token_ids: Sequence[int]) -> tuple[Completion, ...]:

@@ -28,7 +28,6 @@ class GroupEnd:
     oldest_policy_version: int = -1
     """Of a stored group, like the two below."""
     response_tokens: int = 0
-    mean_reward: float = 0.0
 
 
 RETURNED = GroupEnd(controller_pb2.LEASE_END_RETURNED, "the generator drains")
@@ -78,7 +77,6 @@ class Leases:
             reason=plain_text(outcome.reason),
             oldest_policy_version=outcome.oldest_policy_version,
             response_tokens=outcome.response_tokens,
-            mean_reward=outcome.mean_reward,
         )
 
         async def send(channel: grpc.aio.Channel, seconds: float) -> controller_pb2.EndLeaseResponse:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from areal_mesh.controller.records import GroupRow, GroupState
 from areal_mesh.runtime.errors import invalid_argument
-from areal_mesh.runtime.reward_range import reward_range
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import controller_pb2
 
@@ -24,9 +23,6 @@ def check_stored(request: controller_pb2.EndLeaseRequest, row: GroupRow, version
         raise invalid_argument(
             "oldest_policy_version", f"{request.oldest_policy_version} is none of the run's, 0 to {version}"
         )
-    lowest, highest = reward_range(settings)
-    if not lowest <= request.mean_reward <= highest:
-        raise invalid_argument("mean_reward", f"{request.mean_reward} is outside {lowest:.6g} to {highest:.6g}")
 
 
 def check_batch(request: controller_pb2.CommitStepRequest, settings: RunSettings) -> None:

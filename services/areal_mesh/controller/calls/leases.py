@@ -14,7 +14,6 @@ from areal_mesh.controller.groups import StoredFigures
 from areal_mesh.controller.membership import Member
 from areal_mesh.controller.prompts import group_seed
 from areal_mesh.controller.records import GroupRow, GroupState
-from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import failed_precondition, invalid_argument, permission_denied
 from areal_mesh.runtime.lease_seal import LeaseTerms, lease_seal
 from areal_mesh.runtime.problem_lines import Problem
@@ -108,7 +107,6 @@ class LeaseCalls(Calls):
                 seed=group_seed(self._parts.settings.seed, row.sequence),
             ),
             stage=stage,
-            duration=to_duration(self._settings.lease_seconds),
             attempt=row.attempt,
             seal=lease_seal(self._parts.lease_key, self._terms(row, stage)),
         )
@@ -152,7 +150,7 @@ class LeaseCalls(Calls):
         foreign = row.state is GroupState.LEASED and row.holder != holder
         if foreign and not await self._parts.replay.holds(request.group_id):
             raise failed_precondition(f"{request.group_id} is not leased to {request.service_id}, and is not stored")
-        figures = StoredFigures(request.oldest_policy_version, request.response_tokens, request.mean_reward)
+        figures = StoredFigures(request.oldest_policy_version, request.response_tokens)
         self._run.groups.store(request.group_id, figures)
 
     async def ReportStale(

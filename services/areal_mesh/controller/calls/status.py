@@ -42,6 +42,7 @@ def build_status(parts: Parts) -> status_pb2.RunStatus:
         planned_steps=run.planned_steps,
         policy_version=run.version,
         published_version=run.published_version,
+        step_metrics=_step_metrics(run),
         replay=_replay(parts.replay.statistics),
         staleness=run.totals.staleness,
         groups=status_pb2.GroupCounts(
@@ -64,24 +65,16 @@ def build_status(parts: Parts) -> status_pb2.RunStatus:
     if run.last_publish is not None:
         status.last_pause.CopyFrom(to_duration(run.last_publish.pause))
     if run.last_step is not None:
-        _last_step(status, run, run.last_step)
+        status.last_step.CopyFrom(_timestamp(run.last_step.committed_at))
     return status
 
 
-def _last_step(status: status_pb2.RunStatus, run: Run, step: StepRow) -> None:
-    status.last_step.CopyFrom(_timestamp(step.committed_at))
-    status.reward = step.metrics.get("reward", 0.0)
-    status.response_length = step.metrics.get("response_length", 0.0)
-    status.truncated = step.metrics.get("truncated", 0.0)
-    status.mismatch_kl = run.totals.mismatch_kl
-    status.step_metrics.update(step.metrics)
-    status.generated_tokens_per_second = _last_measured(run, "generated_tokens_per_second")
-    status.trained_tokens_per_second = _last_measured(run, "trained_tokens_per_second")
-
-
-def _last_measured(run: Run, metric: str) -> float:
-    """Of the last step that has it: the first of a life of the controller has no rates."""
-    return next((row.metrics[metric] for row in reversed(run.recent) if metric in row.metrics), 0.0)
+def _step_metrics(run: Run) -> dict[str, float]:
+    """Metrics of the last step; what it did not measure, such as a rate in its controller's first step, is older."""
+    metrics = {"mismatch_kl": run.totals.mismatch_kl} if run.recent else {}
+    for row in run.recent:
+        metrics |= row.metrics
+    return metrics
 
 
 def _step(run: Run, row: StepRow) -> status_pb2.Step:
@@ -111,6 +104,7 @@ def _service(member: Member, parts: Parts) -> status_pb2.ServiceStatus:
         since_heartbeat=to_duration(max(0.0, now - member.seen_at)),
         starts=member.starts,
         waits_for=parts.publisher.waits_for(member),
+        metrics=member.metrics,
     )
 
 

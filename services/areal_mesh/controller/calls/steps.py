@@ -87,7 +87,7 @@ class StepCalls(Calls):
         self._changes.notify(Change.STEPS)
         await self._changes.until(lambda: self._parts.publisher.settled, self._publish_seconds(), *SETTLING)
         finished = self._run.stopping or (self._run.finished and request.step >= self._run.version)
-        return controller_pb2.CommitStepResponse(published_version=self._run.published_version, finished=finished)
+        return controller_pb2.CommitStepResponse(finished=finished)
 
     def _publish_seconds(self) -> float:
         """Longest time that a commit waits for its publish: every attempt taking its time in full."""
