@@ -80,6 +80,9 @@ class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
             seconds = from_duration(request.timeout)
             group = self._host_meeting().open(request.transfer_id, request.world_size, seconds)
             sender = WeightSender(self._transport, group)
+        except (TransferError, RuntimeError, OSError) as error:
+            self.weights_lock.release()
+            raise aborted(f"transfer {request.transfer_id} could not be opened: {type(error).__name__}") from error
         except BaseException:
             self.weights_lock.release()
             raise

@@ -20,6 +20,7 @@ class PendingWire:
         self.group = group
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"weights-{group.transfer_id}")
         self._joined: Future[Wire] = self._executor.submit(transport.join, group, rank)
+        self._closed = False
 
     def wait(self) -> Wire:
         """The joined group. Raises TransferError."""
@@ -30,9 +31,12 @@ class PendingWire:
             raise TransferError(f"group {self.group.transfer_id!r} was not joined in time") from error
 
     def close(self) -> None:
-        """Leave the group, at once or as soon as the join ends. Idempotent."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        self._joined.add_done_callback(_close_joined)
+        """Leave the group as soon as the join has ended, without waiting for it. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            # On the thread that joined: leaving a group whose members never came takes a backend up to its timeout.
+            self._executor.submit(_close_joined, self._joined)
+            self._executor.shutdown(wait=False)
 
 
 def _close_joined(joined: Future[Wire]) -> None:

@@ -1,0 +1,221 @@
+"""A live mesh under hostile messages: nothing crashes, nothing is believed, and the run goes on, also when restarted.
+
+20,000 messages over every method of every service, and each message that used to end a run for good.
+"""
+
+import asyncio
+import itertools
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import psutil
+import pytest
+from hostile import OBEYED, Target, changed_messages, random_messages
+from live_mesh import BATCH_GROUPS, MAX_RESPONSE_TOKENS, RESPONSES, LiveMesh, live_mesh, live_settings
+
+from areal_mesh.runtime.channels import ROLE_KEY
+from areal_mesh.runtime.methods import longest_request
+from areal_mesh.v1 import controller_pb2, learner_pb2, replay_pb2
+
+pytestmark = pytest.mark.timeout(400)
+
+SEED = 20_000
+RANDOM_MESSAGES = CHANGED_MESSAGES = 10_000
+WARM_MESSAGES = 2_000
+AT_ONCE = 32
+DEADLINE = 0.25
+MOST_GROWTH_BYTES = 96 << 20
+# Of a message that the contract takes, by a caller who may call: what a service may say to a stranger.
+_ANSWERS = {
+    grpc.StatusCode.OK,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+_LEAKS = ("Traceback", "<class", "site-packages", "/areal_mesh/controller", ".py")
+
+
+def expected(target: Target, caller: str, request: bytes) -> set[grpc.StatusCode]:
+    if len(request) > longest_request([f"areal_mesh.v1.{target.service}"]):
+        return {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    if not target.allows(caller):
+        return {grpc.StatusCode.PERMISSION_DENIED}
+    return _ANSWERS if target.takes(request) else {grpc.StatusCode.INVALID_ARGUMENT}
+
+
+class Storm:
+    """Sends messages to a mesh, many at once, and holds each answer to what it should be."""
+
+    def __init__(self, mesh: LiveMesh, stack: AsyncExitStack) -> None:
+        self._mesh = mesh
+        self._stack = stack
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self.codes: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    async def send(self, messages: Iterable[tuple[Target, str, bytes]]) -> None:
+        waiting = iter(messages)
+
+        async def lane() -> None:
+            for target, caller, request in waiting:
+                if not (target.method.name in OBEYED and target.takes(request)):
+                    await self._one(target, caller, request)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.create_task(lane())
+
+    async def _channel(self, role: str) -> grpc.aio.Channel:
+        if role not in self._channels:
+            channel = grpc.aio.insecure_channel(self._mesh.addresses[role])
+            self._channels[role] = await self._stack.enter_async_context(channel)
+        return self._channels[role]
+
+    async def _one(self, target: Target, caller: str, request: bytes) -> None:
+        channel = await self._channel(target.role)
+        kind = channel.unary_stream if target.method.server_streaming else channel.unary_unary
+        make: Any = kind(target.path)
+        call = make(request, timeout=DEADLINE, metadata=((ROLE_KEY, caller),))
+        code, details = grpc.StatusCode.OK, ""
+        try:
+            if target.method.server_streaming:
+                async for _ in call:
+                    pass
+            else:
+                await call
+        except grpc.aio.AioRpcError as error:
+            code, details = error.code(), error.details() or ""
+        self.codes[code.name] += 1
+        busy = code is grpc.StatusCode.DEADLINE_EXCEEDED
+        if (code not in expected(target, caller, request) and not busy) or any(leak in details for leak in _LEAKS):
+            self.wrong.append(f"{target.path} by {caller}: {code.name} {details!r} for {request[:200]!r}")
+
+
+def check_ledger(settings: Any) -> int:
+    """Books that balance, whatever was claimed; returns the steps."""
+    with sqlite3.connect(settings.run_directory / "ledger.db") as ledger:
+        trained = dict(ledger.execute("SELECT step, count(*) FROM groups WHERE state = 'trained' GROUP BY step"))
+        steps = ledger.execute("SELECT count(*) FROM steps").fetchone()[0]
+        assert set(trained.values()) <= {BATCH_GROUPS}
+        assert len(trained) == steps
+        most = ledger.execute("SELECT max(tokens), max(abs(reward)) FROM groups").fetchone()
+        assert most[0] <= RESPONSES * MAX_RESPONSE_TOKENS
+        assert most[1] <= 5.0
+        odd = ledger.execute("SELECT group_id FROM groups WHERE group_id NOT GLOB 'g[0-9]*'").fetchall()
+        assert odd == []
+        return int(steps)
+
+
+async def goes_on(mesh: LiveMesh, steps: int = 3) -> None:
+    before = (await mesh.status()).step
+    await mesh.until_step(before + steps)
+
+
+async def test_twenty_thousand_hostile_messages_change_nothing(tmp_path: Path) -> None:
+    settings = live_settings(tmp_path)
+    process = psutil.Process()
+    messages = itertools.chain(random_messages(SEED, RANDOM_MESSAGES), changed_messages(SEED + 1, CHANGED_MESSAGES))
+    mixed = list(messages)
+    mixed = [mixed[index] for half in range(2) for index in range(half, len(mixed), 2)]
+    async with live_mesh(settings) as mesh, AsyncExitStack() as stack:
+        await goes_on(mesh)
+        storm = Storm(mesh, stack)
+        await storm.send(mixed[:WARM_MESSAGES])
+        before = process.memory_info().rss
+        await storm.send(mixed[WARM_MESSAGES:])
+        grown = process.memory_info().rss - before
+        print(f"{sum(storm.codes.values())} answers {dict(storm.codes)}, memory {grown / 2**20:+.1f} MiB")
+        assert not storm.wrong, "\n".join(storm.wrong[:10])
+        assert grown < MOST_GROWTH_BYTES
+        await goes_on(mesh)
+        ended = mesh.services["controller"]._run.groups.counts
+        assert ended.leased == ended.trained + ended.stale + ended.filtered + ended.failed + ended.open
+    steps = check_ledger(settings)
+    async with live_mesh(settings) as mesh:
+        await mesh.until_step(steps + 3)
+    check_ledger(settings)
+
+
+def deadly(mesh: LiveMesh) -> list[tuple[str, str, str, Any, set[grpc.StatusCode]]]:
+    """Each message that ended a run for good, or took its memory, by a service that is only broken."""
+    learner = mesh.contexts["learner"].identity
+    me: dict[str, Any] = {"service_id": learner.service_id, "incarnation": learner.incarnation}
+    stranger: dict[str, Any] = {"service_id": "learner-2", "incarnation": "one"}
+    invalid = {grpc.StatusCode.INVALID_ARGUMENT}
+    refused = {grpc.StatusCode.FAILED_PRECONDITION}
+    unknown = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DEADLINE_EXCEEDED}
+    end = controller_pb2.EndLeaseRequest(
+        **stranger, group_id="g00000000", end=controller_pb2.LEASE_END_STORED, response_tokens=2**40
+    )
+    own_end = controller_pb2.EndLeaseRequest(
+        service_id="generator-0",
+        incarnation=mesh.contexts["generator"].identity.incarnation,
+        group_id="g00000000",
+        end=controller_pb2.LEASE_END_STORED,
+        response_tokens=2**40,
+    )
+    draw: dict[str, Any] = {"step": 500, "batch_groups": 1, "policy_version": 499, "max_staleness": 1}
+    commit: dict[str, Any] = {"step": 500, "policy_version": 500, "group_ids": ["g00000000"]}
+    transfer = learner_pb2.OpenTransferRequest(transfer_id="t", world_size=60_000)
+    transfer.timeout.FromSeconds(60)
+    controller, replay = "/areal_mesh.v1.ControllerService/", "/areal_mesh.v1.ReplayService/"
+    return [
+        ("replay", "learner", replay + "ReleaseSteps", replay_pb2.ReleaseStepsRequest(step=2**62, **me), invalid),
+        ("replay", "learner", replay + "ReleaseSteps", replay_pb2.ReleaseStepsRequest(step=10**6, **me), refused),
+        ("controller", "generator", controller + "EndLease", end, unknown),
+        ("controller", "generator", controller + "EndLease", own_end, invalid),
+        ("controller", "learner", controller + "CommitStep", controller_pb2.CommitStepRequest(**commit, **me), invalid),
+        (
+            "controller",
+            "learner",
+            controller + "CommitStep",
+            controller_pb2.CommitStepRequest(
+                step=500, policy_version=500, group_ids=[f"g{n:08d}" for n in range(BATCH_GROUPS)], **stranger
+            ),
+            unknown,
+        ),
+        ("learner", "controller", "/areal_mesh.v1.LearnerService/OpenTransfer", transfer, invalid),
+        (
+            "controller",
+            "learner",
+            controller + "Register",
+            controller_pb2.RegisterRequest(**stranger, role=5, address="127.0.0.1:1"),  # type: ignore[arg-type]
+            {grpc.StatusCode.ALREADY_EXISTS},
+        ),
+        ("replay", "learner", replay + "DrawBatch", replay_pb2.DrawBatchRequest(**draw, **me), refused | invalid),
+        (
+            "replay",
+            "learner",
+            replay + "DrawBatch",
+            replay_pb2.DrawBatchRequest(**draw, **stranger),
+            {grpc.StatusCode.ABORTED},
+        ),
+    ]
+
+
+async def test_no_single_message_ends_a_run_before_or_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("areal_mesh.runtime.standing.NEWS_SECONDS", 1.0)
+    settings = live_settings(tmp_path)
+    for _ in range(2):
+        async with live_mesh(settings) as mesh:
+            await goes_on(mesh)
+            for role, caller, method, request, codes in deadly(mesh):
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await mesh.call(role, method, request.SerializeToString(), caller, seconds=8.0)
+                assert raised.value.code() in codes, (method, request, raised.value.details())
+            await goes_on(mesh)
+        check_ledger(settings)
