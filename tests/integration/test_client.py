@@ -154,8 +154,8 @@ async def test_status_comes_as_plain_typed_values(address: str) -> None:
     assert status.staleness == {0: 10, 1: 30}
     assert status.mean_staleness == 0.75
     assert status.last_step is None
-    assert status.to_dict()["step_metrics"] == {"group_reward_std": 0.5}
     (service,) = status.services
+    assert status.to_dict()["step_metrics"]["group_reward_std"] == 0.5
     assert (service.role, service.state, service.policy_version) == ("generator", ServiceState.PENDING_WEIGHTS, -1)
     assert service.seconds_since_progress == 1.5
     assert json.loads(json.dumps(status.to_dict()))["services"][0]["state"] == "pending_weights"
