@@ -245,7 +245,7 @@ class Run:
         plan = self.plan.stages[self.stage]
         if row.stage != self.stage:
             return None, False
-        recent = [_figures(step) for step in [*self.recent, row] if step.stage == self.stage]
+        recent = [StepFigures.of(step.metrics) for step in [*self.recent, row] if step.stage == self.stage]
         reason = stage_end(plan, self.stage_steps + 1, recent)
         if reason is None:
             return None, False
@@ -335,7 +335,3 @@ class Run:
         """Notes that this life of the controller goes on."""
         if self.life is not None:
             self.ledger.continue_life(self.life, self._clock.unix())
-
-
-def _figures(step: StepRow) -> StepFigures:
-    return StepFigures(step.metrics.get("reward", 0.0), step.metrics.get("truncated", 0.0))

@@ -1,6 +1,6 @@
 """What the rules look at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -10,6 +10,11 @@ class StepFigures:
 
     reward: float
     truncated: float
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float]) -> "StepFigures":
+        """Out of the step's metrics; 0 for one that is missing."""
+        return cls(metrics.get("reward", 0.0), metrics.get("truncated", 0.0))
 
 
 def window(figures: Sequence[StepFigures], steps: int, back: int = 0) -> Sequence[StepFigures] | None:
