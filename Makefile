@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt cpu.txt dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-compose test-environments smollm2 protos lint types lock clean
+.PHONY: setup trial test test-compose test-environments smollm2 protos lint types subjects lock clean
 
 setup: $(VENV)/.installed
 
@@ -41,6 +41,11 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy services clients tests benchmarks
+
+# Of the commits that are new since SINCE, as the hook of .pre-commit-config.yaml has it for each.
+SINCE ?= main
+subjects:
+	"$(PYTHON)" deploy/commit_subject.py --since "$(SINCE)"
 
 # The Python of the contracts, as it stands in the tree.
 protos: setup
