@@ -25,7 +25,13 @@ from areal_mesh.runtime.orphans import OrphanGuard
 from areal_mesh.runtime.restarts import RestartPolicy
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import load_settings
-from areal_mesh.runtime.supervision import Member, MemberCannotStart, MemberKeepsFailing, MemberPhase, Supervisor
+from areal_mesh.runtime.supervision import (
+    ProcessCannotStart,
+    ProcessKeepsFailing,
+    ProcessPhase,
+    ServiceProcess,
+    Supervisor,
+)
 from areal_mesh.v1 import status_pb2, status_pb2_grpc
 
 PATIENCE_SECONDS = 20.0
@@ -41,9 +47,11 @@ WITH_CHILD = (
 )
 
 
-def simulated_member(folder: Path, name: str, script: str, drain_phase: int = 0, drain_seconds: float = 10) -> Member:
+def simulated_member(
+    folder: Path, name: str, script: str, drain_phase: int = 0, drain_seconds: float = 10
+) -> ServiceProcess:
     """A member that runs a few lines of Python in place of a service."""
-    return Member(name, (sys.executable, "-c", script), folder / f"{name}.log", drain_phase, drain_seconds)
+    return ServiceProcess(name, (sys.executable, "-c", script), folder / f"{name}.log", drain_phase, drain_seconds)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -57,7 +65,7 @@ def python(script: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", script, *arguments], start_new_session=True)
 
 
-def says(member: Member, text: str) -> Callable[[], bool]:
+def says(member: ServiceProcess, text: str) -> Callable[[], bool]:
     return lambda: member.log.exists() and text in member.log.read_text()
 
 
@@ -65,7 +73,7 @@ async def test_a_member_killed_outright_is_started_again_under_its_name_at_once(
     controller = simulated_member(tmp_path, "controller", SERVE, drain_phase=1)
     worker = simulated_member(tmp_path, "worker-0", SERVE)
     said: list[str] = []
-    supervisor = Supervisor([controller, worker], keeper="controller", say=said.append)
+    supervisor = Supervisor([controller, worker], controller_id="controller", say=said.append)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(supervisor.run())
         await until(says(worker, "up"))
@@ -78,13 +86,13 @@ async def test_a_member_killed_outright_is_started_again_under_its_name_at_once(
         supervisor.drain()
         await running
     assert said == ["worker-0 ended (killed by SIGKILL); started again, restart 1; its last line: up"]
-    assert supervisor.states["worker-0"].phase is MemberPhase.DONE
+    assert supervisor.states["worker-0"].phase is ProcessPhase.DONE
 
 
 async def test_what_a_dead_member_started_dies_with_it(tmp_path: Path) -> None:
     controller = simulated_member(tmp_path, "controller", SERVE, drain_phase=1)
     generator = simulated_member(tmp_path, "generator-0", WITH_CHILD)
-    supervisor = Supervisor([controller, generator], keeper="controller")
+    supervisor = Supervisor([controller, generator], controller_id="controller")
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(supervisor.run())
         await until(lambda: generator.log.exists() and generator.log.read_text().endswith("\n"))
@@ -102,8 +110,8 @@ async def test_a_member_that_cannot_start_ends_all_and_its_last_line_is_repeated
         tmp_path, "learner-0", "import sys; print('learner-0: cannot start: no model'); sys.exit(78)"
     )
     others = set(psutil.Process().children())  # what other tests of this process left, such as a resource tracker
-    supervisor = Supervisor([controller, faulty], keeper="controller")
-    with pytest.raises(MemberCannotStart, match=r"^learner-0: cannot start: no model$"):
+    supervisor = Supervisor([controller, faulty], controller_id="controller")
+    with pytest.raises(ProcessCannotStart, match=r"^learner-0: cannot start: no model$"):
         async with asyncio.timeout(PATIENCE_SECONDS):
             await supervisor.run()
     assert supervisor.states["learner-0"].restarts == 0
@@ -115,8 +123,8 @@ async def test_a_member_that_keeps_failing_is_given_up_with_its_last_lines(tmp_p
     controller = simulated_member(tmp_path, "controller", SERVE)
     faulty = simulated_member(tmp_path, "replay-0", "raise SystemExit('the disk is full')")
     policy = RestartPolicy(most_restarts=2, first_backoff_seconds=0.01)
-    supervisor = Supervisor([controller, faulty], keeper="controller", policy=policy)
-    with pytest.raises(MemberKeepsFailing, match="the disk is full") as failure:
+    supervisor = Supervisor([controller, faulty], controller_id="controller", policy=policy)
+    with pytest.raises(ProcessKeepsFailing, match="the disk is full") as failure:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await supervisor.run()
     assert failure.value.exit_code == 1
@@ -129,8 +137,8 @@ async def test_a_member_that_fails_slowly_is_given_up_after_three_lives_with_the
     faulty = simulated_member(tmp_path, "generator-0", script)
     said: list[str] = []
     policy = RestartPolicy(first_backoff_seconds=0.01)
-    supervisor = Supervisor([controller, faulty], keeper="controller", policy=policy, say=said.append)
-    with pytest.raises(MemberKeepsFailing, match=r"weights hold NaN$"):
+    supervisor = Supervisor([controller, faulty], controller_id="controller", policy=policy, say=said.append)
+    with pytest.raises(ProcessKeepsFailing, match=r"weights hold NaN$"):
         async with asyncio.timeout(PATIENCE_SECONDS):
             await supervisor.run()
     assert len(said) == supervisor.states["generator-0"].restarts == 2
@@ -148,7 +156,7 @@ async def test_restarts_while_the_run_gets_on_are_not_counted(tmp_path: Path) ->
             supervisor.drain()
 
     supervisor = Supervisor(
-        [controller, faulty], keeper="controller", progress=lambda: len(lives), say=say, policy=RestartPolicy()
+        [controller, faulty], controller_id="controller", progress=lambda: len(lives), say=say, policy=RestartPolicy()
     )
     async with asyncio.timeout(PATIENCE_SECONDS):
         await supervisor.run()
@@ -162,9 +170,9 @@ async def test_a_member_that_a_full_disk_ended_is_told_of_though_its_log_is_empt
     controller = simulated_member(tmp_path, "controller", SERVE)
     silent = simulated_member(tmp_path, "replay-0", "raise SystemExit(1)")  # what it said found no room
     policy = RestartPolicy(most_restarts=1, first_backoff_seconds=0.01)
-    supervisor = Supervisor([controller, silent], keeper="controller", policy=policy)
+    supervisor = Supervisor([controller, silent], controller_id="controller", policy=policy)
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
-    with pytest.raises(MemberKeepsFailing) as failure:
+    with pytest.raises(ProcessKeepsFailing) as failure:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await supervisor.run()
     assert f"{silent.log} holds no word of it" in str(failure.value)
@@ -174,7 +182,7 @@ async def test_a_member_that_a_full_disk_ended_is_told_of_though_its_log_is_empt
 async def test_a_member_drained_by_hand_while_the_run_goes_on_comes_back(tmp_path: Path) -> None:
     controller = simulated_member(tmp_path, "controller", SERVE, drain_phase=1)
     worker = simulated_member(tmp_path, "worker-0", SERVE)
-    supervisor = Supervisor([controller, worker], keeper="controller", linger_seconds=0.05)
+    supervisor = Supervisor([controller, worker], controller_id="controller", linger_seconds=0.05)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(supervisor.run())
         await until(says(worker, "up"))
@@ -187,10 +195,10 @@ async def test_a_member_drained_by_hand_while_the_run_goes_on_comes_back(tmp_pat
 async def test_the_run_ends_when_the_keeper_and_then_the_others_have_ended(tmp_path: Path) -> None:
     controller = simulated_member(tmp_path, "controller", "print('done')", drain_phase=1)
     worker = simulated_member(tmp_path, "worker-0", "print('done')")
-    supervisor = Supervisor([controller, worker], keeper="controller", run_goes_on=lambda: False)
+    supervisor = Supervisor([controller, worker], controller_id="controller", run_goes_on=lambda: False)
     async with asyncio.timeout(PATIENCE_SECONDS):
         await supervisor.run()
-    assert {state.phase for state in supervisor.states.values()} == {MemberPhase.DONE}
+    assert {state.phase for state in supervisor.states.values()} == {ProcessPhase.DONE}
 
 
 async def test_members_that_live_when_the_keeper_has_ended_the_run_are_asked_to_drain_at_once(tmp_path: Path) -> None:
@@ -200,7 +208,7 @@ async def test_members_that_live_when_the_keeper_has_ended_the_run_are_asked_to_
     said: list[str] = []
     supervisor = Supervisor(
         [controller, starting, stubborn],
-        keeper="controller",
+        controller_id="controller",
         run_goes_on=lambda: False,
         say=said.append,
         linger_seconds=10 * PATIENCE_SECONDS,
@@ -223,7 +231,7 @@ async def test_a_drain_goes_phase_by_phase_and_kills_what_overruns(tmp_path: Pat
     )
     controller = simulated_member(tmp_path, "controller", f"{order} print('up', flush=True); signal.pause()", 1)
     stubborn = simulated_member(tmp_path, "worker-0", STUBBORN, drain_seconds=0.2)
-    supervisor = Supervisor([controller, stubborn], keeper="controller", grace_seconds=0.1)
+    supervisor = Supervisor([controller, stubborn], controller_id="controller", grace_seconds=0.1)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(supervisor.run())
         await until(says(controller, "up"))
@@ -239,7 +247,7 @@ async def test_a_drain_goes_phase_by_phase_and_kills_what_overruns(tmp_path: Pat
 
 async def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
     stubborn = simulated_member(tmp_path, "controller", STUBBORN, drain_seconds=60)
-    supervisor = Supervisor([stubborn], keeper="controller")
+    supervisor = Supervisor([stubborn], controller_id="controller")
     async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(supervisor.run())
         await until(says(stubborn, "up"))
@@ -264,9 +272,9 @@ LAUNCHER = """
 import asyncio, sys
 from pathlib import Path
 from areal_mesh.runtime.settings import load_settings
-from areal_mesh.runtime.supervision import Member, Supervisor
-member = Member("generator-0", (sys.executable, "-c", sys.argv[1]), Path(sys.argv[2]))
-asyncio.run(Supervisor([member], keeper="generator-0").run())
+from areal_mesh.runtime.supervision import ServiceProcess, Supervisor
+member = ServiceProcess("generator-0", (sys.executable, "-c", sys.argv[1]), Path(sys.argv[2]))
+asyncio.run(Supervisor([member], controller_id="generator-0").run())
 """
 
 

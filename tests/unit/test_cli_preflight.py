@@ -11,9 +11,9 @@ from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import gaps, gpu_present
 from areal_mesh.cli.launcher import launch
 from areal_mesh.cli.main import build_parser
-from areal_mesh.cli.members import controller_address, members_of
 from areal_mesh.cli.preflight import check_role
 from areal_mesh.cli.preparing import prepare, prepare_run, recipe_command
+from areal_mesh.cli.processes import controller_address, service_processes
 from areal_mesh.cli.serving import context_of
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.made import mark_folder
@@ -86,7 +86,7 @@ def test_settings_that_do_not_hold_end_a_service_on_one_line() -> None:
 
 
 def test_the_five_services_start_controller_first_and_drain_it_last(tmp_path: Path) -> None:
-    members = members_of(load_settings("trial"), tmp_path, "one")
+    members = service_processes(load_settings("trial"), tmp_path, "one")
     assert [member.service_id for member in members] == [
         "controller",
         "replay-0",
@@ -99,7 +99,7 @@ def test_the_five_services_start_controller_first_and_drain_it_last(tmp_path: Pa
 
 
 def test_each_service_is_started_by_a_command_that_parses(tmp_path: Path) -> None:
-    for member in members_of(load_settings("trial"), tmp_path, "one"):
+    for member in service_processes(load_settings("trial"), tmp_path, "one"):
         options = build_parser().parse_args(member.argv[3:])
         assert options.service_id == member.service_id
         assert member.service_id.startswith(options.role)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.runtime.restarts import Ends, RestartPolicy, Verdict, describe_exit
+from areal_mesh.runtime.restarts import Ends, Reaction, RestartPolicy, describe_exit
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 
 POLICY = RestartPolicy(most_restarts=4, most_alike=3, first_backoff_seconds=1, last_backoff_seconds=3)
@@ -20,11 +20,11 @@ def ends_of(*causes: str, exit_code: int = 1) -> Ends:
 
 
 def test_an_end_with_zero_is_done_however_often_it_was_restarted() -> None:
-    assert POLICY.decide(0, Ends(count=9)).verdict is Verdict.DONE
+    assert POLICY.decide(0, Ends(count=9)).reaction is Reaction.DONE
 
 
 def test_what_cannot_start_is_never_tried_again() -> None:
-    assert POLICY.decide(EXIT_CANNOT_START, Ends(count=1)).verdict is Verdict.CANNOT_START
+    assert POLICY.decide(EXIT_CANNOT_START, Ends(count=1)).reaction is Reaction.CANNOT_START
 
 
 def test_the_first_restart_is_immediate_and_later_ones_back_off_up_to_the_bound() -> None:
@@ -33,22 +33,22 @@ def test_the_first_restart_is_immediate_and_later_ones_back_off_up_to_the_bound(
 
 
 def test_too_many_restarts_without_progress_give_up_however_long_each_life_was() -> None:
-    assert POLICY.decide(1, ends_of("a", "b", "c", "d")).verdict is Verdict.RESTART
-    assert POLICY.decide(1, ends_of("a", "b", "c", "d", "e")).verdict is Verdict.GIVE_UP
+    assert POLICY.decide(1, ends_of("a", "b", "c", "d")).reaction is Reaction.RESTART
+    assert POLICY.decide(1, ends_of("a", "b", "c", "d", "e")).reaction is Reaction.GIVE_UP
 
 
 def test_progress_between_two_ends_forgives_those_before() -> None:
     ends = Ends()
     for step in range(20):
         ends.add(1, "out of memory", progress=step)
-        assert POLICY.decide(1, ends).verdict is Verdict.RESTART
+        assert POLICY.decide(1, ends).reaction is Reaction.RESTART
     assert (ends.count, ends.alike) == (1, 1)
 
 
 def test_lives_that_end_for_the_same_cause_are_given_up_sooner() -> None:
-    assert POLICY.decide(1, ends_of("ended: port 4711", "ended: port 4712")).verdict is Verdict.RESTART
-    assert POLICY.decide(1, ends_of("ended: port 1", "ended: port 2", "ended: port 30")).verdict is Verdict.GIVE_UP
-    assert POLICY.decide(1, ends_of("one", "two", "one")).verdict is Verdict.RESTART
+    assert POLICY.decide(1, ends_of("ended: port 4711", "ended: port 4712")).reaction is Reaction.RESTART
+    assert POLICY.decide(1, ends_of("ended: port 1", "ended: port 2", "ended: port 30")).reaction is Reaction.GIVE_UP
+    assert POLICY.decide(1, ends_of("one", "two", "one")).reaction is Reaction.RESTART
 
 
 def test_kills_from_outside_give_no_cause_and_are_never_alike() -> None:
@@ -65,9 +65,9 @@ def test_a_delay_is_never_over_its_bound_and_restarts_are_never_endless(
         ends.add(*life)
     decision = POLICY.decide(exit_code, ends)
     assert 0 <= decision.delay_seconds <= POLICY.last_backoff_seconds
-    assert decision.verdict is Verdict.RESTART or decision.delay_seconds == 0
+    assert decision.reaction is Reaction.RESTART or decision.delay_seconds == 0
     assert 0 <= ends.alike <= ends.count
-    if decision.verdict is Verdict.RESTART:
+    if decision.reaction is Reaction.RESTART:
         assert ends.count <= POLICY.most_restarts
 
 

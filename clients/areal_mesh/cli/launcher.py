@@ -15,9 +15,9 @@ from areal_mesh.cli.display import Display, display_for
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, gaps
 from areal_mesh.cli.main import ROLES
-from areal_mesh.cli.members import KEEPER, controller_address, members_of
 from areal_mesh.cli.preflight import check_listen, check_reachable
 from areal_mesh.cli.preparing import prepare_run
+from areal_mesh.cli.processes import CONTROLLER, controller_address, service_processes
 from areal_mesh.cli.report import files_line, print_table
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.run_directory import SETUP_FILE, enter, finished_summary, held
@@ -27,7 +27,7 @@ from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
-from areal_mesh.runtime.supervision import MemberCannotStart, MemberFailure, Supervisor
+from areal_mesh.runtime.supervision import ProcessCannotStart, ProcessFailure, Supervisor
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.views.rows import MetricsTail
 from areal_mesh.views.run_views import METRICS_FILE
@@ -110,9 +110,9 @@ class Launcher:
         self._latest: RunStatus | None = None
         self._interrupt: signal.Signals | None = None
         self.run_id = secrets.token_hex(4)
-        members = members_of(settings, folder, self.run_id)
+        members = service_processes(settings, folder, self.run_id)
         self._supervisor = Supervisor(
-            members, KEEPER, run_goes_on=self._goes_on, progress=self._progress, say=self._say
+            members, CONTROLLER, run_goes_on=self._goes_on, progress=self._progress, say=self._say
         )
         self._steps = MetricsTail(folder / METRICS_FILE)
         for _ in self._steps.new_rows():
@@ -129,18 +129,18 @@ class Launcher:
         loop = asyncio.get_running_loop()
         for number in drain_signals():
             loop.add_signal_handler(number, self._interrupted, number)
-        failure: MemberFailure | None = None
+        failure: ProcessFailure | None = None
         with self._display:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(self.watch())
                 try:
                     await self._supervisor.run()
-                except MemberFailure as error:
+                except ProcessFailure as error:
                     failure = error
                 watching.cancel()
             self.show_new_steps()
         if failure is not None:
-            code = EXIT_CANNOT_START if isinstance(failure, MemberCannotStart) else 1
+            code = EXIT_CANNOT_START if isinstance(failure, ProcessCannotStart) else 1
             raise CommandFailed(str(failure), code)
 
     def conclude(self) -> int:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 
 
-class Verdict(StrEnum):
+class Reaction(StrEnum):
     """What follows the end of a process."""
 
     DONE = "done"
@@ -25,9 +25,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict, and for a restart the seconds to wait before it."""
+    """A reaction, and for a restart the seconds to wait before it."""
 
-    verdict: Verdict
+    reaction: Reaction
     delay_seconds: float = 0.0
 
 
@@ -72,15 +72,15 @@ class RestartPolicy:
     def decide(self, exit_code: int, ends: Ends) -> Decision:
         """What follows an end with `exit_code`, negative for a signal, which `ends` counts already."""
         if exit_code == 0:
-            return Decision(Verdict.DONE)
+            return Decision(Reaction.DONE)
         if exit_code == EXIT_CANNOT_START:
-            return Decision(Verdict.CANNOT_START)
+            return Decision(Reaction.CANNOT_START)
         if ends.count > self.most_restarts or ends.alike >= self.most_alike:
-            return Decision(Verdict.GIVE_UP)
+            return Decision(Reaction.GIVE_UP)
         if ends.count <= 1:
-            return Decision(Verdict.RESTART)
+            return Decision(Reaction.RESTART)
         backoff = self.first_backoff_seconds * 2 ** (ends.count - 2)
-        return Decision(Verdict.RESTART, min(backoff, self.last_backoff_seconds))
+        return Decision(Reaction.RESTART, min(backoff, self.last_backoff_seconds))
 
 
 def describe_exit(exit_code: int) -> str:

@@ -1,10 +1,10 @@
 """Runs the processes of a mesh on one machine: starts, watches, restarts, drains and kills them.
 
-Each member is the leader of a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone and a dead
-member takes with it whatever it started. Invariants:
-- the end of a member is noticed at once, and its session is killed before the member is started again;
-- a member keeps its name over restarts;
-- when `run` returns or raises, no process of any member is left; neither is one when the supervisor is killed.
+Each service is the leader of a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone and a dead
+service takes with it whatever it started. Invariants:
+- the end of a service is noticed at once, and its session is killed before the service is started again;
+- a service keeps its name over restarts;
+- when `run` returns or raises, no process of any service is left; neither is one when the supervisor is killed.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from areal_mesh.runtime.disk import has_no_room
 from areal_mesh.runtime.orphans import OrphanGuard, kill_session
-from areal_mesh.runtime.restarts import Ends, RestartPolicy, Verdict, describe_exit
+from areal_mesh.runtime.restarts import Ends, Reaction, RestartPolicy, describe_exit
 from areal_mesh.runtime.waiting import wait_until
 
-# What an end with 0 counts as where the member was still needed.
+# What an end with 0 counts as where the service was still needed.
 EXIT_LEFT_EARLY = -signal.SIGTERM.value
 _TAIL_BYTES = 16_384
 _CAUSE_LINES = 12
@@ -29,10 +29,10 @@ _LONGEST_WORDS = 400
 
 
 @dataclass(frozen=True)
-class Member:
+class ServiceProcess:
     """A process to keep alive.
 
-    `drain_phase`: members of a lower phase are asked to drain, and waited for, before those of a higher one.
+    `drain_phase`: services of a lower phase are asked to drain, and waited for, before those of a higher one.
     """
 
     service_id: str
@@ -43,8 +43,8 @@ class Member:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-class MemberPhase(StrEnum):
-    """What a member's process does."""
+class ProcessPhase(StrEnum):
+    """What a service's process does."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -54,17 +54,17 @@ class MemberPhase(StrEnum):
 
 
 @dataclass
-class MemberState:
-    """A member as it is now: its process, if there is one, and how often it was started again."""
+class ProcessState:
+    """A service as it is now: its process, if there is one, and how often it was started again."""
 
-    phase: MemberPhase = MemberPhase.WAITING
+    phase: ProcessPhase = ProcessPhase.WAITING
     pid: int = 0
     restarts: int = 0
     last_exit: str = ""
 
 
-class MemberFailure(Exception):
-    """A member ended for good: `exit_code` as the process gave it (negative for a signal), `last_lines` of its log."""
+class ProcessFailure(Exception):
+    """A service ended for good: `exit_code` as the process gave it (negative for a signal), `last_lines` of its log."""
 
     def __init__(self, service_id: str, exit_code: int, last_lines: Sequence[str], log: Path) -> None:
         self.service_id = service_id
@@ -77,15 +77,15 @@ class MemberFailure(Exception):
         raise NotImplementedError
 
 
-class MemberCannotStart(MemberFailure):
-    """A member said that it cannot start; the message is its last line."""
+class ProcessCannotStart(ProcessFailure):
+    """A service said that it cannot start; the message is its last line."""
 
     def _text(self) -> str:
         return self.last_lines[-1] if self.last_lines else f"{self.service_id} cannot start; see {self.log}"
 
 
-class MemberKeepsFailing(MemberFailure):
-    """A member ended more often than the policy allows."""
+class ProcessKeepsFailing(ProcessFailure):
+    """A service ended more often than the policy allows."""
 
     def _text(self) -> str:
         ends = f"{self.log} ends:\n  " + "\n  ".join(self.last_lines)
@@ -110,135 +110,135 @@ def _no_progress() -> object:
 
 @dataclass
 class Supervisor:
-    """Keeps `members` alive until the `keeper` (the controller) ends with exit code 0, or `drain` is called.
+    """Keeps `services` alive until the controller (`controller_id`) ends with exit code 0, or `drain` is called.
 
-    Once the keeper has ended the run, members that still live are asked to drain at once.
+    Once the controller has ended the run, services that still live are asked to drain at once.
 
-    `run_goes_on` tells whether the run still needs its members: one that ends with 0 while it does, with no drain
+    `run_goes_on` tells whether the run still needs its services: one that ends with 0 while it does, with no drain
     asked for, was drained by hand and is started again. `progress` differs from what it gave before once the run has
     got something done: restarts without that are bounded. `say` gets one line for a person at each restart.
     """
 
-    members: Sequence[Member]
-    keeper: str
+    services: Sequence[ServiceProcess]
+    controller_id: str
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     run_goes_on: Callable[[], bool] = _run_goes_on
     progress: Callable[[], object] = _no_progress
     say: Callable[[str], None] = _nothing_said
     linger_seconds: float = 30.0
-    """Time for the keeper to end once another member has ended with 0, before that one counts as drained by hand."""
+    """Time for the controller to end once another service has ended with 0: after it, that one was drained by hand."""
     grace_seconds: float = 5.0
-    """Beyond a member's own drain_seconds, before it is killed."""
+    """Beyond a service's own drain_seconds, before it is killed."""
 
     def __post_init__(self) -> None:
-        self.states = {member.service_id: MemberState() for member in self.members}
-        self._ended = {member.service_id: asyncio.Event() for member in self.members}
+        self.states = {service.service_id: ProcessState() for service in self.services}
+        self._ended = {service.service_id: asyncio.Event() for service in self.services}
         self._turn = asyncio.Event()
         self._draining = asyncio.Event()
 
     async def run(self) -> None:
-        """Runs the members to their end.
+        """Runs the services to their end.
 
         Raises:
-            MemberCannotStart: a member ended with exit code 78; all are killed.
-            MemberKeepsFailing: a member used up its restarts; all are killed.
+            ProcessCannotStart: a service ended with exit code 78; all are killed.
+            ProcessKeepsFailing: a service used up its restarts; all are killed.
         """
         try:
             with OrphanGuard() as guard:
                 async with asyncio.TaskGroup() as tasks:
-                    for member in self.members:
-                        tasks.create_task(self._keep(member, guard))
+                    for service in self.services:
+                        tasks.create_task(self._keep_alive(service, guard))
                     tasks.create_task(self._conclude())
-        except* MemberFailure as failures:
+        except* ProcessFailure as failures:
             raise _first(failures) from None
 
     def drain(self) -> None:
-        """Asks all members to drain, phase by phase, and kills those that overrun; `run` then returns."""
+        """Asks all services to drain, phase by phase, and kills those that overrun; `run` then returns."""
         self._draining.set()
         self._turn.set()
 
     def kill(self) -> None:
-        """Kills all members at once."""
+        """Kills all services at once."""
         self.drain()
         for state in self.states.values():
             if state.pid:
                 kill_session(state.pid)
 
-    async def _keep(self, member: Member, guard: OrphanGuard) -> None:
-        state = self.states[member.service_id]
+    async def _keep_alive(self, service: ServiceProcess, guard: OrphanGuard) -> None:
+        state = self.states[service.service_id]
         ends = Ends()
         while not self._draining.is_set():
-            offset = member.log.stat().st_size if member.log.exists() else 0
-            exit_code = await self._one_life(member, state, guard)
+            offset = service.log.stat().st_size if service.log.exists() else 0
+            exit_code = await self._one_life(service, state, guard)
             state.last_exit = describe_exit(exit_code)
-            if self._draining.is_set() or (exit_code == 0 and not await self._left_early(member)):
+            if self._draining.is_set() or (exit_code == 0 and not await self._left_early(service)):
                 break
-            said = last_lines(member.log, offset)
+            said = last_lines(service.log, offset)
             last_line = said[-1] if said else ""
             ends.add(exit_code or EXIT_LEFT_EARLY, last_line, self.progress())
             decision = self.policy.decide(exit_code or EXIT_LEFT_EARLY, ends)
-            if decision.verdict is Verdict.CANNOT_START:
-                raise MemberCannotStart(member.service_id, exit_code, said, member.log)
-            if decision.verdict is Verdict.GIVE_UP:
-                raise MemberKeepsFailing(member.service_id, exit_code, said, member.log)
-            state.phase = MemberPhase.RESTARTING
+            if decision.reaction is Reaction.CANNOT_START:
+                raise ProcessCannotStart(service.service_id, exit_code, said, service.log)
+            if decision.reaction is Reaction.GIVE_UP:
+                raise ProcessKeepsFailing(service.service_id, exit_code, said, service.log)
+            state.phase = ProcessPhase.RESTARTING
             state.restarts += 1
-            self.say(restart_line(member.service_id, state, last_line))
+            self.say(restart_line(service.service_id, state, last_line))
             await wait_until(self._draining, decision.delay_seconds)
-        state.phase = MemberPhase.DONE
-        self._ended[member.service_id].set()
-        if member.service_id == self.keeper:
+        state.phase = ProcessPhase.DONE
+        self._ended[service.service_id].set()
+        if service.service_id == self.controller_id:
             self._turn.set()
 
-    async def _one_life(self, member: Member, state: MemberState, guard: OrphanGuard) -> int:
-        process = _spawn(member)
+    async def _one_life(self, service: ServiceProcess, state: ProcessState, guard: OrphanGuard) -> int:
+        process = _spawn(service)
         guard.watch(process.pid)
-        state.pid, state.phase = process.pid, MemberPhase.RUNNING
+        state.pid, state.phase = process.pid, ProcessPhase.RUNNING
         try:
             await _process_end(process.pid)
         finally:
-            # Not reaped yet, so the number cannot be another's: what the member started dies with it.
+            # Not reaped yet, so the number cannot be another's: what the service started dies with it.
             kill_session(process.pid)
             exit_code = process.wait()
-            state.pid, state.phase = 0, MemberPhase.ENDED
+            state.pid, state.phase = 0, ProcessPhase.ENDED
             guard.release(process.pid)
         return exit_code
 
-    async def _left_early(self, member: Member) -> bool:
-        """Whether a member that ended with 0 did so although the run goes on: somebody drained it by hand."""
-        if member.service_id != self.keeper and await wait_until(self._turn, self.linger_seconds):
+    async def _left_early(self, service: ServiceProcess) -> bool:
+        """Whether a service that ended with 0 did so although the run goes on: somebody drained it by hand."""
+        if service.service_id != self.controller_id and await wait_until(self._turn, self.linger_seconds):
             return False
         return self.run_goes_on()
 
     async def _conclude(self) -> None:
-        """Waits for the keeper's end or a drain, then sees the others out."""
+        """Waits for the controller's end or a drain, then sees the others out."""
         await self._turn.wait()
         if not self._draining.is_set():
-            # The keeper has ended the run. A member that had not joined it yet was told by nobody.
+            # The controller has ended the run. A service that had not joined it yet was told by nobody.
             self._draining.set()
-            await self._see_out(self.members)
+            await self._drain_all(self.services)
             return
-        for phase in sorted({member.drain_phase for member in self.members}):
-            await self._see_out([member for member in self.members if member.drain_phase == phase])
+        for phase in sorted({service.drain_phase for service in self.services}):
+            await self._drain_all([service for service in self.services if service.drain_phase == phase])
 
-    async def _see_out(self, members: Sequence[Member]) -> None:
+    async def _drain_all(self, services: Sequence[ServiceProcess]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for member in members:
-                tasks.create_task(self._see_one_out(member))
+            for service in services:
+                tasks.create_task(self._drain_one(service))
 
-    async def _see_one_out(self, member: Member) -> None:
-        """Asks a member to drain, and kills it if it overruns."""
-        state = self.states[member.service_id]
+    async def _drain_one(self, service: ServiceProcess) -> None:
+        """Asks a service to drain, and kills it if it overruns."""
+        state = self.states[service.service_id]
         if state.pid:
             os.kill(state.pid, signal.SIGTERM)
-        patience = member.drain_seconds + self.grace_seconds
-        if not await wait_until(self._ended[member.service_id], patience):
-            self.say(f"{member.service_id} did not drain within {patience:.0f} s; killed")
+        patience = service.drain_seconds + self.grace_seconds
+        if not await wait_until(self._ended[service.service_id], patience):
+            self.say(f"{service.service_id} did not drain within {patience:.0f} s; killed")
             if state.pid:
                 kill_session(state.pid)
 
 
-def restart_line(service_id: str, state: MemberState, last_line: str) -> str:
+def restart_line(service_id: str, state: ProcessState, last_line: str) -> str:
     """What a person is told of a restart: who ended, how, and with what words."""
     words = f"; its last line: {last_line[:_LONGEST_WORDS]}" if last_line else ""
     return f"{service_id} ended ({state.last_exit}); started again, restart {state.restarts}{words}"
@@ -255,16 +255,16 @@ def last_lines(log: Path, offset: int = 0, count: int = _CAUSE_LINES) -> list[st
     return [line.rstrip() for line in lines if line.strip()][-count:]
 
 
-def _spawn(member: Member) -> subprocess.Popen[bytes]:
-    member.log.parent.mkdir(parents=True, exist_ok=True)
-    with member.log.open("ab") as log:
+def _spawn(service: ServiceProcess) -> subprocess.Popen[bytes]:
+    service.log.parent.mkdir(parents=True, exist_ok=True)
+    with service.log.open("ab") as log:
         return subprocess.Popen(
-            member.argv,
+            service.argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **member.environment},
+            env={**os.environ, **service.environment},
         )
 
 
@@ -281,6 +281,6 @@ async def _process_end(pid: int) -> None:
         os.close(descriptor)
 
 
-def _first(group: BaseExceptionGroup[MemberFailure]) -> MemberFailure:
+def _first(group: BaseExceptionGroup[ProcessFailure]) -> ProcessFailure:
     inner = group.exceptions[0]
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -6,11 +6,11 @@ from pathlib import Path
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.run_directory import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings
-from areal_mesh.runtime.supervision import Member
+from areal_mesh.runtime.supervision import ServiceProcess
 
-KEEPER = "controller"
+CONTROLLER = "controller"
 # In the order of their start; what makes work drains first, and what others report to last.
-_DRAIN_PHASES = {KEEPER: 2, "replay": 1, "verifier": 1, "generator": 0, "learner": 0}
+_DRAIN_PHASES = {CONTROLLER: 2, "replay": 1, "verifier": 1, "generator": 0, "learner": 0}
 # Waiting threads would otherwise spin on cores that other services are pinned to.
 _ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
 
@@ -32,10 +32,10 @@ def controller_address(settings: RunSettings) -> str:
 
 def service_id(role: str) -> str:
     """Name of a role's one service on this machine."""
-    return role if role == KEEPER else f"{role}-0"
+    return role if role == CONTROLLER else f"{role}-0"
 
 
-def members_of(settings: RunSettings, folder: Path, run_id: str) -> list[Member]:
+def service_processes(settings: RunSettings, folder: Path, run_id: str) -> list[ServiceProcess]:
     """The five services, in the order of their start.
 
     `folder`: the run directory, with the settings in it. `run_id`: keeps them apart from services of other runs.
@@ -47,7 +47,7 @@ def members_of(settings: RunSettings, folder: Path, run_id: str) -> list[Member]
         serve = ("serve", role, "--config", str(folder / SETTINGS_FILE), "--service-id", name)
         belongs = ("--controller", address, "--run-id", run_id)
         members.append(
-            Member(
+            ServiceProcess(
                 service_id=name,
                 argv=(sys.executable, "-m", "areal_mesh.cli", *serve, *belongs),
                 log=folder / "logs" / f"{name}.log",
