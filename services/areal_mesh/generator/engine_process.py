@@ -13,6 +13,8 @@ from areal_mesh.weights.expected_warnings import keep_out
 from areal_mesh.weights.vllm_plugin import BACKEND, BOUND_VARIABLE
 
 T = TypeVar("T")
+_END_SECONDS = 15.0
+"""For the engine's process to end by itself; on a machine whose cores are all at work vLLM's own 5 are too few."""
 
 
 class EngineDied(RuntimeError):
@@ -85,7 +87,7 @@ class EngineProcess:
         if handler is not None and not handler.get_loop().is_closed():
             # First, or it takes the end that is meant for the engine's death, and says so with a traceback.
             handler.get_loop().call_soon_threadsafe(handler.cancel)
-        client.shutdown()
+        client.shutdown(timeout=_END_SECONDS)
         # vLLM's finaliser shuts down once more, and fails loudly when the interpreter's end runs it: the frames of an
         # error that somebody keeps can keep the client until then. What is done is not done again.
         client.shutdown = _nothing
@@ -103,7 +105,7 @@ def _nothing(timeout: float | None = None) -> None:
 class _Ended:
     """Stands for vLLM's client after `shutdown`."""
 
-    def shutdown(self) -> None:
+    def shutdown(self, timeout: float) -> None:
         """Nothing is left to end."""
 
     def __getattr__(self, name: str) -> Any:
@@ -150,11 +152,11 @@ class _Starter:
 
 
 def _build(settings: EngineSettings) -> "tuple[Any, _Recorder]":
+    keep_out()
     from vllm.config import WeightTransferConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    keep_out()
     arguments = AsyncEngineArgs(
         **settings.engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
     )

@@ -72,8 +72,14 @@ class EngineSettings:
         # vLLM's sampler goes through torch.compile, which wants a C++ compiler and a path without spaces, for functions
         # that take no time on a CPU.
         uncompiled = {"TORCHDYNAMO_DISABLE": "1"}
-        # Says at every start that memory is taken from the node of the worker's cores.
-        quiet = {"TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")}
+        # What libraries say at every start: that memory is taken from the node of the worker's cores, that there is no
+        # Triton, that a name which vLLM looks up is deprecated.
+        said = {
+            "TORCH_CPP_LOG_LEVEL": "ERROR",
+            "TORCH_LOGS": "-torch._library.triton",
+            "PYTHONWARNINGS": "ignore::FutureWarning:vllm.triton_utils.dispatcher",
+        }
+        quiet = {name: os.environ.get(name, value) for name, value in said.items()}
         return common | within | threads | uncompiled | quiet
 
     def engine_arguments(self) -> dict[str, Any]:
@@ -92,6 +98,7 @@ class EngineSettings:
             "logprobs_mode": "processed_logprobs",
             "enable_prefix_caching": True,
             "disable_log_stats": True,
+            "use_tqdm_on_load": False,
             "enforce_eager": self.device == "cpu" or not self.cuda_graphs,
             "worker_extension_cls": "areal_mesh.weights.vllm_worker.WeightProof",
         }

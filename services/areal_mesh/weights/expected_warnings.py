@@ -1,6 +1,7 @@
 """Keeps out of vLLM's log the warnings that follow, at every start or publish, from what was chosen here."""
 
 import logging
+import warnings
 from collections.abc import Mapping
 
 _EXPECTED: Mapping[str, tuple[str, ...]] = {
@@ -21,6 +22,8 @@ _EXPECTED: Mapping[str, tuple[str, ...]] = {
 
 def keep_out() -> None:
     """Filters this process's loggers of vLLM. Idempotent."""
+    # It looks every name of torch.distributed up.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.triton_utils\.dispatcher")
     for name in _EXPECTED:
         logging.getLogger(name).addFilter(_says_more)
 
