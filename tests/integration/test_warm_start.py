@@ -12,9 +12,8 @@ torch = pytest.importorskip("torch", reason="the learner extra is not installed:
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
+from areal_mesh.recipes.arithmetic.choices import ModelShape, Progress, WarmStartSettings  # noqa: E402
 from areal_mesh.recipes.arithmetic.folder import make_model  # noqa: E402
-from areal_mesh.recipes.arithmetic.model import ModelShape  # noqa: E402
-from areal_mesh.recipes.arithmetic.warm_start import Progress, WarmStartSettings  # noqa: E402
 from areal_mesh.recipes.smollm2 import convert, find_gguf  # noqa: E402
 from areal_mesh.runtime.made import NotMadeHere, made_from  # noqa: E402
 from areal_mesh.runtime.service import EXIT_CANNOT_START  # noqa: E402

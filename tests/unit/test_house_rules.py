@@ -178,6 +178,10 @@ def test_importing_every_light_module_leaves_torch_out() -> None:
     assert loaded_after_importing(modules, HEAVY) == ""
 
 
+def test_whether_a_recipes_model_is_there_is_known_without_torch() -> None:
+    assert loaded_after_importing(["areal_mesh.recipes.arithmetic.folder"], HEAVY) == ""
+
+
 def test_the_client_needs_the_base_install_alone() -> None:
     modules = modules_of("client", "runtime")
     assert loaded_after_importing(modules, (*HEAVY, "mpmath", "sympy", "matplotlib", "tensorboard", "numpy")) == ""

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from areal_mesh.recipes.arithmetic.choices import Progress
 from areal_mesh.recipes.arithmetic.folder import make_model
 from areal_mesh.recipes.arithmetic.problems import write_prompts
-from areal_mesh.recipes.arithmetic.warm_start import Progress
 from areal_mesh.runtime.made import NotMadeHere, made_from
 from areal_mesh.runtime.output import lasting_output
 from areal_mesh.runtime.service import EXIT_CANNOT_START

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from areal_mesh.recipes.arithmetic.model import ModelShape
-from areal_mesh.recipes.arithmetic.warm_start import Progress, WarmStartSettings, train
+from areal_mesh.recipes.arithmetic.choices import ModelShape, Progress, WarmStartSettings
 from areal_mesh.runtime.durable import remove_leftovers, replace_folder
 from areal_mesh.runtime.made import is_made_from, made_from, mark_folder
 
@@ -35,6 +34,9 @@ def make_model(
     record = {"recipe": RECIPE, "format": FORMAT, "seed": seed, "shape": asdict(shape), "settings": asdict(settings)}
     if is_made_from(folder, record):
         return False
+    # Tens of seconds on a busy machine, for nothing where the model is there.
+    from areal_mesh.recipes.arithmetic.warm_start import train
+
     model, tokenizer = train(seed, shape, settings, on_progress)
     # Training takes a minute, in which somebody may have put something there.
     made_from(folder)

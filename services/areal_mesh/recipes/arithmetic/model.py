@@ -1,29 +1,9 @@
 """The shape of the arithmetic policy: a small Qwen2 model that transformers and vLLM load without changes."""
 
-from dataclasses import dataclass
-
 import torch
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-
-@dataclass(frozen=True)
-class ModelShape:
-    """Sizes of the policy. ``hidden_size / attention_heads`` is the head size and must be one vLLM's CPU attention has.
-
-    layers: transformer blocks.
-    hidden_size: width of the residual stream.
-    intermediate_size: width of the gated feed-forward layer.
-    attention_heads: query heads.
-    key_value_heads: heads of keys and values, shared by groups of query heads.
-    context_tokens: longest prompt and response together.
-    """
-
-    layers: int = 3
-    hidden_size: int = 128
-    intermediate_size: int = 384
-    attention_heads: int = 4
-    key_value_heads: int = 2
-    context_tokens: int = 512
+from areal_mesh.recipes.arithmetic.choices import ModelShape
 
 
 def build_model(tokenizer: Qwen2Tokenizer, shape: ModelShape, seed: int) -> Qwen2ForCausalLM:

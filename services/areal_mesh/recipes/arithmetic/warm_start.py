@@ -8,7 +8,6 @@ overshoot: the right result of a step stays the likeliest one, which is what rei
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
-from areal_mesh.recipes.arithmetic.model import ModelShape, build_model
+from areal_mesh.recipes.arithmetic.choices import ModelShape, Phase, Progress, WarmStartSettings
+from areal_mesh.recipes.arithmetic.model import build_model
 from areal_mesh.recipes.arithmetic.problems import Problem, SolutionStyle, generate_problems, worked_solution
 from areal_mesh.recipes.arithmetic.tokenizer import build_tokenizer
 
@@ -27,56 +27,6 @@ BUCKET_BATCHES = 8
 
 Example = tuple[list[int], list[int]]
 """Prompt token ids and response token ids, the end token included."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A share of the training steps and the style of the solutions shown in it."""
-
-    share: float
-    style: SolutionStyle
-
-
-@dataclass(frozen=True)
-class WarmStartSettings:
-    """How the policy is trained before reinforcement learning begins.
-
-    steps: optimizer steps.
-    batch_size: worked solutions a step.
-    matrix_learning_rate: Muon's, for the weight matrices; Muon learns the facts in about half of Adam's steps.
-    other_learning_rate: AdamW's, for embeddings, biases and norms.
-    warm_up_steps: steps over which both rise from 0; afterwards they fall linearly to 0.
-    threads: CPU threads; part of the result, since another number sums in another order.
-    phases: styles in the order shown; their shares add up to 1.
-    """
-
-    steps: int = 600
-    batch_size: int = 16
-    matrix_learning_rate: float = 0.02
-    other_learning_rate: float = 3e-3
-    warm_up_steps: int = 20
-    max_gradient_norm: float = 1.0
-    threads: int = 1
-    phases: tuple[Phase, ...] = (
-        Phase(0.45, SolutionStyle()),
-        Phase(0.3, SolutionStyle(check_probability=0.4)),
-        Phase(0.25, SolutionStyle(mistake_probability=0.2, check_probability=0.4)),
-    )
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1 or self.threads < 1:
-            raise ValueError("steps, batch_size and threads of a warm start must each be at least 1")
-        if abs(sum(phase.share for phase in self.phases) - 1.0) > 1e-9:
-            raise ValueError(f"the shares of the phases add up to {sum(p.share for p in self.phases)}; they must to 1")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands after a step: `step` of `steps`, and the mean loss of its response tokens in nats."""
-
-    step: int
-    steps: int
-    loss: float
 
 
 def train(
