@@ -60,6 +60,22 @@ def test_every_file_the_readme_links_exists() -> None:
     assert not missing
 
 
+RESULTS = re.findall(r"^\| (.*\]\((benchmarks/results/[^)]+)\)) \|$", README, re.MULTILINE)
+
+
+def test_the_readme_says_the_results_that_are_kept() -> None:
+    kept = {str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks" / "results").glob("*.txt")}
+    assert {file for _, file in RESULTS} == kept
+
+
+@pytest.mark.parametrize(("row", "file"), [pytest.param(row, file, id=Path(file).stem) for row, file in RESULTS])
+def test_every_figure_of_a_result_stands_in_the_file_that_it_is_kept_in(row: str, file: str) -> None:
+    said = re.findall(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?", row.split(" | ")[1])
+    kept = set(re.findall(r"[+-]?\d+(?:\.\d+)?", (ROOT / file).read_text(encoding="utf-8").replace(",", "")))
+    assert said
+    assert [figure for figure in said if figure.replace(",", "") not in kept] == []
+
+
 def test_the_compose_file_is_valid() -> None:
     if shutil.which("docker") is None:
         pytest.skip("install docker and its compose plugin to check docker-compose.yml")
