@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.learner.batches.layout import build_layout
 from areal_mesh.learner.batches.micro_batch import MicroBatchBuilder
-from areal_mesh.learner.model.attention import build_layout
 from areal_mesh.learner.model.log_probabilities import token_log_probs
 from areal_mesh.learner.model.policy import PolicyModel, UnusableModel, load_policy
 

@@ -14,7 +14,6 @@ from rich.console import Console
 from areal_mesh.cli.display import Display, display_for
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, gaps
-from areal_mesh.cli.main import ROLES
 from areal_mesh.cli.preflight import check_listen, check_reachable
 from areal_mesh.cli.preparing import prepare_run
 from areal_mesh.cli.processes import CONTROLLER, controller_address, service_processes
@@ -24,6 +23,7 @@ from areal_mesh.cli.run_directory import SETUP_FILE, enter, finished_summary, he
 from areal_mesh.cli.view import counted, step_of
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
 from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.roles import SERVICE_ROLES
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
@@ -72,7 +72,7 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
 def _require_what_is_needed(source: str, settings: RunSettings) -> None:
     """Fails over all that would keep the run from succeeding here, before anything of it is made or deleted."""
     unreachable = []
-    for role in ROLES:
+    for role in SERVICE_ROLES:
         try:
             check_reachable(role, settings.service(role))
         except StartupError as error:

@@ -16,8 +16,8 @@ from areal_mesh.cli.printing import make_output_safe
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.output import silence
+from areal_mesh.runtime.roles import SERVICE_ROLES
 
-ROLES = ("controller", "generator", "verifier", "replay", "learner")
 DEFAULT_CONTROLLER = "127.0.0.1:7400"
 CONTROLLER_VARIABLE = "AREAL_MESH_CONTROLLER"
 RUN_ID_VARIABLE = "AREAL_MESH_RUN_ID"
@@ -135,7 +135,7 @@ def _add_running(commands: SubCommands) -> None:
         _add(commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them.")
     )
     serve = _add(commands, "serve", _serve, "Run one service until its run is over, or until SIGTERM drains it.")
-    serve.add_argument("role", choices=ROLES)
+    serve.add_argument("role", choices=SERVICE_ROLES)
     serve.add_argument("--config", required=True, metavar="PRESET|FILE", help="settings of the run")
     serve.add_argument("--service-id", default="", metavar="ID", help="name in the mesh, kept over restarts (ROLE-0)")
     serve.add_argument(

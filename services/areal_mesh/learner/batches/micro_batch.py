@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from areal_mesh.learner.batches.batch import TrainingBatch
-from areal_mesh.learner.model.attention import PackedLayout, build_layout
+from areal_mesh.learner.batches.layout import PackedLayout, build_layout
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from areal_mesh.runtime.roles import SERVICE_ROLES
 from areal_mesh.runtime.settings.algorithm import AlgorithmSettings
 from areal_mesh.runtime.settings.base import Seed, Settings, SettingsPath
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
@@ -83,7 +84,7 @@ class RunSettings(Settings):
                 f"{self.algorithm.batch_groups * self.algorithm.responses} responses of a batch; lower it"
             )
         if not self.plaintext_beyond_loopback:
-            for role in ("controller", "generator", "verifier", "replay", "learner"):
+            for role in SERVICE_ROLES:
                 address = self.service(role).address
                 if not address.is_loopback:
                     raise ValueError(
