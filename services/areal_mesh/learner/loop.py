@@ -12,7 +12,7 @@ from google.protobuf import duration_pb2
 from areal_mesh.learner.batch_check import BatchCheck
 from areal_mesh.learner.batches.decoding import decode_batch, shuffle_rewards
 from areal_mesh.learner.batches.figures import batch_figures, staleness_histogram
-from areal_mesh.learner.checkpoints.keeping import Checkpoints
+from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.ranks import RankLeader
 from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.torch_thread import TorchThread

@@ -6,7 +6,7 @@ import time
 import grpc.aio
 import structlog
 
-from areal_mesh.learner.checkpoints.keeping import Checkpoints
+from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.loop import TrainingLoop
 from areal_mesh.learner.model.policy import UnusableModel
 from areal_mesh.learner.ranks import RankLeader, start_ranks

@@ -1,1 +1,1 @@
-"""Checkpoints: their files, written whole or not at all, and when they are written and deleted."""
+"""Checkpoints as files, written whole or not at all; when they are written is `checkpoint_schedule`."""

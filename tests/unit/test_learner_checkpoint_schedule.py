@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.checkpoints import keeping
-from areal_mesh.learner.checkpoints.keeping import Checkpoints
 from areal_mesh.learner.ranks import RankLeader
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.calling import Members
