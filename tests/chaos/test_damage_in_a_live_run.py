@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
-from whole_mesh import service_process, started, wait_for_step
 
 from areal_mesh.replay.segment_file import RECORDS_START
 from areal_mesh.runtime.service import EXIT_CANNOT_START
+from tests.e2e.whole_mesh import service_process, started, wait_for_step
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SOON_SECONDS = 30.0  # on a machine that also generates and trains

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from small_disk import fill, small_disk
-from whole_mesh import assert_sums_hold, read_json, started, wait_for_step
+
+from tests.e2e.whole_mesh import assert_sums_hold, read_json, started, wait_for_step
+from tests.integration.small_disk import fill, small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -16,12 +16,12 @@ import grpc
 import grpc.aio
 import psutil
 import pytest
-from hostile import OBEYED, Target, changed_messages, random_messages
-from live_mesh import BATCH_GROUPS, MAX_RESPONSE_TOKENS, RESPONSES, LiveMesh, live_mesh, live_settings
 
 from areal_mesh.runtime.channels import ROLE_KEY
 from areal_mesh.runtime.methods import longest_request
 from areal_mesh.v1 import controller_pb2, learner_pb2, replay_pb2
+from tests.chaos.hostile import OBEYED, Target, changed_messages, random_messages
+from tests.integration.live_mesh import BATCH_GROUPS, MAX_RESPONSE_TOKENS, RESPONSES, LiveMesh, live_mesh, live_settings
 
 pytestmark = pytest.mark.timeout(400)
 

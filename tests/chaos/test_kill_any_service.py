@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from whole_mesh import ROLES, assert_sums_hold, read_json, service_process, started, wait_for_step
+
+from tests.e2e.whole_mesh import ROLES, assert_sums_hold, read_json, service_process, started, wait_for_step
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

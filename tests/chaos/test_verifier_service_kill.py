@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from verifier_process import VerifierProcess, verifier_process
 
 from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, rollout_pb2, verifier_pb2, verifier_pb2_grpc
+from tests.e2e.verifier_process import VerifierProcess, verifier_process
 
 GENERATOR = Identity("generator", "generator-0")
 DEADLINE = 60.0

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from compose_project import SERVICES, Project, build_arguments, engine_missing
+
+from tests.containers.compose_project import SERVICES, Project, build_arguments, engine_missing
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = "AREAL_MESH_TEST_COMPOSE"

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from bare_environment import PROXIES, bare_environment, tools_without_compilers
-from whole_mesh import read_json
+
+from tests.e2e.bare_environment import PROXIES, bare_environment, tools_without_compilers
+from tests.e2e.whole_mesh import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = "AREAL_MESH_TEST_ENVIRONMENTS"

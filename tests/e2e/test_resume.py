@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from whole_mesh import assert_sums_hold, read_json, started, wait_for_step
+
+from tests.e2e.whole_mesh import assert_sums_hold, read_json, started, wait_for_step
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 OVERRIDES = ("name=resumed", "controller.listen=127.0.0.1:7457", "stages.0.max_steps=5", "stages.1.max_steps=5")

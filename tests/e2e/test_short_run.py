@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from whole_mesh import COMMAND, assert_sums_hold, read_json, started, wait_for_step
+
+from tests.e2e.whole_mesh import assert_sums_hold, read_json, started, wait_for_step
+from tests.readme import ROOT, STATUS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -19,7 +21,8 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wait_for_step(launcher, 1)
         begun = time.monotonic()
         answer = subprocess.run(
-            [str(COMMAND), "status", "--json", "--controller", "127.0.0.1:7455"],
+            [*STATUS.split(), "--json", "--controller", "127.0.0.1:7455"],
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=30,

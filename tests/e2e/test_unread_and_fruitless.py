@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from whole_mesh import COMMAND, assert_sums_hold, read_json, started
 
 from areal_mesh.client import MeshClient
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.identity import Identity
+from tests.e2e.whole_mesh import COMMAND, assert_sums_hold, read_json, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 UNREAD = "[::1]:7458"

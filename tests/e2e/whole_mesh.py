@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from bare_environment import bare_environment, tools_without_compilers
+
+from tests.e2e.bare_environment import bare_environment, tools_without_compilers
 
 COMMAND = Path(sys.executable).with_name("areal-mesh")
 ROLES = ("controller", "replay", "verifier", "generator", "learner")

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generator_contracts import (
+from areal_mesh.generator.prompts import Tokenizer
+from areal_mesh.generator.service import GeneratorEngine, GeneratorService
+from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.v1 import common_pb2, controller_pb2, generator_pb2, generator_pb2_grpc, weights_pb2
+from tests.integration.generator_contracts import (
     DEADLINE,
     CharacterTokenizer,
     Controller,
@@ -17,15 +25,6 @@ from generator_contracts import (
     run_settings,
     serve,
 )
-
-from areal_mesh.generator.prompts import Tokenizer
-from areal_mesh.generator.service import GeneratorEngine, GeneratorService
-from areal_mesh.runtime.channels import open_channel
-from areal_mesh.runtime.identity import Identity
-from areal_mesh.runtime.server import MeshServer
-from areal_mesh.runtime.service import ServiceContext
-from areal_mesh.runtime.settings import RunSettings
-from areal_mesh.v1 import common_pb2, controller_pb2, generator_pb2, generator_pb2_grpc, weights_pb2
 
 
 @dataclass

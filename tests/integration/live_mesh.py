@@ -15,8 +15,6 @@ from typing import Any
 
 import grpc.aio
 import torch
-from generator_contracts import SimulatedEngine
-from generator_mesh import Starter
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from areal_mesh.controller.service import build as build_controller
@@ -35,6 +33,8 @@ from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.receiver import BucketReceiver
 from areal_mesh.weights.transports.gloo import GlooWire
+from tests.integration.generator_contracts import SimulatedEngine
+from tests.integration.generator_mesh import Starter
 
 VOCABULARY = 128
 BATCH_GROUPS = 4

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_model import write_prompts, write_tiny_model
 
 from areal_mesh.runtime.service import EXIT_CANNOT_START
+from tests.unit.tiny_model import write_prompts, write_tiny_model
 
 PATIENCE_SECONDS = 60.0
 CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
@@ -85,8 +85,9 @@ async def test_a_run_that_cannot_succeed_says_why_before_anything_starts(tmp_pat
 
 async def test_a_learner_started_by_itself_refuses_weights_that_are_not_finite(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs torch: install the learner extra")
-    from learner_support import write_model
     from transformers import AutoModelForCausalLM
+
+    from tests.unit.learner_support import write_model
 
     folder = write_model(tmp_path / "model")
     model = AutoModelForCausalLM.from_pretrained(folder)

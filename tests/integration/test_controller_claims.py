@@ -8,11 +8,11 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from controller_peers import SECONDS, STORED, Mesh, controller, settings_in
 
 from areal_mesh.controller import membership
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import common_pb2, controller_pb2
+from tests.integration.controller_peers import SECONDS, STORED, Mesh, controller, settings_in
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 REFUSED = grpc.StatusCode.FAILED_PRECONDITION

@@ -9,14 +9,14 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
-from controller_peers import Mesh, controller, settings_in
-from small_disk import fill, small_disk
 
 from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.service import ControllerService
 from areal_mesh.controller.sinks import MetricsFile
 from areal_mesh.runtime.errors import retry_seconds
 from areal_mesh.v1 import status_pb2
+from tests.integration.controller_peers import Mesh, controller, settings_in
+from tests.integration.small_disk import fill, small_disk
 
 PATIENCE_SECONDS = 60.0
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import grpc
 import pytest
-from controller_peers import SECONDS, Mesh, controller, settings_in
 
 from areal_mesh.controller.service import build
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
+from tests.integration.controller_peers import SECONDS, Mesh, controller, settings_in
 
 
 def begin(settings: RunSettings) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 
 import grpc
 import pytest
-from controller_peers import SECONDS, Mesh, Stub, controller, settings_in
 
 from areal_mesh.client import MeshClient
 from areal_mesh.controller.channels import Channels
@@ -27,6 +26,7 @@ from areal_mesh.runtime.registration import HeartbeatReport, Membership
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
+from tests.integration.controller_peers import SECONDS, Mesh, Stub, controller, settings_in
 
 
 def _states(status: status_pb2.RunStatus) -> dict[str, common_pb2.ServiceState.ValueType]:

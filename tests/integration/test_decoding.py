@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from controller_peers import controller, settings_in
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from areal_mesh.runtime import channels
@@ -17,6 +16,7 @@ from areal_mesh.runtime.channels import ROLE_KEY
 from areal_mesh.runtime.errors import status_details
 from areal_mesh.runtime.methods import method_rules
 from areal_mesh.v1 import controller_pb2, status_pb2, status_pb2_grpc
+from tests.integration.controller_peers import controller, settings_in
 
 SECONDS = 10.0
 # A field of wire type 2 that says it is longer than the message.

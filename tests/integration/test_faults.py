@@ -9,13 +9,13 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
-from controller_peers import SECONDS, Mesh, Peer, controller, settings_in
 
 from areal_mesh.replay.buffer import ReplayBuffer
 from areal_mesh.replay.events import GroupSummary
 from areal_mesh.replay.segment_file import RECORDS_START
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.v1 import controller_pb2, status_pb2
+from tests.integration.controller_peers import SECONDS, Mesh, Peer, controller, settings_in
 
 PATIENCE_SECONDS = 60.0
 

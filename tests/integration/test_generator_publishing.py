@@ -7,8 +7,6 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
-from generator_contracts import DEADLINE
-from generator_mesh import Mesh, mesh_of, prepare_request, run_mesh
 
 from areal_mesh.generator.engine import PublishReport, WeightUpdateFailed
 from areal_mesh.generator.progress import GeneratingClock
@@ -17,6 +15,8 @@ from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import common_pb2, generator_pb2
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
+from tests.integration.generator_contracts import DEADLINE
+from tests.integration.generator_mesh import Mesh, mesh_of, prepare_request, run_mesh
 
 
 async def test_a_publish_sent_again_answers_as_before_and_transfers_once(tmp_path: Path) -> None:

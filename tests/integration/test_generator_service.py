@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generator_contracts import DEADLINE, SimulatedEngine, Verifier, run_settings, serve
-from generator_mesh import Mesh, Starter, mesh_of, prepare_request, run_mesh
 
 from areal_mesh.generator.engine import EngineDied
 from areal_mesh.generator.service import GeneratorService, build
@@ -16,6 +14,8 @@ from areal_mesh.runtime.groups import decode_int32, oldest_policy_version, paylo
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import common_pb2, controller_pb2
+from tests.integration.generator_contracts import DEADLINE, SimulatedEngine, Verifier, run_settings, serve
+from tests.integration.generator_mesh import Mesh, Starter, mesh_of, prepare_request, run_mesh
 
 STORED = controller_pb2.LEASE_END_STORED
 FILTERED = controller_pb2.LEASE_END_FILTERED

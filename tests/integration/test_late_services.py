@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from controller_peers import SECONDS, Generator, Learner, Mesh, Replay, controller, settings_in
-from test_service_process import replay_service
 
 from areal_mesh.controller.service import ControllerService, build
 from areal_mesh.runtime.announcement import Announcement
@@ -17,6 +15,8 @@ from areal_mesh.runtime.registration import RefusedError
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
+from tests.integration.controller_peers import SECONDS, Generator, Learner, Mesh, Replay, controller, settings_in
+from tests.integration.test_service_process import replay_service
 
 RUN = RunIdentity("mesh")
 NAMES = {"generator": "generator-0"}

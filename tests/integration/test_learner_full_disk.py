@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from learner_support import make_batch, settings_for, write_model
-from small_disk import fill, small_disk
 
 from areal_mesh.learner.checkpoints.files import CheckpointStore
 from areal_mesh.learner.trainer import Trainer
+from tests.integration.small_disk import fill, small_disk
+from tests.unit.learner_support import make_batch, settings_for, write_model
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from learner_support import make_batch, write_model
 
 from areal_mesh.learner.ranks import RankLeader, start_ranks
 from areal_mesh.runtime.settings import RunSettings, load_settings
+from tests.unit.learner_support import make_batch, write_model
 
 # The other rank imports torch and transformers: slow on a loaded machine.
 pytestmark = pytest.mark.timeout(300)

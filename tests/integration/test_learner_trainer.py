@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from learner_support import settings_for, write_model
 from torch.multiprocessing.spawn import spawn
 from transformers import AutoModelForCausalLM
 
@@ -16,6 +15,7 @@ from areal_mesh.learner.checkpoints.files import CheckpointStore, Manifest
 from areal_mesh.learner.model.parallel import from_process_group
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.runtime.settings import RunSettings
+from tests.unit.learner_support import settings_for, write_model
 
 RANKS = 2
 DECOUPLED = "algorithm.loss.type=decoupled_ppo"

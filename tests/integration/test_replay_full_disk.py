@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from small_disk import fill, small_disk
 
 from areal_mesh.replay.buffer import ReplayBuffer
 from areal_mesh.replay.events import GroupSummary
 from areal_mesh.replay.segments import LogFull
+from tests.integration.small_disk import fill, small_disk
 
 SIZE = 100_000
 SEGMENT_BYTES = 1 << 20

@@ -16,7 +16,6 @@ import grpc
 import grpc.aio
 import pytest
 from google.protobuf import duration_pb2
-from replay_peers import LEARNER, heard, leased, replay_settings, standing
 
 from areal_mesh.replay.service import ReplayService
 from areal_mesh.runtime.channels import open_channel
@@ -27,15 +26,17 @@ from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import ReplaySettings
 from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.v1 import common_pb2, replay_pb2, replay_pb2_grpc, rollout_pb2
+from tests.integration.replay_peers import LEARNER, heard, leased, replay_settings, standing
 
 TIMEOUT = 30.0
 
+ROOT = Path(__file__).parents[2]
 SERVER = """
 import asyncio, os, sys
 from pathlib import Path
 from areal_mesh.replay.service import ReplayService
 from areal_mesh.runtime.server import MeshServer
-from replay_peers import heard, replay_settings, standing
+from tests.integration.replay_peers import heard, replay_settings, standing
 
 async def main():
     server = MeshServer("127.0.0.1:0")
@@ -300,10 +301,9 @@ async def append_until_killed(callers: Callers, process: "subprocess.Popen[bytes
 @pytest.fixture
 def served_process(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """The service in a process of its own, over `tmp_path`."""
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0", "PYTHONPATH": path}
+    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}
     with subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(tmp_path)], stdout=subprocess.PIPE, env=environment
+        [sys.executable, "-c", SERVER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, env=environment
     ) as process:
         yield process
         process.kill()

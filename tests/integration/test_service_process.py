@@ -14,11 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from controller_peers import controller, settings_in
 
 from areal_mesh.controller.service import build
 from areal_mesh.runtime.errors import CannotGoOn
 from areal_mesh.runtime.service import EXIT_CANNOT_START, ServiceContext, run_service
+from tests.integration.controller_peers import controller, settings_in
 
 PATIENCE_SECONDS = 60.0
 NOBODY = "127.0.0.1:1"

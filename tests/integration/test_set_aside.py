@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_mesh import LiveMesh, live_mesh, live_settings
 
 from areal_mesh.replay import service as replay_service
 from areal_mesh.runtime.groups import encode_int32, payload_crc32c
 from areal_mesh.v1 import replay_pb2
+from tests.integration.live_mesh import LiveMesh, live_mesh, live_settings
 
 
 def trusting(monkeypatch: pytest.MonkeyPatch, change: Callable[[replay_pb2.AppendGroupRequest], None]) -> None:

@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 from typing import TypeAlias
 
-from verifier_process import labelled_answers, verifier_process
-
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.v1 import rollout_pb2, verifier_pb2, verifier_pb2_grpc
+from tests.e2e.verifier_process import labelled_answers, verifier_process
 
 Expected: TypeAlias = rollout_pb2.VerdictStatus.ValueType
 DEADLINE = 60.0

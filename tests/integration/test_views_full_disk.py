@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_disk import fill, small_disk
 
 from areal_mesh.views.run_views import CURVES, EVENTS_FOLDER, METRICS_FILE, RunViews
+from tests.integration.small_disk import fill, small_disk
 
 
 @pytest.fixture

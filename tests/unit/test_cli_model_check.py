@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_model import write_prompts, write_safetensors, write_tiny_model
 
 from areal_mesh.cli.gaps import missing_interfaces
 from areal_mesh.cli.model_check import has_chat_template, model_faults, positions_of
 from areal_mesh.cli.prompt_lengths import prompts_too_long
 from areal_mesh.cli.weights_check import weight_faults
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
+from tests.unit.tiny_model import write_prompts, write_safetensors, write_tiny_model
 
 
 @pytest.fixture

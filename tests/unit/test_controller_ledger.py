@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stage_support import stage
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
@@ -15,6 +14,7 @@ from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import PublishRow
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.settings.stages import TruncatedAboveSettings
+from tests.unit.stage_support import stage
 
 HOLDER = "generator/a"
 STAGES = (

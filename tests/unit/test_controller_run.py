@@ -6,7 +6,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from stage_support import stage
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
@@ -18,6 +17,7 @@ from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.schedule import Restarts
 from areal_mesh.runtime.errors import MeshError
+from tests.unit.stage_support import stage
 
 LEASE_SECONDS = 10.0
 

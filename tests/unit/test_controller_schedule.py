@@ -1,7 +1,5 @@
 """The schedule of context stages."""
 
-from stage_support import stage
-
 from areal_mesh.controller.records import StageEntry
 from areal_mesh.controller.rules.figures import StepFigures
 from areal_mesh.controller.schedule import (
@@ -18,6 +16,7 @@ from areal_mesh.runtime.settings.stages import (
     TruncatedAboveSettings,
     TruncatedBelowSettings,
 )
+from tests.unit.stage_support import stage
 
 
 def flat(steps: int, reward: float = 0.0, truncated: float = 0.5) -> list[StepFigures]:

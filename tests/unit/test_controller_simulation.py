@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from stage_support import stage
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
@@ -25,6 +24,7 @@ from areal_mesh.controller.records import GroupRow, GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.errors import MeshError
+from tests.unit.stage_support import stage
 
 _GROUP_TOKENS = 5
 LEASE_SECONDS = 10.0

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stage_support import stage
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
@@ -18,6 +17,7 @@ from areal_mesh.controller.run import Run
 from areal_mesh.controller.sinks import MetricsFile
 from areal_mesh.controller.summary import RunFacts, overlap, summarise, total, union
 from areal_mesh.v1 import replay_pb2
+from tests.unit.stage_support import stage
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted).map(tuple), max_size=8)
 KEYS = {

@@ -5,7 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from grading_support import graded
+
+from tests.unit.grading_support import graded
 
 CASES = Path(__file__).parent / "grading_cases"
 

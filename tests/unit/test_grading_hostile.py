@@ -4,12 +4,12 @@ from pathlib import Path
 from time import process_time
 
 import pytest
-from grading_support import graded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from areal_mesh.grading.grade import grade
 from areal_mesh.grading.verdict import GradeRequest
+from tests.unit.grading_support import graded
 
 GOLDS = ["5", r"\frac{1}{2}", "x^2+1", "(1,2)", r"\sqrt{2}", "y=2x+3", r"\{1,2\}", "A"]
 

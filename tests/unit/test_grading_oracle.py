@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from grading_support import graded
+
+from tests.unit.grading_support import graded
 
 CASES = Path(__file__).parent / "grading_cases"
 AREAS = ("fractions", "radicals")

@@ -3,12 +3,12 @@
 from fractions import Fraction
 
 import pytest
-from grading_support import graded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from areal_mesh.grading.grade import grade
 from areal_mesh.grading.verdict import GradeRequest
+from tests.unit.grading_support import graded
 
 INTEGERS = st.integers(-(10**9), 10**9)
 SMALL = st.integers(-30, 30)

@@ -3,11 +3,11 @@
 from fractions import Fraction
 
 import pytest
-from grading_support import graded
 
 from areal_mesh.grading import answer_matches
 from areal_mesh.grading.strict.latex import read
 from areal_mesh.grading.trees.nodes import Call, Node, Number, Product, Symbol, Unparsed, Words
+from tests.unit.grading_support import graded
 
 # gold, answer, correct by default, correct by Qwen's protocol. docs/grading.md lists the same differences.
 DIFFERENCES = [

@@ -238,6 +238,18 @@ def test_every_package_says_in_its_init_what_lives_there() -> None:
     assert not (ROOT / "services" / "areal_mesh" / "__init__.py").exists(), "areal_mesh is a namespace package"
 
 
+def test_helpers_of_tests_are_imported_by_their_full_names() -> None:
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    full = {path.stem: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files}
+    faults = [
+        f"{path.relative_to(ROOT)}:{line}: write {full[name]}"
+        for path in files
+        for name, line in imports_of(path)
+        if name in full
+    ]
+    assert not faults, "\n".join(faults)
+
+
 def test_tasks_live_in_task_groups() -> None:
     faults = []
     for path in sources():

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from learner_support import make_batch, settings_for, write_model
 
 from areal_mesh.learner.checkpoints.files import MANIFEST, CheckpointError, CheckpointStore
 from areal_mesh.learner.trainer import Trainer
+from tests.unit.learner_support import make_batch, settings_for, write_model
 
 
 @pytest.fixture(scope="module")

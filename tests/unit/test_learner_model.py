@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from learner_support import VOCABULARY, make_batch, write_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
@@ -16,6 +15,7 @@ from areal_mesh.learner.batches.layout import build_layout
 from areal_mesh.learner.batches.micro_batch import MicroBatchBuilder
 from areal_mesh.learner.model.log_probabilities import token_log_probs
 from areal_mesh.learner.model.policy import PolicyModel, UnusableModel, load_policy
+from tests.unit.learner_support import VOCABULARY, make_batch, write_model
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from learner_support import make_batch, settings_for, write_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
@@ -19,6 +18,7 @@ from areal_mesh.learner.model.policy import PolicyModel
 from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.runtime.made import FOLDER_MARK
+from tests.unit.learner_support import make_batch, settings_for, write_model
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Processes killed, files damaged, disks filled, messages made by an enemy."""

@@ -1,0 +1,1 @@
+"""One service or a few over real gRPC on port 0, with peers that keep the protocol without models."""

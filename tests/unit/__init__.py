@@ -1,0 +1,1 @@
+"""Pure decisions with plain values, and what holds of the tree itself: no service, seconds."""
