@@ -9,6 +9,7 @@ from typing import Final
 from areal_mesh.grading import limits
 from areal_mesh.grading.choices import value_after_letter
 from areal_mesh.grading.reading.lexer import tokenize
+from areal_mesh.grading.reading.lookalikes import in_latex
 from areal_mesh.grading.reading.parser import parse_tokens
 from areal_mesh.grading.reading.spelling import stated_value
 from areal_mesh.grading.reading.tokens import Token, canonical
@@ -19,14 +20,17 @@ _ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z", re.
 _COMMA_GROUP: Final = re.compile(r"\d,(?:\\[, ])?\d{3}(?!\d)", re.ASCII)
 _LONE_BACKSLASH: Final = re.compile(r"(?<!\\)\\\Z")
 """What is left of a control space at the end."""
-_DOLLARS: Final = re.compile(r"\A\$+|(?<!\\)\$+\Z")
+_MARKUP: Final = re.compile(r"\A(?:\$+|\*{2,3}|`+)+|(?:(?<!\\)\$+|\*{2,3}|`+)+\Z")
+"""Of LaTeX and Markdown, round the whole answer."""
 
 
 class Answer:
     """An answer in the forms that the rules need, each made when first asked for."""
 
     def __init__(self, text: str) -> None:
-        self.text = _DOLLARS.sub("", _LONE_BACKSLASH.sub("", text.strip())).strip()
+        if not text.isascii():
+            text = in_latex(text[: 2 * limits.ANSWER_CHARS])
+        self.text = _MARKUP.sub("", _LONE_BACKSLASH.sub("", text.strip())).strip()
         self._tokens: list[Token] | None = None
         self._problem: str | None = None
         self._readings: list[Node] | None = None

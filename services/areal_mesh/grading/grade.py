@@ -14,7 +14,7 @@ from areal_mesh.grading.equality.scalars import Outcome, compare_scalars
 from areal_mesh.grading.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
 from areal_mesh.grading.reading.spelling import spelled
 from areal_mesh.grading.reading.tokens import Token, canonical
-from areal_mesh.grading.trees.nodes import FiniteSet, Listing, Node
+from areal_mesh.grading.trees.nodes import Bracketed, FiniteSet, Listing, Node
 from areal_mesh.grading.verdict import GradeRequest, Protocol, Verdict, gold_answers
 
 _ANSWER_SECONDS: Final = 30.0
@@ -166,7 +166,7 @@ def _match_any(golds: Sequence[Node], answers: Sequence[Node], equality: Equalit
 
 def _match_joined(gold: Answer, joined: str, outcome: Outcome, equality: Equality) -> Outcome:
     """Adjacent boxes are one listing where the gold is a listing."""
-    if not any(isinstance(node, Listing | FiniteSet) for node in gold.readings()):
+    if not any(isinstance(node, Listing | FiniteSet | Bracketed) for node in gold.readings()):
         return outcome
     found = _match(gold, Answer(joined), equality)
     return Outcome(True, "joined boxes") if found.equal else found

@@ -6,11 +6,12 @@ import re
 from typing import Final
 
 
-def _words(text: str) -> frozenset[str]:
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(text.split())
 
 
-LAYOUT: Final = _words(r"""
+LAYOUT: Final = words_of(r"""
     \left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr \middle
     \displaystyle \textstyle \scriptstyle \limits \nolimits \; \: \> \! \, \( \) \[ \] \quad \qquad
     \enspace \thinspace \space \bf \rm \it \Large \large \hfill \nonumber \boldmath \mathstrut
@@ -20,15 +21,16 @@ LAYOUT: Final = _words(r"""
     "\\\n",
 }
 
-TEXT_COMMANDS: Final = _words(r"""
+TEXT_COMMANDS: Final = words_of(r"""
     \text \textbf \textit \textrm \textsf \texttt \textnormal \textup \textsc \mbox \hbox \emph \mathrm
     """) | {r"\operatorname", r"\mathsf", r"\mathtt", r"\textsl"}
 
-FONT_COMMANDS: Final = _words(r"""
+FONT_COMMANDS: Final = words_of(r"""
     \mathbf \boldsymbol \bm \mathit \mathnormal \mathcal \mathscr \mathfrak \boxed \fbox \underline \pmb
     """) | {r"\mathop", r"\mathord", r"\ensuremath"}
 
 SYNONYMS: Final = {
+    r"\nicefrac": r"\frac", r"\sfrac": r"\frac", r"\surd": r"\sqrt",
     r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac",
     r"\leq": r"\le", r"\leqslant": r"\le", r"\geq": r"\ge", r"\geqslant": r"\ge", r"\lt": "<", r"\gt": ">",
     r"\neq": r"\ne", r"\cdot": "*", r"\times": "*", r"\ast": "*", r"\div": "/", r"\colon": ":", r"\slash": "/",
@@ -45,7 +47,7 @@ SYNONYMS: Final = {
     r"\R": r"\Reals", r"\reals": r"\Reals", r"\sp": "^", r"\sb": "_",
 }  # fmt: skip
 
-FUNCTIONS: Final = _words("""
+FUNCTIONS: Final = words_of("""
     sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch log ln lg exp det
     arcsinh arccosh arctanh arsinh arcosh artanh
     gcd lcm max min Re Im arg abs floor ceil factorial binomial asin acos atan cbrt cis tg ctg arctg
@@ -54,31 +56,34 @@ FUNCTIONS: Final = _words("""
 BIG_OPERATORS: Final = frozenset({r"\sum", r"\prod", r"\int", r"\iint", r"\oint", r"\lim"})
 """Commands whose value is not computed."""
 
-NAMED_IN_PLAIN_TEXT: Final = _words("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp tg arctg cis")
+NAMED_IN_PLAIN_TEXT: Final = words_of("sqrt sin cos tan cot sec csc arcsin arccos arctan log ln exp tg arctg cis")
 
-UNKNOWN_OPERATIONS: Final = _words(r"""
+UNKNOWN_OPERATIONS: Final = words_of(r"""
     \star \nabla \diamond \Diamond \oplus \otimes \odot \clubsuit \heartsuit \spadesuit \bigtriangleup
     """)
 """Signs that a question defines: what stands before an equals sign with one of them is its name."""
 
-CALLED_IN_PLAIN_TEXT: Final = _words("abs floor ceil factorial asin acos atan sinh cosh tanh gcd lcm binomial cbrt")
+CALLED_IN_PLAIN_TEXT: Final = words_of("abs floor ceil factorial asin acos atan sinh cosh tanh gcd lcm binomial cbrt")
 """Functions where a bracket follows, letters or a word elsewhere."""
 
-GREEK_IN_PLAIN_TEXT: Final = _words("alpha beta gamma delta epsilon theta lambda sigma omega phi psi rho tau")
+GREEK_IN_PLAIN_TEXT: Final = words_of("""
+    alpha beta gamma delta epsilon theta lambda sigma omega phi psi rho tau Theta Omega Gamma Delta Sigma Lambda Phi
+    """)
 
-GREEK: Final = _words(r"""
+GREEK: Final = words_of(r"""
     \alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \rho \sigma
     \tau \upsilon \phi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega
     \ell \hbar
     """)
 
-DECORATIONS: Final = _words(r"""
+DECORATIONS: Final = words_of(r"""
     \overline \vec \hat \tilde \overleftrightarrow \dot \ddot
     \overarc
     """)
 
 RELATIONS: Final = {
-    "=": "=", "<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\approx": "~", r"\sim": "~", r"\in": "in",
+    "=": "=", "<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\approx": "~", r"\sim": "~",
+    r"\in": "in",
     r"\to": "to", r"\equiv": "=",
     r"\notin": "not in",
 }  # fmt: skip
@@ -109,10 +114,12 @@ ABBREVIATIONS: Final = {name[:3]: name for name in f"{MONTHS} {DAYS}".split()} |
 }  # fmt: skip
 
 JOINING_WORDS: Final = frozenset({"and", "or"})
+FOREIGN_JOINS: Final = {"et": "and", "und": "and", "ou": "or", "oder": "or", "&": "and"}
+"""What joins answers in text of other languages."""
 
 OPENING: Final = "approximately exactly"
 
-HEDGES: Final = _words("""
+HEDGES: Final = words_of("""
     not no isn't wrong incorrect false maybe perhaps possibly unless except or and but versus vs either
     neither more less least most than over under above below between undefined unknown plus minus times
     hundred thousand million billion trillion dozen half double doubled tripled halved twice squared cubed negative
@@ -121,13 +128,13 @@ HEDGES: Final = _words("""
     nan null none inf ish so
     tenth hundredth thousandth millionth ppm ppb bps basis
     about roughly around
-    """) | _words(f"{OPENING} {DAYS}")
+    """) | words_of(f"{OPENING} {DAYS}")
 """Words that change what a quantity means: they are never taken for a unit."""
 
 CONDITION_WORDS: Final = frozenset({"if", "for", "when", "where"})
 """What a condition begins with."""
 
-FUNCTION_WORDS: Final = _words("""
+FUNCTION_WORDS: Final = words_of("""
     i you he she we they me him us my your his her our their this that these those who whom whose which what
     is are was were be been being does did done has have had having will would shall should can could may might
     must cannot nor if because since though although while whereas whether than then else yet
@@ -143,9 +150,12 @@ FUNCTION_WORDS: Final = _words("""
 """Words that make a phrase of what follows a number: "5 is possible", "3 to the right". No unit has one; what a unit
 may have is of, per, each, in, for, with and articles."""
 
-OPENING_WORDS: Final = _words(f"answer the is final {OPENING}")
+OPENING_WORDS: Final = words_of(f"""
+    answer ans the is final {OPENING} so thus therefore hence then answers are total la reponse est die antwort ist
+    respuesta es
+    """)
 
-FIGURE_WORDS: Final = _words("""
+FIGURE_WORDS: Final = words_of("""
     the a an vertical horizontal line plane circle parabola ellipse hyperbola curve equation point
     """)
 """What an equation or a point may be called before it is given: `the vertical line x = 4`."""
@@ -156,13 +166,13 @@ CLOSING_PHRASE: Final = re.compile(r"is the (?:final |only |correct )?(?:answer|
 OPENING_SYMBOLS: Final = frozenset({":", "=", r"\approx", r"\therefore", r"\implies", r"\Rightarrow", r"\equiv"})
 """What may stand before an answer without being part of it."""
 
-ARTICLES: Final = _words("a an the on in due it is its")
+ARTICLES: Final = words_of("a an the on in due it is its")
 """Words before a name or a day that do not change which it is."""
 
-UNIT_WORDS_OF_ONE_LETTER: Final = frozenset("dmsghlnjwvcfapLNJWVKCFA")
+UNIT_WORDS_OF_ONE_LETTER: Final = frozenset("dmsghlnjwvcfaptLNJWVKCFATHM")
 """Single letters that name a unit in text: `5\\text{ x}` has none."""
 
-UNIT_LETTERS: Final = frozenset("msgL")
+UNIT_LETTERS: Final = frozenset("msgLKNJW")
 """Letters that stand for a unit after a number where the other answer is a bare number: `5m` for 5."""
 
 _COUNTED: Final = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
@@ -174,36 +184,17 @@ NUMBER_WORDS: Final = {word: value for value, word in enumerate(_COUNTED.split()
 }
 
 CURRENCIES: Final = {
-    r"\$": "dollar", r"\euro": "euro", r"\pounds": "sterling", r"\yen": "yen", r"\cent": "cent",
+    r"\$": "dollar", r"\euro": "euro", r"\pounds": "sterling", r"\yen": "yen", r"\cent": "cent", r"\rupee": "rupee",
+    r"\ruble": "ruble", r"\won": "won", r"\lira": "lira", r"\dong": "dong", r"\peso": "peso", r"\yuan": "yuan",
+    r"\franc": "franc",
 }  # fmt: skip
 """Signs of money, before an amount or after it."""
 
-CURRENCY_CODES: Final = {"usd": "dollar", "eur": "euro", "gbp": "sterling", "jpy": "yen", "rs": "rupee"}
-"""Words of money before an amount."""
-
-UNIT_SYNONYMS: Final = {
-    "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "kilometer": "km",
-    "kilometre": "km", "meter": "m", "metre": "m", "inches": "in", "inch": "in", "feet": "ft", "foot": "ft",
-    "yard": "yd", "mile": "mi", "gram": "g", "kilogram": "kg", "pound": "lb", "ounce": "oz", "liter": "l",
-    "litre": "l", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "day": "day", "week": "week",
-    "month": "month", "year": "year", "yr": "year", "dollar": "dollar", "usd": "dollar", "buck": "dollar",
-    "cent": "cent", "euro": "euro", "degree": "degree", "deg": "degree", "percent": "percent", "acre": "acre",
-    "gallon": "gallon", "mph": "mph", "kg": "kg", "cm": "cm", "mm": "mm", "km": "km", "ft": "ft", "lb": "lb",
-    "oz": "oz", "yd": "yd", "mg": "mg", "ml": "ml", "square": "square", "sq": "square", "cubic": "cubic",
-    "cu": "cubic", "unit": "unit", "per": "per", "radian": "radian", "rad": "radian", "kph": "kph", "pct": "percent",
-    "percentage": "percent", "mi": "mi", "in": "in", "gal": "gallon", "quart": "quart", "qt": "quart", "pint": "pint",
-    "cup": "cup", "tablespoon": "tablespoon", "teaspoon": "teaspoon", "hectare": "hectare", "ton": "ton",
-    "tonne": "tonne", "stone": "stone", "league": "league", "furlong": "furlong", "micron": "micron",
-    "decade": "decade", "century": "century", "centuries": "century", "fortnight": "fortnight", "grad": "grad",
-    "peso": "peso", "rupee": "rupee", "franc": "franc", "yen": "yen", "penny": "cent", "pennies": "cent",
-    "nickel": "nickel", "dime": "dime", "quarter": "quarter", "kilowatt": "kilowatt", "watt": "watt",
-    "joule": "joule", "newton": "newton", "nautical": "nautical", "light": "light",
-    "am": "am", "pm": "pm", "fahrenheit": "f", "celsius": "c", "centigrade": "c", "f": "f", "c": "c",
-    "milliliter": "ml", "millilitre": "ml", "milligram": "mg", "kilo": "kg",
-    "eur": "euro", "gbp": "sterling", "sterling": "sterling",
+CURRENCY_CODES: Final = {
+    "usd": "dollar", "eur": "euro", "gbp": "sterling", "jpy": "yen", "rs": "rupee", "inr": "rupee", "cny": "yuan",
+    "rmb": "yuan", "krw": "won", "chf": "franc", "rub": "ruble",
 }  # fmt: skip
+"""Words of money before an amount."""
 
 MARK: Final = "primemark"
 """Stands after a unit that is written as a prime."""
-
-KNOWN_UNITS: Final = frozenset(UNIT_SYNONYMS.values())

@@ -103,9 +103,9 @@ def _without_conditions(node: Node, *, bounds: bool) -> Node:
         return node
     others = tuple(item for item in node.items if not _is_membership(item))
     bounded = any(not isinstance(item, Relation) or set(item.operators) & _BOUNDS for item in others)
-    letters = frozenset[str]().union(*(symbols(item) for item in others if isinstance(item, SCALARS)))
+    letters = frozenset[str]().union(*(_letters(item) for item in others if not isinstance(item, Relation)))
     kept = tuple(item for item in node.items if not _is_droppable(item, bounded, letters))
-    if bounds and len(kept) == len(node.items) and isinstance(kept[0], SCALARS):
+    if bounds and len(kept) == len(node.items) and _is_formula(kept[0]):
         kept = tuple(item for item in kept if not _is_bound_on(item, kept[0]))
     if not kept:
         return node
@@ -142,10 +142,23 @@ def _is_droppable(node: Node, bounded: bool, letters: frozenset[str]) -> bool:
     return node.sides[1] in _PLAIN_DOMAINS or not bounded or symbols(node.sides[0]) <= letters
 
 
-def _is_bound_on(node: Node, scalar: Node) -> bool:
-    if not isinstance(node, Relation) or not set(node.operators) <= _BOUNDS:
+def _is_formula(node: Node) -> bool:
+    """Whether a condition on its letters may follow: an expression, a point, an equation."""
+    return isinstance(node, (*SCALARS, Bracketed)) or (isinstance(node, Relation) and node.operators == ("=",))
+
+
+def _is_bound_on(node: Node, formula: Node) -> bool:
+    if not isinstance(node, Relation) or node is formula:
         return False
-    return bool(_letters(node)) and _letters(node) <= symbols(scalar)
+    member = node.operators == ("in",) and isinstance(node.sides[1], Bracketed | SetOperation | FiniteSet)
+    if not (set(node.operators) <= _BOUNDS or member):
+        return False
+    return bool(_letters(node)) and _letters(node) <= _letters(formula) | _indices(formula)
+
+
+def _indices(node: Node) -> frozenset[str]:
+    """The letters that mark the terms of a sequence: n of `a_n`."""
+    return frozenset(name.rpartition("_")[2] for name in _letters(node) if "_" in name)
 
 
 def _with_letter(node: Node, old: str, new: str) -> Node:

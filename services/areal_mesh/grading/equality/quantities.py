@@ -8,7 +8,7 @@ from areal_mesh.grading.equality.scalars import Compare, Outcome
 from areal_mesh.grading.equality.units import (
     are_convertible,
     bare,
-    in_smallest_unit,
+    in_base_units,
     is_no_residue,
     lettered_quantity,
     units_agree,
@@ -21,15 +21,14 @@ from areal_mesh.grading.vocabulary import MARK
 def compare_measured(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> Outcome:
     """Quantities of which at least one has a unit."""
     gold, answer = with_unit(gold), with_unit(answer)
-    gold_unit = gold.unit if isinstance(gold, Measured) else _mark(gold)
-    answer_unit = answer.unit if isinstance(answer, Measured) else _mark(answer)
+    gold_unit, answer_unit = _unit_of(gold), _unit_of(answer)
     gold_unit = gold_unit.removesuffix(f" {MARK}")
     if answer_unit.endswith(f" {MARK}"):
         # A prime after a number is a unit where the reference has such a unit; else it may be a derivative's.
         answer_unit = answer_unit.removesuffix(f" {MARK}")
         if not gold_unit:
             return Outcome(False, "unit")
-    if {gold_unit, answer_unit} == {"degree", "radian"}:
+    if {gold_unit, answer_unit} == {"degree", "rad"}:
         values = bare(gold), bare(answer)
         return Outcome(scalars(*values).equal if all(isinstance(v, SCALARS) for v in values) else False, "unit")
     if gold_unit == answer_unit and gold_unit.startswith("mod "):
@@ -37,11 +36,21 @@ def compare_measured(gold: Node, answer: Node, compare: Compare, scalars: Compar
     if is_no_residue(gold) or is_no_residue(answer):
         return Outcome(gold == answer, "unit")
     if are_convertible(gold_unit, answer_unit) and all(isinstance(bare(node), SCALARS) for node in (gold, answer)):
-        gold, answer = in_smallest_unit(gold), in_smallest_unit(answer)
+        gold, answer = in_base_units(gold), in_base_units(answer)
     elif not units_agree(gold_unit, answer_unit):
         return Outcome(False, "unit")
-    outcome = compare(bare(gold), bare(answer))
+    if all(isinstance(bare(node), SCALARS) for node in (gold, answer)):
+        outcome = compare_marked(bare(gold), bare(answer), scalars)
+    else:
+        outcome = compare(bare(gold), bare(answer))
     return Outcome(outcome.equal, "unit" if outcome.rule == "identical" else outcome.rule)
+
+
+def _unit_of(node: Node) -> str:
+    """A quantity's unit, and the sign that its number has: `5\\% increase`."""
+    if not isinstance(node, Measured):
+        return _mark(node)
+    return f"{_mark(node.value)} {node.unit}".strip()
 
 
 def compare_marked(gold: Node, answer: Node, scalars: Compare) -> Outcome:

@@ -177,6 +177,8 @@ def _compared(gold: Node, answer: Node, compare: Compare, scalars: Compare) -> O
 def _with_argument_of(gold: Relation, answer: Relation) -> Relation:
     """`f(t) = t + 1` as `f(x) = x + 1`, where the reference calls the argument x."""
     named, other = gold.sides[0], answer.sides[0]
+    if isinstance(named, Symbol) and isinstance(other, Symbol):
+        return _with_index_of(named.name, other.name, answer)
     if not isinstance(named, Call) or not isinstance(other, Call) or named.function != other.function:
         return answer
     match named.arguments, other.arguments:
@@ -184,6 +186,17 @@ def _with_argument_of(gold: Relation, answer: Relation) -> Relation:
             if not any(argument in symbols(side) for side in answer.sides) and all(map(_is_scalar, answer.sides)):
                 return Relation(tuple(renamed(side, written, argument) for side in answer.sides), answer.operators)
     return answer
+
+
+def _with_index_of(named: str, written: str, answer: Relation) -> Relation:
+    """`a_k = 2k + 1` as `a_n = 2n + 1`, where the reference counts by n."""
+    (letter, _, index), (other, _, counted) = named.partition("_"), written.partition("_")
+    if letter != other or index == counted or not (index.isalpha() and counted.isalpha() and len(answer.sides) == 2):
+        return answer
+    right = answer.sides[1]
+    if not _is_scalar(right) or index in symbols(right):
+        return answer
+    return Relation((Symbol(named), renamed(right, counted, index)), answer.operators)
 
 
 def _values(gold: Node, answer: Node, said: Node, stated: Node, compare: Compare) -> Outcome:

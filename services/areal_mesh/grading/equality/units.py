@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Final
 
 from areal_mesh.grading.equality.chains import modulus_of
@@ -19,56 +18,55 @@ from areal_mesh.grading.trees.nodes import (
     symbols,
 )
 from areal_mesh.grading.trees.rationals import rational
-from areal_mesh.grading.vocabulary import KNOWN_UNITS, MARK, UNIT_LETTERS
+from areal_mesh.grading.unit_table import Measure, measure, unit_word
+from areal_mesh.grading.vocabulary import MARK, UNIT_LETTERS
 
 _TIMES: Final = frozenset({"s", "min", "h", "day", "week", "month", "year"})
-_SMALLEST: Final = {
-    "dollar": ("cent", 100), "cent": ("cent", 1),
-    "week": ("s", 604_800), "day": ("s", 86_400), "h": ("s", 3_600), "min": ("s", 60), "s": ("s", 1),
-    "km": ("mm", 10**6), "m": ("mm", 1_000), "cm": ("mm", 10), "mm": ("mm", 1),
-    "mi": ("in", 63_360), "yd": ("in", 36), "ft": ("in", 12), "in": ("in", 1),
-    "kg": ("mg", 10**6), "g": ("mg", 1_000), "mg": ("mg", 1), "lb": ("oz", 16), "oz": ("oz", 1),
-    "l": ("ml", 1_000), "ml": ("ml", 1),
-}  # fmt: skip
-"""The smallest unit of the same kind, and how many of it each is."""
-_SIGNS: Final = frozenset({"percent", "degree"})
-_POWER_WORDS: Final = frozenset({"square", "cubic"})
-_LENGTHS: Final = frozenset({"unit", "m", "cm", "mm", "km", "in", "ft", "yd", "mi"})
+_SIGNS: Final = {"percent": frozenset({"percent"}), "degree": frozenset({"degree", "celsius", "fahrenheit"})}
+_OF_MONEY: Final = frozenset({"cent", "penny", "euro", "yen", "yuan", "won", "paisa", "kopeck", "peso"})
+_LENGTHS: Final = frozenset({"square", "cubic", "unit", "m"})
+_TELLING: Final = frozenset({"bc", "bce"})
+"""Words without which a quantity is another one: the year 44 is not 44 BC."""
+_LETTERS: Final = {"C": "celsius", "F": "fahrenheit"}
+"""Of temperatures, where the degree sign is missing."""
 
 
 def units_agree(gold: str, answer: str) -> bool:
-    """Whether two units may stand for the same; a missing one agrees with any."""
-    if gold == answer or not gold or not answer:
+    """Whether two units may stand for the same; a missing one agrees with any that is no part of the value."""
+    if gold == answer:
         return True
-    if gold in _SIGNS:
-        return gold in answer.split() and not (set(answer.split()) - {gold}) & KNOWN_UNITS
-    if answer in _SIGNS:
-        return answer in gold.split() and "per" not in gold.split()
+    golds, answers = frozenset(gold.split()), frozenset(answer.split())
+    if (golds ^ answers) & _TELLING:
+        return False
+    if not gold or not answer:
+        return True
+    first, second = measure(gold), measure(answer)
+    for sign, words in ((gold, answers), (answer, golds)):
+        if sign in _SIGNS:
+            known = {word for word in words if not measure(word).unknown}
+            return bool(known) and known <= _SIGNS[sign] and (sign == gold or "per" not in words)
     if gold.startswith("mod ") and answer.startswith("mod "):
         return False
-    longer, shorter = (gold, answer) if len(gold) > len(answer) else (answer, gold)
-    if longer.startswith(f"{shorter} per ") and longer.split()[-1] not in _TIMES:
-        return True  # cents per ounce
-    golds, answers = frozenset(gold.split()), frozenset(answer.split())
-    if "unit" in (gold.split()[-1], answer.split()[-1]):
-        return _some_length(golds, answers)
-    # Only a clash of units that are known tells that one of them is wrong.
-    if not (golds & KNOWN_UNITS and answers & KNOWN_UNITS):
+    if _LETTERS.get(gold) == answer or _LETTERS.get(answer) == gold:
         return True
-    return _known_parts(gold) == _known_parts(answer)
+    longer, shorter = (gold, answer) if len(gold) > len(answer) else (answer, gold)
+    of_money = {base for base, _ in measure(shorter).powers} <= _OF_MONEY
+    if of_money and longer.startswith(f"{shorter} per ") and longer.split()[-1] not in _TIMES:
+        return True  # cents per ounce
+    if "unit" in (gold.split()[-1], answer.split()[-1]):
+        return _some_length(first, second)
+    # Words that differ are two things; one that stands on one side alone says no more than the question.
+    if first.unknown - second.unknown and second.unknown - first.unknown:
+        return False
+    if bool(first.powers) != bool(second.powers):
+        return not (first.unknown or second.unknown) or bool(first.unknown & second.unknown)
+    return (first.worth, first.powers) == (second.worth, second.powers)
 
 
-def _known_parts(unit: str) -> tuple[list[str], list[str]]:
-    """Known words of a unit before its first "per" and after it."""
-    over, _, under = unit.partition(" per ")
-    return tuple(sorted(word for word in side.split() if word in KNOWN_UNITS) for side in (over, under))  # type: ignore[return-value]
-
-
-def _some_length(golds: frozenset[str], answers: frozenset[str]) -> bool:
-    """Whether a "unit", "square unit" or "cubic unit" may be the other: any length, with the same power."""
-    return all(side - _POWER_WORDS <= _LENGTHS for side in (golds, answers)) and (
-        golds & _POWER_WORDS == answers & _POWER_WORDS
-    )
+def _some_length(gold: Measure, answer: Measure) -> bool:
+    """Whether a "unit", "square unit" or "cubic unit" may be the other: any length, to the same power."""
+    powers = [sum(times for base, times in side.powers) for side in (gold, answer)]
+    return powers[0] == powers[1] and all(base in _LENGTHS for base, _ in (*gold.powers, *answer.powers))
 
 
 def lettered_quantity(node: Node) -> tuple[Node, str] | None:
@@ -85,7 +83,7 @@ def lettered_quantity(node: Node) -> tuple[Node, str] | None:
 def _lettered_unit(node: Node) -> str | None:
     match node:
         case Symbol(name):
-            return name.lower() if name in UNIT_LETTERS else None
+            return unit_word(name) if name in UNIT_LETTERS else None
         case Quotient(top, bottom):
             over, under = _lettered_unit(top), _lettered_unit(bottom)
             return None if over is None or under is None else f"{over} per {under}"
@@ -124,14 +122,16 @@ def is_no_residue(node: Node) -> bool:
 
 def are_convertible(gold: str, answer: str) -> bool:
     """Whether two units are different ones of one kind, as dollars and cents are."""
-    return gold != answer and gold in _SMALLEST and answer in _SMALLEST and _SMALLEST[gold][0] == _SMALLEST[answer][0]
+    first, second = measure(gold), measure(answer)
+    if first.unknown != second.unknown or not first.powers or first.powers != second.powers:
+        return False
+    return first.worth != second.worth
 
 
-def in_smallest_unit(node: Node) -> Node:
-    """The number of a quantity in the smallest unit of its kind: of dollars in cents."""
-    unit = node.unit.removesuffix(f" {MARK}") if isinstance(node, Measured) else ""
-    if isinstance(node, Measured) and unit in _SMALLEST and isinstance(node.value, SCALARS):
-        return Product((node.value, Number(Fraction(_SMALLEST[unit][1]))))
+def in_base_units(node: Node) -> Node:
+    """The number of a quantity in the base units of its kind: of dollars in cents."""
+    if isinstance(node, Measured) and isinstance(node.value, SCALARS):
+        return Product((node.value, Number(measure(node.unit.removesuffix(f" {MARK}")).worth)))
     return bare(node)
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from areal_mesh.grading import limits
-from areal_mesh.grading.reading.binding import BindingParser
+from areal_mesh.grading.reading.layouts import LayoutParser
 from areal_mesh.grading.trees.matrices import determinant
 from areal_mesh.grading.trees.nodes import (
     DOTS,
-    Bracketed,
     Call,
     Constant,
     FiniteSet,
@@ -22,12 +20,10 @@ from areal_mesh.grading.trees.nodes import (
     Quotient,
     Symbol,
     Unparsed,
-    Words,
     negated,
 )
 from areal_mesh.grading.vocabulary import (
     BIG_OPERATORS,
-    CONDITION_WORDS,
     DECORATIONS,
     FUNCTIONS,
     GREEK,
@@ -35,7 +31,6 @@ from areal_mesh.grading.vocabulary import (
     RELATIONS,
 )
 
-_MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix"})
 _FUNCTION_SYNONYMS = {
     "lg": "log", "ln": "log", "ceil": "ceiling", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
     "tg": "tan", "ctg": "cot", "arctg": "arctan", "arsinh": "arcsinh", "arcosh": "arccosh", "artanh": "arctanh",
@@ -46,7 +41,7 @@ _MINUS_ONE = Number(Fraction(-1))
 _HALF = Number(Fraction(1, 2))
 
 
-class CommandParser(BindingParser):
+class CommandParser(LayoutParser):
     """Reads commands with their arguments."""
 
     def command(self, text: str) -> Node:
@@ -65,7 +60,7 @@ class CommandParser(BindingParser):
         if text == r"\binom":
             return Call("binomial", (self.argument(), self.argument()))
         if text == r"\begin":
-            return self._matrix()
+            return self.environment()
         if text in (r"\lfloor", r"\lceil"):
             inner = self.scalar()
             self.expect(r"\rfloor" if text == r"\lfloor" else r"\rceil")
@@ -101,13 +96,6 @@ class CommandParser(BindingParser):
             end += 1
         texts = [token.text for token in self.tokens[self.position : end]]
         return texts[:1] == ["{"] and ("+" in texts or "-" in texts) and bool({"i", "z", "w"} & set(texts))
-
-    def letters(self) -> str:
-        parts = []
-        while self.kind() == "letter":
-            parts.append(self.peek())
-            self.advance()
-        return "".join(parts)
 
     def _decorated(self) -> str:
         if self.peek() == "{":
@@ -205,94 +193,6 @@ class CommandParser(BindingParser):
             factors = [Quotient(Product(tuple(factors)) if len(factors) > 1 else factors[0], self.factor())]
         node = factors[0] if len(factors) == 1 else Product(tuple(factors))
         return negated(node) if negative else node
-
-    def _matrix(self) -> Node:
-        environment = self._environment()
-        if environment.endswith("*"):
-            environment = environment[:-1]
-            self._skip_alignment()
-        if environment in ("cases", "dcases"):
-            return self._cases(environment)
-        if environment not in _MATRICES:
-            raise Unparsed(f"environment {environment} is not read")
-        if environment == "array" and self.peek() == "{":
-            while not self.at_end() and self.peek() != "}":
-                self.advance()
-            self.expect("}")
-        rows: list[tuple[Node, ...]] = []
-        with self.nested():
-            while self.peek() != r"\end":
-                rows.append(self._row())
-                if sum(map(len, rows)) > limits.LIST_ITEMS:
-                    raise Unparsed("matrix larger than the bound")
-        self.advance()
-        if self._environment().removesuffix("*") != environment or not rows or len({len(row) for row in rows}) != 1:
-            raise Unparsed("matrix with rows of different lengths")
-        if environment == "vmatrix":
-            return determinant(Matrix(tuple(rows)))
-        return Matrix(tuple(rows))
-
-    def _skip_alignment(self) -> None:
-        """Passes over the `[r]` of `pmatrix*`."""
-        if self.peek() == "[":
-            self.advance()
-            self.letters()
-            self.expect("]")
-
-    def _cases(self, environment: str) -> Node:
-        """Values side by side, or each with its condition as the set of such pairs."""
-        rows: list[Node] = []
-        with self.nested():
-            while self.peek() != r"\end":
-                value = self.relation()
-                while self.peek() in ("&", ",") or self.peek().lower() in CONDITION_WORDS:
-                    self.advance()
-                if self.peek() not in (r"\\", r"\end"):
-                    value = Bracketed("(", (value, self._condition()), ")")
-                rows.append(value)
-                if self.peek() in (",", "."):
-                    self.advance()
-                if self.peek() == r"\\":
-                    self.advance()
-                elif self.peek() != r"\end" or len(rows) > limits.LIST_ITEMS:
-                    raise Unparsed("cases that are not read")
-        self.advance()
-        if self._environment() != environment or not rows:
-            raise Unparsed("cases without end")
-        return FiniteSet(tuple(rows)) if all(isinstance(row, Bracketed) for row in rows) else Listing(tuple(rows))
-
-    def _condition(self) -> Node:
-        """A relation, or the words of a condition."""
-        said: list[str] = []
-        at = self.position
-        while at < len(self.tokens) and self.tokens[at].text not in (r"\\", r"\end", ",", "."):
-            said.append(self.tokens[at].text.lower())
-            at += 1
-        if not any(token.kind == "word" for token in self.tokens[self.position : at]):
-            return self.relation()
-        self.position = at
-        said = ["otherwise" if word == "else" else word for word in said]
-        return Words(" ".join(word for word in said if word not in ("is", "an", *CONDITION_WORDS)))
-
-    def _row(self) -> tuple[Node, ...]:
-        cells = [self.scalar()]
-        while self.peek() == "&":
-            self.advance()
-            cells.append(self.scalar())
-        if self.peek() == r"\\":
-            self.advance()
-        elif self.peek() != r"\end":
-            raise Unparsed(f"unexpected {self.peek()!r} in a matrix")
-        return tuple(cells)
-
-    def _environment(self) -> str:
-        self.expect("{")
-        name = ""
-        while not self.at_end() and self.peek() != "}":
-            name += self.peek()
-            self.advance()
-        self.expect("}")
-        return name
 
     def absolute(self) -> Node:
         self.advance()

@@ -62,6 +62,14 @@ class TokenReader(ABC):
         if not self.at_end():
             raise Unparsed(f"unexpected {self.peek()!r}")
 
+    def letters(self) -> str:
+        """The letters at the position, passed over."""
+        parts = []
+        while self.kind() == "letter":
+            parts.append(self.peek())
+            self.advance()
+        return "".join(parts)
+
     def nested(self) -> _Depth:
         """One level deeper, within the bound, as a context."""
         return self._depth

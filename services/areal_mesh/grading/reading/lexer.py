@@ -10,16 +10,17 @@ import re
 from typing import Final
 
 from areal_mesh.grading import limits
-from areal_mesh.grading.reading.lookalikes import in_latex
 from areal_mesh.grading.reading.numerals import COMMA_GROUPS, NumberLexer
 from areal_mesh.grading.reading.source import cleaned
 from areal_mesh.grading.reading.tokens import Token
-from areal_mesh.grading.reading.words import is_word, singular
+from areal_mesh.grading.reading.words import is_word
 from areal_mesh.grading.trees.nodes import Unparsed
+from areal_mesh.grading.unit_table import is_unit_name
 from areal_mesh.grading.vocabulary import (
     CALLED_IN_PLAIN_TEXT,
     CURRENCIES,
     FONT_COMMANDS,
+    FOREIGN_JOINS,
     FUNCTIONS,
     GREEK_IN_PLAIN_TEXT,
     JOINING_WORDS,
@@ -28,18 +29,18 @@ from areal_mesh.grading.vocabulary import (
     NUMBER_SETS,
     SYNONYMS,
     TEXT_COMMANDS,
-    UNIT_SYNONYMS,
 )
 
 _COMMAND: Final = re.compile(r"\\(?:[a-zA-Z]+|.)", re.DOTALL)
 _LETTERS: Final = re.compile(r"(?:or|and)(?=[A-Z])|[a-zA-Z]+")
 _SPACE: Final = re.compile(r"\s+")
 _TEXT_PIECE: Final = re.compile(
-    r"[A-Za-z]+(?:['-][A-Za-z]+)*|\d+(?:\.\d+)?|\s+|\\(?:[a-zA-Z]+|.)|.", re.DOTALL | re.ASCII
+    r"[A-Za-z]+(?:['-][A-Za-z]+)*|[0-9]+(?:\.[0-9]+)?|\s+|\\(?:[a-zA-Z]+|.)|[^\W\d_]+|.", re.DOTALL
 )
 _BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}", re.ASCII)
 _CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE | re.ASCII)
 _TEXT_MACRO: Final = re.compile(r"\\(?:text[a-z]*|mathrm|mbox|operatorname)\s*\{([^{}]*)\}")
+_ALSO_WORDS: Final = frozenset({"max", "min", "arg", "sec", "det", "abs", "Re", "Im"})
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
 
 
@@ -54,10 +55,7 @@ def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
     """
     if len(text) > limits.ANSWER_CHARS:
         raise Unparsed("longer than the bound")
-    if not text.isascii():
-        text = in_latex(text)
-    if "\\" in text or "{" in text:
-        text = cleaned(text)
+    text = cleaned(text)
     lexer = _Lexer(text, comma_groups)
     lexer.run()
     return lexer.tokens
@@ -90,7 +88,7 @@ class _Lexer(NumberLexer):
                 self.mark_of_length(character)
             self.spaced = True
             return
-        if character not in "+-*/^_=<>()[]{}|,;:!%&?":
+        if character not in "+-*/^_=<>()[]{}|,;:!%&?#":
             raise Unparsed(f"unknown character {character!r}")
         if character in "([":
             self.brackets += 1
@@ -125,7 +123,7 @@ class _Lexer(NumberLexer):
             self.add("command", r"\pi")
         elif run in NAMED_IN_PLAIN_TEXT or run in GREEK_IN_PLAIN_TEXT or self._is_called(run):
             self.add("command", "\\" + run)
-        elif is_word(run) or (self._after_number() and singular(lowered) in UNIT_SYNONYMS and len(run) > 1):
+        elif is_word(run) or (self._after_number() and is_unit_name(run)):
             self.add("word", run)
         elif lowered in ("is", "of") and self.tokens and self.tokens[-1].kind == "word":
             self.add("word", run)  # parts of a sentence
@@ -185,7 +183,11 @@ class _Lexer(NumberLexer):
             self._argument()
             self._font_command()
         elif command == r"\mathbb":
-            self.add("command", NUMBER_SETS.get(self._argument().strip(), r"\mathbb"))
+            name = self._argument().strip()
+            if name in NUMBER_SETS or not ("A" <= name <= "Z" or name == "1"):
+                self.add("command", NUMBER_SETS.get(name, r"\mathbb"))
+            else:
+                self.add("letter", name[0])
         elif command[1:].isalpha() or command in (r"\{", r"\}", r"\\"):
             if command == r"\{":
                 self.brackets += 1
@@ -195,7 +197,11 @@ class _Lexer(NumberLexer):
         elif command in ("%", "<", ">", "|", "*", "/", ":", "=", "(", ")", "[", "]", "^", "_"):
             self.add("symbol", command)
         elif command == r"\|":
-            self.add("symbol", "|")
+            self.add("command", "|")
+        elif command == r"\#":
+            self.add("symbol", "#")
+        elif command == r"\&":
+            self.add("join", "and")
         else:
             raise Unparsed(f"unknown command {command!r}")
 
@@ -221,8 +227,14 @@ class _Lexer(NumberLexer):
         content = _TEXT_MACRO.sub(r"\1", self._argument())
         bare = content.replace("~", " ").strip()
         apart = content[:1] in ("~", " ") and self._after_number()
-        if bare in NAMED_IN_PLAIN_TEXT or (
-            command in (r"\mathrm", r"\operatorname") and not apart and len(bare) == 1 and bare.isalpha()
+        if _COMMAND.fullmatch(bare) and bare not in LAYOUT:
+            self.text = bare + self.text[self.position :]
+            self.position = 0
+            return
+        if (
+            bare in NAMED_IN_PLAIN_TEXT
+            or (bare in FUNCTIONS - _ALSO_WORDS and not self._after_number())
+            or (command in (r"\mathrm", r"\operatorname") and not apart and len(bare) == 1 and bare.isalpha())
         ):
             self.add(*(("letter", bare) if len(bare) == 1 else ("command", "\\" + bare)))
         elif self.text[self.position : self.position + 1] == "_" and _BASED_DIGITS.fullmatch(bare):
@@ -243,9 +255,9 @@ class _Lexer(NumberLexer):
                 self.spaced = True
             elif piece.lower() == "pi" and self._after_number():
                 self.add("command", r"\pi")
-            elif piece.lower() in JOINING_WORDS:
-                self.add("join", piece.lower())
-            elif piece[0].isascii() and piece[0].isalpha():
+            elif piece.lower() in JOINING_WORDS or piece in FOREIGN_JOINS:
+                self.add("join", FOREIGN_JOINS.get(piece, piece.lower()))
+            elif piece[0].isalpha():
                 self.add("word", piece)
             elif piece[0].isascii() and piece[0].isdigit():
                 self.add("number", piece)
@@ -255,6 +267,8 @@ class _Lexer(NumberLexer):
                 self.spaced = True
             elif piece in ",;:()-/+^=%":
                 self.add("symbol", piece)
+            elif piece == r"\cdot":
+                self.add("symbol", "*")
             elif piece == r"\circ":
                 self.add("command", piece)
             else:

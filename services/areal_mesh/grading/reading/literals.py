@@ -91,6 +91,9 @@ class LiteralParser(TokenReader):
                 return self._special_digits()
             if kind == "letter":
                 return self._letter()
+            if kind == "name":
+                self.advance()
+                return Symbol(text)
             if text == "{":
                 return self._group()
             if text in ("(", "[", r"\{", r"\langle"):

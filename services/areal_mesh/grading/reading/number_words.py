@@ -20,7 +20,9 @@ _PARTS: Final = {
 }  # fmt: skip
 
 MULTIPLIERS: Final = (
-    {"dozen": Fraction(12), "tens": Fraction(10)}
+    {"dozen": Fraction(12), "tens": Fraction(10), "lakh": Fraction(10**5), "crore": Fraction(10**7)}
+    | {"grand": Fraction(10**3), "mn": Fraction(10**6), "bn": Fraction(10**9), "tn": Fraction(10**12)}
+    | {"万": Fraction(10**4), "亿": Fraction(10**8)}
     | {word + ending: Fraction(value) for word, value in _SCALES.items() for ending in ("", "s")}
     | {word: value for word, value in _PARTS.items() if word.endswith("s")}
 )

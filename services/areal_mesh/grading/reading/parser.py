@@ -10,7 +10,10 @@ from typing import Final, Literal
 
 from areal_mesh.grading import limits
 from areal_mesh.grading.reading.conditions import with_plain_conditions
+from areal_mesh.grading.reading.dressing import as_words, with_or, without_ends
 from areal_mesh.grading.reading.lexer import tokenize
+from areal_mesh.grading.reading.lookalikes import in_latex
+from areal_mesh.grading.reading.names import with_names
 from areal_mesh.grading.reading.quantities import QuantityParser
 from areal_mesh.grading.reading.spelling import as_date, said_in_words
 from areal_mesh.grading.reading.tokens import Token
@@ -31,18 +34,11 @@ from areal_mesh.grading.trees.nodes import (
 )
 from areal_mesh.grading.vocabulary import (
     ALL_REALS,
-    CLOSING_PHRASE,
-    CURRENCY_CODES,
-    FIGURE_WORDS,
-    OPENING_SYMBOLS,
-    OPENING_WORDS,
     RELATIONS,
-    UNKNOWN_OPERATIONS,
 )
 
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
 _SEPARATORS = frozenset({",", ";", r"\vee", r"\wedge", r"\\"})
-_INEQUALITIES = frozenset({"<", ">", r"\le", r"\ge", r"\ne"})
 _GROUP_SEPARATORS = frozenset({";", "or", r"\vee"})
 _HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm"}
 
@@ -53,93 +49,21 @@ def parse(text: str) -> Node:
     Raises:
         Unparsed: if it is no answer within the bounds.
     """
-    return parse_tokens(tokenize(text))
+    return parse_tokens(tokenize(text if text.isascii() else in_latex(text)))
 
 
 def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> Node:
     """As `parse`, from tokens; a logarithm without a base is natural, unless it is to have the base ten."""
     if not tokens:
         raise Unparsed("empty")
-    words = _all_reals_but(tokens) or as_date(tokens) or _as_words(tokens)
+    words = _all_reals_but(tokens) or as_date(tokens) or as_words(tokens)
     if words is not None:
         return words
-    reader = AnswerParser(_with_or(with_plain_conditions(_without_ends(tokens))))
+    reader = AnswerParser(with_or(with_names(with_plain_conditions(without_ends(tokens)))))
     reader.decimal_logarithms = decimal_logarithms
     node = reader.listing(())
     reader.expect_end()
     return node
-
-
-def _without_ends(tokens: list[Token]) -> list[Token]:
-    """Without opening words ("approximately 5"), closing ones ("is the answer") and closing punctuation."""
-    start, end = 0, len(tokens)
-    equals = next((at for at, token in enumerate(tokens) if token.text == "="), 0)
-    if equals > 2 and _is_unknown_operation(tokens[:equals]):
-        start = equals + 1  # `3 \star 5 = 10`
-    label = next((at for at, token in enumerate(tokens) if token.kind != "word"), 0)
-    if 0 < label < end - 1 and tokens[label].text == ":":
-        start = label + 1  # "Domain: [2, 5)"
-    if 0 < label < end - 1 and _gives_a_figure(tokens, label):
-        start = label  # "the line x = 4"
-    while start < end - 1 and (
-        (tokens[start].kind == "word" and tokens[start].text.lower() in OPENING_WORDS)
-        or tokens[start].text in OPENING_SYMBOLS
-    ):
-        start += 1
-    while end > start + 1 and tokens[end - 1].text in (",", ";", ":", r"\\"):
-        end -= 1
-    first = end
-    while first > start + 1 and tokens[first - 1].kind == "word":
-        first -= 1
-    if CLOSING_PHRASE.fullmatch(" ".join(token.text.lower() for token in tokens[first:end])):
-        end = first
-    return tokens[start:end]
-
-
-def _gives_a_figure(tokens: list[Token], at: int) -> bool:
-    """Whether the words before a place only say what kind of figure the equation or the coordinates there describe."""
-    if any(token.text.lower() not in FIGURE_WORDS for token in tokens[:at]):
-        return False
-    return tokens[at].text == "(" or any(token.text == "=" for token in tokens[at:])
-
-
-def _is_unknown_operation(tokens: list[Token]) -> bool:
-    """Whether a sign that the question defines joins what stands here, and nothing lists or words it."""
-    if any(token.kind in ("word", "join") or token.text in (",", ";") for token in tokens):
-        return False
-    return any(token.text in UNKNOWN_OPERATIONS for token in tokens[1:-1])
-
-
-def _as_words(tokens: list[Token]) -> Node | None:
-    """Words, where the answer is nothing else: a name, a day, a date, a sentence."""
-    kinds = [token.kind for token in tokens]
-    if "word" not in kinds or kinds[0] == "number" or (tokens[0].text == "-" and kinds[1:2] == ["number"]):
-        return None
-    if any(
-        token.kind not in ("word", "number", "letter") and token.text not in ("-", ":", "(", ")") for token in tokens
-    ):
-        return None
-    if all(kind != "number" for kind in kinds) or "letter" not in kinds:
-        pieces: list[str] = []
-        for token in tokens:
-            if token.kind == "letter" and not token.spaced and pieces:
-                pieces[-1] += token.text.lower()
-            elif token.kind in ("word", "number", "letter"):
-                pieces.append(token.text.lower())
-        if "number" in kinds and all(
-            piece in OPENING_WORDS or piece in CURRENCY_CODES or piece[0].isdigit() for piece in pieces
-        ):
-            return None
-        return said_in_words(" ".join(pieces).split())
-    return None
-
-
-def _with_or(tokens: list[Token]) -> list[Token]:
-    r"""`x < 1 \cup x > 2` with "or" between its inequalities."""
-    texts = {token.text for token in tokens}
-    if r"\cup" not in texts or not texts & _INEQUALITIES or texts & {"(", "[", r"\{", r"\in"}:
-        return tokens
-    return [Token("join", "or", token.spaced) if token.text == r"\cup" else token for token in tokens]
 
 
 def _all_reals_but(tokens: list[Token]) -> Node | None:
@@ -291,6 +215,11 @@ def _without_points(node: Node) -> Node:
             return node
 
 
+def _without_index(name: Node) -> Node:
+    """The unknown whose value in one of several solutions an index marks: x of `x_1`."""
+    return Symbol(name.name[0]) if isinstance(name, Symbol) and name.name[1:2] == "_" else name
+
+
 def _solutions(items: list[Node], groups: list[int]) -> tuple[Node, ...] | None:
     """`x = 1, y = 2; x = 3, y = 4` as one point for each group; None unless each
     has values for the same names."""
@@ -299,7 +228,7 @@ def _solutions(items: list[Node], groups: list[int]) -> tuple[Node, ...] | None:
         return None
     if not all(isinstance(item, Relation) and item.operators == ("=",) for item in items):
         return None
-    names = [item.sides[0] for item in items if isinstance(item, Relation)]
+    names = [_without_index(item.sides[0]) for item in items if isinstance(item, Relation)]
     if len(set(names[:size])) != size or names != names[:size] * len(groups):
         return None
     return tuple(Bracketed("(", tuple(items[at : at + size]), ")") for at in range(0, len(items), size))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from areal_mesh.grading.reading.respelling import respelled
 from areal_mesh.grading.trees.nodes import Unparsed
 
 _BRACED_MARK: Final = re.compile(r"(?<!frac)(?<!sqrt)(?<!binom)\{([:.+=-]?)\}")
@@ -39,6 +40,7 @@ def cleaned(text: str) -> str:
     """
     if "prime" in text:
         text = _PRIMES.sub(lambda primes: "'" * max(1, (primes.group(1) or "").count("prime")), text)
+    text = respelled(text)
     if "o" in text and "^" in text:
         text = _DEGREE_MARK.sub(r"^{\\circ}", text)
     if "_" in text:

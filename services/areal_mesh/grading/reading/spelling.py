@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Final
 
 from areal_mesh.grading.reading.number_words import leading_number
 from areal_mesh.grading.reading.tokens import Token
-from areal_mesh.grading.reading.words import singular
-from areal_mesh.grading.trees.nodes import Constant, Measured, Node, Number, Symbol, Words
+from areal_mesh.grading.trees.nodes import (
+    Bracketed,
+    Constant,
+    FiniteSet,
+    Measured,
+    Node,
+    Number,
+    SetOperation,
+    Symbol,
+    Words,
+)
+from areal_mesh.grading.trees.shapes import INFINITY, MINUS_INFINITY
+from areal_mesh.grading.unit_table import measure, unit_word
 from areal_mesh.grading.vocabulary import (
     ABBREVIATIONS,
     ALL_INTEGERS,
     ALL_REALS,
     ARTICLES,
-    KNOWN_UNITS,
     MONTHS,
     NO_SOLUTION,
-    UNIT_SYNONYMS,
 )
 
 _SPELLED_TOKENS: Final = 64
@@ -39,6 +49,24 @@ _DATE: Final = re.compile(
     rf"(?:(?P<month>{_MONTH}) (?P<day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?"
     rf"|(?P<later_day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?(?: of)? ?(?P<later_month>{_MONTH}))(?: (?P<year>\d{{4}}))?"
 )
+
+
+_SIGNED_REALS: Final = re.compile(
+    r"(?:the )?(?:set of )?(?:all |any )?(?:the )?(positive|negative|non[- ]?(?:negative|positive|zero))"
+    r" real(?:s| numbers?)"
+)
+_ZERO: Final = Number(Fraction(0))
+_INTERVALS: Final[dict[str, Node]] = {
+    "positive": Bracketed("(", (_ZERO, INFINITY), ")"),
+    "nonnegative": Bracketed("[", (_ZERO, INFINITY), ")"),
+    "negative": Bracketed("(", (MINUS_INFINITY, _ZERO), ")"),
+    "nonpositive": Bracketed("(", (MINUS_INFINITY, _ZERO), "]"),
+    "nonzero": SetOperation("minus", Symbol("reals"), FiniteSet((_ZERO,))),
+}
+_SAID: Final = {"dne": "does not exist", "d n e": "does not exist"} | dict.fromkeys(
+    ("infinitely many solutions", "infinite solutions", "infinitely many"), "infinitely many"
+)
+"""Words that say what others do."""
 
 
 def spelled(tokens: list[Token]) -> str | None:
@@ -70,6 +98,9 @@ def stated_value(text: str) -> str | None:
 def said_in_words(words: list[str]) -> Node:
     """What lower-case words say: a number, a number of things, all reals, or a name without its article."""
     text = " ".join(words)
+    bounded = _SIGNED_REALS.fullmatch(text)
+    if bounded:
+        return _INTERVALS[bounded[1].replace("-", "").replace(" ", "")]
     if text in ALL_REALS:
         return Symbol("reals")
     if text in ALL_INTEGERS:
@@ -86,8 +117,8 @@ def said_in_words(words: list[str]) -> Node:
         value, taken = number
         if taken == len(parts):
             return Number(value)
-        unit = [UNIT_SYNONYMS.get(singular(word), singular(word)) for word in parts[taken:]]
-        if all(word in KNOWN_UNITS for word in unit):
+        unit = list(map(unit_word, parts[taken:]))
+        if not measure(" ".join(unit)).unknown:
             return Measured(Number(value), " ".join(unit))
     start = 0
     while start < len(words) - 1 and (words[start] in ARTICLES or words[start] in ("answer", "final")):
@@ -95,7 +126,8 @@ def said_in_words(words: list[str]) -> Node:
     if len(words) - start > 1 and words[-1] == "function":
         words = words[:-1]
     named = [ABBREVIATIONS.get(word.rstrip("."), word) for word in words[start:]]
-    return Words(" ".join(named))
+    said = " ".join(named)
+    return Words(_SAID.get(said, said))
 
 
 def as_date(tokens: list[Token]) -> Words | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["number", "letter", "word", "command", "symbol", "join", "digits"]
+Kind: TypeAlias = Literal["number", "letter", "word", "command", "symbol", "join", "digits", "name"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,14 @@
-"""Letters outside LaTeX's text: which runs of them are words, and the singular of a unit."""
+"""Letters outside LaTeX's text: which runs of them are words."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from areal_mesh.grading.vocabulary import ABBREVIATIONS, NUMBER_WORDS, UNIT_SYNONYMS
+from areal_mesh.grading.unit_table import is_unit_name
+from areal_mesh.grading.vocabulary import ABBREVIATIONS, NUMBER_WORDS
 
 _VOWEL: Final = re.compile(r"[aeiouy]")
-
-
-def singular(word: str) -> str:
-    """A unit's singular: `miles` to `mile`; `inches` has its own entry."""
-    if word in UNIT_SYNONYMS or len(word) == 1:
-        return word
-    return word[:-1] if word.endswith("s") else word
 
 
 def is_word(run: str) -> bool:
@@ -23,6 +17,6 @@ def is_word(run: str) -> bool:
         return False
     if run[0].isupper() and run.lower() in ABBREVIATIONS:
         return True
-    if singular(run.lower()) in UNIT_SYNONYMS or run.lower() in NUMBER_WORDS:
+    if is_unit_name(run.lower()) or run.lower() in NUMBER_WORDS:
         return True
     return len(run) > 3 and _VOWEL.search(run.lower()) is not None
