@@ -74,11 +74,7 @@ class CommandParser(LayoutParser):
         if text in (r"\angle", r"\triangle") and self.peek() in RELATIONS:
             return Symbol(name)
         if text in DECORATIONS:
-            letters = self._decorated()
-            # `\vec{a}` is a in bold, and `\overline{AB}` as a length is AB.
-            bare = name == "vec" or (name == "overline" and len(letters) > 1)
-            decorated = letters if bare else f"{name} {letters}"
-            return Symbol(decorated + "_" + self.subscript_text() if self.peek() == "_" else decorated)
+            return self._decoration(name)
         if text == r"\emptyset":
             return FiniteSet(())
         if text in NUMBER_SETS.values():
@@ -88,6 +84,13 @@ class CommandParser(LayoutParser):
         if text in BIG_OPERATORS:
             return self.big_operator(name)
         raise Unparsed(f"{text} is not read")
+
+    def _decoration(self, name: str) -> Symbol:
+        letters = self._decorated()
+        # `\vec{a}` is a in bold, and `\overline{AB}` as a length is AB.
+        bare = name == "vec" or (name == "overline" and len(letters) > 1)
+        decorated = letters if bare else f"{name} {letters}"
+        return Symbol(decorated + "_" + self.subscript_text() if self.peek() == "_" else decorated)
 
     def _is_conjugate(self) -> bool:
         """Whether an overlined group is an expression of complex numbers, and no name or repeating decimal."""
