@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from areal_mesh.learner import checkpoint_schedule
 from areal_mesh.learner.checkpoint_schedule import Checkpoints
-from areal_mesh.learner.checkpoints import keeping
 from areal_mesh.learner.ranks import RankLeader
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.calling import Members
@@ -62,7 +62,7 @@ class Replay:
 
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Checkpoints, Leader, Replay]:
-    monkeypatch.setattr(keeping, "_ROOM_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint_schedule, "_ROOM_SECONDS", 0.0)
     settings = load_settings("trial-short", [f"directory={tmp_path}", "learner.checkpoint_every=2"])
     settings.run_directory.mkdir(parents=True)
     leader, replay = Leader(), Replay()
