@@ -52,7 +52,8 @@ class LedgerRoom:
         except sqlite3.OperationalError as error:
             if not self._no_room(error):
                 raise
-        self.give_back()
+        if self.give_back():
+            _LOG.warning("the disk is full; the ledger's reserve is given back", folder=str(self._folder))
         try:
             return work()
         except sqlite3.OperationalError as error:
@@ -75,11 +76,12 @@ class LedgerRoom:
             f"{_RESERVE_BYTES + _LOW_BYTES} bytes the run goes on"
         )
 
-    def give_back(self) -> None:
-        """Gives the reserve back to the disk."""
-        if self._reserve.exists():
+    def give_back(self) -> bool:
+        """Gives the reserve back to the disk; returns whether there was one. At a run's end it has done its duty."""
+        held = self._reserve.exists()
+        if held:
             self._reserve.unlink()
-            _LOG.warning("the disk is full; the ledger's reserve is given back", folder=str(self._folder))
+        return held
 
     def _no_room(self, error: sqlite3.OperationalError) -> bool:
         code = error.sqlite_errorcode & 0xFF
