@@ -58,6 +58,18 @@ GRADING_LAYERS = {
 }
 # `areal-mesh verify` grades a file without a service, by this entry point of the verifier and nothing else of it.
 ENTRY_POINTS = {"cli": {"areal_mesh.grading.answer_file"}}
+PACKAGE_RINGS = ("tests/unit", "tests/integration")
+# What holds of the tree itself, and of the settings as a whole.
+TESTS_OF_THE_TREE = {
+    "commit_subject",
+    "contributing",
+    "docs",
+    "house_rules",
+    "installation",
+    "readme",
+    "registries",
+    "settings",
+}
 # Of the runtime the client has the channel and settings parts alone.
 CLIENT_RUNTIME = {"addresses", "channels", "identity", "settings"}
 
@@ -233,6 +245,12 @@ def test_every_package_says_in_its_init_what_lives_there() -> None:
     ]
     assert not silent
     assert not (ROOT / "services" / "areal_mesh" / "__init__.py").exists(), "areal_mesh is a namespace package"
+
+
+def test_tests_are_named_for_the_package_that_they_test() -> None:
+    names = [path.stem.removeprefix("test_") for ring in PACKAGE_RINGS for path in (ROOT / ring).glob("test_*.py")]
+    faults = [name for name in names if name.split("_")[0] not in MAY_IMPORT and name not in TESTS_OF_THE_TREE]
+    assert not faults, f"write test_<package>_<module>.py: {faults}"
 
 
 def test_helpers_of_tests_are_imported_by_their_full_names() -> None:
