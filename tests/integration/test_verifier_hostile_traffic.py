@@ -26,6 +26,8 @@ HOSTILE = [
     r"(\sqrt2+\sqrt3+\sqrt5+\sqrt7+\sqrt{11}+\sqrt{13}+\sqrt{17}+1)^{32}+\infty", r"\tan(\cosh 10^9)",
     "A(" * 9 + "1" + "+1" * 360 + ")" * 9, r"\{0,0,\sum x,\sum x\}", "(" * 9 + "x+y" + ("!" * 15 + ")") * 9,
     "５", "1e999999999", r"\{" * 900, r"\int_0^{10^{100}} x^x", "5|6", ".*", "1=" * 800 + "1",
+    r"\int_0^1 \sin(\sin(\sin x))\,dx", r"\lim_{x\to 0}\frac{\sin(\tan x)-\tan(\sin x)}{x^7}", r"\tan(10^{3000})",
+    r"\sum_{k=1}^{999}\sqrt{k}", r"\sqrt{25+10^{-1900}\sqrt2}", r"\frac{d^4}{dx^4}x^{x^{x^{x}}}", "20000!^{20000}",
 ]  # fmt: skip
 
 

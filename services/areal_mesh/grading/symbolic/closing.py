@@ -104,6 +104,8 @@ def _worked_out(node: Bound) -> Expr:
     letter, body = builder.symbol(node.letter), builder.build(node.body)
     if node.operator == "derivative":
         return sympy.diff(body, letter, int(rational(node.bounds[0]) or 1))
+    if whole and node.bounds[-1] in _INFINITIES and len(body.free_symbols) > 1:
+        raise Unbounded("an infinite sum with letters: it converges for some of them")
     bounds = [_INFINITIES[bound] if bound in _INFINITIES else builder.build(bound) for bound in node.bounds]
     if node.operator == "sum":
         return sympy.summation(body, (letter, *bounds))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from sympy import Add, Expr, Float, I, Integer, Mul, Pow, Rational, S, im, pi, re
+from sympy import Add, Expr, Float, I, Integer, Mul, Pow, Rational, S, im, integer_nthroot, pi, re
 from sympy import E as EULER
 
 from areal_mesh.grading import limits
@@ -40,7 +40,9 @@ _SPARE_BITS: Final = 100
 """Of rounding."""
 _NEAR_BITS: Final = 50
 """Of what is left of a number beside an integer, which is taken for rounding."""
-_EXACT_BITS: Final = limits.INTEGER_BITS
+_EXACT_BITS: Final = 300_000
+"""Of a fraction that stays exact: 20000! is one."""
+_SHORT_BITS: Final = 64
 _TERMS: Final = 100
 _LARGEST_EXPONENT: Final = 2_000
 """Bits of the logarithm of a value."""
@@ -79,6 +81,8 @@ class Point:
 
     def agree(self, left: Expr, right: Expr) -> bool:
         """Whether two values are one, to the digits that were worked out."""
+        if isinstance(left, Rational) and isinstance(right, Rational):
+            return bool(left == right)
         difference = self._plain(left - right)
         return bool(difference == 0) or size(difference) < max(size(left), size(right)) - self._half
 
@@ -115,8 +119,7 @@ class Point:
     def _plain(self, value: Expr) -> Expr:
         """A number: exact where it is a short fraction, else with `bits` bits; each part nought or far from it."""
         if isinstance(value, Rational) and value.is_finite:
-            short = int(value.p).bit_length() + int(value.q).bit_length() <= _EXACT_BITS
-            return value if short else self._float(value)
+            return value if _length(value) <= _EXACT_BITS else self._float(value)
         if not isinstance(value, Float):
             value = value.evalf(self._digits)
         if value.is_finite is not True:
@@ -137,6 +140,8 @@ class Point:
         return value
 
     def _float(self, value: Expr) -> Float:
+        # Digits beyond those of a number may be all that tells a long fraction from a short one.
+        self._spend(max(0, _length(value) - _SHORT_BITS) if isinstance(value, Rational) else 0)
         return value.evalf(self._digits)
 
     def _spend(self, bits: int) -> None:
@@ -162,6 +167,9 @@ class Point:
             self._spend(max(0, size(above) - 40))
             exact = isinstance(below, Rational) and abs(int(above)) * (abs(size(below)) + 1) <= _EXACT_BITS
             return Pow(below if exact or not below.is_real else self._float(below), above)
+        root = _exact_root(below, above) if isinstance(above, Rational) else None
+        if root is not None:
+            return root
         self._spend(2 * abs(size(above)))
         if size(above) + abs(size(below)).bit_length() > _LARGEST_EXPONENT:
             raise Unbounded("a power larger than the bound")
@@ -206,6 +214,18 @@ class Point:
         if value == nearest or size(value - nearest) < -_NEAR_BITS:
             return nearest
         return FUNCTIONS["floor" if down else "ceiling"](value)
+
+
+def _exact_root(base: Expr, exponent: Rational) -> Rational | None:
+    """The power of a fraction that is a fraction again; None where it is none, or too long."""
+    if not isinstance(base, Rational) or not base.is_positive or exponent.p != 1 or _length(base) > limits.INTEGER_BITS:
+        return None
+    (top, exact), (bottom, also) = (integer_nthroot(int(part), int(exponent.q)) for part in (base.p, base.q))
+    return Rational(top, bottom) if exact and also else None
+
+
+def _length(value: Rational) -> int:
+    return int(value.p).bit_length() + int(value.q).bit_length()
 
 
 def _is_whole(value: Expr) -> bool:
