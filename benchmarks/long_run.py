@@ -53,7 +53,7 @@ class Lateness:
 def write_ledger(directory: Path, steps: int) -> None:
     """A run's directory after so many steps, with stored groups for the next ones."""
     ledger = Ledger(directory / "ledger.db")
-    ledger.write("batch_groups", str(BATCH_GROUPS))
+    ledger.write_fact("batch_groups", str(BATCH_GROUPS))
     ledger.enter_stage(StageEntry(0, 1, 0.0, "start of the run"))
     ledger.add_publish(_publish(0))
     with (directory / "metrics.jsonl").open("w") as lines:

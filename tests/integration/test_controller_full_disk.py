@@ -70,7 +70,7 @@ def use_up(service: ControllerService) -> None:
     fill(service._context.run_directory)
     with pytest.raises(LedgerFull):  # noqa: PT012 the write that finds no room
         for number in range(10_000):
-            service._ledger.write(f"filler {number}", "x" * 4000)
+            service._ledger.write_fact(f"filler {number}", "x" * 4000)
 
 
 async def test_without_any_room_calls_are_told_to_come_back_and_the_controller_lives(disk: Path, mesh: Mesh) -> None:

@@ -1,5 +1,6 @@
 """The ledger's totals: the same as what is added up, and what makes costs independent of the run's length."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,10 +9,11 @@ import pytest
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
-from areal_mesh.controller.groups import StoredFigures
+from areal_mesh.controller.group_changes import StoredFigures
 from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import PublishRow
+from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.settings.stages import TruncatedAboveSettings
 from tests.unit.stage_support import stage
@@ -57,8 +59,8 @@ def test_a_ledger_without_totals_is_added_up_to_the_same(ledger: Ledger) -> None
         take_step(run)
     before = figures(run)
     assert figures(opened(ledger)) == before
-    ledger.erase("group_totals")
-    ledger.erase("step_totals")
+    ledger.erase_fact("group_totals")
+    ledger.erase_fact("step_totals")
     assert figures(opened(ledger)) == before
     assert run.groups.generated_tokens == 5 * 27
     assert (run.totals.tokens, run.totals.staleness, run.totals.mismatch_kl) == (100, {0: 10}, 4)
@@ -72,7 +74,7 @@ def test_totals_that_miss_groups_are_added_up_again(ledger: Ledger) -> None:
     before = figures(run)
     for key, value in zip(("group_totals", "step_totals"), early, strict=True):
         assert value is not None
-        ledger.write(key, value)
+        ledger.write_fact(key, value)
     assert figures(opened(ledger)) == before
 
 
@@ -86,6 +88,44 @@ def test_a_late_end_of_a_group_that_ended_changes_the_tokens_alone(ledger: Ledge
     assert run.groups.counts == before
     assert run.groups.generated_tokens == 27 + 9
     assert figures(opened(ledger)) == figures(run)
+
+
+def test_a_ledger_of_before_running_groups_were_called_so_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    run = opened(ledger)
+    take_step(run)
+    (group_id,) = [row.group_id for row in run.lease(HOLDER, 1, str)]
+    before = figures(run)
+    ledger.close()
+    old = sqlite3.connect(path)
+    old.execute("UPDATE groups SET state = 'leased' WHERE state = 'running'")
+    old.execute("PRAGMA user_version = 0")
+    old.commit()
+    old.close()
+    ledger = Ledger(path)
+    run = opened(ledger)
+    assert figures(run) == before
+    assert [row.group_id for row in run.groups.open.held_by(HOLDER)] == [group_id]
+    assert ledger.group_counts() == run.groups.counts
+    ledger.close()
+
+
+def test_a_change_that_finds_no_room_leaves_the_groups_as_they_were(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise LedgerFull(Path())
+
+    monkeypatch.setattr(ledger, "put_groups", full)
+    run = opened(ledger)
+    run.published(PublishRow(0, 0.0, 0.1, 0.1, 0.1, 10, (HOLDER,), "agreed"))
+    before = figures(run)
+    with pytest.raises(LedgerFull):
+        run.lease(HOLDER, 1, str)
+    assert figures(run) == before
+    monkeypatch.undo()
+    assert [row.group_id for row in opened(ledger).lease(HOLDER, 1, str)] == ["g00000000"]
 
 
 @contextmanager

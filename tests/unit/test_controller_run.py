@@ -9,7 +9,7 @@ import pytest
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
-from areal_mesh.controller.groups import StoredFigures
+from areal_mesh.controller.group_changes import StoredFigures
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import GroupState, PublishRow, RunState
@@ -106,7 +106,7 @@ def test_group_ends_are_idempotent_and_the_first_one_counts(run: Run) -> None:
     counts = run.groups.counts
     assert (counts.running, counts.stored, counts.filtered, counts.stale, counts.failed) == (1, 1, 1, 1, 0)
     assert run.ledger.group_counts() == counts
-    assert state_of(run, fourth) is GroupState.LEASED
+    assert state_of(run, fourth) is GroupState.RUNNING
     assert run.groups.generated_tokens == 20, "the stale group's tokens were generated all the same"
 
 
@@ -134,7 +134,7 @@ def test_only_the_holder_may_end_a_lease_but_anyone_may_say_that_a_group_is_stor
     run.groups.free("generator/a", "lost")
     assert lease(run, 1, "generator/b") == [group_id]
     run.groups.filter("generator/a", group_id, "late")
-    assert state_of(run, group_id) is GroupState.LEASED
+    assert state_of(run, group_id) is GroupState.RUNNING
     store(run, [group_id])
     assert state_of(run, group_id) is GroupState.STORED
     assert run.groups.renew("generator/b", [group_id]) == []
@@ -333,11 +333,11 @@ def test_leases_of_before_a_restart_hold_for_one_more_lease_time(scene: Scene, r
 def test_reconciling_with_the_replay_buffer(run: Run) -> None:
     stored_unsaid, stale_unsaid, lost, still_running = lease(run, 4)
     store(run, [stale_unsaid, lost])
-    asked = run.groups.open_rows()
+    asked = run.groups.open.all()
     assert reconcile(run, asked, [Found(stored_unsaid, 0), Found(stale_unsaid, 0, stale=True)]) > 0
     assert state_of(run, stored_unsaid) is GroupState.STORED
     assert state_of(run, stale_unsaid) is GroupState.STALE
-    assert state_of(run, still_running) is GroupState.LEASED
+    assert state_of(run, still_running) is GroupState.RUNNING
     assert lease(run, 1, "generator/b") == [lost]
     assert reconcile(run, asked, [Found(stored_unsaid, 0), Found(stale_unsaid, 0, stale=True)]) == 0
     store(run, [stored_unsaid])

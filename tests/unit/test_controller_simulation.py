@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
-from areal_mesh.controller.groups import StoredFigures
+from areal_mesh.controller.group_changes import StoredFigures
 from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.publish.policy import GeneratorWeights, Versions, receivers, unrecorded_version
@@ -207,7 +207,7 @@ class Mesh(RuleBasedStateMachine):
     def restart_learner(self) -> None:
         if self.learner_version is None:
             self.learner_version = self.checkpoint
-            reconcile(self.run, self.run.groups.open_rows(), self.replay.find(self._open_ids()))
+            reconcile(self.run, self.run.groups.open.all(), self.replay.find(self._open_ids()))
 
     @rule(reached=st.sets(st.integers(0, 1)), recorded=st.booleans(), evicted=st.booleans())
     def publish(self, reached: set[int], recorded: bool, evicted: bool) -> None:
@@ -257,7 +257,7 @@ class Mesh(RuleBasedStateMachine):
         generator.held.clear()
 
     def _open_ids(self) -> list[str]:
-        return [row.group_id for row in self.run.groups.open_rows()]
+        return [row.group_id for row in self.run.groups.open.all()]
 
     def _pass_time(self, seconds: float) -> None:
         """Heartbeats of the living renew their leases; those of the dead lapse."""
@@ -330,7 +330,7 @@ class Mesh(RuleBasedStateMachine):
             self.lease(which, 8)
             while self._generator(which).held:
                 self.finish_a_group(which, newest=False, told=True, died=False)
-        reconcile(self.run, self.run.groups.open_rows(), self.replay.find(self._open_ids()))
+        reconcile(self.run, self.run.groups.open.all(), self.replay.find(self._open_ids()))
         self._draw(reported=True)
         self._commit(heard=True)
         self._pass_time(1.0)

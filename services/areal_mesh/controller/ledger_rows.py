@@ -25,12 +25,19 @@ CREATE INDEX IF NOT EXISTS publishes_by_version ON publishes (policy_version);
 CREATE TABLE IF NOT EXISTS members (holder TEXT PRIMARY KEY, service_id TEXT NOT NULL, role TEXT NOT NULL,
     address TEXT NOT NULL, registered_at REAL NOT NULL) WITHOUT ROWID;
 """
+FORMAT = 1
+"""What `PRAGMA user_version` says of a ledger that is written so; 0: of an earlier version, see `ledger._migrate`."""
+GROUP_TOTALS = "group_totals"
+STEP_TOTALS = "step_totals"
+"""Facts: the totals of the groups that ended, and of the steps."""
+OPEN_STATES = ", ".join(f"'{state.value}'" for state in GroupState if state.is_open)
 GROUP_COLUMNS = (
     "group_id, sequence, prompt_id, stage, state, holder, attempt, leased_at, stored_at, lease_version, "
     "oldest_version, tokens, step, reason"
 )
 PUT_GROUP = f"INSERT OR REPLACE INTO groups ({GROUP_COLUMNS}) VALUES ({', '.join('?' * 14)})"
 PUBLISH_COLUMNS = "policy_version, finished_at, pause, transfer, resume, bytes, members, checksums"
+PUT_PUBLISH = f"INSERT INTO publishes ({PUBLISH_COLUMNS}) VALUES ({', '.join('?' * 8)})"
 
 
 def group_values(row: GroupRow) -> tuple[Any, ...]:
@@ -60,8 +67,22 @@ def group_row(row: Sequence[Any]) -> GroupRow:
     return GroupRow(*values)
 
 
-def publish_row(row: Sequence[Any]) -> PublishRow:
+def publish_values(publish: PublishRow) -> tuple[Any, ...]:
     """A publish by `PUBLISH_COLUMNS`."""
+    return (
+        publish.policy_version,
+        publish.finished_at,
+        publish.pause,
+        publish.transfer,
+        publish.resume,
+        publish.bytes,
+        json.dumps(publish.members),
+        publish.checksums,
+    )
+
+
+def publish_row(row: Sequence[Any]) -> PublishRow:
+    """The inverse of `publish_values`."""
     values = list(row)
     values[6] = tuple(json.loads(row[6]))
     return PublishRow(*values)

@@ -4,9 +4,12 @@ import json
 from dataclasses import dataclass
 
 from areal_mesh.controller.admission import Pacing
-from areal_mesh.controller.ledger import Ledger, LedgerError
+from areal_mesh.controller.ledger import LedgerError
+from areal_mesh.controller.ledger_reader import LedgerReader
 from areal_mesh.controller.prompts import PromptFile
 from areal_mesh.runtime.settings import RunSettings, StageSettings
+
+_BATCH_GROUPS = "batch_groups"
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,23 @@ def prompt_facts(settings: RunSettings, prompts: PromptFile) -> tuple[PromptFact
     return (*facts, PromptFact("prompts.file", content, where=f"{section.file}: "))
 
 
-def check_same_run(plan: RunPlan, ledger: Ledger) -> None:
-    """Checks what the ledger was begun with; admission counts in batches of one size.
+def facts_of_run(plan: RunPlan, ledger: LedgerReader) -> dict[str, str]:
+    """What holds for the whole run, by key; checked against what the ledger was begun with.
+
+    Sequence n has to name the same prompt in every life of the run, and admission counts in batches of one size.
 
     Raises:
         LedgerError: something that holds for the whole run is another by now.
     """
-    _check_same_prompts(plan, ledger)
-    begun_with = ledger.read("batch_groups")
-    if begun_with is None:
-        ledger.write("batch_groups", str(plan.pacing.batch_groups))
-    elif int(begun_with) != plan.pacing.batch_groups:
+    for fact in plan.prompts:
+        begun_with = ledger.read(fact.key)
+        if begun_with not in (None, fact.value):
+            raise LedgerError(
+                f"{fact.key} = {fact.where}{fact.value} but the run was begun with {begun_with}: its prompts would be "
+                "others; put it back as it was, or give the run another name"
+            )
+    begun_with = ledger.read(_BATCH_GROUPS)
+    if begun_with is not None and int(begun_with) != plan.pacing.batch_groups:
         raise LedgerError(
             f"algorithm.batch_groups = {plan.pacing.batch_groups} but the run was begun with {begun_with}; "
             "set it back, or give the run another name"
@@ -84,16 +93,4 @@ def check_same_run(plan: RunPlan, ledger: Ledger) -> None:
             f"stages: the run is in stage {entered[-1].stage + 1} of its schedule but only {len(plan.stages)} are set; "
             "set them back, or give the run another name"
         )
-
-
-def _check_same_prompts(plan: RunPlan, ledger: Ledger) -> None:
-    """Sequence n has to name the same prompt in every life of the run."""
-    for fact in plan.prompts:
-        begun_with = ledger.read(fact.key)
-        if begun_with is None:
-            ledger.write(fact.key, fact.value)
-        elif begun_with != fact.value:
-            raise LedgerError(
-                f"{fact.key} = {fact.where}{fact.value} but the run was begun with {begun_with}: its prompts would be "
-                "others; put it back as it was, or give the run another name"
-            )
+    return {fact.key: fact.value for fact in plan.prompts} | {_BATCH_GROUPS: str(plan.pacing.batch_groups)}

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import MutableMapping
 
-from areal_mesh.controller.records import GroupState
+from areal_mesh.controller.records import GroupCounts, GroupState
 
 _NUMBERS = re.compile(r"\d+")
 _LONGEST = 160
@@ -62,3 +62,20 @@ class FruitlessRow:
         (kind, count), *_ = self._counts.most_common(1) or [(REASONLESS, 0)]
         words = self._latest.get(kind, "").splitlines() or [REASONLESS]
         return words[0], count
+
+
+def hopeless(row: FruitlessRow, most: int, counts: GroupCounts) -> str:
+    """Why nothing will ever be trained on, as far as the groups so far tell; empty while that is open.
+
+    Args:
+        most: groups that may end so in a row; 0 for as many as it takes.
+    """
+    # One outage ends all that is in flight, which in a large mesh may be more than the bound.
+    if not most or row.length < max(most, 2 * counts.running):
+        return ""
+    reason, count = row.commonest()
+    return (
+        f"{row.length} groups in a row ended filtered or failed, and none was stored; {count} of them: "
+        f"{reason}. Mend that and start the run again, with --fresh where its settings or prompts change "
+        f"(controller.fruitless_groups = {most} sets the bound)"
+    )

@@ -16,9 +16,10 @@ class RunState(StrEnum):
 
 
 class GroupState(StrEnum):
-    """Where a group is. LEASED and STORED are open; each other state is an end."""
+    """Where a group is. RUNNING and STORED are open; each other state is an end."""
 
-    LEASED = "leased"
+    RUNNING = "running"
+    """Leased to a generator, or waiting to be issued again."""
     STORED = "stored"
     TRAINED = "trained"
     STALE = "stale"
@@ -28,7 +29,7 @@ class GroupState(StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether the group still has its end before it."""
-        return self in (GroupState.LEASED, GroupState.STORED)
+        return self in (GroupState.RUNNING, GroupState.STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class GroupCounts:
     """Groups by state. leased = trained + stale + filtered + failed + open."""
 
     running: int = 0
-    """Leased, or waiting to be issued again."""
+    """Leased to a generator, or waiting to be issued again."""
     stored: int = 0
     trained: int = 0
     stale: int = 0

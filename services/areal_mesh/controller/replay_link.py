@@ -89,7 +89,7 @@ class ReplayLink:
 
     async def compare(self) -> int:
         """Compares the open groups; returns how many changed."""
-        asked = self._run.groups.open_rows()
+        asked = self._run.groups.open.all()
         if self.stub is None or not asked:
             return 0
         request = replay_pb2.FindGroupsRequest(group_ids=[row.group_id for row in asked])

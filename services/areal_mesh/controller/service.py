@@ -12,7 +12,6 @@ from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.faults import FaultKind, Hold
-from areal_mesh.controller.lease_key import lease_key
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.lock import lock_run
@@ -106,7 +105,7 @@ class ControllerService:
             replay=replay,
             publisher=publisher,
             joined=self._joined,
-            lease_key=lease_key(self._ledger),
+            lease_key=self._run.lease_key(),
         )
 
     def attach(self, server: MeshServer) -> None:
@@ -199,7 +198,7 @@ class ControllerService:
 
     def _note_time(self) -> None:
         """Notes in the ledger that the controller lives, whose leases lapsed, and whose holder is lost."""
-        self._run.live_on()
+        self._run.note_alive()
         freed = [
             row
             for member in self._parts.roster.all()
@@ -292,7 +291,7 @@ class ControllerService:
         summary = self._context.run_directory / "summary.json"
         try:
             self._run.leave()
-            self._run.live_on()
+            self._run.note_alive()
             self._metrics.catch_up(self._run, self._run.version, self._parts.replay.statistics)
             write_summary(summary, summarise(self._facts()))
         except LedgerFull as error:

@@ -10,7 +10,7 @@ import structlog
 from areal_mesh.controller.calls.claims import check_stored, check_version, too_old
 from areal_mesh.controller.calls.parts import Calls, stage_message, wait_seconds
 from areal_mesh.controller.changes import Change
-from areal_mesh.controller.groups import StoredFigures
+from areal_mesh.controller.group_changes import StoredFigures
 from areal_mesh.controller.membership import Member
 from areal_mesh.controller.prompts import group_seed
 from areal_mesh.controller.records import GroupRow, GroupState
@@ -66,7 +66,7 @@ class LeaseCalls(Calls):
         issued = self._parts.issued.get(member.key, OrderedDict()).get(idempotency_key)
         if issued is None:
             return None
-        return [row for row in self._run.groups.held_by(member.key) if row.group_id in issued]
+        return [row for row in self._run.groups.open.held_by(member.key) if row.group_id in issued]
 
     def _may_lease(self, holder: str) -> bool:
         """Whether a generator holds at least the published weights, and is to stay."""
@@ -147,7 +147,7 @@ class LeaseCalls(Calls):
         """A group that its holder stored; of one leased to another, or to nobody, the replay buffer has to know."""
         row = self._run.groups.row(request.group_id)
         check_stored(request, row, self._run.version, self._parts.settings)
-        foreign = row.state is GroupState.LEASED and row.holder != holder
+        foreign = row.state is GroupState.RUNNING and row.holder != holder
         if foreign and not await self._parts.replay.holds(request.group_id):
             raise failed_precondition(f"{request.group_id} is not leased to {request.service_id}, and is not stored")
         figures = StoredFigures(request.oldest_policy_version, request.response_tokens)
@@ -160,7 +160,7 @@ class LeaseCalls(Calls):
         if member.role not in (common_pb2.ROLE_LEARNER, common_pb2.ROLE_REPLAY):
             raise permission_denied(f"{request.service_id} is neither the learner nor the replay buffer")
         check_version(request.policy_version, self._run.version)
-        rows = self._run.groups.rows_of(request.group_ids)
+        rows = self._run.groups.open.of(request.group_ids)
         stale, fresh = too_old(rows, request.policy_version, self._run.plan.pacing.max_staleness)
         if fresh:
             _LOG.warning("not too old: the replay buffer will say what became of them", groups=fresh)

@@ -62,10 +62,7 @@ class MemberCalls(Calls):
         self._check_claims(request)
         self._roster.check_room(request.service_id, request.role)
         key = holder_key(request.service_id, request.incarnation)
-        now = self._parts.clock.unix()
-        new_life = self._run.ledger.member_started(
-            key, request.service_id, role_name(request.role), request.address, now
-        )
+        new_life = self._run.note_member(key, request.service_id, role_name(request.role), request.address)
         introduction = Introduction(
             service_id=request.service_id,
             incarnation=request.incarnation,
