@@ -1,7 +1,9 @@
 """What grows is a row of a table: every table, its settings and its page name the same kinds."""
 
+import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import pytest
 
@@ -10,10 +12,12 @@ from areal_mesh.learner.advantages.table import ADVANTAGES
 from areal_mesh.learner.losses.table import LOSSES
 from areal_mesh.recipes.table import RECIPES
 from areal_mesh.runtime.settings.advantages import AdvantageSettings
+from areal_mesh.runtime.settings.base import kinds
 from areal_mesh.runtime.settings.losses import LossSettings
 from areal_mesh.runtime.settings.recipes import RecipeSettings
 from areal_mesh.runtime.settings.stages import RuleSettings
 from areal_mesh.runtime.settings.weights import TransportSettings
+from areal_mesh.verifier.rewards import ENTRY_POINT_GROUP
 from areal_mesh.weights.transports.table import TRANSPORTS
 
 ROOT = Path(__file__).parents[2]
@@ -26,15 +30,10 @@ REGISTRIES: dict[str, tuple[Any, Any, str]] = {
 }
 
 
-def types_of(union: Any) -> list[str]:
-    """The `type` of each settings model in a union that is discriminated by it."""
-    return [model.model_fields["type"].default for model in get_args(get_args(union)[0])]
-
-
 @pytest.mark.parametrize("registry", REGISTRIES)
 def test_a_table_its_settings_and_its_page_name_the_same_kinds(registry: str) -> None:
     table, union, page = REGISTRIES[registry]
-    assert sorted(table) == sorted(types_of(union))
+    assert sorted(table) == sorted(kinds(union))
     text = (ROOT / page).read_text()
     assert [name for name in table if f"`{name}`" not in text] == [], f"{page} leaves some out"
 
@@ -42,6 +41,22 @@ def test_a_table_its_settings_and_its_page_name_the_same_kinds(registry: str) ->
 @pytest.mark.parametrize("registry", ["losses", "advantages", "transports"])
 def test_a_kind_is_built_from_its_own_settings(registry: str) -> None:
     table, union, _ = REGISTRIES[registry]
-    for model in get_args(get_args(union)[0]):
-        built: Any = table[model.model_fields["type"].default](model())
+    for name, model in kinds(union).items():
+        built: Any = table[name](model())
         assert built.settings == model()
+
+
+def test_reward_terms_of_the_project_are_installed_and_on_their_page() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    terms = project["entry-points"][ENTRY_POINT_GROUP]
+    assert len(terms) >= 2
+    assert set(terms) <= {point.name for point in entry_points(group=ENTRY_POINT_GROUP) if callable(point.load())}
+    page = (ROOT / "docs" / "verifier.md").read_text(encoding="utf-8")
+    assert [name for name in terms if f"`{name}`" not in page] == []
+
+
+def test_what_a_kind_needs_is_said_by_its_own_settings() -> None:
+    """No list of names beside the union: a kind that is added says it for itself."""
+    assert [name for name, loss in kinds(LossSettings).items() if not loss.fits_stale_rollouts] == ["ppo"]
+    assert [name for name, estimate in kinds(AdvantageSettings).items() if estimate.compares_a_group] == ["grpo"]
+    assert [name for name, transport in kinds(TransportSettings).items() if transport.needs_gpus] == ["nccl"]

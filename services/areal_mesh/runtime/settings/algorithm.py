@@ -4,9 +4,9 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from areal_mesh.runtime.settings.advantages import GROUP_ADVANTAGES, AdvantageSettings, ArealAdvantageSettings
-from areal_mesh.runtime.settings.base import Settings
-from areal_mesh.runtime.settings.losses import STALE_LOSSES, DecoupledPpoSettings, LossSettings
+from areal_mesh.runtime.settings.advantages import AdvantageSettings, ArealAdvantageSettings
+from areal_mesh.runtime.settings.base import Settings, kinds
+from areal_mesh.runtime.settings.losses import DecoupledPpoSettings, LossSettings
 
 
 class AlgorithmSettings(Settings):
@@ -47,12 +47,13 @@ class AlgorithmSettings(Settings):
 
     @model_validator(mode="after")
     def _loss_and_advantage_fit(self) -> Self:
-        if self.max_staleness > 0 and self.loss.type not in STALE_LOSSES:
+        if self.max_staleness > 0 and not self.loss.fits_stale_rollouts:
+            fitting = [name for name, loss in kinds(LossSettings).items() if loss.fits_stale_rollouts]
             raise ValueError(
                 f'loss.type = "{self.loss.type}" with max_staleness = {self.max_staleness}: stale rollouts need one of '
-                f"{', '.join(STALE_LOSSES)}, or max_staleness = 0"
+                f"{', '.join(fitting)}, or max_staleness = 0"
             )
-        if self.responses < 2 and self.advantage.type in GROUP_ADVANTAGES:
+        if self.responses < 2 and self.advantage.compares_a_group:
             raise ValueError(
                 f'advantage.type = "{self.advantage.type}" with responses = {self.responses}: it compares the '
                 "responses of a group; set responses to at least 2"

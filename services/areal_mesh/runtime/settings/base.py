@@ -78,3 +78,8 @@ def admits(annotation: Any, wanted: type) -> bool:
     if origin in (Union, UnionType):
         return any(admits(inner, wanted) for inner in get_args(annotation))
     return annotation is wanted
+
+
+def kinds(union: Any) -> dict[str, Any]:
+    """Models of a union that is discriminated by `type`, by that; `union` is annotated with the discriminator."""
+    return {model.model_fields["type"].default: model for model in get_args(get_args(union)[0])}

@@ -18,7 +18,7 @@ from areal_mesh.runtime.settings.services import (
     VerifierSettings,
 )
 from areal_mesh.runtime.settings.stages import StageSettings
-from areal_mesh.runtime.settings.weights import GPU_TRANSPORTS, WeightSettings
+from areal_mesh.runtime.settings.weights import WeightSettings
 
 
 class RunSettings(Settings):
@@ -67,7 +67,7 @@ class RunSettings(Settings):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: the names {names} are not all different; rename one")
-        if self.weights.transport.type in GPU_TRANSPORTS and "cpu" in (self.learner.device, self.generator.device):
+        if self.weights.transport.needs_gpus and "cpu" in (self.learner.device, self.generator.device):
             raise ValueError(
                 f'weights.transport.type = "{self.weights.transport.type}" needs learner.device and generator.device '
                 '"cuda"; on CPU use "gloo"'

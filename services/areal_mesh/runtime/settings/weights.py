@@ -1,6 +1,6 @@
 """Settings of publishing: how weights travel from the learner to the generators, how often, with which deadlines."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from areal_mesh.runtime.settings.base import Seconds, Settings
 class GlooSettings(Settings):
     """Broadcast over Gloo, from CPU to CPU."""
 
+    needs_gpus: ClassVar[bool] = False
     type: Literal["gloo"] = "gloo"
     interface: str | None = None
     """Network interface of the broadcast; left out, the one that has the learner's address."""
@@ -18,12 +19,12 @@ class GlooSettings(Settings):
 class NcclSettings(Settings):
     """Broadcast over NCCL, from GPU to GPU."""
 
+    needs_gpus: ClassVar[bool] = True
     type: Literal["nccl"] = "nccl"
 
 
 TransportSettings = Annotated[GlooSettings | NcclSettings, Field(discriminator="type")]
-GPU_TRANSPORTS = ("nccl",)
-"""Transports whose buffers lie on GPUs, at both ends."""
+"""Each says whether it needs GPUs: whether its buffers lie on them, at both ends."""
 
 
 class WeightSettings(Settings):
