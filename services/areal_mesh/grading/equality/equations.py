@@ -24,7 +24,9 @@ from areal_mesh.grading.trees.nodes import (
     symbols,
 )
 from areal_mesh.grading.trees.rationals import rational
+from areal_mesh.grading.trees.rewriting import replaced
 
+_PRIMES: Final = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 _DIFFERENT: Final = Outcome(False, "relation")
 
 
@@ -38,9 +40,8 @@ def compare_equations(gold: Relation, answer: Relation, scalars: Compare) -> Out
     first, second = _difference(gold), _difference(answer)
     if first is None or second is None:
         return _DIFFERENT
-    factor = _factor(first, second)
-    if factor is not None:
-        return Outcome(scalars(first, Product((Number(factor), second))).equal, "equation")
+    if _ratio(first, second) is not None:
+        return Outcome(_proportional(first, second, scalars), "equation")
     if symbols(first) != symbols(second) or not (_is_rational_function(first) and _is_rational_function(second)):
         return Outcome(False, "equation")
     # `y = 1/x` and `xy = 1`: their numerators are proportional.
@@ -58,7 +59,28 @@ def _is_whole(node: Node) -> bool:
     return value is not None and value.denominator == 1
 
 
-def _factor(first: Node, second: Node) -> Fraction | None:
+def _proportional(first: Node, second: Node, scalars: Compare) -> bool | None:
+    """Whether two scalars have one ratio everywhere: the one that they have where their letters are small primes."""
+    letters = sorted(symbols(first) | symbols(second))
+    for start in range(len(_PRIMES) - len(letters)):
+        ones, others = first, second
+        for letter, prime in zip(letters, _PRIMES[start:], strict=False):
+            ones, others = (replaced(node, letter, Number(Fraction(prime))) for node in (ones, others))
+        if _is_measurable(ones) and _is_measurable(others):
+            return scalars(Product((first, others)), Product((second, ones))).equal
+    return False
+
+
+def _is_measurable(node: Node) -> bool:
+    """Whether a number is certainly not zero."""
+    try:
+        value = numeric.evaluate(node)
+    except numeric.Unmeasurable:
+        return False
+    return abs(value.number) > 64 * value.error
+
+
+def _ratio(first: Node, second: Node) -> float | None:
     """The constant ratio of two scalars over the sample points; None where there is none."""
     ratios: list[complex] = []
     for index in samples.sample_points(first, second):
@@ -78,7 +100,7 @@ def _factor(first: Node, second: Node) -> Fraction | None:
         return None
     if abs(ratios[0].imag) > 1e-9 * abs(ratios[0]):
         return None
-    return Fraction(ratios[0].real).limit_denominator(10**6)
+    return ratios[0].real
 
 
 def compare_inequalities(gold: Relation, answer: Relation, compare: Compare, scalars: Compare) -> Outcome:
@@ -92,10 +114,10 @@ def compare_inequalities(gold: Relation, answer: Relation, compare: Compare, sca
         left, right = _difference(first), _difference(second)
         if left is None or right is None:
             return _DIFFERENT
-        factor = _factor(left, right)
-        if factor is None or (factor <= 0 and first.operators[0] != "!="):
+        ratio = _ratio(left, right)
+        if ratio is None or (ratio <= 0 and first.operators[0] != "!="):
             return Outcome(False, "inequality")
-        return Outcome(scalars(left, Product((Number(factor), right))).equal, "inequality")
+        return Outcome(_proportional(left, right, scalars), "inequality")
     outcomes = [compare(left, right).equal for left, right in zip(first.sides, second.sides, strict=True)]
     return Outcome(_all(outcomes), "inequality")
 

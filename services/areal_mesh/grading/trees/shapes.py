@@ -97,7 +97,7 @@ def interval_of(node: Relation) -> tuple[Node, Node] | None:
             case "!=":
                 return name, SetOperation("minus", Symbol("reals"), FiniteSet((bound,)))
         return None
-    if len(sides) != 3 or not is_name(sides[1]):
+    if len(sides) != 3 or not _is_bounded(sides[1]):
         return None
     if all(operator in (">", ">=") for operator in operators):
         sides, operators = sides[::-1], (_FLIPPED[operators[1]], _FLIPPED[operators[0]])
@@ -105,8 +105,8 @@ def interval_of(node: Relation) -> tuple[Node, Node] | None:
         return None
     left, right = ("[" if operators[0] == "<=" else "("), ("]" if operators[1] == "<=" else ")")
     name = sides[1]
-    if isinstance(name, Call) and name.function == "abs" and isinstance(name.arguments[0], Symbol):
-        return _absolute_shell(name.arguments[0], sides, operators)
+    if isinstance(name, Call) and name.function == "abs":
+        return _absolute_shell(name, sides, operators)
     return sides[1], Bracketed(left, (sides[0], sides[2]), right)  # type: ignore[arg-type]
 
 
@@ -168,15 +168,14 @@ def _is_multiple(node: Node) -> bool:
             return isinstance(node, Symbol)
 
 
-def _absolute_shell(name: Node, sides: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[Node, Node] | None:
-    """`1 < |x| < 2` as the intervals on both sides of zero."""
-    low, high = sides[0], sides[2]
-    if not is_positive(low) or not is_positive(high):
+def _absolute_shell(name: Call, sides: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[Node, Node] | None:
+    """`1 < |x| < 2` as what lies outside the one bound and inside the other."""
+    low, high = rational(sides[0]), rational(sides[2])
+    outside = _absolute_interval(name, sides[0], operators[0].replace("<", ">"))
+    inside = _absolute_interval(name, sides[2], operators[1])
+    if low is None or high is None or not 0 <= low < high or outside is None or inside is None:
         return None
-    inner, outer = operators[0] == "<=", operators[1] == "<="
-    below = Bracketed("[" if outer else "(", (negated(high), negated(low)), "]" if inner else ")")
-    above = Bracketed("[" if inner else "(", (low, high), "]" if outer else ")")
-    return name, SetOperation("union", below, above)
+    return outside[0], SetOperation("intersection", outside[1], inside[1])
 
 
 def vector_items(node: Node) -> tuple[Node, ...] | None:
