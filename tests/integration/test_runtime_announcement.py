@@ -16,7 +16,7 @@ from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
 from tests.integration.controller_peers import SECONDS, Generator, Learner, Mesh, Replay, controller, settings_in
-from tests.integration.test_runtime_service import replay_service
+from tests.integration.replay_process import replay_service
 
 RUN = RunIdentity("mesh")
 NAMES = {"generator": "generator-0"}

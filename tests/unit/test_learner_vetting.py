@@ -2,7 +2,7 @@
 
 from areal_mesh.learner.batches.vetting import unusable_groups
 from areal_mesh.runtime.groups import encode_int32, payload_crc32c
-from tests.unit.test_replay_validation import make_group
+from tests.unit.stored_groups import make_group
 
 
 def test_a_group_that_cannot_be_trained_on_is_named_and_the_others_are_not() -> None:
