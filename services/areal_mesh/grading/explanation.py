@@ -37,6 +37,7 @@ RULES: Final = {
     "inequality": "inequalities, up to a positive factor",
     "relation": "what is said of a name",
     "name": "something is said of another name",
+    "pieces": "functions in pieces, at the bounds of their pieces and between",
     "congruence": "classes of residues: the same modulus, the same remainders",
     "forged equality": "the answer equates numbers that differ",
     "ratio": "ratios",

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from areal_mesh.grading.equality.intervals import compare_intervals, is_interval_set
 from areal_mesh.grading.equality.listings import coordinates_of, families, items_of, must_keep_order, united
+from areal_mesh.grading.equality.pieces import compare_pieces
 from areal_mesh.grading.equality.quantities import compare_marked, compare_measured
 from areal_mesh.grading.equality.ratios import compare_ratios
 from areal_mesh.grading.equality.relations import compare_relations
@@ -66,9 +67,9 @@ class Equality:
         return outcome
 
     def _expanded(self, gold: Node, answer: Node) -> Outcome:
-        congruence = compare_residues(gold, answer)
-        if congruence is not None:
-            return congruence
+        special = compare_residues(gold, answer) or compare_pieces(gold, answer, self.scalars)
+        if special is not None:
+            return special
         gold, answer = combined_matrix(gold), combined_matrix(answer)
         gold, answer = as_matrix_like(gold, answer), as_matrix_like(answer, gold)
         if isinstance(gold, Measured) or isinstance(answer, Measured):
