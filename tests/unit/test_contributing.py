@@ -3,11 +3,15 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from areal_mesh.runtime.settings import RunSettings
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[0].split())
 ADDITIONS = dict(re.findall(r"^### (An? .*?)\n(.*?)(?=^##|\Z)", PAGE, flags=re.DOTALL | re.MULTILINE))
@@ -73,6 +77,28 @@ def test_hooks_and_workflow_call_the_makefile_and_name_no_tool_themselves() -> N
     (offered,) = re.findall(r"options: \[(.*)\]", workflow)
     assert {"test", *offered.split(", ")} <= TARGETS
     assert 'python-version: "3.11"' in workflow
+
+
+def is_a_setting(key: str) -> bool:
+    """Whether some run can have a setting of this dotted name."""
+    models: list[Any] = [RunSettings]
+    for name in key.split("."):
+        fields = [model.model_fields[name].annotation for model in models if name in model.model_fields]
+        if not fields:
+            return False
+        models = [part for field in fields for part in (field, *get_args(field)) if hasattr(part, "model_fields")]
+    return True
+
+
+def test_settings_that_moved_are_where_the_changelog_says() -> None:
+    moved = re.findall(r"^\| (`.*?) \| (.*?) \|$", CHANGELOG, re.MULTILINE)
+    key = re.compile(r"`([a-z]+(?:\.[a-z_0-9]+)+)`")
+    gone = {name for old, _ in moved for name in key.findall(old)}
+    there = {name for _, new in moved for name in key.findall(new)}
+    assert min(len(gone), len(there)) > 8
+    assert [name for name in there if not is_a_setting(name)] == []
+    # What a recipe made of them is gone; the file's own count is there as before.
+    assert [name for name in gone if is_a_setting(name)] == ["prompts.count"]
 
 
 def test_generated_files_are_marked_and_those_written_by_hand_are_not(tmp_path: Path) -> None:
