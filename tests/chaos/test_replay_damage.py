@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.replay.buffer import ReplayBuffer
+from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.events import GroupSummary, RetiredGroup
 from areal_mesh.replay.segment_file import RECORDS_START, CorruptLog
 from areal_mesh.replay.segments import Record, SegmentStore
@@ -69,7 +70,7 @@ async def fill(directory: Path, killed: Path) -> Acknowledged:
         oldest = 0 if index % 11 == 10 else 20
         assert not await buffer.append(GroupSummary(name, index, oldest, len(payloads[name])), payloads[name])
     for step in range(1, STEPS + 1):
-        drawn = await buffer.draw(step, BATCH, 20, 5, 0)
+        drawn = await buffer.draw(DrawRequest(step, BATCH, 20, 5), 0)
         assert drawn.group_ids is not None
         batches[step] = drawn.group_ids
     await buffer.release(RELEASED)
@@ -88,7 +89,7 @@ async def check(directory: Path, told: Acknowledged) -> str:
     try:
         assert buffer.find(names()) == told.described
         for step in range(RELEASED + 1, STEPS + 1):
-            assert (await buffer.draw(step, 1, 99, 0, 0)).group_ids == told.batches[step]
+            assert (await buffer.draw(DrawRequest(step, 1, 99, 0), 0)).group_ids == told.batches[step]
             for name in told.batches[step]:
                 assert await buffer.read(name) == told.payloads[name]
         statistics = buffer.statistics(20)

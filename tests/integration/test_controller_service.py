@@ -456,6 +456,30 @@ async def test_a_restarted_controller_carries_on_where_the_ledger_ends(tmp_path:
         assert [lease.sequence for lease in fresh] == [4, 5]
 
 
+def _running(order: controller_pb2.NextStepResponse) -> dict[str, int]:
+    return {group.group_id: group.oldest_policy_version for group in order.running}
+
+
+async def test_a_step_comes_with_the_groups_that_run_under_an_older_version_than_the_published_one(
+    tmp_path: Path, mesh: Mesh
+) -> None:
+    async with controller(settings_in(tmp_path)) as (_, address):
+        learner = await mesh.learner(address)
+        generator = await mesh.generator(address)
+        leases = [lease.group_id for lease in (await generator.lease(most=4)).leases]
+        assert _running(await learner.next_step()) == {}, "a later step can train all that run under this version"
+        for group_id in leases[:2]:
+            await generator.end(group_id)
+        await learner.commit(1, leases[:2])
+        fresh = (await generator.lease(most=1, key="fresh")).leases
+        assert len(fresh) == 1
+        assert _running(await learner.next_step()) == dict.fromkeys(leases[2:], 0)
+        await generator.end(leases[2])
+        assert _running(await learner.next_step()) == {leases[3]: 0}
+        await generator.end(leases[3], controller_pb2.LEASE_END_RETURNED)
+        assert _running(await learner.next_step()) == {}, "it will begin anew, under the published version"
+
+
 async def test_leases_of_a_killed_generator_are_issued_again_under_the_same_ids(tmp_path: Path, mesh: Mesh) -> None:
     async with controller(settings_in(tmp_path)) as (_, address):
         await mesh.learner(address)

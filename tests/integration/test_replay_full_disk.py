@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.replay.buffer import ReplayBuffer
+from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.events import GroupSummary
 from areal_mesh.replay.segments import LogFull
 from tests.integration.small_disk import fill, small_disk
@@ -43,7 +44,10 @@ async def test_a_full_disk_refuses_groups_and_nothing_else_and_releases_free_it(
     assert stored > 40
     assert "free space there" in buffer.full
     for step in range(1, 16):
-        assert (await buffer.draw(step, 2, step, 1, 0)).group_ids == (f"g{2 * step - 2}", f"g{2 * step - 1}")
+        assert (await buffer.draw(DrawRequest(step, 2, step, 1), 0)).group_ids == (
+            f"g{2 * step - 2}",
+            f"g{2 * step - 1}",
+        )
         with pytest.raises(LogFull):
             await store(buffer, stored)
     assert await buffer.evict(18, 1) == ("g30", "g31", "g32", "g33")
@@ -61,11 +65,11 @@ async def test_a_full_disk_refuses_groups_and_nothing_else_and_releases_free_it(
 async def test_a_log_is_opened_and_released_on_a_full_disk(disk: Path) -> None:
     buffer = ReplayBuffer(disk / "replay", 1 << 30, SEGMENT_BYTES)
     await store_until_full(buffer)
-    assert (await buffer.draw(1, 10, 1, 1, 0)).group_ids is not None
+    assert (await buffer.draw(DrawRequest(1, 10, 1, 1), 0)).group_ids is not None
     buffer.close()
     fill(disk)
     again = ReplayBuffer(disk / "replay", 1 << 30, SEGMENT_BYTES)
-    assert (await again.draw(1, 10, 1, 1, 0)).group_ids is not None
+    assert (await again.draw(DrawRequest(1, 10, 1, 1), 0)).group_ids is not None
     await again.release(1)
     again.close()
 

@@ -6,7 +6,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +122,12 @@ async def append(callers: Callers, *groups: rollout_pb2.Group) -> list[bool]:
 
 
 async def draw(
-    callers: Callers, step: int, groups: int, staleness: int = 1, wait: int = 0
+    callers: Callers,
+    step: int,
+    groups: int,
+    staleness: int = 1,
+    wait: int = 0,
+    running: Mapping[str, int] | None = None,
 ) -> tuple[replay_pb2.DrawHeader, list[rollout_pb2.Group]]:
     """Draws a step as a run does whose batches have so many groups."""
     callers.standing.hear(standing(batch_groups=groups, max_staleness=staleness))
@@ -132,6 +137,10 @@ async def draw(
         policy_version=max(0, step - 1),
         max_staleness=staleness,
         wait=duration_pb2.Duration(seconds=wait),
+        running=[
+            rollout_pb2.RunningGroup(group_id=group_id, oldest_policy_version=oldest)
+            for group_id, oldest in (running or {}).items()
+        ],
         **LEARNER,
     )
     parts = [part async for part in callers.learner.DrawBatch(request, timeout=TIMEOUT)]
@@ -170,6 +179,19 @@ async def test_a_draw_waits_for_the_group_that_completes_it(tmp_path: Path) -> N
         assert ids(drawn) == ["a", "b"]
 
 
+async def test_a_draw_is_held_for_a_running_group_that_no_later_step_could_train(tmp_path: Path) -> None:
+    running = {"slow": 0}
+    async with serving(tmp_path) as callers, asyncio.TaskGroup() as tasks:
+        await append(callers, make_group("quick", version=1))
+        header, drawn = await draw(callers, 2, 1, wait=0, running=running)
+        assert (header.complete, drawn) == (False, []), "to be asked for again: what runs may have ended by now"
+        drawing = tasks.create_task(draw(callers, 2, 1, wait=25, running=running))
+        await append(callers, make_group("slow", version=0))
+        held = ids((await drawing)[1]) or ids((await draw(callers, 2, 1, running=running))[1])
+        assert held == ["slow"]
+        assert ids((await draw(callers, 3, 1, running={"too-old": 0}))[1]) == ["quick"]
+
+
 async def test_an_incomplete_draw_names_the_groups_it_found_too_old_each_time(tmp_path: Path) -> None:
     async with serving(tmp_path) as callers:
         await append(callers, make_group("old", version=1), make_group("fresh", version=2))
@@ -197,7 +219,14 @@ async def test_bad_requests_are_refused_by_field(tmp_path: Path) -> None:
         code, error = await code_of(append(callers, bad))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert status_details(error)[0].field_violations[0].field == "group.behaviour_log_probs"
-        for arguments in ({"step": 0, "groups": 1}, {"step": 1, "groups": 0}, {"step": 1, "groups": 1, "wait": -1}):
+        bad_draws: list[dict[str, Any]] = [
+            {"step": 0, "groups": 1},
+            {"step": 1, "groups": 0},
+            {"step": 1, "groups": 1, "wait": -1},
+            {"step": 1, "groups": 1, "running": {"g1": -1}},
+            {"step": 1, "groups": 1, "running": {"no id": 0}},
+        ]
+        for arguments in bad_draws:
             code, _ = await code_of(draw(callers, **arguments))
             assert code is grpc.StatusCode.INVALID_ARGUMENT
 

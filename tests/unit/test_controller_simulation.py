@@ -4,7 +4,7 @@ What holds throughout: leased = trained + stale + filtered + failed + open, in m
 staler than the bound; no group is trained twice. And once the killing ends, the run finishes: no deadlock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,12 @@ from areal_mesh.controller.publish.policy import GeneratorWeights, Versions, rec
 from areal_mesh.controller.records import GroupRow, GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run
+from areal_mesh.controller.running import running_groups
+from areal_mesh.replay.deadlines import DrawRequest
+from areal_mesh.replay.drawing import GroupLedger
+from areal_mesh.replay.events import Chosen, Dropped, Event, GroupSummary, Stored
 from areal_mesh.runtime.errors import MeshError
+from areal_mesh.v1 import replay_pb2
 from tests.unit.stage_support import stage
 
 _GROUP_TOKENS = 5
@@ -39,48 +44,61 @@ class Time:
 
 
 @dataclass
-class StoredGroup:
-    group_id: str
-    oldest_policy_version: int
-    stale: bool = False
-    set_aside: bool = False
-
-
-@dataclass
 class Replay:
-    """Durable: batches by step, groups waiting, and what was dropped as stale."""
+    """The real ledger of the replay buffer, and the events that are its log."""
 
-    waiting: dict[str, int] = field(default_factory=dict)
-    batches: dict[int, list[str]] = field(default_factory=dict)
-    stale: dict[str, int] = field(default_factory=dict)
-    seen: set[str] = field(default_factory=set)
+    events: list[Event] = field(default_factory=list)
+    ledger: GroupLedger = field(default_factory=GroupLedger)
+
+    def record(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.events.append(event)
+            self.ledger.apply(event)
+
+    def restart(self) -> None:
+        """All that is known is what the log says."""
+        self.ledger = GroupLedger()
+        for event in self.events:
+            self.ledger.apply(event)
 
     def append(self, group_id: str, version: int) -> None:
-        if group_id not in self.seen:
-            self.seen.add(group_id)
-            self.waiting[group_id] = version
+        if not self.ledger.knows(group_id):
+            self.record([Stored(GroupSummary(group_id, int(group_id[1:]), version, 1))])
 
-    def evict(self, version: int, bound: int) -> list[str]:
-        old = [group_id for group_id, oldest in self.waiting.items() if version - oldest > bound]
-        for group_id in old:
-            self.stale[group_id] = self.waiting.pop(group_id)
-        return old
+    def waiting(self) -> list[GroupSummary]:
+        ended = {name for event in self.events if isinstance(event, Chosen | Dropped) for name in event.group_ids}
+        stored = [event.group for event in self.events if isinstance(event, Stored)]
+        return [group for group in stored if group.group_id not in ended]
 
-    def draw(self, step: int, size: int, version: int, bound: int) -> tuple[list[str] | None, list[str]]:
-        if step in self.batches:
-            return self.batches[step], []
-        old = self.evict(version, bound)
-        if len(self.waiting) < size:
-            return None, old
-        batch = sorted(self.waiting)[:size]
-        assert all(version - self.waiting.pop(group_id) <= bound for group_id in batch)
-        self.batches[step] = batch
-        return batch, old
+    def lose(self, group: GroupSummary) -> None:
+        """The disk loses a group."""
+        self.events.remove(Stored(group))
+        self.restart()
 
-    def find(self, group_ids: list[str]) -> list[StoredGroup]:
-        drawn = {group_id for batch in self.batches.values() for group_id in batch}
-        found = [StoredGroup(g, self.waiting.get(g, 0)) for g in group_ids if g in self.waiting or g in drawn]
-        return found + [StoredGroup(g, self.stale[g], True) for g in group_ids if g in self.stale]
+    def evict(self, version: int, bound: int) -> tuple[str, ...]:
+        self.record(self.ledger.evict(version, bound))
+        return self.ledger.stale_since(version)
+
+    def draw(self, request: DrawRequest, patient: bool) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        oldest = {group.group_id: group.oldest_policy_version for group in self.waiting()}
+        events = self.ledger.draw(request, patient).events
+        for event in events:
+            if isinstance(event, Chosen):
+                assert all(oldest[group_id] >= request.oldest_trainable for group_id in event.group_ids)
+        self.record(events)
+        return self.ledger.batch(request.step), self.ledger.stale_of_step(request.step)
+
+    def find(self, group_ids: Iterable[str]) -> list[replay_pb2.StoredGroup]:
+        found = [self.ledger.describe(group_id) for group_id in group_ids]
+        return [
+            replay_pb2.StoredGroup(
+                group_id=group.group_id,
+                oldest_policy_version=group.oldest_policy_version,
+                stale=group.dropped_version >= 0,
+            )
+            for group in found
+            if group is not None
+        ]
 
 
 @dataclass
@@ -116,7 +134,7 @@ class Mesh(RuleBasedStateMachine):
         self.generators = [Generator(life=100 * index) for index in range(generators)]
         self.learner_version: int | None = 0
         self.checkpoint = 0
-        self.in_hand: tuple[int, list[str]] | None = None
+        self.in_hand: tuple[int, tuple[str, ...]] | None = None
         self._open()
 
     def _open(self) -> None:
@@ -178,17 +196,22 @@ class Mesh(RuleBasedStateMachine):
     @rule(stale=st.booleans())
     def lose_in_replay(self, stale: bool) -> None:
         """The replay buffer drops a waiting group without anyone hearing of it: as too old, or by a damaged disk."""
-        if not self.replay.waiting:
+        waiting = self.replay.waiting()
+        if not waiting:
             return
-        group_id, oldest = self.replay.waiting.popitem()
+        group = waiting[-1]
         if stale:
-            self.replay.stale[group_id] = oldest
+            self.replay.record([Dropped((group.group_id,), group.oldest_policy_version, 0)])
         else:
-            self.replay.seen.remove(group_id)
+            self.replay.lose(group)
 
-    @rule(reported=st.booleans())
-    def draw(self, reported: bool) -> None:
-        self._draw(reported)
+    @rule()
+    def restart_replay(self) -> None:
+        self.replay.restart()
+
+    @rule(reported=st.booleans(), patient=st.booleans())
+    def draw(self, reported: bool, patient: bool) -> None:
+        self._draw(reported, patient)
 
     @rule(heard=st.booleans())
     def commit(self, heard: bool) -> None:
@@ -268,14 +291,16 @@ class Mesh(RuleBasedStateMachine):
                     del generator.held[group_id]
         self.run.groups.expire()
 
-    def _draw(self, reported: bool) -> None:
+    def _draw(self, reported: bool, patient: bool = True) -> None:
         if self.learner_version is None or self.in_hand is not None:
             return
         order = self.run.next_step(self.learner_version)
         if order is None:
             return
         pacing = self.plan.pacing
-        batch, stale = self.replay.draw(order.step, pacing.batch_groups, self.learner_version, pacing.max_staleness)
+        running = running_groups(self.run)
+        request = DrawRequest(order.step, pacing.batch_groups, self.learner_version, pacing.max_staleness, running)
+        batch, stale = self.replay.draw(request, patient)
         if reported:
             self.run.groups.drop_stale(stale, "drawn too late")
         if batch is not None:

@@ -5,14 +5,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from areal_mesh.replay.drawing import GroupLedger, StepReleased
+from areal_mesh.replay.deadlines import DrawRequest
+from areal_mesh.replay.drawing import Decision, GroupLedger, StepReleased
 from areal_mesh.replay.events import Chosen, Dropped, Event, GroupSummary, Released, RetiredGroup, Stored
 
 BATCH = 3
 
 
-def stored(name: str, oldest: int = 0, size: int = 10) -> Stored:
-    return Stored(GroupSummary(name, 0, oldest, size))
+def stored(name: str, oldest: int = 0, size: int = 10, sequence: int = 0) -> Stored:
+    return Stored(GroupSummary(name, sequence, oldest, size))
 
 
 def ledger_of(*events: Event) -> GroupLedger:
@@ -28,41 +29,60 @@ def perform(ledger: GroupLedger, decided: list[Event]) -> list[Event]:
     return decided
 
 
-def test_groups_are_drawn_in_the_order_of_arrival() -> None:
-    ledger = ledger_of(stored("b"), stored("a"), stored("c"))
-    assert ledger.draw(1, 2, 0, 0) == [Chosen(1, ("b", "a"))]
+def drawn(ledger: GroupLedger, step: int, groups: int, version: int, bound: int) -> list[Event]:
+    """What a draw decides that waits for nobody."""
+    return list(ledger.draw(DrawRequest(step, groups, version, bound), patient=False).events)
+
+
+def test_groups_are_drawn_in_the_order_of_their_lease_whoever_finished_first() -> None:
+    ledger = ledger_of(stored("b", sequence=1), stored("c", sequence=2), stored("a", sequence=0))
+    assert drawn(ledger, 1, 2, 0, 0) == [Chosen(1, ("a", "b"))]
+
+
+def test_a_draw_is_held_for_a_running_group_until_it_is_stored_or_patience_is_over() -> None:
+    ledger = ledger_of(stored("a", 0, sequence=1), stored("b", 1, sequence=2))
+    request = DrawRequest(2, 2, 1, 1, running={"slow": 0})
+    assert ledger.draw(request) == Decision(awaited=1)
+    assert ledger.draw(request, patient=False) == Decision((Chosen(2, ("a", "b")),))
+    perform(ledger, [stored("slow", 0, sequence=0)])
+    assert ledger.draw(request) == Decision((Chosen(2, ("slow", "a")),))
+
+
+def test_a_running_group_that_is_stored_or_ended_here_is_not_awaited() -> None:
+    ledger = ledger_of(stored("a"), stored("dropped"), Dropped(("dropped",), 3, 0))
+    assert ledger.draw(DrawRequest(1, 1, 0, 0, running={"a": 0, "dropped": 0})) == Decision((Chosen(1, ("a",)),))
 
 
 def test_too_few_groups_decide_nothing() -> None:
-    assert ledger_of(stored("a")).draw(1, 2, 0, 0) == []
+    assert drawn(ledger_of(stored("a")), 1, 2, 0, 0) == []
 
 
 def test_staleness_at_the_bound_is_drawn_and_over_it_is_dropped() -> None:
     ledger = ledger_of(stored("old", 3), stored("at the bound", 4), stored("fresh", 5))
-    assert ledger.draw(6, 2, 5, 1) == [Dropped(("old",), 5, 6), Chosen(6, ("at the bound", "fresh"))]
+    assert drawn(ledger, 6, 2, 5, 1) == [Dropped(("old",), 5, 6), Chosen(6, ("at the bound", "fresh"))]
 
 
 def test_stale_groups_are_dropped_though_the_batch_is_not_complete() -> None:
     ledger = ledger_of(stored("old", 0), stored("fresh", 2))
-    perform(ledger, ledger.draw(3, 2, 2, 1))
+    perform(ledger, drawn(ledger, 3, 2, 2, 1))
     assert ledger.stale_of_step(3) == ("old",)
     assert ledger.waiting_groups == 1
     perform(ledger, [stored("new", 2)])
-    perform(ledger, ledger.draw(3, 2, 2, 1))
+    perform(ledger, drawn(ledger, 3, 2, 2, 1))
     assert ledger.batch(3) == ("fresh", "new")
     assert ledger.stale_of_step(3) == ("old",)
 
 
 def test_a_step_drawn_again_at_a_later_version_keeps_its_batch() -> None:
     ledger = ledger_of(stored("a"), stored("b"))
-    perform(ledger, ledger.draw(1, 2, 0, 0))
-    assert ledger.draw(1, 2, 9, 0) == []
+    perform(ledger, drawn(ledger, 1, 2, 0, 0))
+    assert drawn(ledger, 1, 2, 9, 0) == []
     assert ledger.batch(1) == ("a", "b")
 
 
 def test_eviction_spares_groups_that_a_batch_holds() -> None:
     ledger = ledger_of(stored("held"), stored("waits"))
-    perform(ledger, ledger.draw(1, 1, 0, 0))
+    perform(ledger, drawn(ledger, 1, 1, 0, 0))
     assert perform(ledger, ledger.evict(5, 1)) == [Dropped(("waits",), 5, 0)]
     assert ledger.evict(5, 1) == []
     assert ledger.stale_since(5) == ("waits",)
@@ -75,7 +95,7 @@ def test_a_released_step_cannot_be_drawn() -> None:
     assert ledger.knows("a")
     assert ledger.release(1) == []
     with pytest.raises(StepReleased, match="step 1"):
-        ledger.draw(1, 1, 0, 0)
+        drawn(ledger, 1, 1, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +159,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(bound=st.integers(min_value=0, max_value=3))
     def draw_next(self, bound: int) -> None:
         step = len(self.batches) + 1
-        self.perform(self.ledger.draw(step, BATCH, self.version, bound), bound)
+        self.perform(drawn(self.ledger, step, BATCH, self.version, bound), bound)
         batch = self.ledger.batch(step)
         if batch is not None:
             assert len(batch) == BATCH
@@ -151,7 +171,7 @@ class LedgerMachine(RuleBasedStateMachine):
         kept = [step for step in self.batches if step > self.ledger.released_step]
         if kept:
             step = kept[index % len(kept)]
-            assert self.ledger.draw(step, BATCH, self.version, bound) == []
+            assert drawn(self.ledger, step, BATCH, self.version, bound) == []
             assert self.ledger.batch(step) == self.batches[step]
 
     @rule(bound=st.integers(min_value=0, max_value=3))

@@ -1,7 +1,8 @@
-"""Groups set aside: the rest of the batch waits again before all others, in any order of recovery."""
+"""Groups set aside: the rest of the batch waits again by order of lease, in any order of recovery."""
 
 import pytest
 
+from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.drawing import GroupLedger, NotInBatch
 from areal_mesh.replay.events import (
     WAS_SET_ASIDE,
@@ -19,7 +20,8 @@ from areal_mesh.replay.events import (
 
 
 def stored(group_id: str, oldest: int = 0) -> Stored:
-    return Stored(GroupSummary(group_id, 0, oldest, 10))
+    """Leased in the order of the alphabet."""
+    return Stored(GroupSummary(group_id, ord(group_id[0]), oldest, 10))
 
 
 def ledger_of(*events: Event) -> GroupLedger:
@@ -35,7 +37,7 @@ def test_the_others_of_a_batch_are_drawn_again_first() -> None:
     assert event == SetAside(1, ("a",))
     assert ledger.apply(event) == ("a",)
     assert ledger.waiting_bytes == 20
-    assert ledger.draw(1, 2, 0, 1) == [Chosen(1, ("b", "c"))]
+    assert ledger.draw(DrawRequest(1, 2, 0, 1)).events == (Chosen(1, ("b", "c")),)
     assert ledger.describe("a") == RetiredGroup("a", 0, WAS_SET_ASIDE)
     assert ledger.set_aside(1, ["a"]) == [], "again it changes nothing"
     assert ledger.set_aside_groups == 1

@@ -663,6 +663,7 @@ class NextStepResponse(_message.Message):
     MAX_STALENESS_FIELD_NUMBER: _builtins.int
     RESTART_OPTIMIZER_FIELD_NUMBER: _builtins.int
     RESTART_REFERENCE_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
     wait: _builtins.bool
     """Nothing yet (paused): ask again."""
     finished: _builtins.bool
@@ -676,6 +677,10 @@ class NextStepResponse(_message.Message):
     restart_reference: _builtins.bool
     @_builtins.property
     def stage(self) -> _common_pb2.Stage: ...
+    @_builtins.property
+    def running(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RunningGroup]:
+        """Groups that run under an older version than the one published: the draw of the step may have to wait for them."""
+
     def __init__(
         self,
         *,
@@ -687,10 +692,11 @@ class NextStepResponse(_message.Message):
         max_staleness: _builtins.int = ...,
         restart_optimizer: _builtins.bool = ...,
         restart_reference: _builtins.bool = ...,
+        running: _abc.Iterable[_rollout_pb2.RunningGroup] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "finished", b"finished", "max_staleness", b"max_staleness", "restart_optimizer", b"restart_optimizer", "restart_reference", b"restart_reference", "stage", b"stage", "step", b"step", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "finished", b"finished", "max_staleness", b"max_staleness", "restart_optimizer", b"restart_optimizer", "restart_reference", b"restart_reference", "running", b"running", "stage", b"stage", "step", b"step", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,6 +75,7 @@ class DrawBatchRequest(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     batch_groups: _builtins.int
     policy_version: _builtins.int
@@ -84,6 +85,10 @@ class DrawBatchRequest(_message.Message):
     incarnation: _builtins.str
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def running(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RunningGroup]:
+        """As the controller said with the step: groups that may still come, and would be too old for a later step."""
+
     def __init__(
         self,
         *,
@@ -94,10 +99,11 @@ class DrawBatchRequest(_message.Message):
         wait: _duration_pb2.Duration | None = ...,
         service_id: _builtins.str = ...,
         incarnation: _builtins.str = ...,
+        running: _abc.Iterable[_rollout_pb2.RunningGroup] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "incarnation", b"incarnation", "max_staleness", b"max_staleness", "policy_version", b"policy_version", "service_id", b"service_id", "step", b"step", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "incarnation", b"incarnation", "max_staleness", b"max_staleness", "policy_version", b"policy_version", "running", b"running", "service_id", b"service_id", "step", b"step", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -139,7 +145,9 @@ class DrawHeader(_message.Message):
     STALE_GROUP_IDS_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
-    """False: not enough groups within the wait; no group follows."""
+    """False: not enough groups within the wait, or the draw is held for running ones; no group follows. Ask the
+    controller for the step again, which says what runs by now.
+    """
     groups: _builtins.int
     @_builtins.property
     def stale_group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -431,6 +439,7 @@ class GetReplayStatisticsResponse(_message.Message):
     DROPPED_FIELD_NUMBER: _builtins.int
     LAST_DRAWN_STEP_FIELD_NUMBER: _builtins.int
     RELEASED_STEP_FIELD_NUMBER: _builtins.int
+    HELD_SECONDS_FIELD_NUMBER: _builtins.int
     waiting_groups: _builtins.int
     """Waiting to be drawn."""
     waiting_bytes: _builtins.int
@@ -441,6 +450,8 @@ class GetReplayStatisticsResponse(_message.Message):
     last_drawn_step: _builtins.int
     """The last step whose batch was chosen, and the last that was released; 0 for none."""
     released_step: _builtins.int
+    held_seconds: _builtins.float
+    """Seconds that draws were held for running groups, since the process started."""
     @_builtins.property
     def staleness(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
         """Waiting groups by staleness at the version asked for."""
@@ -461,10 +472,11 @@ class GetReplayStatisticsResponse(_message.Message):
         dropped: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         last_drawn_step: _builtins.int = ...,
         released_step: _builtins.int = ...,
+        held_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_limit", b"bytes_limit", "bytes_on_disk", b"bytes_on_disk", "consumed_groups", b"consumed_groups", "dropped", b"dropped", "last_drawn_step", b"last_drawn_step", "released_step", b"released_step", "staleness", b"staleness", "waiting_bytes", b"waiting_bytes", "waiting_groups", b"waiting_groups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_limit", b"bytes_limit", "bytes_on_disk", b"bytes_on_disk", "consumed_groups", b"consumed_groups", "dropped", b"dropped", "held_seconds", b"held_seconds", "last_drawn_step", b"last_drawn_step", "released_step", b"released_step", "staleness", b"staleness", "waiting_bytes", b"waiting_bytes", "waiting_groups", b"waiting_groups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

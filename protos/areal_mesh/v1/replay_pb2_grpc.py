@@ -85,8 +85,9 @@ class ReplayServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DrawBatch(self, request, context):
-        """Draws the batch of a step, waiting up to `wait` for enough groups. The choice is recorded
-        before it is first served: the same step gives the same groups in the same order.
+        """Draws the batch of a step by deadline, waiting up to `wait` for enough groups: first those that no later step
+        could train, then by order of lease. For those that still run it is held, up to the buffer's patience. The choice
+        is recorded before it is first served: the same step gives the same groups in the same order.
         ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -38,8 +38,9 @@ class ReplayServiceStub:
     RESOURCE_EXHAUSTED with RetryInfo when the buffer is full. INVALID_ARGUMENT: it is not as the controller leased it.
     """
     DrawBatch: _grpc.UnaryStreamMultiCallable[_replay_pb2.DrawBatchRequest, _replay_pb2.DrawBatchResponse]
-    """Draws the batch of a step, waiting up to `wait` for enough groups. The choice is recorded
-    before it is first served: the same step gives the same groups in the same order.
+    """Draws the batch of a step by deadline, waiting up to `wait` for enough groups: first those that no later step
+    could train, then by order of lease. For those that still run it is held, up to the buffer's patience. The choice
+    is recorded before it is first served: the same step gives the same groups in the same order.
     ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
     """
     SetAside: _grpc.UnaryUnaryMultiCallable[_replay_pb2.SetAsideRequest, _replay_pb2.SetAsideResponse]
@@ -62,8 +63,9 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
     RESOURCE_EXHAUSTED with RetryInfo when the buffer is full. INVALID_ARGUMENT: it is not as the controller leased it.
     """
     DrawBatch: _aio.UnaryStreamMultiCallable[_replay_pb2.DrawBatchRequest, _replay_pb2.DrawBatchResponse]  # type: ignore[assignment]
-    """Draws the batch of a step, waiting up to `wait` for enough groups. The choice is recorded
-    before it is first served: the same step gives the same groups in the same order.
+    """Draws the batch of a step by deadline, waiting up to `wait` for enough groups: first those that no later step
+    could train, then by order of lease. For those that still run it is held, up to the buffer's patience. The choice
+    is recorded before it is first served: the same step gives the same groups in the same order.
     ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
     """
     SetAside: _aio.UnaryUnaryMultiCallable[_replay_pb2.SetAsideRequest, _replay_pb2.SetAsideResponse]  # type: ignore[assignment]
@@ -95,8 +97,9 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _replay_pb2.DrawBatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_replay_pb2.DrawBatchResponse], _abc.AsyncIterator[_replay_pb2.DrawBatchResponse]]:
-        """Draws the batch of a step, waiting up to `wait` for enough groups. The choice is recorded
-        before it is first served: the same step gives the same groups in the same order.
+        """Draws the batch of a step by deadline, waiting up to `wait` for enough groups: first those that no later step
+        could train, then by order of lease. For those that still run it is held, up to the buffer's patience. The choice
+        is recorded before it is first served: the same step gives the same groups in the same order.
         ABORTED: another life is the run's learner. FAILED_PRECONDITION: the run is not at this step.
         """
 

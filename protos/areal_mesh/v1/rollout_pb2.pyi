@@ -291,3 +291,28 @@ class Group(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Group: _TypeAlias = Group  # noqa: Y015
+
+@_typing.final
+class RunningGroup(_message.Message):
+    """A group that is leased and not stored, as far as the controller knows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    OLDEST_POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    oldest_policy_version: _builtins.int
+    """The oldest policy version that a token of it can have."""
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        oldest_policy_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "oldest_policy_version", b"oldest_policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunningGroup: _TypeAlias = RunningGroup  # noqa: Y015

@@ -11,7 +11,8 @@ by the time they are drawn.
 
 Invariants, each pinned by a test:
 
-- groups drawn in the order of their lease are never staler than `max_staleness`;
+- the open groups that began under version v or older are never more than the steps up to v + max_staleness + 1 can
+  still train: drawn by deadline (`replay.deadlines`), and waited for, none gets staler than `max_staleness`;
 - while a step is due, places for a whole batch exist once everything due is published (`publish_due`), so the
   learner is never starved by admission itself;
 - no more groups are admitted than the rest of the schedule can train.

@@ -34,6 +34,7 @@ def step_line(run: Run, step: StepRow, replay: replay_pb2.GetReplayStatisticsRes
         "staleness": {str(age): count for age, count in step.staleness.items()},
         "replay_waiting_groups": replay.waiting_groups,
         "replay_waiting_bytes": replay.waiting_bytes,
+        "replay_held_seconds": replay.held_seconds,
         "groups_leased": counts.leased,
         "groups_open": counts.open,
         "groups_stale": counts.stale,

@@ -67,7 +67,7 @@ class TrainingLoop:
             if order.wait or order.finished:
                 await self._keep_ranks()
                 continue
-            groups = await self._draw(order, draining)
+            groups = await self._draw(order)
             if groups is None or not await self._check.passes(order.step, groups):
                 continue
             commit = await self._update(order, groups)
@@ -86,10 +86,8 @@ class TrainingLoop:
         )
         return await self._controller(lambda stub, seconds: stub.NextStep(request, timeout=seconds))
 
-    async def _draw(
-        self, order: controller_pb2.NextStepResponse, draining: asyncio.Event
-    ) -> list[rollout_pb2.Group] | None:
-        """The groups of the step's batch; None when draining began before there were enough."""
+    async def _draw(self, order: controller_pb2.NextStepResponse) -> list[rollout_pb2.Group] | None:
+        """The groups of the step's batch; None where it is not there yet: which groups run is to be asked anew."""
         request = replay_pb2.DrawBatchRequest(
             step=order.step,
             batch_groups=order.batch_groups,
@@ -98,18 +96,18 @@ class TrainingLoop:
             wait=_POLL,
             service_id=self._context.identity.service_id,
             incarnation=self._context.identity.incarnation,
+            running=order.running,
         )
-        while not draining.is_set():
-            header, groups = await self._members.call(
-                "replay",
-                lambda channel, seconds: _read_batch(channel, request, seconds),
-                Patience(attempt_seconds=self._context.settings.learner.draw_seconds),
-            )
-            if header.stale_group_ids:
-                await self._report_stale(list(header.stale_group_ids))
-            if header.complete:
-                return groups
-            await self._keep_ranks()
+        header, groups = await self._members.call(
+            "replay",
+            lambda channel, seconds: _read_batch(channel, request, seconds),
+            Patience(attempt_seconds=self._context.settings.learner.draw_seconds),
+        )
+        if header.stale_group_ids:
+            await self._report_stale(list(header.stale_group_ids))
+        if header.complete:
+            return groups
+        await self._keep_ranks()
         return None
 
     async def _keep_ranks(self) -> None:

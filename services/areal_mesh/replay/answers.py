@@ -20,7 +20,8 @@ class Drawn:
 class Statistics:
     """What the buffer holds; `staleness` counts waiting groups, `dropped` counts by reason, steps are 0 for none.
 
-    Duplicates are counted since the process started, stale groups since the log began.
+    Duplicates, and the seconds that draws were held, are counted since the process started, stale groups since the log
+    began.
     """
 
     waiting_groups: int
@@ -32,3 +33,4 @@ class Statistics:
     dropped: dict[str, int]
     last_drawn_step: int
     released_step: int
+    held_seconds: float

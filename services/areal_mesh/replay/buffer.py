@@ -6,7 +6,6 @@ become durable in order, so the wait for the last decision covers all before it.
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,41 +13,48 @@ from pathlib import Path
 import structlog
 
 from areal_mesh.replay.answers import Drawn, Statistics
+from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.directory import lock_directory, open_logs
 from areal_mesh.replay.events import Event, GroupSummary, RetiredGroup, Stored, encode, group_payload
 from areal_mesh.replay.log import Durability
+from areal_mesh.replay.patience import DrawPatience
 from areal_mesh.replay.segment_file import CorruptLog
 from areal_mesh.replay.segments import Location, LogFull
 from areal_mesh.replay.state import BufferState
-from areal_mesh.runtime.errors import StartupError, failed_precondition, invalid_argument, resource_exhausted
+from areal_mesh.replay.waiting_room import WaitingRoom
+from areal_mesh.runtime.errors import StartupError, failed_precondition
 from areal_mesh.runtime.waiting import wait_until
 
 _LOG = structlog.get_logger("replay")
 # Kept of the spare for releases, which free the disk: a draw or an eviction is refused before it would use this.
 _RELEASE_BYTES = 1 << 16
-# Room comes with the learner's next draw: often enough to fill it at once, rarely enough to cost nothing.
-_FULL_RETRY_SECONDS = 0.5
-# So long nothing was stored and nothing drawn while a group was refused: then the batch does not fit.
-_STUCK_SECONDS = 120.0
+# A draw that is held comes back so often: the learner asks the controller anew which groups run by now.
+_HELD_SECONDS = 1.0
 
 
 class ReplayBuffer:
     """Groups in a durable log, bounded in waiting bytes."""
 
     def __init__(
-        self, directory: Path, waiting_bytes: int, segment_bytes: int, durability: Durability = "sync"
+        self,
+        directory: Path,
+        waiting_bytes: int,
+        segment_bytes: int,
+        durability: Durability = "sync",
+        patience_seconds: float = 0.0,
     ) -> None:
         """Opens the buffer in `directory` and recovers its state. Blocks.
+
+        `patience_seconds`: a draw is held so long for groups that still run.
 
         Raises:
             StartupError: another process holds the directory, or its log is damaged.
         """
-        self._limit = waiting_bytes
+        self._room = WaitingRoom(waiting_bytes)
+        self._patience = DrawPatience(patience_seconds)
         self._state = BufferState()
         self._storing: dict[str, asyncio.Future[Location]] = {}
         self._storing_bytes = 0
-        self._refused_bytes = 0
-        self._refused_since = 0.0
         self._duplicates = 0
         self._stored = 0
         self._draining = False
@@ -81,7 +87,7 @@ class ReplayBuffer:
         if storing is not None or self._state.ledger.knows(group.group_id):
             self._duplicates += 1
             return True
-        self._check_room(group)
+        self._room.check(group, self._state.ledger.waiting_bytes + self._storing_bytes)
         stored = asyncio.wrap_future(self._log.append(*encode(Stored(group), payload)))
         self._storing[group.group_id] = stored
         self._storing_bytes += group.size
@@ -90,13 +96,12 @@ class ReplayBuffer:
         await asyncio.shield(stored)
         return False
 
-    async def draw(
-        self, step: int, batch_groups: int, policy_version: int, max_staleness: int, wait_seconds: float
-    ) -> Drawn:
+    async def draw(self, request: DrawRequest, wait_seconds: float) -> Drawn:
         """Chooses the batch of a step, waiting for enough groups; the same step gives the same batch again.
 
         Comes back without a batch before the wait is over when groups were found too old just now, so that others can
-        be leased in their place, and when the service drains.
+        be leased in their place; when the draw is held for running groups, so that the caller finds out what became of
+        them; and when the service drains.
 
         Raises:
             StepReleased: the batch was released.
@@ -108,17 +113,23 @@ class ReplayBuffer:
         ledger = self._state.ledger
         while True:
             changed = self._changed
-            decided = ledger.draw(step, batch_groups, policy_version, max_staleness)
-            self._decide(decided)
-            drawn = Drawn(ledger.batch(step), ledger.stale_of_step(step))
+            patience = self._patience.left(request)
+            # A full room has no place for what is awaited: only drawing makes some.
+            decision = ledger.draw(request, patient=patience > 0 and not self._room.refuses)
+            self._decide(decision.events)
+            drawn = Drawn(ledger.batch(request.step), ledger.stale_of_step(request.step))
             await self._settled()
-            if drawn.group_ids is not None or decided or self._draining:
+            if drawn.group_ids is not None or decision.events or self._draining:
                 return drawn
             remaining = deadline - loop.time()
             if remaining <= 0:
-                self._check_batch_fits(batch_groups)
+                self._room.check_batch_fits(request.batch_groups, ledger.waiting_groups, ledger.waiting_bytes)
                 return drawn
-            await wait_until(changed, remaining)
+            if decision.awaited:
+                deadline = min(deadline, loop.time() + _HELD_SECONDS)
+                await self._patience.hold(request, decision.awaited, changed, min(remaining, _HELD_SECONDS))
+            else:
+                await wait_until(changed, remaining)
 
     async def read(self, group_id: str) -> bytes:
         """The serialised group of a batch that is not released.
@@ -190,11 +201,12 @@ class ReplayBuffer:
             waiting_bytes=ledger.waiting_bytes,
             consumed_groups=ledger.chosen_groups,
             bytes_on_disk=self._log.bytes_on_disk + self._history.bytes_on_disk,
-            bytes_limit=self._limit,
+            bytes_limit=self._room.limit,
             staleness=ledger.staleness(policy_version),
             dropped={"duplicate": self._duplicates, "stale": ledger.stale_groups, "set_aside": ledger.set_aside_groups},
             last_drawn_step=ledger.last_drawn_step,
             released_step=ledger.released_step,
+            held_seconds=self._patience.held_seconds,
         )
 
     @property
@@ -230,48 +242,21 @@ class ReplayBuffer:
         self._history.close()
         self._lock.release()
 
-    def _check_room(self, group: GroupSummary) -> None:
-        if group.size > self._limit:
-            raise invalid_argument(
-                "group", f"{group.size} bytes are more than replay.waiting_bytes = {self._limit}; raise that setting"
-            )
-        held = self._state.ledger.waiting_bytes + self._storing_bytes
-        if held + group.size > self._limit:
-            if not self._refused_bytes:
-                self._refused_since = time.monotonic()
-            self._refused_bytes = group.size
-            raise resource_exhausted(
-                f"{held} bytes of groups wait to be drawn, and {group.size} more pass replay.waiting_bytes = "
-                f"{self._limit}; try again when the learner has drawn",
-                _FULL_RETRY_SECONDS,
-            )
-
-    def _check_batch_fits(self, batch_groups: int) -> None:
-        """A buffer that is full of too few groups would stay so: the learner waits for it, and it for the learner."""
-        ledger = self._state.ledger
-        # For a while smaller groups may still come, which fit.
-        stuck = self._refused_bytes and time.monotonic() - self._refused_since >= _STUCK_SECONDS
-        if stuck and ledger.waiting_bytes + self._refused_bytes > self._limit:
-            raise failed_precondition(
-                f"the {ledger.waiting_groups} waiting groups fill replay.waiting_bytes = {self._limit}, and a batch "
-                f"needs {batch_groups}; raise that setting"
-            )
-
-    def _decide(self, events: list[Event]) -> None:
+    def _decide(self, events: Sequence[Event]) -> None:
         """Records what was decided; raises LogFull, with nothing decided, where a full disk has no room for it."""
         needed = _RELEASE_BYTES + sum(len(part) for event in events for part in encode(event)[1])
         if events and self._log.full and self._log.decision_room < needed:
             raise LogFull(self._log.full)
         self._record(events)
 
-    def _record(self, events: list[Event]) -> None:
+    def _record(self, events: Sequence[Event]) -> None:
         for event in events:
             decided = asyncio.wrap_future(self._log.append(*encode(event), decision=True))
             self._state.decide(event)
             decided.add_done_callback(partial(self._end_deciding, event))
             self._decided = decided
         if events:
-            self._refused_bytes = 0
+            self._room.changed()
             self._notify()
 
     async def _settled(self) -> None:
@@ -283,7 +268,7 @@ class ReplayBuffer:
         self._storing_bytes -= group.size
         if stored.exception() is None:
             self._stored += 1
-            self._refused_bytes = 0
+            self._room.changed()
             self._state.store(group, stored.result())
             self._notify()
         self._note_failure(stored)

@@ -6,13 +6,16 @@ them, and applying the recorded events again gives the same state. What holds:
 - a group id is accepted once for ever, also after its group was trained on and released;
 - a group that was stored ends once, chosen for one step, dropped as stale or set aside, and never changes its end;
 - no group is chosen whose staleness, the learner's version minus the oldest version in it, is over the bound;
+- a batch is chosen by deadline and order of lease, see `deadlines`, never by who was stored first;
 - the batch of a step never changes once chosen, whatever version asks for it again, unless groups of it are set
-  aside: then its others wait again before all that came later, and the step is drawn again.
+  aside: then its others wait again, and the step is drawn again.
 """
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from areal_mesh.replay.deadlines import DrawRequest, choose
 from areal_mesh.replay.events import (
     WAS_SET_ASIDE,
     Chosen,
@@ -32,6 +35,14 @@ class StepReleased(Exception):
 
 class NotInBatch(Exception):
     """Groups are to be set aside that are not of the step's batch."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a draw does now. `awaited`: so many running groups have to be stored before it chooses a batch."""
+
+    events: tuple[Event, ...] = ()
+    awaited: int = 0
 
 
 class GroupLedger:
@@ -66,25 +77,28 @@ class GroupLedger:
         versions = sorted(version for version in self._stale_of_version if version >= policy_version)
         return tuple(group_id for version in versions for group_id in self._stale_of_version[version])
 
-    def draw(self, step: int, batch_groups: int, policy_version: int, max_staleness: int) -> list[Event]:
-        """Decides what drawing a step does now: groups to drop, then the batch if enough are left, by arrival.
+    def draw(self, request: DrawRequest, patient: bool = True) -> Decision:
+        """Decides what drawing a step does now: groups to drop, then the batch if it can be chosen.
 
-        Nothing where the step's batch is chosen already.
+        Nothing where the step's batch is chosen already. `patient`: see `deadlines.choose`.
 
         Raises:
             StepReleased: the batch of this step was released.
         """
+        step = request.step
         if step <= self._released_step:
             raise StepReleased(f"the batch of step {step} was released; {self._released_step} is the last released")
         if step in self._batches:
-            return []
-        stale = self._too_old(policy_version, max_staleness)
-        decided: list[Event] = [Dropped(stale, policy_version, step)] if stale else []
+            return Decision()
+        stale = self._too_old(request.policy_version, request.max_staleness)
+        events: list[Event] = [Dropped(stale, request.policy_version, step)] if stale else []
         gone = set(stale)
-        fresh = [group_id for group_id in self._waiting if group_id not in gone]
-        if len(fresh) >= batch_groups:
-            decided.append(Chosen(step, tuple(fresh[:batch_groups])))
-        return decided
+        fresh = [group for group_id, group in self._waiting.items() if group_id not in gone]
+        running = [version for group_id, version in request.running.items() if not self.knows(group_id)]
+        choice = choose(request, fresh, running, patient)
+        if choice.group_ids:
+            events.append(Chosen(step, choice.group_ids))
+        return Decision(tuple(events), choice.awaited)
 
     def evict(self, policy_version: int, max_staleness: int) -> list[Event]:
         """Decides which waiting groups would be too old at a policy version."""

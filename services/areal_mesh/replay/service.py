@@ -11,6 +11,7 @@ import structlog
 
 from areal_mesh.replay.buffer import ReplayBuffer
 from areal_mesh.replay.callers import CallerChecks
+from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.drawing import NotInBatch, StepReleased
 from areal_mesh.replay.events import WAS_SET_ASIDE, GroupSummary
 from areal_mesh.replay.leased import GroupLimits, check_leased, check_limits, group_limits
@@ -78,7 +79,12 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
                 folder=str(self._settings.model.folder),
             )
         self._opened = await asyncio.to_thread(
-            ReplayBuffer, self._directory, settings.waiting_bytes, settings.segment_bytes, settings.durability
+            ReplayBuffer,
+            self._directory,
+            settings.waiting_bytes,
+            settings.segment_bytes,
+            settings.durability,
+            settings.patience_seconds,
         )
 
     async def run(self, draining: asyncio.Event) -> None:
@@ -142,9 +148,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
         wait_seconds = from_duration(request.wait)
         with _as_statuses():
             self._policy_version = max(self._policy_version, request.policy_version)
-            drawn = await self._buffer.draw(
-                request.step, request.batch_groups, request.policy_version, request.max_staleness, wait_seconds
-            )
+            drawn = await self._buffer.draw(_draw_request(request), wait_seconds)
             group_ids = drawn.group_ids or ()
             header = replay_pb2.DrawHeader(
                 complete=drawn.group_ids is not None, stale_group_ids=drawn.stale_group_ids, groups=len(group_ids)
@@ -202,6 +206,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
             dropped=statistics.dropped,
             last_drawn_step=statistics.last_drawn_step,
             released_step=statistics.released_step,
+            held_seconds=statistics.held_seconds,
         )
 
     @property
@@ -209,6 +214,16 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
         if self._opened is None:
             raise unavailable("the replay buffer still reads its log")
         return self._opened
+
+
+def _draw_request(request: replay_pb2.DrawBatchRequest) -> DrawRequest:
+    return DrawRequest(
+        step=request.step,
+        batch_groups=request.batch_groups,
+        policy_version=request.policy_version,
+        max_staleness=request.max_staleness,
+        running={group.group_id: group.oldest_policy_version for group in request.running},
+    )
 
 
 def _check_and_serialise(group: rollout_pb2.Group, limits: GroupLimits) -> tuple[GroupSummary, bytes]:

@@ -10,8 +10,9 @@ from areal_mesh.controller.calls.parts import Calls, stage_message, wait_seconds
 from areal_mesh.controller.changes import Change
 from areal_mesh.controller.membership import Member
 from areal_mesh.controller.publish.task import SETTLING
+from areal_mesh.controller.running import running_groups
 from areal_mesh.runtime.errors import invalid_argument, permission_denied
-from areal_mesh.v1 import common_pb2, controller_pb2
+from areal_mesh.v1 import common_pb2, controller_pb2, rollout_pb2
 
 _LOG = structlog.get_logger("controller")
 
@@ -45,6 +46,10 @@ class StepCalls(Calls):
             max_staleness=self._run.plan.pacing.max_staleness,
             restart_optimizer=order.restarts.optimizer,
             restart_reference=order.restarts.reference,
+            running=[
+                rollout_pb2.RunningGroup(group_id=group_id, oldest_policy_version=version)
+                for group_id, version in running_groups(self._run).items()
+            ],
         )
 
     async def CheckBatch(

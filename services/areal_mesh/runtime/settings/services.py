@@ -101,6 +101,10 @@ class ReplaySettings(ServiceSettings):
     """Most bytes of groups waiting to be drawn; beyond it generators wait."""
     segment_bytes: int = Field(default=64 << 20, ge=1 << 20)
     """Room for records in a file of the log."""
+    patience_seconds: float = Field(default=600.0, ge=0, le=86400)
+    """How long the draw of a step is held for groups that still run and that no later step could train; 0: not at
+    all. What has not come by then is dropped when it comes, and that is the longest: give it the time of a response
+    of full length (24K tokens at 40 a second by default)."""
     durability: Literal["none", "write", "sync"] = "sync"
     """What an acknowledged group survives: `sync`, a loss of power; `write`, the end of the process, while a loss of
     power may take the last second; `none`, the end of the process, while a loss of power may take the log."""

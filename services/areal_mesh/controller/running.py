@@ -1,0 +1,20 @@
+"""Which groups run under a version older than the published one: the draw of a step may have to wait for them. Pure.
+
+Those under the published version have the latest deadline of all that are leased, and admission leases no more of them
+than the steps up to it can train beside all others: no draw has to wait for them.
+"""
+
+from areal_mesh.controller.records import GroupState
+from areal_mesh.controller.run import Run
+
+
+def running_groups(run: Run) -> dict[str, int]:
+    """Ids of these groups, by sequence, with the oldest version that a token of theirs can have.
+
+    A group that waits to be issued again will begin under the published version or a later one, and is none of them.
+    """
+    return {
+        row.group_id: row.lease_version
+        for row in run.groups.open_rows()
+        if row.state is GroupState.LEASED and row.holder and row.lease_version < run.published_version
+    }
