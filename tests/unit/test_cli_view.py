@@ -1,81 +1,16 @@
-"""What the command makes of a run's figures: rows, averages, plots, events, tables and lines."""
+"""What people are shown of a run: the live view, lines, and the table at its end."""
 
 import dataclasses
-import fcntl
 import io
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from areal_mesh.cli.display import PlainDisplay, display_for
-from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.report import report_on
 from areal_mesh.cli.summary import summary_table
 from areal_mesh.cli.view import changes, counted, run_view, step_line, step_of
 from areal_mesh.client import GroupCounts, ReplayStatus, RunState, RunStatus, ServiceState, ServiceStatus, Stage, Step
-from areal_mesh.views.rows import MetricsTail, moving_average, read_rows, series, stage_starts
-
-
-def rows(count: int) -> list[dict[str, Any]]:
-    """A run of two stages; the third step lacks its reward."""
-    made = []
-    for step in range(1, count + 1):
-        row: dict[str, Any] = {
-            "step": step,
-            "stage": int(step > count // 2),
-            "stage_name": "8" if step <= count // 2 else "16",
-        }
-        row |= {"reward": step / 2, "response_length": 20.0 + step, "committed_at": 1e9 + step, "staleness": {"0": 4}}
-        if step == 3:
-            del row["reward"]
-        made.append(row)
-    return made
-
-
-@pytest.fixture
-def metrics_file(tmp_path: Path) -> Path:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows(6)))
-    return path
-
-
-def test_a_tail_gives_each_row_once_and_waits_for_a_line_to_be_whole(metrics_file: Path) -> None:
-    tail = MetricsTail(metrics_file)
-    assert [row["step"] for row in tail.new_rows()] == [1, 2, 3, 4, 5, 6]
-    with metrics_file.open("a") as file:
-        file.write('{"step": 7')
-    assert list(tail.new_rows()) == []
-    with metrics_file.open("a") as file:
-        file.write("}\n")
-    assert [row["step"] for row in tail.new_rows()] == [7]
-
-
-def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
-    assert read_rows(tmp_path / "metrics.jsonl") == []
-
-
-def test_a_series_leaves_out_the_steps_without_the_metric() -> None:
-    assert series(rows(4), "reward") == ([1, 2, 4], [0.5, 1.0, 2.0])
-
-
-def test_stages_start_where_their_index_changes() -> None:
-    assert stage_starts(rows(6)) == [(1, "8"), (4, "16")]
-
-
-@given(st.lists(st.floats(-5, 5), max_size=40), st.integers(1, 10))
-def test_a_moving_average_is_the_mean_of_the_last_values(values: list[float], window: int) -> None:
-    averages = moving_average(values, window)
-    for position, average in enumerate(averages):
-        last = values[max(0, position - window + 1) : position + 1]
-        assert average == pytest.approx(sum(last) / len(last), abs=1e-9)
-
 
 SUMMARY = {
     "run": "trial",
@@ -261,45 +196,6 @@ def test_a_terminal_that_cannot_take_anything_back_gets_lines_as_they_come(monke
         assert lines_of(output)[-1] == "step 1/20  stage 8"
 
 
-def test_curves_are_drawn_from_the_metrics(metrics_file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install areal-mesh[views]")
-    from areal_mesh.views.curves import plot_curves
-
-    plot_curves(read_rows(metrics_file), tmp_path / "plots" / "curves.png")
-    content = (tmp_path / "plots" / "curves.png").read_bytes()
-    assert content.startswith(b"\x89PNG")
-    assert len(content) > 10_000
-
-
-EVENTS_SCRIPT = """
-import sys
-from pathlib import Path
-from areal_mesh.views.events import EventLog
-metrics, folder = Path(sys.argv[1]), Path(sys.argv[2])
-for _ in range(2):
-    log = EventLog(metrics, folder)
-    log.catch_up()
-    log.catch_up()
-    log.close()
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-events = EventAccumulator(str(folder))
-events.Reload()
-print(sorted(events.Tags()["scalars"]))
-print([(event.step, event.value, event.wall_time) for event in events.Scalars("reward")])
-print("torch" in sys.modules)
-"""
-
-
-def test_events_hold_each_step_once_and_need_no_torch(metrics_file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install areal-mesh[views]")
-    command = [sys.executable, "-c", EVENTS_SCRIPT, str(metrics_file), str(tmp_path / "events")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    tags, scalars, torch = run.stdout.splitlines()
-    assert tags == "['response_length', 'reward', 'stage']"
-    assert scalars == str([(step, step / 2, 1e9 + step) for step in (1, 2, 4, 5, 6)])
-    assert torch == "False"
-
-
 def test_a_terminal_gets_the_live_view_and_a_file_gets_lines() -> None:
     terminal, file = io.StringIO(), io.StringIO()
     for output, is_terminal in ((terminal, True), (file, False)):
@@ -322,85 +218,3 @@ def test_the_only_step_of_a_stage_has_one_figure_and_no_way_between_two() -> Non
     text = rendered(summary_table({"stages": [stage]}))
     assert "1 step of up to 32 tokens; reward -3.33; length -" in text
     assert "→" not in text
-
-
-@pytest.fixture
-def run_in_progress(tmp_path: Path) -> Path:
-    folder = tmp_path / "runs" / "trial"
-    folder.mkdir(parents=True)
-    (folder / "ledger.db").touch()
-    figures = {"tokens_trained": 100, "tokens_generated": 900, "policy_version": 6}
-    ends = {"groups_leased": 30, "groups_open": 4, "groups_stale": 1, "groups_filtered": 1, "groups_failed": 0}
-    lines = [json.dumps(row | figures | ends) + "\n" for row in rows(6)]
-    (folder / "metrics.jsonl").write_text("".join(lines))
-    return folder
-
-
-def test_a_report_in_the_middle_of_a_run_is_a_table_so_far(
-    run_in_progress: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report_on(str(run_in_progress))
-    output = capsys.readouterr().out
-    assert "3 steps of up to - tokens; reward +0.50 → +1.00; length 21.0 → 23.0" in output
-    assert "leased 30: trained 24, stale 1, filtered 1, failed 0, open 4" in output
-    assert "600" in output
-    assert f"{run_in_progress}: the run has not ended; 6 steps so far" in output
-
-
-def test_a_summary_of_an_earlier_sitting_is_not_taken_for_that_of_the_run(
-    run_in_progress: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (run_in_progress / "summary.json").write_text('{"run": "trial", "steps": 4, "stages": []}')
-    report_on(str(run_in_progress))
-    assert "6 steps so far" in capsys.readouterr().out
-    (run_in_progress / "summary.json").write_text('{"run": "trial", "steps": 6, "stages": []}')
-    report_on(str(run_in_progress))
-    assert "so far" not in capsys.readouterr().out
-
-
-def test_a_report_before_the_first_step_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "ledger.db").touch()
-    report_on(str(tmp_path))
-    assert capsys.readouterr().out == f"{tmp_path}: the run has not ended; 0 steps so far\n"
-
-
-def test_a_report_leaves_the_events_alone_that_a_running_mesh_writes(
-    run_in_progress: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    events = run_in_progress / "tensorboard" / "events.of.the.run"
-    events.parent.mkdir()
-    events.touch()
-    for lock in (run_in_progress / "controller.lock", run_in_progress.parent / ".trial.lock"):
-        with lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            report_on(str(run_in_progress))
-        assert events.exists()
-        assert "the run goes on" in capsys.readouterr().err
-
-
-def test_a_report_on_a_preset_that_was_never_run_says_so_and_makes_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(f'extends = "trial"\ndirectory = "{tmp_path / "runs"}"\n')
-    with pytest.raises(CommandFailed, match="no run was begun there; give the directory of one"):
-        report_on(str(file))
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_report_on_nothing_says_what_it_takes(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed) as failure:
-        report_on(str(tmp_path / "none"))
-    message = str(failure.value)
-    assert message.startswith(f"{tmp_path / 'none'}: no such run directory, and no such preset; give the directory of")
-    assert "trial" in message
-    with pytest.raises(CommandFailed, match="cannot be read: No such file or directory"):
-        report_on(str(tmp_path / "none.toml"))
-
-
-def test_a_report_on_a_folder_that_is_no_runs_leaves_its_events_alone(metrics_file: Path) -> None:
-    mine = metrics_file.parent / "tensorboard" / "events.mine"
-    mine.parent.mkdir()
-    mine.touch()
-    with pytest.raises(CommandFailed, match="is no run's directory, so nothing is written there; give that of a run"):
-        report_on(str(metrics_file.parent))
-    assert sorted(path.name for path in metrics_file.parent.iterdir()) == ["metrics.jsonl", "tensorboard"]
-    assert mine.exists()
