@@ -16,7 +16,7 @@ from pathlib import Path
 
 from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
-from areal_mesh.controller.groups import StoredFigures
+from areal_mesh.controller.group_changes import StoredFigures
 from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import PublishRow

@@ -15,6 +15,6 @@ def running_groups(run: Run) -> dict[str, int]:
     """
     return {
         row.group_id: row.lease_version
-        for row in run.groups.open_rows()
-        if row.state is GroupState.LEASED and row.holder and row.lease_version < run.published_version
+        for row in run.groups.open.all()
+        if row.state is GroupState.RUNNING and row.holder and row.lease_version < run.published_version
     }
