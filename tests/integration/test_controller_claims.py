@@ -110,7 +110,7 @@ async def test_members_and_calls_that_wait_are_bounded(
             service_id="v", incarnation="x", role=common_pb2.ROLE_VERIFIER, address="127.0.0.1:1", policy_version=-1
         )
         assert await code_of(generator.stub.Register(full, timeout=SECONDS)) is grpc.StatusCode.RESOURCE_EXHAUSTED
-        waiting = service._parts.waiting
+        waiting = service._waiting_leases
         with ExitStack() as stack:
             for _ in range(waiting.most_of_one):
                 stack.enter_context(waiting.one_more("generator-0/x"))

@@ -111,7 +111,7 @@ async def test_a_controller_starts_again_on_a_full_disk_and_writes_what_it_owes(
         await status_with(mesh, address, lambda status: bool(status.faults))
         filler.unlink()
         await status_with(mesh, address, lambda status: not status.faults)
-        service._finish()
+        service._reports.finish()
     assert json.loads((settings.run_directory / "summary.json").read_text())["steps"] == 1
     lines = (settings.run_directory / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1]
@@ -128,10 +128,10 @@ async def test_a_metrics_line_that_finds_no_room_is_written_whole_once_there_is(
         path = disk / "metrics.jsonl"
         file = MetricsFile(path)
         filler = fill(disk)
-        file.catch_up(service._run, 1, service._parts.replay.statistics)
+        file.catch_up(service._run, 1, service._replay.statistics)
         assert (file.written, path.read_bytes()) == (0, b"")
         filler.unlink()
-        file.catch_up(service._run, 1, service._parts.replay.statistics)
+        file.catch_up(service._run, 1, service._replay.statistics)
         assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1]
         file.close()
 

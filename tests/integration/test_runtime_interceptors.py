@@ -59,7 +59,7 @@ async def test_a_message_past_a_limit_names_its_field_and_one_out_of_a_standard_
         )
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert status_details(error)[0].field_violations[0].field == "service_id"
-        assert "../" not in repr(list(service._parts.roster.all()))
+        assert "../" not in repr(list(service._roster.all()))
         error = await refusal(channel, "/grpc.health.v1.Health/Check", TORN, "client")
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         health: Any = health_pb2_grpc.HealthStub(channel)

@@ -3,7 +3,8 @@
 import grpc
 import pytest
 
-from areal_mesh.controller.membership import Introduction, Member, Roster, heartbeat_seconds
+from areal_mesh.controller.member import Introduction, Member
+from areal_mesh.controller.membership import Roster, heartbeat_seconds
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import common_pb2
 
@@ -90,13 +91,17 @@ def test_a_late_heartbeat_of_a_newcomer_does_not_undo_its_first_publish(roster: 
     assert member.policy_version == 0
 
 
-def test_a_lost_member_stays_for_a_while_and_one_that_left_does_not(roster: Roster) -> None:
+def test_a_lost_member_is_silent_for_as_long_as_it_was_not_heard_and_one_that_left_is_none(roster: Roster) -> None:
+    assert roster.silence(GENERATOR, 0.0) is None
     joined(roster)
+    assert roster.silence(GENERATOR, 10.5) == 0.0, "it is not lost"
     roster.expire(10.5)
-    assert roster.stays(GENERATOR, 29.0, 30.0)
-    assert not roster.stays(GENERATOR, 31.0, 30.0)
+    assert roster.silence(GENERATOR, 29.0) == 29.0
+    joined(roster, service_id="generator-1", now=29.0)
+    assert roster.silence(GENERATOR, 30.0) == 0.0
     roster.remove("generator-0", "a")
-    assert not roster.stays(GENERATOR, 11.0, 30.0)
+    roster.remove("generator-1", "a")
+    assert roster.silence(GENERATOR, 31.0) is None
 
 
 def test_lives_are_counted_on_from_the_ledger() -> None:

@@ -13,13 +13,13 @@ Invariants:
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 import grpc
 
+from areal_mesh.controller.member import Introduction, Member, holder_key
 from areal_mesh.runtime.errors import MeshError, aborted, not_found, resource_exhausted
 from areal_mesh.v1 import common_pb2
-from areal_mesh.v1.common_pb2 import Role, ServiceState
+from areal_mesh.v1.common_pb2 import Role
 
 _HEARTBEATS_A_SECOND = 200  # a tenth of a core
 MOST_MEMBERS = 4_096
@@ -30,7 +30,7 @@ _ROOM_SECONDS = 5.0
 _ONE_PLACE = (common_pb2.ROLE_LEARNER, common_pb2.ROLE_REPLAY)
 
 
-def _seen_at(member: "Member") -> float:
+def _seen_at(member: Member) -> float:
     return member.seen_at
 
 
@@ -40,57 +40,6 @@ def heartbeat_seconds(members: int, shortest: float, lease_seconds: float) -> fl
     Three heartbeats in a row may be lost before a lease is.
     """
     return max(shortest, min(members / _HEARTBEATS_A_SECOND, lease_seconds / 4))
-
-
-def holder_key(service_id: str, incarnation: str) -> str:
-    """Names one life of a service: what the ledger writes as a group's holder."""
-    return f"{service_id}/{incarnation}"
-
-
-@dataclass
-class Member:
-    """One life of a service. Times are monotonic seconds."""
-
-    service_id: str
-    incarnation: str
-    role: Role.ValueType
-    address: str
-    policy_version: int
-    transfer_ranks: int
-    seen_at: float
-    starts: int
-    state: ServiceState.ValueType = common_pb2.SERVICE_STATE_STARTING
-    quarantined: bool = False
-    publish_failure: str = ""
-    """Why weights did not reach it the last time; empty once they have."""
-    says_none: int = 0
-    """Heartbeats in a row that say it has no weights."""
-    rate: float = 0.0
-    rate_unit: str = ""
-    progress_at: float = 0.0
-    metrics: dict[str, float] = field(default_factory=dict)
-    key: str = field(init=False)
-    """Names this life."""
-
-    def __post_init__(self) -> None:
-        self.key = holder_key(self.service_id, self.incarnation)
-
-    @property
-    def lost(self) -> bool:
-        """Whether it has been silent for longer than its lease."""
-        return self.state == common_pb2.SERVICE_STATE_LOST
-
-
-@dataclass(frozen=True)
-class Introduction:
-    """What a service says when it registers."""
-
-    service_id: str
-    incarnation: str
-    role: Role.ValueType
-    address: str
-    policy_version: int
-    transfer_ranks: int
 
 
 class Roster:
@@ -224,12 +173,12 @@ class Roster:
         if member is not None:
             member.policy_version = max(member.policy_version, version)
             # A heartbeat that says "none" may have been on its way since before.
-            member.says_none = 0
+            member.reports_without_weights = 0
 
     def reports(self, member: Member, version: int) -> None:
         """Takes in the version that a heartbeat states; -1 for none."""
-        member.says_none = member.says_none + 1 if version < 0 else 0
-        if member.says_none >= 2:
+        member.reports_without_weights = member.reports_without_weights + 1 if version < 0 else 0
+        if member.reports_without_weights >= 2:
             member.policy_version = -1
         else:
             member.policy_version = max(member.policy_version, version)
@@ -282,9 +231,9 @@ class Roster:
         """Whether a member of a role is not lost."""
         return any(not member.lost for member in self._of(role))
 
-    def stays(self, role: Role.ValueType, now: float, return_seconds: float) -> bool:
-        """Whether a member of a role lives, or was lost so lately (it has not left) that it may return."""
-        return any(not member.lost or now - member.seen_at < return_seconds for member in self._of(role))
+    def silence(self, role: Role.ValueType, now: float) -> float | None:
+        """Seconds since a member of a role was last heard, 0 where one is not lost; None where there is no member."""
+        return min((now - member.seen_at if member.lost else 0.0 for member in self._of(role)), default=None)
 
     def of_role(self, role: Role.ValueType) -> list[Member]:
         """Members of a role, the lost included, in the order of their first registration."""

@@ -1,40 +1,47 @@
-"""The controller as a service: builds the parts, keeps time, writes what people read, knows when the run is over."""
+"""The controller as a service: builds the parts, runs them, and ends with the run."""
 
 import asyncio
 
 import structlog
 
 from areal_mesh.controller.arrivals import Arrivals
-from areal_mesh.controller.calls.parts import Parts
+from areal_mesh.controller.calls.briefing import Briefing
+from areal_mesh.controller.calls.callers import Callers
+from areal_mesh.controller.calls.heartbeats import HeartbeatCalls
+from areal_mesh.controller.calls.issued import IssuedLeases
+from areal_mesh.controller.calls.lease_messages import LeaseMessages
+from areal_mesh.controller.calls.leases import LeaseCalls
+from areal_mesh.controller.calls.members import MemberCalls
+from areal_mesh.controller.calls.people import PeopleCalls
 from areal_mesh.controller.calls.servicer import ControllerServicer
-from areal_mesh.controller.calls.status import StatusServicer
+from areal_mesh.controller.calls.status import StatusReader, StatusServicer
+from areal_mesh.controller.calls.steps import StepCalls
+from areal_mesh.controller.calls.waiting_calls import WaitingCalls
 from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Clock
-from areal_mesh.controller.faults import FaultKind, Hold
+from areal_mesh.controller.departures import Departures
+from areal_mesh.controller.fault_reports import FaultReports
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.lock import lock_run
-from areal_mesh.controller.membership import Member, Roster
+from areal_mesh.controller.membership import Roster
 from areal_mesh.controller.plan import run_plan
 from areal_mesh.controller.prompts import PromptFile, PromptFileError
 from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
+from areal_mesh.controller.reports import Reports
 from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
-from areal_mesh.controller.sinks import MetricsFile, check_nobody_elses, read_prepared_seconds, write_summary
-from areal_mesh.controller.summary import RunFacts, summarise
-from areal_mesh.runtime.disk import is_full
+from areal_mesh.controller.sinks import check_nobody_elses
+from areal_mesh.controller.upkeep import ReplayKeeper, TimeKeeper
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
-from areal_mesh.runtime.waiting import wait_until
-from areal_mesh.v1 import common_pb2, controller_pb2_grpc, replay_pb2_grpc, status_pb2_grpc
-from areal_mesh.views.run_views import METRICS_FILE, RunViews
+from areal_mesh.v1 import controller_pb2_grpc, status_pb2_grpc
 
 _LOG = structlog.get_logger("controller")
-_STATISTICS_SECONDS = 2.0
 
 
 def build(context: ServiceContext) -> Service:
@@ -57,8 +64,8 @@ class ControllerService:
         self._clock = Clock()
         self._changes = Changes()
         self._ending = asyncio.Event()
+        """Set when the run is over for this controller: its tasks and its streams end."""
         self.channels = Channels(context.identity)
-        self._compare_now = False
         self._lock = lock_run(context.run_directory)
         try:
             self._prompts = PromptFile(
@@ -72,53 +79,116 @@ class ControllerService:
             self._run = Run(run_plan(self._settings, self._prompts), self._ledger, self._clock)
         except (PromptFileError, LedgerError, LedgerFull) as error:
             raise StartupError(str(error)) from error
-        self._parts = self._assemble()
-        self._metrics = MetricsFile(context.run_directory / METRICS_FILE)
-        self._views = RunViews(context.run_directory, lambda text: _LOG.warning("view", cause=text))
+        self._roster = Roster(self._settings.controller.lease_seconds, self._ledger.member_starts())
+        self._arrivals = Arrivals(self._ledger.member_starts())
+        self._departures = Departures(self._run, self._roster, self._arrivals, self._clock)
+        self._faults = FaultReports(self._run.faults, self._changes, self._clock)
+        self._replay = ReplayLink(self._run)
+        self._waiting_leases = WaitingCalls()
+        self._publisher = self._make_publisher()
+        self._time_keeper, self._replay_keeper = self._make_time_keeper(), self._make_replay_keeper()
+        self._reports = Reports(
+            self._run,
+            self._publisher,
+            self._replay,
+            self._changes,
+            self._settings,
+            self._ledger.room,
+            self._ending,
+        )
 
-    def _assemble(self) -> Parts:
-        run, section = self._run, self._settings.controller
-        roster = Roster(section.lease_seconds, self._ledger.member_starts())
-        replay = ReplayLink(run)
-        leases = LeaseQueue(run.admits, lambda: run.over)
-        self._changes.listen(leases.serve, *Change)
-        publisher = Publisher(
-            run,
-            roster,
-            replay,
+    def _make_publisher(self) -> Publisher:
+        return Publisher(
+            self._run,
+            self._roster,
+            self._replay,
             self._changes,
             self._clock,
             self._settings.weights,
-            section.lease_seconds,
+            self._settings.controller.lease_seconds,
             self.channels.to,
         )
-        return Parts(
-            settings=self._settings,
-            identity=self._context.run,
-            run=run,
-            roster=roster,
-            arrivals=Arrivals(self._ledger.member_starts()),
+
+    def _make_time_keeper(self) -> TimeKeeper:
+        return TimeKeeper(
+            run=self._run,
+            roster=self._roster,
+            publisher=self._publisher,
+            faults=self._faults,
             changes=self._changes,
-            leases=leases,
             clock=self._clock,
+            room=self._ledger.room,
             prompts=self._prompts,
-            replay=replay,
-            publisher=publisher,
-            joined=self._joined,
-            lease_key=self._run.lease_key(),
+            settings=self._settings.controller,
+            ending=self._ending,
+        )
+
+    def _make_replay_keeper(self) -> ReplayKeeper:
+        return ReplayKeeper(
+            roster=self._roster,
+            replay=self._replay,
+            publisher=self._publisher,
+            channels=self.channels,
+            faults=self._faults,
+            changes=self._changes,
+            clock=self._clock,
+            settings=self._settings.controller,
+            ending=self._ending,
         )
 
     def attach(self, server: MeshServer) -> None:
         """Adds ControllerService and StatusService."""
         server.add(
             controller_pb2_grpc.add_ControllerServiceServicer_to_server,
-            ControllerServicer(self._parts),
+            self._make_servicer(),
             "areal_mesh.v1.ControllerService",
         )
+        reader = StatusReader(self._run, self._context.run, self._roster, self._replay, self._publisher, self._clock)
         server.add(
             status_pb2_grpc.add_StatusServiceServicer_to_server,
-            StatusServicer(self._parts, self._ending),
+            StatusServicer(reader, self._changes, self._ending),
             "areal_mesh.v1.StatusService",
+        )
+
+    def _make_servicer(self) -> ControllerServicer:
+        run, settings, roster, departures = self._run, self._settings, self._roster, self._departures
+        changes, clock, faults = self._changes, self._clock, self._faults
+        issued, lease_key = IssuedLeases(), run.lease_key()
+        callers = Callers(roster, changes, clock, settings.controller.lease_seconds)
+        briefing = Briefing(run, roster, settings.controller, lease_key)
+        queue = LeaseQueue(run.admits, lambda: run.over)
+        changes.listen(queue.serve, *Change)
+        return ControllerServicer(
+            MemberCalls(
+                run=run,
+                identity=self._context.run,
+                settings=settings,
+                roster=roster,
+                arrivals=self._arrivals,
+                departures=departures,
+                issued=issued,
+                briefing=briefing,
+                faults=faults,
+                changes=changes,
+                clock=clock,
+                joined=self._replay_keeper.joined,
+            ),
+            HeartbeatCalls(run, roster, callers, departures, briefing, faults, changes, clock),
+            LeaseCalls(
+                run=run,
+                settings=settings,
+                prompts=self._prompts,
+                roster=roster,
+                callers=callers,
+                queue=queue,
+                replay=self._replay,
+                issued=issued,
+                messages=LeaseMessages(settings, self._prompts, lease_key),
+                changes=changes,
+                waiting=self._waiting_leases,
+            ),
+            StepCalls(run, settings, roster, callers, self._publisher, changes, clock),
+            PeopleCalls(run, changes, settings),
         )
 
     async def start(self) -> None:
@@ -132,19 +202,25 @@ class ControllerService:
         Raises:
             CannotGoOn: so many groups ended with nothing to train on that none ever will.
         """
+        section = self._settings.controller
         async with asyncio.TaskGroup() as tasks:
-            work = [self._parts.publisher.work(), self._keep_time(), self._keep_replay(), self._write_metrics()]
+            work = [
+                self._publisher.work(),
+                self._time_keeper.work(),
+                self._replay_keeper.work(),
+                self._reports.keep_metrics(),
+            ]
             working = [tasks.create_task(part) for part in work]
-            await self._until_over(draining)
+            await self._departures.wait(draining, section.drain_seconds, section.heartbeat_seconds / 2)
             hopeless = "" if draining.is_set() else self._run.hopeless
             self._ending.set()
             self._changes.notify(Change.STATE)
             for task in working:
                 # A publish in progress ends at its members by itself; nobody is left who could take its weights.
                 task.cancel()
-        self._finish()
+        self._reports.finish()
         if self._run.life is not None:
-            await asyncio.to_thread(self._views.conclude)
+            await self._reports.conclude_views()
         if hopeless:
             raise CannotGoOn(hopeless)
 
@@ -158,164 +234,7 @@ class ControllerService:
     async def close(self) -> None:
         """Closes channels and files."""
         await self.channels.close()
-        self._metrics.close()
+        self._reports.close()
         self._prompts.close()
         self._ledger.close()
         self._lock.release()
-
-    def _joined(self, member: Member) -> None:
-        """The replay buffer's address may be new; it and the learner are reasons to compare groups."""
-        if member.role == common_pb2.ROLE_REPLAY:
-            self._parts.replay.stub = replay_pb2_grpc.ReplayServiceStub(self.channels.to(member.address))
-        self._compare_now |= member.role in (common_pb2.ROLE_REPLAY, common_pb2.ROLE_LEARNER)
-
-    async def _keep_time(self) -> None:
-        """Finds members and leases that lapsed, and notes that the controller lives.
-
-        Raises:
-            StartupError: the prompt file is another one now.
-        """
-        seconds = self._settings.controller.heartbeat_seconds / 2
-        awaited = False
-        while not await wait_until(self._ending, seconds):
-            if self._prompts.fault is not None:
-                raise StartupError(str(self._prompts.fault)) from self._prompts.fault
-            self._see_to(FaultKind.DISK, "controller", self._ledger.room.check(), Hold.ADMISSION)
-            if awaited != self._parts.publisher.awaits_generator:
-                awaited = not awaited
-                self._changes.notify(Change.PUBLISHES)
-            lost = self._parts.roster.expire(self._clock.monotonic())
-            for member in lost:
-                _LOG.warning("lost: no heartbeat within its lease", member=member.service_id)
-                self._see_to(FaultKind.SAID, member.service_id)
-            if lost:
-                self._changes.notify(Change.MEMBERS)
-            try:
-                self._note_time()
-            except LedgerFull as error:
-                # What lapsed lapses again at the next look, when the disk may have room.
-                _LOG.warning("time is not noted", cause=error.message)
-
-    def _note_time(self) -> None:
-        """Notes in the ledger that the controller lives, whose leases lapsed, and whose holder is lost."""
-        self._run.note_alive()
-        freed = [
-            row
-            for member in self._parts.roster.all()
-            if member.lost
-            for row in self._run.groups.free(member.key, "its generator was lost")
-        ]
-        lapsed = self._run.groups.expire()
-        if lapsed:
-            _LOG.warning("leases lapsed", groups=len(lapsed))
-        if freed or lapsed:
-            self._changes.notify(Change.PLACES)
-
-    async def _keep_replay(self) -> None:
-        """Compares groups when asked to and every lease time besides; keeps the statistics fresh."""
-        compared = self._clock.monotonic()
-        while not self._ending.is_set():
-            await self._changes.until(
-                lambda: self._ending.is_set() or self._compare_now, _STATISTICS_SECONDS, Change.MEMBERS, Change.STATE
-            )
-            now = self._clock.monotonic()
-            if self._compare_now or now - compared > self._settings.controller.lease_seconds:
-                self._compare_now, compared = False, now
-                if await self._parts.replay.compare():
-                    self._changes.notify(Change.PLACES)
-            fault = await self._parts.replay.refresh_statistics()
-            if fault is not None:
-                self._see_to(FaultKind.LOG, "replay", fault, Hold.STEPS)
-            self._changes.notify()
-            await self._close_unused_channels()
-
-    def _see_to(self, kind: FaultKind, service_id: str, text: str = "", hold: Hold = Hold.NOTHING) -> None:
-        """Holds the run for a fault, or goes on where it is gone (an empty text)."""
-        if self._run.faults.put(service_id, kind, text, hold, self._clock.monotonic()):
-            _LOG.error("fault", member=service_id, what=text or "gone")
-            self._changes.notify(Change.STATE, Change.PLACES)
-
-    async def _close_unused_channels(self) -> None:
-        """Between the calls of `_keep_replay` and outside publishes: closing a channel cancels the calls on it."""
-        if self._parts.publisher.busy:
-            return
-        members = list(self._parts.roster.all())
-        if not any(member.role == common_pb2.ROLE_REPLAY for member in members):
-            self._parts.replay.stub = None
-        await self.channels.close_all_but({member.address for member in members})
-
-    async def _write_metrics(self) -> None:
-        """Writes a step's line once its publish is through, at the latest when the next step is committed."""
-        run, publisher = self._run, self._parts.publisher
-
-        def complete() -> int:
-            return run.version if publisher.settled else run.version - 1
-
-        while not self._ending.is_set():
-            await self._changes.until(
-                lambda: self._ending.is_set() or complete() > self._metrics.written,
-                5.0,
-                Change.STEPS,
-                Change.PUBLISHES,
-                Change.STATE,
-            )
-            if self._metrics.catch_up(run, complete(), self._parts.replay.statistics):
-                # A launcher reads the lines when it hears of a change.
-                self._changes.notify()
-                await asyncio.to_thread(self._views.catch_up)
-
-    async def _until_over(self, draining: asyncio.Event) -> None:
-        """Until `draining` is set, the run is hopeless, or it is over and its members have left or had time to."""
-        needed = self._clock.monotonic()
-        seconds = self._settings.controller.heartbeat_seconds / 2
-        while not draining.is_set() and not self._run.hopeless:
-            await wait_until(draining, seconds)
-            now = self._clock.monotonic()
-            members = list(self._parts.roster.all())
-            # The learner writes its last checkpoint and export at the end: it has all the time that it lives, and
-            # that of a restart.
-            if not self._run.over or self._parts.learner_stays:
-                needed = now
-            waited = now - needed
-            # Those on their way are told of the end; who registered before this life of the controller may be.
-            if self._run.over and not members and not self._parts.arrivals.awaited:
-                return
-            if waited > self._settings.controller.drain_seconds:
-                left = {member.service_id for member in members} | self._parts.arrivals.awaited
-                _LOG.warning("members did not leave in time", members=sorted(left))
-                return
-
-    def _finish(self) -> None:
-        """Writes the end down, with the reserve given back; without room even so, the next life does it."""
-        self._ledger.room.give_back()
-        summary = self._context.run_directory / "summary.json"
-        try:
-            self._run.leave()
-            self._run.note_alive()
-            self._metrics.catch_up(self._run, self._run.version, self._parts.replay.statistics)
-            write_summary(summary, summarise(self._facts()))
-        except LedgerFull as error:
-            _LOG.error("the end of the run is not written; start it again", cause=error.message)
-        except OSError as error:
-            if not is_full(error):
-                raise
-            _LOG.error("no summary, for the disk is full; free space and start the run again", file=str(summary))
-
-    def _facts(self) -> RunFacts:
-        run = self._run
-        return RunFacts(
-            name=run.plan.name,
-            config=self._settings.model_dump(mode="json"),
-            plans=run.plan.stages,
-            prepared_seconds=read_prepared_seconds(self._context.run_directory / "setup.json"),
-            lives=self._ledger.lives(),
-            stages=run.stages,
-            steps=list(self._ledger.steps()),
-            publishes=list(self._ledger.publishes()),
-            counts=run.groups.counts,
-            generating=self._ledger.generation_intervals(),
-            end_reasons=run.groups.end_reasons,
-            generated_tokens=run.groups.generated_tokens,
-            finished=run.finished,
-            starts=self._ledger.member_starts(),
-        )

@@ -4,14 +4,31 @@ from collections.abc import Mapping, Sequence
 
 from areal_mesh.controller.records import GroupRow, GroupState
 from areal_mesh.runtime.errors import invalid_argument
-from areal_mesh.runtime.settings import RunSettings
-from areal_mesh.v1 import controller_pb2
+from areal_mesh.runtime.identity import role_name
+from areal_mesh.runtime.settings import GeneratorSettings, RunSettings
+from areal_mesh.v1 import common_pb2, controller_pb2
 
 
 def check_version(claimed: int, newest: int) -> None:
     """A policy version that a member says it holds: none of them is newer than the learner can have made."""
     if claimed > newest:
         raise invalid_argument("policy_version", f"{claimed} was never made in this run; {newest} is the newest")
+
+
+def newest_version(role: common_pb2.Role.ValueType, committed: int) -> int:
+    """The newest version that a member can hold; the learner's commit may be on its way."""
+    return committed + (role == common_pb2.ROLE_LEARNER)
+
+
+def check_transfer_ranks(request: controller_pb2.RegisterRequest, generator: GeneratorSettings) -> None:
+    """The ranks that a member adds to a broadcast: those of the settings for a generator, none for others."""
+    is_generator = request.role == common_pb2.ROLE_GENERATOR
+    ranks = generator.tensor_parallel_size * generator.data_parallel_size if is_generator else 0
+    if request.transfer_ranks != ranks:
+        raise invalid_argument(
+            "transfer_ranks",
+            f"{request.transfer_ranks}; a {role_name(request.role)} of this run adds {ranks} to a broadcast",
+        )
 
 
 def check_stored(request: controller_pb2.EndLeaseRequest, row: GroupRow, version: int, settings: RunSettings) -> None:

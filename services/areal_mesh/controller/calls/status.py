@@ -2,16 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from areal_mesh.controller.calls.parts import Parts, stage_message
+from areal_mesh.controller.calls.messages import stage_message
+from areal_mesh.controller.changes import Changes
+from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.faults import Fault, Hold
-from areal_mesh.controller.membership import Member
-from areal_mesh.controller.records import RunState, StepRow
+from areal_mesh.controller.member import Member
+from areal_mesh.controller.membership import Roster
+from areal_mesh.controller.publish.task import Publisher
+from areal_mesh.controller.records import GroupCounts, RunState, StepRow
+from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.durations import from_duration, to_duration
+from areal_mesh.runtime.identity import RunIdentity
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import replay_pb2, status_pb2, status_pb2_grpc
 
@@ -27,46 +34,76 @@ _DEFAULT_INTERVAL = 1.0
 _LONGEST_SILENCE = 10.0  # a watcher sees the ages of heartbeats grow even if nothing changes
 
 
-def build_status(parts: Parts) -> status_pb2.RunStatus:
-    """The run as it stands now."""
-    run = parts.run
-    counts = run.groups.counts
-    status = status_pb2.RunStatus(
-        run_name=parts.identity.name,
-        run_id=parts.identity.run_id,
-        state=_STATES[run.state],
-        stage=stage_message(run.plan.stages, run.stage),
-        stages=len(run.plan.stages),
-        step=run.version,
-        stage_step=run.stage_steps,
-        planned_steps=run.planned_steps,
-        policy_version=run.version,
-        published_version=run.published_version,
-        step_metrics=_step_metrics(run),
-        replay=_replay(parts.replay.statistics),
-        staleness=run.totals.staleness,
-        groups=status_pb2.GroupCounts(
-            leased=counts.leased,
-            trained=counts.trained,
-            stale=counts.stale,
-            filtered=counts.filtered,
-            failed=counts.failed,
-            open=counts.open,
-        ),
-        services=[_service(member, parts) for member in parts.roster.all()],
-        started=_timestamp(run.started_at),
-        tokens_generated=run.groups.generated_tokens,
-        tokens_trained=run.totals.tokens,
-        weight_updates=run.weight_updates,
-        end_reasons=run.groups.end_reasons,
-        faults=[_fault(fault, parts.clock.monotonic()) for fault in run.faults.all()],
-        steps_without_update=run.totals.without_update,
+@dataclass(frozen=True)
+class StatusReader:
+    """The run as it stands, out of what the controller has in memory."""
+
+    run: Run
+    identity: RunIdentity
+    roster: Roster
+    replay: ReplayLink
+    publisher: Publisher
+    clock: Clock
+
+    def status(self) -> status_pb2.RunStatus:
+        """The run as it stands now."""
+        run, now = self.run, self.clock.monotonic()
+        status = status_pb2.RunStatus(
+            run_name=self.identity.name,
+            run_id=self.identity.run_id,
+            state=_STATES[run.state],
+            stage=stage_message(run.plan.stages, run.stage),
+            stages=len(run.plan.stages),
+            step=run.version,
+            stage_step=run.stage_steps,
+            planned_steps=run.planned_steps,
+            policy_version=run.version,
+            published_version=run.published_version,
+            step_metrics=_step_metrics(run),
+            replay=_replay(self.replay.statistics),
+            staleness=run.totals.staleness,
+            groups=_groups(run.groups.counts),
+            services=[self._service(member, now) for member in self.roster.all()],
+            started=_timestamp(run.started_at),
+            tokens_generated=run.groups.generated_tokens,
+            tokens_trained=run.totals.tokens,
+            weight_updates=run.weight_updates,
+            end_reasons=run.groups.end_reasons,
+            faults=[_fault(fault, now) for fault in run.faults.all()],
+            steps_without_update=run.totals.without_update,
+        )
+        if run.last_publish is not None:
+            status.last_pause.CopyFrom(to_duration(run.last_publish.pause))
+        if run.last_step is not None:
+            status.last_step.CopyFrom(_timestamp(run.last_step.committed_at))
+        return status
+
+    def _service(self, member: Member, now: float) -> status_pb2.ServiceStatus:
+        return status_pb2.ServiceStatus(
+            role=member.role,
+            service_id=member.service_id,
+            address=member.address,
+            state=member.state,
+            policy_version=member.policy_version,
+            rate=member.rate,
+            rate_unit=member.rate_unit,
+            since_progress=to_duration(max(0.0, now - member.progress_at)),
+            since_heartbeat=to_duration(max(0.0, now - member.seen_at)),
+            starts=member.starts,
+            waits_for=self.publisher.waits_for(member),
+            metrics=member.metrics,
+        )
+
+
+def _groups(counts: GroupCounts) -> status_pb2.GroupCounts:
+    return status_pb2.GroupCounts(
+        leased=counts.leased,
+        trained=counts.trained,
+        stale=counts.stale,
+        filtered=counts.filtered,
+        failed=counts.failed,
+        open=counts.open,
     )
-    if run.last_publish is not None:
-        status.last_pause.CopyFrom(to_duration(run.last_publish.pause))
-    if run.last_step is not None:
-        status.last_step.CopyFrom(_timestamp(run.last_step.committed_at))
-    return status
 
 
 def _step_metrics(run: Run) -> dict[str, float]:
@@ -90,24 +127,6 @@ def _replay(statistics: replay_pb2.GetReplayStatisticsResponse) -> status_pb2.Re
     )
 
 
-def _service(member: Member, parts: Parts) -> status_pb2.ServiceStatus:
-    now = parts.clock.monotonic()
-    return status_pb2.ServiceStatus(
-        role=member.role,
-        service_id=member.service_id,
-        address=member.address,
-        state=member.state,
-        policy_version=member.policy_version,
-        rate=member.rate,
-        rate_unit=member.rate_unit,
-        since_progress=to_duration(max(0.0, now - member.progress_at)),
-        since_heartbeat=to_duration(max(0.0, now - member.seen_at)),
-        starts=member.starts,
-        waits_for=parts.publisher.waits_for(member),
-        metrics=member.metrics,
-    )
-
-
 def _fault(fault: Fault, now: float) -> status_pb2.Fault:
     return status_pb2.Fault(
         service_id=fault.service_id,
@@ -124,27 +143,29 @@ def _timestamp(seconds: float) -> Timestamp:
 
 
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):
-    """StatusService on the run's parts; streams end when `ending` is set."""
+    """StatusService: answers out of `reader`; streams end when `ending` is set."""
 
-    def __init__(self, parts: Parts, ending: asyncio.Event) -> None:
-        self._parts = parts
+    def __init__(self, reader: StatusReader, changes: Changes, ending: asyncio.Event) -> None:
+        self._reader = reader
+        self._run = reader.run
+        self._changes = changes
         self._ending = ending
 
     async def GetStatus(self, request: status_pb2.GetStatusRequest, context: Any) -> status_pb2.GetStatusResponse:
-        return status_pb2.GetStatusResponse(status=build_status(self._parts))
+        return status_pb2.GetStatusResponse(status=self._reader.status())
 
     async def WatchStatus(
         self, request: status_pb2.WatchStatusRequest, context: Any
     ) -> AsyncIterator[status_pb2.WatchStatusResponse]:
         interval = max(from_duration(request.interval) or _DEFAULT_INTERVAL, _SHORTEST_INTERVAL)
-        changes, run = self._parts.changes, self._parts.run
+        run = self._run
         told = request.after_step if request.HasField("after_step") else run.version - 1
         while True:
             # Both before the answer is sent, during which the next step may be committed.
-            seen, before, told = changes.count, told, run.version
+            seen, before, told = self._changes.count, told, run.version
             steps = [_step(run, row) for row in run.ledger.steps(before, told)] if before < told else []
-            yield status_pb2.WatchStatusResponse(status=build_status(self._parts), steps=steps)
+            yield status_pb2.WatchStatusResponse(status=self._reader.status(), steps=steps)
             if self._ending.is_set():
                 return
             if not await wait_until(self._ending, interval):
-                await changes.after(seen, _LONGEST_SILENCE)
+                await self._changes.after(seen, _LONGEST_SILENCE)

@@ -11,7 +11,8 @@ import structlog
 
 from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.clock import Clock
-from areal_mesh.controller.membership import Member, Roster
+from areal_mesh.controller.member import Member
+from areal_mesh.controller.membership import Roster
 from areal_mesh.controller.publish.attempt import AttemptResult, Ends, TransferPlan, transfer_weights
 from areal_mesh.controller.publish.policy import (
     Backoff,
