@@ -7,23 +7,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from areal_mesh.grading.equality.scalars import Outcome
+from areal_mesh.grading.trees.lines import line_of
 from areal_mesh.grading.trees.nodes import (
     SCALARS,
     FiniteSet,
     Listing,
     Measured,
     Node,
-    Number,
-    Power,
-    Product,
     Relation,
-    Sum,
     Symbol,
-    children,
-    symbols,
 )
 from areal_mesh.grading.trees.rationals import rational
-from areal_mesh.grading.trees.rewriting import replaced
 
 _PARAMETERS = frozenset("kmntjl")
 _INTEGERS = Symbol("integers")
@@ -92,28 +86,17 @@ def _read(items: list[Node]) -> Iterator[_Classes]:
 
 def _line(node: Node) -> tuple[int, int] | None:
     """(slope, start) of an integer, or of a linear scalar of one letter that runs through the integers."""
-    if not isinstance(node, SCALARS) or not _is_linear(node):
+    if not isinstance(node, SCALARS):
         return None
-    letters = symbols(node)
-    if letters and (len(letters) > 1 or not letters <= _PARAMETERS):
+    line = line_of(node)
+    if line is None:
+        value, slope = rational(node), Fraction(0)
+    else:
+        letter, slope, rest = line
+        value = rational(rest) if letter in _PARAMETERS else None
+    if value is None or value.denominator != 1 or slope.denominator != 1:
         return None
-    letter = next(iter(letters), "")
-    start, after = (rational(replaced(node, letter, Number(Fraction(at)))) for at in (0, 1))
-    if start is None or after is None or start.denominator != 1 or after.denominator != 1:
-        return None
-    return int(after - start), int(start)
-
-
-def _is_linear(node: Node) -> bool:
-    match node:
-        case Product(factors):
-            return sum(bool(symbols(factor)) for factor in factors) <= 1 and all(map(_is_linear, factors))
-        case Power() if symbols(node):
-            return False
-        case Sum() | Number() | Symbol() | Power():
-            return all(map(_is_linear, children(node)))
-        case _:
-            return False
+    return int(slope), int(value)
 
 
 def _is_parameter(node: Node) -> bool:

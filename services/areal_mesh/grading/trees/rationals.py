@@ -5,19 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Final
 
 from areal_mesh.grading import limits
 from areal_mesh.grading.trees.nodes import Call, Node, Number, Power, Product, Quotient, Sum
 
-_FACTORED_BITS: Final = 512
-_TRIAL_PRIMES: Final = tuple(
-    number for number in range(2, 1000) if all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
-)
-
 
 class Inexact(ArithmeticError):
-    """The scalar has no normal form within the bounds."""
+    """The scalar is rational beyond the bounds, or not at all."""
 
 
 def rational(node: Node) -> Fraction | None:
@@ -131,28 +125,5 @@ def _rational_call(node: Call) -> Fraction | None:
     return None
 
 
-def is_small_prime(number: int) -> bool:
-    """Whether a factor that `prime_factors` found is surely prime: below 1,000,000 none has a factor below 1,000."""
-    return number < 1_000_000
-
-
 def _is_small_binomial(upper: int, lower: int) -> bool:
     return upper <= limits.FACTORIAL or (upper < 10**12 and min(lower, upper - lower) <= 32)
-
-
-def prime_factors(number: int) -> dict[int, int]:
-    """Factors with their multiplicities: those below 1,000 are primes, what is left is not taken further apart."""
-    if number.bit_length() > _FACTORED_BITS:
-        raise Inexact("integer too large to factor")
-    factors: dict[int, int] = {}
-    for prime in _TRIAL_PRIMES:
-        if prime * prime > number:
-            break
-        while number % prime == 0:
-            number //= prime
-            factors[prime] = factors.get(prime, 0) + 1
-    if number > 1:
-        root = math.isqrt(number)
-        base, count = (root, 2) if root * root == number else (number, 1)
-        factors[base] = factors.get(base, 0) + count
-    return factors

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Final
 
 from areal_mesh.grading import limits
+from areal_mesh.grading.trees.lines import line_of
 from areal_mesh.grading.trees.nodes import (
     Bound,
     Bracketed,
@@ -29,7 +30,6 @@ from areal_mesh.grading.trees.nodes import (
     symbols,
 )
 from areal_mesh.grading.trees.rationals import rational
-from areal_mesh.grading.trees.rewriting import replaced
 from areal_mesh.grading.vocabulary import BIG_OPERATORS, HEDGES, NUMBER_SETS, NUMBER_WORDS
 
 INFINITY = Constant("infinity")
@@ -122,12 +122,15 @@ def is_positive(node: Node) -> bool:
 
 def _absolute_interval(name: Call, bound: Node, operator: str) -> tuple[Node, Node] | None:
     """`|x - 1| < 2` as the interval between -1 and 3, `|x - 1| > 2` as what is left of the line."""
-    line = _line(name.arguments[0])
-    if line is None or operator not in ("<", "<=", ">", ">="):
+    inner = name.arguments[0]
+    line = line_of(inner)
+    if line is None or not line[1] or operator not in ("<", "<=", ">", ">="):
         return None
-    letter, slope, rest = line
-    ends = [Quotient(Sum((end, negated(rest))), slope) if rest else end for end in (negated(bound), bound)]
-    if rest and slope.value < 0:
+    letter, (_, slope, rest) = Symbol(line[0]), line
+    ends: list[Node] = [negated(bound), bound]
+    if inner != letter:
+        ends = [Quotient(Sum((end, negated(rest))), Number(slope)) for end in ends]
+    if slope < 0:
         ends.reverse()
     closed = operator.endswith("=")
     if operator.startswith("<"):
@@ -135,37 +138,6 @@ def _absolute_interval(name: Call, bound: Node, operator: str) -> tuple[Node, No
     low = Bracketed("(", (MINUS_INFINITY, ends[0]), "]" if closed else ")")
     high = Bracketed("[" if closed else "(", (ends[1], INFINITY), ")")
     return letter, SetOperation("union", low, high)
-
-
-def _line(node: Node) -> tuple[Symbol, Number, Node | None] | None:
-    """(letter, slope, rest) of a scalar that is linear in its one letter, with a rational slope; rest None for a letter
-    alone."""
-    if isinstance(node, Symbol):
-        return node, Number(Fraction(1)), None
-    terms = node.terms if isinstance(node, Sum) else (node,)
-    linear = [term for term in terms if symbols(term)]
-    letters = symbols(node)
-    if len(linear) != 1 or len(letters) != 1:
-        return None
-    letter = next(iter(letters))
-    one, two = (rational(replaced(linear[0], letter, Number(Fraction(at)))) for at in (1, 2))
-    if not one or two != 2 * one or not _is_multiple(linear[0]):
-        return None
-    rest = tuple(term for term in terms if term is not linear[0])
-    return Symbol(letter), Number(one), Sum(rest or (Number(Fraction(0)),))
-
-
-def _is_multiple(node: Node) -> bool:
-    """Whether a term is a letter by numbers."""
-    match node:
-        case Product(factors):
-            return sum(bool(symbols(factor)) for factor in factors) == 1 and all(
-                isinstance(factor, Symbol) or not symbols(factor) or _is_multiple(factor) for factor in factors
-            )
-        case Quotient(top, bottom):
-            return not symbols(bottom) and (isinstance(top, Symbol) or _is_multiple(top))
-        case _:
-            return isinstance(node, Symbol)
 
 
 def _absolute_shell(name: Call, sides: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[Node, Node] | None:
