@@ -39,6 +39,7 @@ _TERMS: Final = 1_000
 _DIGITS: Final = 12
 """To which an integral has to agree with its values between the bounds."""
 _SAMPLES: Final = (Fraction(7, 10), Fraction(13, 10), Fraction(19, 10), Fraction(3, 10))
+_DEPENDENT: Final = frozenset("yzuvw")
 _DIRECTIONS: Final = {"lim": "+-", "lim+": "+", "lim-": "-"}
 _INFINITIES: Final = {Constant("infinity"): sympy.oo, Product((Number(Fraction(-1)), Constant("infinity"))): -sympy.oo}
 
@@ -53,6 +54,8 @@ def closed(node: Node) -> Node:
     if not isinstance(node, Bound):
         return with_children(node, closed) if has_operators(node) else node
     node = Bound(node.operator, node.letter, tuple(map(closed, node.bounds)), closed(node.body))
+    if _hides_its_letter(node):
+        return _unknown(node)
     try:
         found = _written_out(node) if node.operator in ("sum", "prod") else None
         return found if found is not None else tree_of(_worked_out(node))
@@ -66,7 +69,19 @@ def _is_up_to_an_integer(node: Bound) -> bool:
     return node.operator in ("sum", "prod") and bool(letters) and letters <= WHOLE_NAMES
 
 
+def _hides_its_letter(node: Bound) -> bool:
+    r"""Whether other letters depend on the one that is bound: `a_k` in a sum over k, `y` in `\frac{d}{dx}`."""
+    if node.operator == "derivative":
+        return bool(symbols(node.body) & _DEPENDENT - {node.letter})
+    return any(node.letter in name.partition("_")[2] for name in symbols(node.body))
+
+
 def _unknown(node: Bound) -> Node:
+    for name in symbols(node.body):
+        base, _, index = name.partition("_")
+        if node.letter in index:
+            body = replaced(node.body, name, Symbol(f"{base}_{index.replace(node.letter, 'bound')}"))
+            node = Bound(node.operator, node.letter, node.bounds, body)
     renamed = node if node.operator == "derivative" else with_letter(node, "bound")
     return Call(f"unknown {node.operator}", (*map(_plain, renamed.bounds), renamed.body))
 
