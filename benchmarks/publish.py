@@ -26,7 +26,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config
 
-from areal_mesh.generator.engine import Engine, EngineSettings, PublishReport, Sampling
+from areal_mesh.generator.engine import Engine
+from areal_mesh.generator.values import PublishReport, Sampling
+from areal_mesh.runtime.settings import RunSettings, load_settings
 from areal_mesh.runtime.settings.weights import GlooSettings
 from areal_mesh.weights.engine_digests import ModelLayout, engine_digests
 from areal_mesh.weights.group import Group
@@ -128,17 +130,22 @@ async def _publish(engine: Engine, store: StoreMeeting, version: int, model: tor
     return report
 
 
+def _run(folder: Path, dtype: str) -> RunSettings:
+    """The trial on the model in `folder`, of 512 tokens of prompt and response together."""
+    values = {"model.recipe": "none", "model.folder": folder, "model.dtype": dtype, "prompts.max_prompt_tokens": 392}
+    return load_settings("trial", [f"{key}={value}" for key, value in values.items()])
+
+
 async def _measure(name: str, rounds: int, folder: Path) -> Measured:
     config, dtype = MODELS[name]
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).to(torch_dtype(dtype)).requires_grad_(False)
     model.save_pretrained(folder)
-    settings = EngineSettings(folder, dtype=dtype, max_model_len=512, kv_cache_gib=0.25, call_timeout_seconds=300)
     store = StoreMeeting("127.0.0.1")
     tensors = [tensor for _, tensor in model.named_parameters()]
     manifest = describe(0, model.named_parameters())
     bare, bare_seconds, publishes = store.open("bare", 2, TIMEOUT_SECONDS), [], []
-    engine = await Engine.start(settings)
+    engine = await Engine.start(_run(folder, dtype), [NEVER], initial_version=0)
     with _bare_peer(bare, manifest) as peer:
         wire = await asyncio.to_thread(GlooWire, bare, 0)
         for version in range(rounds + 1):

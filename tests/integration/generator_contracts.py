@@ -8,16 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from areal_mesh.generator.engine import (
-    Completion,
-    EngineDied,
-    EngineStats,
-    PublishReport,
-    Sampling,
-    VersionSpan,
-    WeightUpdateFailed,
-)
+from areal_mesh.generator.engine import WeightUpdateFailed
+from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.prompts import AddedToken
+from areal_mesh.generator.values import Completion, EngineStats, PublishReport, Sampling, VersionSpan
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings

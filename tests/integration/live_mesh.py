@@ -18,8 +18,8 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from areal_mesh.controller.service import build as build_controller
-from areal_mesh.generator.engine import PublishReport
 from areal_mesh.generator.service import GeneratorService
+from areal_mesh.generator.values import PublishReport
 from areal_mesh.learner.service import build as build_learner
 from areal_mesh.replay.service import build as build_replay
 from areal_mesh.runtime.channels import open_channel

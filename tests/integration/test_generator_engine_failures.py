@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_run import engine_run
 
-from areal_mesh.generator.engine import Engine, EngineDied, EngineSettings, EngineStats, WeightUpdateFailed
-from areal_mesh.generator.engine_process import EngineProcess
+from areal_mesh.generator.engine import Engine, WeightUpdateFailed
+from areal_mesh.generator.engine_process import EngineDied, EngineProcess
+from areal_mesh.generator.values import EngineStats
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import TensorSpec, WeightManifest
 
@@ -62,9 +64,8 @@ def client() -> Client:
 
 @pytest.fixture
 def engine(client: Client, tmp_path: Path) -> Engine:
-    (tmp_path / "config.json").write_text('{"eos_token_id": 2}')
-    process = EngineProcess(client, _Idle(), 5.0)  # type: ignore[arg-type]
-    return Engine(process, EngineSettings(tmp_path), 3)
+    process = EngineProcess(client, _Idle())  # type: ignore[arg-type]
+    return Engine(process, engine_run(tmp_path), [2], 3)
 
 
 class _Idle:
@@ -162,7 +163,7 @@ class FinalisedClient(Client):
 def test_a_client_that_is_kept_beyond_its_shutdown_is_not_shut_down_again() -> None:
     client = FinalisedClient()
     calls = client.calls
-    process = EngineProcess(client, _Idle(), 5.0)  # type: ignore[arg-type]
+    process = EngineProcess(client, _Idle())  # type: ignore[arg-type]
     process.shutdown()
     process.shutdown()
     assert calls == ["shutdown"]

@@ -10,10 +10,11 @@ from typing import Any
 
 import psutil
 import pytest
+from engine_run import engine_run
 
 from areal_mesh.generator import engine_process
 from areal_mesh.generator.engine_process import EngineProcess
-from areal_mesh.generator.engine_settings import EngineSettings
+from areal_mesh.runtime.settings import RunSettings
 
 PATIENCE_SECONDS = 20.0
 BOUND_CHILD = """
@@ -26,11 +27,11 @@ for line in sys.stdin:
 """
 GENERATOR = """
 import asyncio, sys
-from pathlib import Path
-from areal_mesh.generator.engine import Engine, EngineSettings
+from areal_mesh.generator.engine import Engine
+from areal_mesh.runtime.settings import load_settings
 
 async def main():
-    engine = await Engine.start(EngineSettings(Path(sys.argv[1]), "float32", max_model_len=64, kv_cache_gib=0.05))
+    engine = await Engine.start(load_settings(sys.argv[1]), [2], initial_version=0)
     print("up", flush=True)
     await asyncio.Event().wait()
 
@@ -56,7 +57,7 @@ def ask(child: "subprocess.Popen[str]") -> str:
     return child.stdout.readline().strip()
 
 
-def start_child(settings: EngineSettings) -> tuple[Any, Any]:
+def start_child(settings: RunSettings) -> tuple[Any, Any]:
     child = subprocess.Popen(
         [sys.executable, "-c", BOUND_CHILD, str(os.getpid())],
         stdin=subprocess.PIPE,
@@ -72,7 +73,7 @@ async def test_what_the_engine_started_lives_as_long_as_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_process, "_build", start_child)
-    process = await EngineProcess.start(EngineSettings(tmp_path))
+    process = await EngineProcess.start(engine_run(tmp_path))
     child = process.client.child
     # The thread that started it is done with its work, and stays: the system would take its end for the parent's.
     assert [thread for thread in threading.enumerate() if thread.name == "engine-start"]
@@ -82,13 +83,13 @@ async def test_what_the_engine_started_lives_as_long_as_the_engine(
 
 
 async def test_a_start_that_fails_leaves_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(settings: EngineSettings) -> tuple[Any, Any]:
+    def fail(settings: RunSettings) -> tuple[Any, Any]:
         raise OSError("no memory")
 
     monkeypatch.setattr(engine_process, "_build", fail)
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="no memory"):
-        await EngineProcess.start(EngineSettings(tmp_path))
+        await EngineProcess.start(engine_run(tmp_path))
     for thread in set(threading.enumerate()) - before:
         if thread.name == "engine-start":
             thread.join(PATIENCE_SECONDS)
@@ -114,11 +115,13 @@ def test_a_generator_killed_outright_leaves_no_engine(tmp_path: Path) -> None:
         num_hidden_layers=1,
         num_attention_heads=2,
         num_key_value_heads=2,
-        max_position_embeddings=64,
+        max_position_embeddings=512,
         eos_token_id=2,
     )
     Qwen2ForCausalLM(config).save_pretrained(tmp_path)
-    generator = subprocess.Popen([sys.executable, "-c", GENERATOR, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    settings = tmp_path / "settings.json"
+    settings.write_text(engine_run(tmp_path).model_dump_json())
+    generator = subprocess.Popen([sys.executable, "-c", GENERATOR, str(settings)], stdout=subprocess.PIPE, text=True)
     try:
         assert generator.stdout is not None
         assert "up\n" in generator.stdout, "vLLM has lines of its own before it"

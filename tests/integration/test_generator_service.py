@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from areal_mesh.generator.engine import EngineDied
+from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.service import GeneratorService, build
 from areal_mesh.runtime.errors import StartupError, resource_exhausted
 from areal_mesh.runtime.groups import decode_int32, oldest_policy_version, payload_crc32c

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from areal_mesh.generator.assembly import UnusableCompletion, build_group, check_completions, verify_items
-from areal_mesh.generator.engine import Completion, VersionSpan
+from areal_mesh.generator.values import Completion, VersionSpan
 from areal_mesh.runtime.groups import decode_float32, decode_int32, oldest_policy_version, payload_crc32c
 from areal_mesh.v1 import common_pb2, controller_pb2, rollout_pb2
 

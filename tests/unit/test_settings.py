@@ -90,6 +90,10 @@ FAULTS = {
     ),
     "a digit that is none": ("stages.².max_steps=1", "² is not a position from 0 to 2"),
     "a second key in a value": ("seed=1\nname='lost'", "seed: Input should be a valid integer"),
+    "replicas of an engine on a CPU": (
+        "generator.data_parallel_size=2",
+        'generator: data_parallel_size = 2 with device = "cpu": an engine has replicas on GPUs alone; set it to 1',
+    ),
     "fewer steps at most than at least": ("stages.0.min_steps=99", "min_steps = 99 is more than max_steps"),
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from areal_mesh.generator.engine import Completion
+from areal_mesh.generator.values import Completion
 from areal_mesh.runtime.groups import encode_float32, encode_int32, payload_crc32c
 from areal_mesh.v1 import controller_pb2, rollout_pb2, verifier_pb2
 

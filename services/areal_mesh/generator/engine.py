@@ -13,31 +13,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from areal_mesh.generator.engine_process import EngineDied, EngineProcess
-from areal_mesh.generator.engine_settings import (
-    Completion,
-    EngineSettings,
-    EngineStats,
-    PublishReport,
-    Sampling,
-    VersionSpan,
-)
+from areal_mesh.generator.engine_process import CALL_SECONDS, EngineDied, EngineProcess
+from areal_mesh.generator.values import Completion, EngineStats, PublishReport, Sampling, VersionSpan
+from areal_mesh.generator.vllm_arguments import context_tokens
+from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.worker_digests import merge_digests
-
-__all__ = [
-    "Completion",
-    "Engine",
-    "EngineDied",
-    "EngineSettings",
-    "EngineStats",
-    "PublishReport",
-    "Sampling",
-    "VersionSpan",
-    "WeightUpdateFailed",
-]
 
 
 class WeightUpdateFailed(RuntimeError):
@@ -54,8 +37,9 @@ class WeightUpdateFailed(RuntimeError):
 class Engine:
     """See the module. Built by `start`; every method raises EngineDied once the engine's process is gone."""
 
-    def __init__(self, vllm: EngineProcess, settings: EngineSettings, version: int) -> None:
-        self.settings = settings
+    def __init__(self, vllm: EngineProcess, settings: RunSettings, end_token_ids: Sequence[int], version: int) -> None:
+        self._settings = settings
+        self._end_token_ids = list(end_token_ids)
         self._vllm = vllm
         self._version = version
         self._group: Group | None = None
@@ -64,13 +48,13 @@ class Engine:
         self._torn = False
 
     @classmethod
-    async def start(cls, settings: EngineSettings, initial_version: int = 0) -> Self:
+    async def start(cls, settings: RunSettings, end_token_ids: Sequence[int], initial_version: int) -> Self:
         """Load the model folder's weights as version `initial_version`; tens of seconds, the event loop goes on.
 
-        Raises FileNotFoundError when the folder is no model's, and what vLLM raises when it cannot start.
+        A response ends at any of `end_token_ids`; without one each is cut off at its limit.
+        Raises what vLLM raises when it cannot start.
         """
-        settings.check_folder()
-        engine = cls(await EngineProcess.start(settings), settings, initial_version)
+        engine = cls(await EngineProcess.start(settings), settings, end_token_ids, initial_version)
         try:
             await engine._vllm.call(engine._vllm.client.update_weight_version(str(initial_version)))
             # Starts vLLM's output handler in this event loop, and shows that the engine can generate.
@@ -96,11 +80,12 @@ class Engine:
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        room = self.settings.max_model_len - len(prompt_token_ids)
+        context = context_tokens(self._settings)
+        room = context - len(prompt_token_ids)
         if not prompt_token_ids or room < 1:
             raise ValueError(
-                f"request {request_id}: a prompt of {len(prompt_token_ids)} tokens does not fit "
-                f"engine.max_model_len {self.settings.max_model_len} with a response"
+                f"request {request_id}: a prompt of {len(prompt_token_ids)} tokens does not fit with a response into "
+                f"the {context} tokens of prompts.max_prompt_tokens and the longest stage's max_response_tokens"
             )
         params = SamplingParams(
             n=sampling.n,
@@ -108,7 +93,7 @@ class Engine:
             top_p=sampling.top_p,
             max_tokens=min(sampling.max_tokens, room),
             seed=sampling.seed,
-            stop_token_ids=list(self.settings.end_token_ids),
+            stop_token_ids=self._end_token_ids,
             logprobs=0,
             flat_logprobs=True,
             detokenize=False,
@@ -134,17 +119,18 @@ class Engine:
 
         from areal_mesh.weights.transports.table import build_transport
 
+        transport = self._settings.weights.transport
         info = {
             "transfer_id": group.transfer_id,
             "endpoint": group.endpoint,
             "world_size": group.world_size,
             "timeout_seconds": group.timeout_seconds,
             "first_rank": first_rank,
-            "transport": self.settings.transport.model_dump(),
+            "transport": transport.model_dump(),
         }
         await self._vllm.call(self._vllm.client.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info)))
-        ranks = range(first_rank, first_rank + self.settings.world_size)
-        await asyncio.to_thread(build_transport(self.settings.transport).await_arrival, group, ranks)
+        ranks = range(first_rank, first_rank + self._settings.generator.transfer_ranks)
+        await asyncio.to_thread(build_transport(transport).await_arrival, group, ranks)
         self._group = group
 
     async def transfer(self, manifest: WeightManifest) -> PublishReport:
@@ -188,7 +174,7 @@ class Engine:
         tensors = [(spec.name, spec.dtype, list(spec.shape)) for spec in manifest.tensors]
         request = WeightTransferUpdateRequest(update_info={"version": manifest.version, "tensors": tensors})
         # Reaching the meeting, joining, the fingerprint and each bucket have the group's timeout for themselves.
-        seconds = self._group.timeout_seconds * (3 + len(manifest.buckets())) + self.settings.call_timeout_seconds
+        seconds = self._group.timeout_seconds * (3 + len(manifest.buckets())) + CALL_SECONDS
         await self._vllm.call(self._vllm.client.start_weight_update())
         try:
             await self._vllm.call(self._vllm.client.update_weights(request), seconds)
@@ -240,7 +226,7 @@ class Engine:
             if not self._torn:
                 states = await self._vllm.call(self._vllm.client.collective_rpc("transfer_state"))
                 # Of several replicas only the first answers: the others may be torn.
-                self._torn = any(state["torn"] for state in states) or self.settings.data_parallel_size > 1
+                self._torn = any(state["torn"] for state in states) or self._settings.generator.data_parallel_size > 1
                 await self._resume_unless_held()
         except EngineDied:
             raise

@@ -8,13 +8,18 @@ import threading
 from collections.abc import Awaitable
 from typing import Any, Self, TypeVar
 
-from areal_mesh.generator.engine_settings import EngineSettings, EngineStats
+from areal_mesh.generator.values import EngineStats
+from areal_mesh.generator.vllm_arguments import vllm_arguments, vllm_environment
+from areal_mesh.runtime.environment import available_cores
+from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.weights.expected_warnings import keep_out
 from areal_mesh.weights.vllm_plugin import BACKEND, BOUND_VARIABLE
 
 T = TypeVar("T")
 _END_SECONDS = 15.0
 """For the engine's process to end by itself; on a machine whose cores are all at work vLLM's own 5 are too few."""
+CALL_SECONDS = 60.0
+"""Deadline of a call into the engine that names none: it is answered between two steps, or digests the weights once."""
 
 
 class EngineDied(RuntimeError):
@@ -24,35 +29,31 @@ class EngineDied(RuntimeError):
 class EngineProcess:
     """One `AsyncLLM`. Its `client` is vLLM's; awaited calls go through `call`, or a dead engine would never answer."""
 
-    def __init__(
-        self, client: Any, recorder: "_Recorder", call_timeout_seconds: float, starter: "_Starter | None" = None
-    ) -> None:
+    def __init__(self, client: Any, recorder: "_Recorder", starter: "_Starter | None" = None) -> None:
         self.client = client
         self._recorder = recorder
-        self._call_timeout_seconds = call_timeout_seconds
         self._starter = starter
 
     @classmethod
-    async def start(cls, settings: EngineSettings) -> Self:
+    async def start(cls, settings: RunSettings) -> Self:
         """Import vLLM and start it, on a thread: tens of seconds, the event loop goes on.
 
         Sets the process's environment first, because vLLM and its children read their settings there.
         """
-        os.environ.update(settings.environment() | {BOUND_VARIABLE: "1"})
+        os.environ.update(vllm_environment(settings, available_cores(), os.environ) | {BOUND_VARIABLE: "1"})
         starter = _Starter(settings, asyncio.get_running_loop())
         try:
             client, recorder = await starter.built
         except BaseException:
             starter.leave()
             raise
-        return cls(client, recorder, settings.call_timeout_seconds, starter)
+        return cls(client, recorder, starter)
 
-    async def call(self, call: Awaitable[T], deadline: float | None = None) -> T:
-        """Await a call into the engine for at most `deadline` seconds (None: the settings').
+    async def call(self, call: Awaitable[T], seconds: float = CALL_SECONDS) -> T:
+        """Await a call into the engine for at most `seconds`.
 
         Raises EngineDied as soon as the engine's process is gone, TimeoutError at the deadline.
         """
-        seconds = self._call_timeout_seconds if deadline is None else deadline
         handler: asyncio.Task[None] | None = self.client.output_handler
         try:
             async with asyncio.timeout(seconds) as scope:
@@ -123,7 +124,7 @@ class _Starter:
     It keeps no reference to the client, which would outlive `shutdown` by it.
     """
 
-    def __init__(self, settings: EngineSettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, settings: RunSettings, loop: asyncio.AbstractEventLoop) -> None:
         self.built: asyncio.Future[tuple[Any, _Recorder]] = loop.create_future()
         self._left = threading.Event()
         # A daemon, for it must not hold up the end of a process that never came to `shutdown`.
@@ -133,7 +134,7 @@ class _Starter:
         """Ends the thread, and with it whatever process it started that still runs."""
         self._left.set()
 
-    def _start(self, settings: EngineSettings, loop: asyncio.AbstractEventLoop) -> None:
+    def _start(self, settings: RunSettings, loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.call_soon_threadsafe(self._deliver, _build(settings), None)
         except BaseException as error:  # noqa: BLE001 raised where the start is awaited
@@ -151,14 +152,14 @@ class _Starter:
             built.set_exception(error)
 
 
-def _build(settings: EngineSettings) -> "tuple[Any, _Recorder]":
+def _build(settings: RunSettings) -> "tuple[Any, _Recorder]":
     keep_out()
     from vllm.config import WeightTransferConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
     arguments = AsyncEngineArgs(
-        **settings.engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
+        **vllm_arguments(settings), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
     )
     recorder = _Recorder()
     return AsyncLLM.from_engine_args(arguments, stat_loggers=[recorder.replica]), recorder

@@ -15,10 +15,11 @@ import grpc.aio
 import structlog
 
 from areal_mesh.generator.assembly import build_group, check_completions, verify_items
-from areal_mesh.generator.engine import Completion, EngineDied, Sampling
+from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.leases import GroupEnd
 from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.prompts import PromptRefused, PromptRenderer
+from areal_mesh.generator.values import Completion, Sampling
 from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.groups import oldest_policy_version
 from areal_mesh.runtime.settings import GeneratorSettings

@@ -1,19 +1,18 @@
-"""The generator service: puts engine, tokenizer, rollout loop and publishing together, and reports on them."""
+"""The generator service: puts engine, tokenizer, rollout loop and weight receiver together, and reports on them."""
 
 import asyncio
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from areal_mesh.generator.engine import Engine, EngineStats
-from areal_mesh.generator.engine_settings import EngineSettings
+from areal_mesh.generator.engine import Engine
 from areal_mesh.generator.group_work import GroupWork, Sampler
 from areal_mesh.generator.leases import Leases
 from areal_mesh.generator.pacing import Pacing
 from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.prompts import PromptRenderer, Tokenizer, load_tokenizer
 from areal_mesh.generator.rollout import Load, RolloutLoop
-from areal_mesh.generator.weight_receiver import NO_VERSION, Publishing, WeightReceiver
+from areal_mesh.generator.values import EngineStats
+from areal_mesh.generator.weight_receiver import NO_VERSION, WeightReceiver, WeightReceiverServicer
 from areal_mesh.runtime.calling import Members
 from areal_mesh.runtime.end_tokens import EndTokenError, end_token_ids
 from areal_mesh.runtime.errors import StartupError
@@ -54,11 +53,8 @@ class ModelFolderStarter:
     """Starts both from the run's model folder."""
 
     async def engine(self, settings: RunSettings, end_token_ids: tuple[int, ...]) -> GeneratorEngine:
-        """vLLM. Raises StartupError where the folder is no model's."""
-        try:
-            return await Engine.start(engine_settings(settings, end_token_ids), NO_VERSION)
-        except FileNotFoundError as error:
-            raise StartupError(f"model.folder = {settings.model.folder}: {error}") from error
+        """vLLM."""
+        return await Engine.start(settings, end_token_ids, NO_VERSION)
 
     def tokenizer(self, settings: RunSettings) -> Tokenizer:
         """transformers' AutoTokenizer. Raises StartupError."""
@@ -72,18 +68,18 @@ class GeneratorService:
         self._context = context
         self._starter = starter
         self._section = context.settings.generator
-        self.transfer_ranks = self._section.tensor_parallel_size * self._section.data_parallel_size
+        self.transfer_ranks = self._section.transfer_ranks
         self._engine: GeneratorEngine | None = None
         self._members = Members(context.controller, context.identity)
         self._tokenizer_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
         self._clock = GeneratingClock()
         self._rate = CounterRate()
         self._loop: RolloutLoop | None = None
-        self._publishing = Publishing(self._clock, self._weights_came)
+        self._weights = WeightReceiverServicer(self._clock, self._weights_came)
 
     def attach(self, server: MeshServer) -> None:
         """Adds GeneratorService."""
-        server.add(generator_pb2_grpc.add_GeneratorServiceServicer_to_server, self._publishing, SERVICE)
+        server.add(generator_pb2_grpc.add_GeneratorServiceServicer_to_server, self._weights, SERVICE)
 
     async def start(self) -> None:
         """Loads tokenizer and engine. Raises StartupError where a second try is useless."""
@@ -112,7 +108,7 @@ class GeneratorService:
     async def run(self, draining: asyncio.Event) -> None:
         """Runs the rollout loop; ends by the engine's exception if it dies."""
         engine, loop = self._started()
-        async with asyncio.TaskGroup() as tasks, self._publishing.serve(engine):
+        async with asyncio.TaskGroup() as tasks, self._weights.serve(engine):
             watch = tasks.create_task(engine.watch())
             await loop.run(draining)
             watch.cancel()
@@ -125,7 +121,7 @@ class GeneratorService:
         self._rate.read(stats.tokens_generated)
         return HeartbeatReport(
             state=self._state(),
-            policy_version=self._publishing.policy_version,
+            policy_version=self._weights.policy_version,
             group_ids=self._loop.group_ids,
             rate=self._rate.rate(),
             rate_unit="tokens",
@@ -148,7 +144,7 @@ class GeneratorService:
     def _state(self) -> common_pb2.ServiceState.ValueType:
         if self._context.draining.is_set():
             return common_pb2.SERVICE_STATE_DRAINING
-        if self._publishing.policy_version == NO_VERSION:
+        if self._weights.policy_version == NO_VERSION:
             return common_pb2.SERVICE_STATE_PENDING_WEIGHTS
         return common_pb2.SERVICE_STATE_SERVING
 
@@ -162,14 +158,14 @@ class GeneratorService:
             "groups_limit": float(loop.pacing.limit),
             "requests_running": float(stats.running_requests),
             "requests_waiting": float(stats.waiting_requests),
-            "weight_updates": float(self._publishing.received),
-            "pause_seconds_total": self._publishing.pause_seconds,
-            "transfer_seconds_total": self._publishing.transfer_seconds,
+            "weight_updates": float(self._weights.received),
+            "pause_seconds_total": self._weights.pause_seconds,
+            "transfer_seconds_total": self._weights.transfer_seconds,
         }
 
     def _load(self) -> Load:
         engine, _ = self._started()
-        return Load(self._publishing.policy_version != NO_VERSION, engine.stats().kv_cache_use)
+        return Load(self._weights.policy_version != NO_VERSION, engine.stats().kv_cache_use)
 
     def _weights_came(self) -> None:
         if self._loop is not None:
@@ -179,30 +175,6 @@ class GeneratorService:
         assert self._engine is not None, "start() comes before run()"
         assert self._loop is not None
         return self._engine, self._loop
-
-
-def engine_settings(settings: RunSettings, end_token_ids: tuple[int, ...]) -> EngineSettings:
-    """The engine's settings out of the run's: room for the longest prompt with the longest response of all stages."""
-    section = settings.generator
-    workers = section.tensor_parallel_size * section.data_parallel_size
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return EngineSettings(
-        model_folder=settings.model.folder,
-        dtype=settings.model.dtype,
-        end_token_ids=end_token_ids,
-        device=section.device,
-        max_model_len=settings.prompts.max_prompt_tokens + settings.longest_response,
-        max_num_seqs=section.max_sequences,
-        # On GPUs the share of the device's memory decides.
-        kv_cache_gib=section.kv_cache_gib if section.device == "cpu" else 0.0,
-        cpu_threads=max(1, cores // workers),
-        tensor_parallel_size=section.tensor_parallel_size,
-        data_parallel_size=section.data_parallel_size,
-        seed=settings.seed,
-        transport=settings.weights.transport,
-        gpu_memory_utilization=section.gpu_memory_utilization,
-        cuda_graphs=not section.enforce_eager,
-    )
 
 
 def build(context: ServiceContext) -> GeneratorService:

@@ -15,8 +15,10 @@ from typing import Any, Protocol
 
 import structlog
 
-from areal_mesh.generator.engine import EngineDied, PublishReport, WeightUpdateFailed
+from areal_mesh.generator.engine import WeightUpdateFailed
+from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.progress import GeneratingClock
+from areal_mesh.generator.values import PublishReport
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import MeshError, aborted, failed_precondition, unavailable
 from areal_mesh.v1 import generator_pb2, generator_pb2_grpc
@@ -56,7 +58,7 @@ class _Prepared:
 
 
 @dataclass
-class Publishing(generator_pb2_grpc.GeneratorServiceServicer):
+class WeightReceiverServicer(generator_pb2_grpc.GeneratorServiceServicer):
     """Serves GeneratorService. Weights can come while `serve` holds."""
 
     clock: GeneratingClock

@@ -16,7 +16,7 @@ from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.ranks import RankLeader
 from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.torch_thread import TorchThread
-from areal_mesh.learner.weight_sender import PublishServicer
+from areal_mesh.learner.weight_sender import WeightSenderServicer
 from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import (
@@ -42,14 +42,14 @@ class TrainingLoop:
         context: ServiceContext,
         members: Members,
         leader: RankLeader,
-        publisher: PublishServicer,
+        weight_sender: WeightSenderServicer,
         checkpoints: Checkpoints,
         torch: TorchThread,
     ) -> None:
         self._context = context
         self._members = members
         self._leader = leader
-        self._publisher = publisher
+        self._weight_sender = weight_sender
         self._checkpoints = checkpoints
         self._torch = torch
         self._check = BatchCheck(context.identity, members, leader, torch)
@@ -113,7 +113,7 @@ class TrainingLoop:
     async def _keep_ranks(self) -> None:
         """Tells the other ranks that there is nothing to do: a run may be paused for days."""
         if self._context.settings.learner.ranks > 1:
-            async with self._publisher.weights_lock:
+            async with self._weight_sender.weights_lock:
                 await self._torch.run(self._leader.keep_followers)
 
     async def _report_stale(self, group_ids: list[str]) -> None:
@@ -129,7 +129,7 @@ class TrainingLoop:
         self, order: controller_pb2.NextStepResponse, groups: list[rollout_pb2.Group]
     ) -> controller_pb2.CommitStepRequest:
         drawn_at = self._leader.policy_version
-        async with self._publisher.weights_lock:
+        async with self._weight_sender.weights_lock:
             started = time.monotonic()
             result = await self._torch.run(lambda: self._train(order, groups))
             finished = self.last_progress = time.monotonic()

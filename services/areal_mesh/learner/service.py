@@ -1,4 +1,4 @@
-"""The learner as a service: the trainer on a thread of its own, the loop that feeds it, the publishing end."""
+"""The learner as a service: the trainer on a thread of its own, the loop that feeds it, the weight sender."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from areal_mesh.learner.loop import TrainingLoop
 from areal_mesh.learner.model.policy import UnusableModel
 from areal_mesh.learner.ranks import RankLeader, start_ranks
 from areal_mesh.learner.torch_thread import TorchThread
-from areal_mesh.learner.weight_sender import PublishServicer
+from areal_mesh.learner.weight_sender import WeightSenderServicer
 from areal_mesh.runtime.calling import Members, MemberUnreachable, Patience
 from areal_mesh.runtime.errors import StartupError, unavailable
 from areal_mesh.runtime.registration import HeartbeatReport
@@ -41,7 +41,9 @@ class LearnerService:
         self._loop: TrainingLoop | None = None
         self._checkpoints: Checkpoints | None = None
         self._ended_well = False
-        self._publisher = PublishServicer(context.settings, self._started_leader, self._torch, self._engine_ranks)
+        self._weight_sender = WeightSenderServicer(
+            context.settings, self._started_leader, self._torch, self._engine_ranks
+        )
 
     def _started_leader(self) -> RankLeader:
         assert self._leader is not None, "the learner has not started"
@@ -64,7 +66,7 @@ class LearnerService:
     def attach(self, server: MeshServer) -> None:
         """Adds LearnerService."""
         name = learner_pb2.DESCRIPTOR.services_by_name["LearnerService"].full_name
-        server.add(learner_pb2_grpc.add_LearnerServiceServicer_to_server, self._publisher, name)
+        server.add(learner_pb2_grpc.add_LearnerServiceServicer_to_server, self._weight_sender, name)
 
     async def start(self) -> None:
         """Loads the policy, or the latest checkpoint of the run. Raises StartupError where the model cannot be used."""
@@ -74,10 +76,12 @@ class LearnerService:
         except UnusableModel as error:
             raise StartupError(f"model.folder = {error}") from error
         checkpoints = self._checkpoints = Checkpoints(
-            settings, self._context.identity, self._leader, self._members, self._torch, self._publisher.weights_lock
+            settings, self._context.identity, self._leader, self._members, self._torch, self._weight_sender.weights_lock
         )
         _LOG.info("ready", policy_version=self._leader.policy_version, restored=self._leader.restored is not None)
-        self._loop = TrainingLoop(self._context, self._members, self._leader, self._publisher, checkpoints, self._torch)
+        self._loop = TrainingLoop(
+            self._context, self._members, self._leader, self._weight_sender, checkpoints, self._torch
+        )
 
     async def run(self, draining: asyncio.Event) -> None:
         """Trains until the run is finished or the service drains."""
@@ -99,7 +103,7 @@ class LearnerService:
             seconds_since_progress=time.monotonic() - self._loop.last_progress,
             metrics={
                 "tokens_trained": float(self._loop.tokens_trained),
-                "bytes_published": float(self._publisher.sent_bytes),
+                "bytes_published": float(self._weight_sender.sent_bytes),
             },
             fault=self._checkpoints.fault if self._checkpoints is not None else "",
         )
@@ -109,7 +113,7 @@ class LearnerService:
 
     async def close(self) -> None:
         """Ends the ranks, an open transfer, and the channels."""
-        self._publisher.close()
+        self._weight_sender.close()
         if self._leader is not None:
             if self._ended_well:
                 await self._torch.run(self._leader.stop)

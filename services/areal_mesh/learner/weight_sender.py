@@ -40,7 +40,7 @@ class _Transfer:
     expiry: asyncio.TimerHandle
 
 
-class PublishServicer(learner_pb2_grpc.LearnerServiceServicer):
+class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
     """LearnerService on one leader.
 
     Args:

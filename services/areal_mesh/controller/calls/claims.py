@@ -23,7 +23,7 @@ def newest_version(role: common_pb2.Role.ValueType, committed: int) -> int:
 def check_transfer_ranks(request: controller_pb2.RegisterRequest, generator: GeneratorSettings) -> None:
     """The ranks that a member adds to a broadcast: those of the settings for a generator, none for others."""
     is_generator = request.role == common_pb2.ROLE_GENERATOR
-    ranks = generator.tensor_parallel_size * generator.data_parallel_size if is_generator else 0
+    ranks = generator.transfer_ranks if is_generator else 0
     if request.transfer_ranks != ranks:
         raise invalid_argument(
             "transfer_ranks",

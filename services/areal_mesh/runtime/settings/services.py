@@ -1,8 +1,8 @@
 """Settings of the five services, one model each."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.addresses import Address, parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings
@@ -73,10 +73,24 @@ class GeneratorSettings(ServiceSettings):
     tensor_parallel_size: int = Field(default=1, gt=0)
     data_parallel_size: int = Field(default=1, gt=0)
     enforce_eager: bool = True
-    """Without torch.compile and CUDA graphs: starts sooner, and on CPU a small model runs no slower."""
+    """Without torch.compile and CUDA graphs: starts sooner. On CPU always: a small model runs no slower."""
     verify_seconds: Seconds = 60.0
     verify_attempts: int = Field(default=3, gt=0)
     append_seconds: Seconds = 60.0
+
+    @property
+    def transfer_ranks(self) -> int:
+        """Workers of one engine, each a rank in the transfer of a publish."""
+        return self.tensor_parallel_size * self.data_parallel_size
+
+    @model_validator(mode="after")
+    def _replicas_have_gpus(self) -> Self:
+        if self.device == "cpu" and self.data_parallel_size > 1:
+            raise ValueError(
+                f'data_parallel_size = {self.data_parallel_size} with device = "cpu": an engine has replicas on GPUs '
+                "alone; set it to 1, and start more generators instead"
+            )
+        return self
 
 
 class VerifierSettings(ServiceSettings):

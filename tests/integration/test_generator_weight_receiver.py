@@ -8,9 +8,10 @@ import grpc
 import grpc.aio
 import pytest
 
-from areal_mesh.generator.engine import PublishReport, WeightUpdateFailed
+from areal_mesh.generator.engine import WeightUpdateFailed
 from areal_mesh.generator.progress import GeneratingClock
-from areal_mesh.generator.weight_receiver import Publishing, WeightsNeverCome
+from areal_mesh.generator.values import PublishReport
+from areal_mesh.generator.weight_receiver import WeightReceiverServicer, WeightsNeverCome
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import common_pb2, generator_pb2
 from areal_mesh.weights.group import Group
@@ -88,25 +89,25 @@ class Receiver:
 async def test_time_with_torn_weights_is_no_generating_time(torn: bool, counted: float) -> None:
     now = [0.0]
     clock = GeneratingClock(lambda: now[0])
-    publishing = Publishing(clock, lambda: None)
-    async with publishing.serve(Receiver(torn=torn)):
+    servicer = WeightReceiverServicer(clock, lambda: None)
+    async with servicer.serve(Receiver(torn=torn)):
         clock.begin()
-        await publishing.PrepareWeights(prepare_request(1, "g"), None)
+        await servicer.PrepareWeights(prepare_request(1, "g"), None)
         request = generator_pb2.ReceiveWeightsRequest(policy_version=1, transfer_id="g")
         with pytest.raises(MeshError) if torn else nullcontext():
-            await publishing.ReceiveWeights(request, None)
+            await servicer.ReceiveWeights(request, None)
         now[0] = 7.0
         assert clock.seconds() == counted
 
 
 async def test_a_transfer_that_begins_as_the_service_ends_is_finished() -> None:
-    publishing = Publishing(GeneratingClock(), lambda: None)
-    async with asyncio.TaskGroup() as calls, publishing.serve(Receiver(torn=False)):
-        await publishing.PrepareWeights(prepare_request(1, "g"), None)
+    servicer = WeightReceiverServicer(GeneratingClock(), lambda: None)
+    async with asyncio.TaskGroup() as calls, servicer.serve(Receiver(torn=False)):
+        await servicer.PrepareWeights(prepare_request(1, "g"), None)
         request = generator_pb2.ReceiveWeightsRequest(policy_version=1, transfer_id="g")
-        calls.create_task(publishing.ReceiveWeights(request, None))
+        calls.create_task(servicer.ReceiveWeights(request, None))
         await asyncio.sleep(0)  # the call has begun, and what it does has not
-    assert publishing.policy_version == 1
+    assert servicer.policy_version == 1
 
 
 async def test_a_transfer_outlives_the_deadline_of_its_call(tmp_path: Path) -> None:
