@@ -45,7 +45,7 @@ class Client:
     def __init__(self, child: "subprocess.Popen[str]") -> None:
         self.child = child
 
-    def shutdown(self) -> None:
+    def shutdown(self, timeout: float) -> None:
         """Forgets to end the process."""
 
 
