@@ -27,7 +27,7 @@ CHEAP = GradeRequest(r"\boxed{5}", ("5.0",))
 
 @pytest.fixture
 async def pool() -> AsyncIterator[WorkerPool]:
-    async with WorkerPool(PoolSettings(workers=2, max_workers=4, cache_entries=0)) as started:
+    async with WorkerPool(PoolSettings(workers=2, max_workers=4, cache_items=0)) as started:
         yield started
 
 
@@ -63,7 +63,7 @@ async def test_killed_worker_in_the_middle_of_a_batch_loses_nothing() -> None:
             for process in grading.worker_processes:
                 kill(process, signal.SIGKILL)
 
-    grading = WorkerPool(PoolSettings(workers=2, max_workers=4, cache_entries=0), observe=kill_now_and_then)
+    grading = WorkerPool(PoolSettings(workers=2, max_workers=4, cache_items=0), observe=kill_now_and_then)
     async with grading:
         verdicts = await grading.grade_many([ALGEBRA] * 300, 60.0)
 

@@ -273,7 +273,7 @@ import asyncio, sys
 from pathlib import Path
 from areal_mesh.runtime.settings import load_settings
 from areal_mesh.runtime.supervision import ServiceProcess, Supervisor
-member = ServiceProcess("generator-0", (sys.executable, "-c", sys.argv[1]), Path(sys.argv[2]))
+member = ServiceProcess("generator-0", (sys.executable, "-c", sys.argv[1]), Path(sys.argv[2]), 0, 10.0)
 asyncio.run(Supervisor([member], controller_id="generator-0").run())
 """
 

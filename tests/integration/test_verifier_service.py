@@ -20,11 +20,11 @@ from areal_mesh.runtime.errors import StartupError, retry_seconds
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
-from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.settings import AlgorithmSettings, RunSettings
 from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
 from areal_mesh.verifier import rewards
 from areal_mesh.verifier.composing import Rewards
-from areal_mesh.verifier.rewards import GradedResponse, RewardSettings
+from areal_mesh.verifier.rewards import GradedResponse
 from areal_mesh.verifier.service import SERVICE, Grading, build
 
 DEADLINE = 30.0
@@ -97,7 +97,7 @@ async def serving_grading(grading: Grading) -> "AsyncIterator[verifier_pb2_grpc.
 
 
 def grading_of(grader: GatedGrader, max_items: int = 100, terms: Any = None) -> Grading:
-    return Grading(grader, ItemQueue(max_items), Rewards(RewardSettings(), terms or {}), "strict_qwen")
+    return Grading(grader, ItemQueue(max_items), Rewards(AlgorithmSettings(), terms or {}), "strict_qwen")
 
 
 async def test_a_batch_is_graded_in_order_with_composed_rewards(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from areal_mesh.controller.prompts import PromptFile, PromptFileError, group_seed, permuted
+from areal_mesh.runtime.settings import PromptSettings
 
 
 def write(path: Path, count: int) -> Path:
@@ -16,13 +18,17 @@ def write(path: Path, count: int) -> Path:
     return path
 
 
+def prompts_of(path: Path, seed: int = 1, **chosen: Any) -> PromptFile:
+    return PromptFile(PromptSettings(file=path, **chosen), seed)
+
+
 @given(size=st.integers(1, 300), key=st.text(max_size=5))
 def test_each_epoch_is_a_permutation(size: int, key: str) -> None:
     assert sorted(permuted(position, size, key) for position in range(size)) == list(range(size))
 
 
 def test_every_epoch_has_every_problem_once_in_an_order_of_its_own(tmp_path: Path) -> None:
-    prompts = PromptFile(write(tmp_path / "p.jsonl", 20), seed=1)
+    prompts = prompts_of(write(tmp_path / "p.jsonl", 20))
     epochs = [[prompts.at(epoch * 20 + n).prompt_id for n in range(20)] for epoch in range(3)]
     assert all(sorted(epoch) == sorted(f"p{n}" for n in range(20)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
@@ -30,29 +36,29 @@ def test_every_epoch_has_every_problem_once_in_an_order_of_its_own(tmp_path: Pat
 
 def test_a_sequence_number_names_the_same_problem_in_every_life_of_a_run(tmp_path: Path) -> None:
     path = write(tmp_path / "p.jsonl", 11)
-    first, second, other = (PromptFile(path, seed=seed) for seed in (7, 7, 8))
+    first, second, other = (prompts_of(path, seed=seed) for seed in (7, 7, 8))
     assert [first.at(n) for n in range(40)] == [second.at(n) for n in range(40)]
     assert [first.at(n) for n in range(40)] != [other.at(n) for n in range(40)]
 
 
 def test_without_shuffling_the_order_is_the_files(tmp_path: Path) -> None:
-    prompts = PromptFile(write(tmp_path / "p.jsonl", 4), seed=1, shuffle=False)
+    prompts = prompts_of(write(tmp_path / "p.jsonl", 4), shuffle=False)
     assert [prompts.at(n).prompt_id for n in range(6)] == ["p0", "p1", "p2", "p3", "p0", "p1"]
 
 
 def test_a_limit_takes_the_first_so_many(tmp_path: Path) -> None:
-    assert len(PromptFile(write(tmp_path / "p.jsonl", 9), seed=1, limit=5)) == 5
+    assert len(prompts_of(write(tmp_path / "p.jsonl", 9), count=5)) == 5
 
 
 def test_the_digest_is_of_the_lines_that_are_used(tmp_path: Path) -> None:
     short, long = write(tmp_path / "short.jsonl", 5), write(tmp_path / "long.jsonl", 9)
-    whole, first, all_of_long = PromptFile(short, 1), PromptFile(long, 1, limit=5), PromptFile(long, 1)
+    whole, first, all_of_long = prompts_of(short), prompts_of(long, count=5), prompts_of(long)
     assert whole.digest == first.digest != all_of_long.digest
 
 
 def test_a_line_that_is_another_one_by_now_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "p.jsonl", 3)
-    prompts = PromptFile(path, seed=1, shuffle=False)
+    prompts = prompts_of(path, shuffle=False)
     path.write_text(path.read_text().replace("1 + ", "1 - "))
     assert prompts.at(0).prompt_id == "p0"
     assert prompts.fault is None
@@ -65,7 +71,7 @@ def test_an_answer_may_be_a_string_a_number_or_several(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     answers = ["1", 2, ["3", "three"]]
     path.write_text("\n\n".join(json.dumps({"id": "a", "problem": "b", "answer": answer}) for answer in answers))
-    prompts = PromptFile(path, seed=1, shuffle=False)
+    prompts = prompts_of(path, shuffle=False)
     assert [prompts.at(n).gold_answers for n in range(3)] == [("1",), ("2",), ("3", "three")]
 
 
@@ -88,16 +94,16 @@ def test_a_bad_line_is_named_by_its_number(tmp_path: Path, bad: str, says: str) 
     path = tmp_path / "p.jsonl"
     path.write_text('{"id": "a", "problem": "b", "answer": "1"}\n' + bad + "\n")
     with pytest.raises(PromptFileError, match="line 2") as raised:
-        PromptFile(path, seed=1)
+        prompts_of(path)
     assert says in str(raised.value)
 
 
 def test_a_missing_or_empty_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(PromptFileError, match=r"set prompts\.file"):
-        PromptFile(tmp_path / "none.jsonl", seed=1)
+        prompts_of(tmp_path / "none.jsonl")
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(PromptFileError, match="has no problems"):
-        PromptFile(tmp_path / "empty.jsonl", seed=1)
+        prompts_of(tmp_path / "empty.jsonl")
 
 
 def test_group_seeds_differ_and_leave_room_for_the_responses() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from areal_mesh.controller.publish.attempt import Ends, TransferPlan, transfer_weights
 from areal_mesh.controller.publish.policy import GeneratorWeights
+from areal_mesh.runtime.settings import WeightSettings
 from areal_mesh.v1 import generator_pb2, learner_pb2, weights_pb2
 
 
@@ -39,6 +40,7 @@ async def test_a_publish_to_hundreds_leaves_the_loop_to_others_between_its_calls
     async def confirmed(version: int) -> bool:
         return True
 
+    settings = WeightSettings(prepare_seconds=5.0, transfer_seconds=5.0, digests="never")
     at_once = []
 
     async def look() -> None:
@@ -49,7 +51,7 @@ async def test_a_publish_to_hundreds_leaves_the_loop_to_others_between_its_calls
 
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(look())
-        result = await transfer_weights(ends, TransferPlan(1, receivers, 5.0, 5.0, False, confirmed))
+        result = await transfer_weights(ends, TransferPlan(1, receivers, settings, confirmed))
         looking.cancel()
     assert len(result.holders) == 300
     assert sum(at_once) + members.begun == 600

@@ -9,10 +9,10 @@ import hashlib
 import zlib
 from array import array
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from areal_mesh.runtime.problem_lines import LineError, Problem, parse_problem
+from areal_mesh.runtime.settings import PromptSettings
 
 _ROUNDS = 4
 
@@ -25,19 +25,18 @@ class PromptFile:
     """The problems of a run by sequence number.
 
     Args:
-        path: JSONL file, one object a line: `id`, `problem`, `answer` (a string, a number or a list of them), `source`.
+        settings: name the JSONL file, one object a line: `id`, `problem`, `answer` (a string, a number or a list of
+            them), `source`; how many of its problems are used, and whether each epoch has an order of its own.
         seed: of the epochs' orders.
-        shuffle: each epoch in an order of its own; else the file's.
-        limit: use the first so many problems; 0 for all.
 
     Raises:
         PromptFileError: the file is missing or empty, or a line is bad.
     """
 
-    def __init__(self, path: Path, seed: int, shuffle: bool = True, limit: int = 0) -> None:
-        self._path = path
+    def __init__(self, settings: PromptSettings, seed: int) -> None:
+        self._path = path = settings.file
         self._seed = seed
-        self._shuffle = shuffle
+        self._shuffle = settings.shuffle
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
@@ -46,7 +45,7 @@ class PromptFile:
         """Why the file cannot be used any more; None as long as it can."""
         self._checksums = array("I")
         self._digest = hashlib.sha256()
-        self._offsets = array("Q", self._index(limit))
+        self._offsets = array("Q", self._index(settings.count))
         if not self._offsets:
             raise PromptFileError(f"{path}: has no problems; expected one JSON object a line")
 

@@ -68,12 +68,7 @@ class ControllerService:
         self.channels = Channels(context.identity)
         self._lock = lock_run(context.run_directory)
         try:
-            self._prompts = PromptFile(
-                self._settings.prompts.file,
-                self._settings.seed,
-                self._settings.prompts.shuffle,
-                self._settings.prompts.count,
-            )
+            self._prompts = PromptFile(self._settings.prompts, self._settings.seed)
             check_nobody_elses(context.run_directory)
             self._ledger = Ledger(context.run_directory / "ledger.db")
             self._run = Run(run_plan(self._settings, self._prompts), self._ledger, self._clock)

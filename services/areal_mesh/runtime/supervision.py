@@ -38,8 +38,8 @@ class ServiceProcess:
     service_id: str
     argv: tuple[str, ...]
     log: Path
-    drain_phase: int = 0
-    drain_seconds: float = 20.0
+    drain_phase: int
+    drain_seconds: float
     environment: Mapping[str, str] = field(default_factory=dict)
 
 

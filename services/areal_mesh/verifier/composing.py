@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from areal_mesh.runtime.settings import AlgorithmSettings
 from areal_mesh.verifier.rewards import (
     ComposedReward,
     GradedResponse,
-    RewardSettings,
     RewardTerm,
     compose,
 )
@@ -21,7 +21,7 @@ _THREADS = 4
 class Rewards:
     """The composed rewards of a batch, each batch with terms in a thread of its own."""
 
-    settings: RewardSettings
+    algorithm: AlgorithmSettings
     terms: Mapping[str, RewardTerm]
     _threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="reward-terms")
@@ -37,11 +37,11 @@ class Rewards:
             Exception: what a term raises.
         """
         if not self.terms:
-            return [composed.reward for composed in compose(responses, self.settings, {})]
+            return [composed.reward for composed in compose(responses, self.algorithm, {})]
         async with asyncio.timeout(timeout_seconds):
             await self._free.acquire()
             asked = asyncio.get_running_loop().run_in_executor(
-                self._threads, compose, responses, self.settings, self.terms
+                self._threads, compose, responses, self.algorithm, self.terms
             )
             asked.add_done_callback(self._returned)
             found = await asyncio.shield(asked)

@@ -1,7 +1,7 @@
 """Rewards from verdicts: a correctness term, and further terms by entry point.
 
-The correctness term is AReaL's `(s - bias) * scale` with s = +1 for a correct answer and -1 for an incorrect one,
-clipped. An `error` verdict has no reward: its response is retried or filtered, and never counts as wrong.
+The sum of all terms is clipped. An `error` verdict has no reward: its response is retried or filtered, and never
+counts as wrong.
 """
 
 from __future__ import annotations
@@ -9,41 +9,17 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Protocol
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from areal_mesh.grading.verdict import Status
+from areal_mesh.runtime.reward_range import clipped, correctness_term
+from areal_mesh.runtime.settings import AlgorithmSettings
 
 ENTRY_POINT_GROUP: Final = "areal_mesh.reward_terms"
-
-
-@dataclass(frozen=True, slots=True)
-class RewardSettings:
-    """The correctness term and what is added to it."""
-
-    scale: float = 5.0
-    bias: float = 0.0
-    clip: float = 20.0
-    """Bound on the size of the composed reward."""
-    terms: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Names of further terms, each with the options its factory takes."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.clip < math.inf:
-            raise ValueError(f"clip is {self.clip}: give a positive bound")
-        if not (math.isfinite(self.scale) and math.isfinite(self.bias)):
-            raise ValueError(f"scale is {self.scale} and bias {self.bias}: give finite numbers")
-
-
-PRESETS: Final[Mapping[str, RewardSettings]] = {
-    # +5 / -5 (AReaL v0.1.1, both distilled models).
-    "areal-v0.1.1": RewardSettings(scale=5.0, bias=0.0),
-    # 1 / 0 (AReaL v0.1's 7B-zero).
-    "zero": RewardSettings(scale=0.5, bias=-1.0),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +55,13 @@ class UnknownTerm(ValueError):
     """No installed package offers a reward term of that name."""
 
 
-def correctness(status: Status, settings: RewardSettings) -> float | None:
-    """`(s - bias) * scale`, unclipped; None for an error."""
-    if status == "error":
-        return None
-    return ((1.0 if status == "correct" else -1.0) - settings.bias) * settings.scale
-
-
 def load_terms(
-    settings: RewardSettings, available: Callable[[], Sequence[EntryPoint]] | None = None
+    chosen: Mapping[str, Mapping[str, Any]], available: Callable[[], Sequence[EntryPoint]] | None = None
 ) -> dict[str, RewardTerm]:
-    """The terms that the settings name, made by their entry points' factories.
+    """The terms that are chosen, made by their entry points' factories.
 
     Args:
+        chosen: `verifier.reward_terms` of the settings: options by name.
         available: the installed entry points; those of the group `areal_mesh.reward_terms` where left out.
 
     Raises:
@@ -102,7 +72,7 @@ def load_terms(
         point.name: point for point in (available() if available is not None else entry_points(group=ENTRY_POINT_GROUP))
     }
     terms: dict[str, RewardTerm] = {}
-    for name, options in settings.terms.items():
+    for name, options in chosen.items():
         if name not in offered:
             raise UnknownTerm(
                 f"no reward term {name!r}: installed ones are {sorted(offered) or 'none'}; "
@@ -124,9 +94,9 @@ def _made(name: str, factory: Callable[..., RewardTerm], options: Mapping[str, A
 
 
 def compose(
-    responses: Sequence[GradedResponse], settings: RewardSettings, terms: Mapping[str, RewardTerm]
+    responses: Sequence[GradedResponse], algorithm: AlgorithmSettings, terms: Mapping[str, RewardTerm]
 ) -> list[ComposedReward]:
-    """The reward of each response: correctness plus every term, clipped to +-`clip`.
+    """The reward of each response: correctness plus every term, clipped to +-`reward_clip`.
 
     Raises:
         ValueError: if a term does not return one finite number for each response.
@@ -140,14 +110,14 @@ def compose(
         added[name] = {id(response): float(value) for response, value in zip(judged, values, strict=True)}
         if not all(map(math.isfinite, added[name].values())):
             raise ValueError(f"reward term {name!r} returned {list(added[name].values())}: give finite numbers")
-    return [_composed(response, settings, added) for response in responses]
+    return [_composed(response, algorithm, added) for response in responses]
 
 
 def _composed(
-    response: GradedResponse, settings: RewardSettings, added: Mapping[str, Mapping[int, float]]
+    response: GradedResponse, algorithm: AlgorithmSettings, added: Mapping[str, Mapping[int, float]]
 ) -> ComposedReward:
-    base = correctness(response.status, settings)
-    if base is None:
+    if response.status == "error":
         return ComposedReward(None, {})
-    parts = {"correctness": base, **{name: values[id(response)] for name, values in added.items()}}
-    return ComposedReward(max(-settings.clip, min(settings.clip, sum(parts.values()))), parts)
+    correctness = correctness_term(response.status == "correct", algorithm)
+    parts = {"correctness": correctness, **{name: values[id(response)] for name, values in added.items()}}
+    return ComposedReward(clipped(sum(parts.values()), algorithm), parts)

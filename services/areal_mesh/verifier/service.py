@@ -18,10 +18,11 @@ from areal_mesh.runtime.rates import CounterRate
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.runtime.settings import VerifierSettings
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
 from areal_mesh.verifier.composing import Rewards
-from areal_mesh.verifier.rewards import GradedResponse, RewardSettings, RewardTerm, load_terms
+from areal_mesh.verifier.rewards import GradedResponse, RewardTerm, load_terms
 
 _LOG = structlog.get_logger("verifier")
 SERVICE = "areal_mesh.v1.VerifierService"
@@ -165,7 +166,7 @@ class VerifierService:
     transfer_ranks = 0
 
     def __init__(self, context: ServiceContext) -> None:
-        section, algorithm = context.settings.verifier, context.settings.algorithm
+        section = context.settings.verifier
         self._context = context
         self._drain_seconds = section.drain_seconds
         self._pool = WorkerPool(
@@ -173,19 +174,12 @@ class VerifierService:
                 workers=section.workers,
                 max_workers=section.workers + _SPARE_WORKERS,
                 answer_seconds=section.answer_seconds,
-                cache_entries=section.cache_items,
+                cache_items=section.cache_items,
             ),
             observe=_observe,
         )
-        rewards = RewardSettings(
-            scale=algorithm.reward_scale,
-            bias=algorithm.reward_bias,
-            clip=algorithm.reward_clip,
-            terms=section.reward_terms,
-        )
-        self.grading = Grading(
-            self._pool, ItemQueue(section.queue_items), Rewards(rewards, _terms(rewards)), section.protocol
-        )
+        rewards = Rewards(context.settings.algorithm, _terms(section))
+        self.grading = Grading(self._pool, ItemQueue(section.queue_items), rewards, section.protocol)
         self._rate = CounterRate()
 
     def attach(self, server: MeshServer) -> None:
@@ -234,9 +228,9 @@ class VerifierService:
         await self._pool.close()
 
 
-def _terms(settings: RewardSettings) -> dict[str, RewardTerm]:
+def _terms(section: VerifierSettings) -> dict[str, RewardTerm]:
     try:
-        return load_terms(settings)
+        return load_terms(section.reward_terms)
     except (ValueError, TypeError) as error:
         raise StartupError(f"verifier.reward_terms: {error}") from error
 

@@ -17,6 +17,7 @@ import grpc.aio
 
 from areal_mesh.controller.publish.policy import Cause, Failure, GeneratorWeights, disagreement, ranks_of
 from areal_mesh.runtime.durations import from_duration, to_duration
+from areal_mesh.runtime.settings import WeightSettings
 from areal_mesh.v1 import generator_pb2, generator_pb2_grpc, learner_pb2, learner_pb2_grpc, weights_pb2
 
 _GRACE_SECONDS = 3.0  # a killed peer shows in 0.3 s on the others; gRPC's own retries of a dead address take 1 s
@@ -44,9 +45,7 @@ class TransferPlan:
 
     version: int
     receivers: Sequence[GeneratorWeights]
-    prepare_seconds: float
-    transfer_seconds: float
-    digests: bool
+    settings: WeightSettings
     confirmed: Callable[[int], Awaitable[bool]]
 
 
@@ -101,10 +100,10 @@ async def _open(
         policy_version=plan.version,
         transfer_id=transfer_id,
         world_size=1 + sum(receiver.ranks for receiver in plan.receivers),
-        timeout=to_duration(plan.transfer_seconds),
+        timeout=to_duration(plan.settings.transfer_seconds),
     )
     results = await _at_once(
-        "open", {ends.learner_key: partial(ends.learner.OpenTransfer, request, timeout=plan.prepare_seconds)}
+        "open", {ends.learner_key: partial(ends.learner.OpenTransfer, request, timeout=plan.settings.prepare_seconds)}
     )
     return results.answers.get(ends.learner_key), tuple(results.failures)
 
@@ -118,18 +117,17 @@ async def _prepare(ends: Ends, plan: TransferPlan, opened: learner_pb2.OpenTrans
         group.rank = ranks[receiver.key]
         request = generator_pb2.PrepareWeightsRequest(manifest=opened.manifest, group=group)
         prepare = ends.generators[receiver.key].PrepareWeights
-        calls[receiver.key] = partial(prepare, request, timeout=plan.prepare_seconds)
+        calls[receiver.key] = partial(prepare, request, timeout=plan.settings.prepare_seconds)
     return await _at_once("prepare", calls)
 
 
 async def _transfer(ends: Ends, plan: TransferPlan, version: int, transfer_id: str) -> _Results:
-    deadline = plan.transfer_seconds + _DEADLINE_MARGIN_SECONDS
-    send = learner_pb2.SendWeightsRequest(policy_version=version, transfer_id=transfer_id, digests=plan.digests)
+    deadline = plan.settings.transfer_seconds + _DEADLINE_MARGIN_SECONDS
+    digests = plan.settings.compares_digests
+    send = learner_pb2.SendWeightsRequest(policy_version=version, transfer_id=transfer_id, digests=digests)
     calls: dict[str, _Call] = {ends.learner_key: partial(ends.learner.SendWeights, send, timeout=deadline)}
     for receiver in plan.receivers:
-        receive = generator_pb2.ReceiveWeightsRequest(
-            policy_version=version, transfer_id=transfer_id, digests=plan.digests
-        )
+        receive = generator_pb2.ReceiveWeightsRequest(policy_version=version, transfer_id=transfer_id, digests=digests)
         calls[receiver.key] = partial(ends.generators[receiver.key].ReceiveWeights, receive, timeout=deadline)
     return await _at_once("transfer", calls)
 
@@ -147,7 +145,7 @@ def _commit(ends: Ends, plan: TransferPlan, version: int, results: _Results) -> 
         if answer is None:
             continue
         workers = [{tensor.name: tensor.digest for tensor in worker.tensors} for worker in answer.digests]
-        difference = disagreement(expected, workers) if plan.digests else None
+        difference = disagreement(expected, workers) if plan.settings.compares_digests else None
         if difference is not None:
             failures.append(Failure(receiver.key, "commit", Cause.CHECKSUMS, difference))
         else:

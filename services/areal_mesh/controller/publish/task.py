@@ -171,12 +171,8 @@ class Publisher:
     def _weights_of(self, member: Member) -> GeneratorWeights:
         """A generator says its version once the weights are in; with `always` it counts once digests have agreed."""
         version = member.policy_version
-        verified = not self._compares or version < 0 or self._verified.get(member.key) == version
+        verified = not self._settings.compares_digests or version < 0 or self._verified.get(member.key) == version
         return GeneratorWeights(member.key, version, member.transfer_ranks, verified)
-
-    @property
-    def _compares(self) -> bool:
-        return self._settings.digests == "always"
 
     def _versions(self) -> Versions:
         learner = self._learner()
@@ -187,7 +183,7 @@ class Publisher:
         return receivers(self._versions(), self._generators())
 
     def _unrecorded_version(self) -> int | None:
-        if self._compares or self._receivers():
+        if self._settings.compares_digests or self._receivers():
             return None
         return unrecorded_version(self._versions(), self._generators())
 
@@ -209,15 +205,7 @@ class Publisher:
         if learner is None or not targets:
             return
         version = min(learner.policy_version, self._run.version)
-        settings = self._settings
-        plan = TransferPlan(
-            version=version,
-            receivers=targets,
-            prepare_seconds=settings.prepare_seconds,
-            transfer_seconds=settings.transfer_seconds,
-            digests=self._compares,
-            confirmed=self._committed,
-        )
+        plan = TransferPlan(version, targets, self._settings, self._committed)
         result = await transfer_weights(self._ends(learner, targets), plan)
         self._record(result)
         self._leave_out(result)
@@ -247,7 +235,7 @@ class Publisher:
                 resume=result.resume,
                 bytes=result.bytes,
                 members=result.holders,
-                checksums="agreed" if self._compares else "unchecked",
+                checksums="agreed" if self._settings.compares_digests else "unchecked",
             )
             self._run.published(row)
             _LOG.info(
@@ -260,7 +248,7 @@ class Publisher:
             )
         for key in result.holders:
             self._roster.holds(key, result.version)
-            if self._compares:
+            if self._settings.compares_digests:
                 self._verified[key] = result.version
             self._backoff.succeeded(key)
             self._failed_in_a_row.pop(key, None)

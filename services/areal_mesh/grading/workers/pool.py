@@ -48,10 +48,10 @@ class PoolSettings:
     """Workers kept ready."""
     max_workers: int = 8
     """Workers at most, while others are busy with answers that take long."""
-    answer_seconds: float = 0.8
+    answer_seconds: float = 1.0
     """Deadline of one answer in a worker."""
     worker_memory_bytes: int = 250 << 20
-    cache_entries: int = 65_536
+    cache_items: int = 65_536
     """Verdicts kept; 0 switches the cache off."""
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class WorkerPool:
     def __init__(self, settings: PoolSettings | None = None, *, observe: Observer | None = None) -> None:
         self.settings = settings or PoolSettings()
         self.statistics = PoolStatistics()
-        self.cache = VerdictCache(self.settings.cache_entries)
+        self.cache = VerdictCache(self.settings.cache_items)
         self._observe = observe
         self._factory = WorkerFactory(self.settings.worker_memory_bytes)
         self._idle: list[Worker] = []

@@ -41,3 +41,8 @@ class WeightSettings(Settings):
     """How often a publish is tried before everyone who failed is left out of it for a while."""
     digests: Literal["always", "never"] = "always"
     """Whether digests of learner and generators are compared after each publish."""
+
+    @property
+    def compares_digests(self) -> bool:
+        """Whether generators hold a version only once its digests agree with the learner's."""
+        return self.digests == "always"
