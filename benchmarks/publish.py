@@ -40,6 +40,7 @@ from areal_mesh.weights.transports.store import StoreMeeting
 from benchmarks.meshrun import write_result
 
 TIMEOUT_SECONDS = 60.0
+SAMPLING = Sampling(responses=16, max_response_tokens=32, temperature=1.0, top_p=1.0)
 NEVER = 1
 """A token that is rarely drawn stands for the end of a sequence."""
 
@@ -123,7 +124,7 @@ async def _publish(engine: Engine, store: StoreMeeting, version: int, model: tor
     sender = WeightSender(Gloo(GlooSettings()), group)
     await engine.prepare(group, first_rank=1)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(engine.generate([3, 4, 5], Sampling(n=16, max_tokens=32), f"load-{version}"))
+        tasks.create_task(engine.generate([3, 4, 5], SAMPLING, f"load-{version}"))
         tasks.create_task(asyncio.to_thread(sender.broadcast, manifest, model.named_parameters()))
         report = await engine.transfer(manifest)
     sender.close()

@@ -97,7 +97,7 @@ class SimulatedEngine:
         if self.gate is not None:
             await self.gate.wait()
         completions = []
-        for index in range(sampling.n):
+        for index in range(sampling.responses):
             ids = np.asarray([*list(prompt_token_ids) * (index + 1), END_TOKEN], dtype=np.int32)
             self.tokens += len(ids)
             log_probs = np.full(len(ids), -0.25, dtype=np.float32)

@@ -50,6 +50,10 @@ CONFIG = Qwen2Config(
 LAYOUT = ModelLayout(num_key_value_heads=2, tie_word_embeddings=True)
 
 
+def drawing(responses: int, max_response_tokens: int, temperature: float = 1.0) -> Sampling:
+    return Sampling(responses, max_response_tokens, temperature, top_p=1.0)
+
+
 class Learner:
     """The other side of a publish: a transformers model whose weights move a little each version."""
 
@@ -149,7 +153,7 @@ def _mismatch_kl(learner: Learner, completions: tuple[Completion, ...], temperat
 
 @slow
 async def test_a_group_is_answered_in_full(engine: Engine) -> None:
-    completions = await engine.generate(PROMPT, Sampling(n=8, max_tokens=40), "group")
+    completions = await engine.generate(PROMPT, drawing(8, 40), "group")
     assert len(completions) == 8
     assert len({done.token_ids.tobytes() for done in completions}) > 1
     for done in completions:
@@ -169,7 +173,7 @@ async def test_a_group_is_answered_in_full(engine: Engine) -> None:
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 async def test_log_probabilities_are_those_sampled_from(engine: Engine, learner: Learner, temperature: float) -> None:
     request = f"mismatch-{temperature}"
-    completions = await engine.generate(PROMPT, Sampling(n=32, temperature=temperature, max_tokens=60), request)
+    completions = await engine.generate(PROMPT, drawing(32, 60, temperature), request)
     assert _mismatch_kl(learner, completions, temperature) < 1e-6
     # The check can fail: log-probabilities before the temperature are far off.
     if temperature != 1.0:
@@ -184,9 +188,9 @@ async def test_the_engine_holds_the_folders_weights(engine: Engine, learner: Lea
 @slow
 async def test_requests_in_flight_continue_on_the_published_weights(engine: Engine, learner: Learner) -> None:
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(engine.generate(PROMPT, Sampling(n=64, max_tokens=480), "in-flight"))
+        running = group.create_task(engine.generate(PROMPT, drawing(64, 480), "in-flight"))
         # When a request that came later has ended, those before it are well under way.
-        await engine.generate(PROMPT, Sampling(max_tokens=4), "marker")
+        await engine.generate(PROMPT, drawing(1, 4), "marker")
         await learner.publish(engine)
     assert engine.policy_version == learner.version == 1
     spanning = 0
@@ -204,7 +208,7 @@ async def test_requests_in_flight_continue_on_the_published_weights(engine: Engi
 async def test_kernels_compute_with_what_was_published(engine: Engine, learner: Learner) -> None:
     await learner.publish(engine)
     assert await engine.digests() == [learner.digests()]
-    fresh = await engine.generate(PROMPT, Sampling(n=32, max_tokens=60), "fresh")
+    fresh = await engine.generate(PROMPT, drawing(32, 60), "fresh")
     assert {span.version for done in fresh for span in done.version_spans} == {learner.version}
     assert _mismatch_kl(learner, fresh, 1.0) < 1e-6
     # Both proofs can fail: the learner's next weights have other digests and other log-probabilities.
@@ -226,7 +230,7 @@ async def test_a_publish_that_never_comes_leaves_the_weights_whole(engine: Engin
     assert failure.value.intact
     assert engine.policy_version == manifest.version - 1
     assert await engine.digests() == before
-    (done,) = await engine.generate(PROMPT, Sampling(max_tokens=5), "goes-on")
+    (done,) = await engine.generate(PROMPT, drawing(1, 5), "goes-on")
     assert done.version_spans[-1].version == manifest.version - 1
 
 
@@ -244,7 +248,7 @@ async def test_a_torn_publish_freezes_generation_until_the_next_one(engine: Engi
     assert not failure.value.intact
     assert engine.stats().paused
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(engine.generate(PROMPT, Sampling(max_tokens=5), "waits"))
+        waiting = group.create_task(engine.generate(PROMPT, drawing(1, 5), "waits"))
         await learner.publish(engine)
     assert {span.version for span in waiting.result()[0].version_spans} == {learner.version}
     assert await engine.digests() == [learner.digests()]
@@ -254,7 +258,7 @@ async def test_a_torn_publish_freezes_generation_until_the_next_one(engine: Engi
 async def test_a_pause_by_hand_outlasts_a_publish(engine: Engine, learner: Learner) -> None:
     await engine.pause()
     async with asyncio.TaskGroup() as group:
-        frozen = group.create_task(engine.generate(PROMPT, Sampling(max_tokens=5), "frozen"))
+        frozen = group.create_task(engine.generate(PROMPT, drawing(1, 5), "frozen"))
         await learner.publish(engine)
         assert engine.stats().paused
         assert not frozen.done()
@@ -265,7 +269,7 @@ async def test_a_pause_by_hand_outlasts_a_publish(engine: Engine, learner: Learn
 @slow
 async def test_a_prompt_without_room_for_a_response_is_refused(engine: Engine) -> None:
     with pytest.raises(ValueError, match=r"a prompt of 512 tokens does not fit .* the 512 tokens"):
-        await engine.generate([5] * 512, Sampling(), "too-long")
+        await engine.generate([5] * 512, drawing(1, 5), "too-long")
 
 
 @slow
@@ -274,9 +278,9 @@ async def test_a_dead_engine_process_is_an_error_at_once(engine: Engine) -> None
     begin = time.monotonic()
     with pytest.RaisesGroup(EngineDied):
         async with asyncio.TaskGroup() as group:
-            group.create_task(engine.generate(PROMPT, Sampling(n=64, max_tokens=480), "dies"))
+            group.create_task(engine.generate(PROMPT, drawing(64, 480), "dies"))
             os.kill(core.pid, signal.SIGKILL)
-    for call in (engine.watch(), engine.digests(), engine.generate(PROMPT, Sampling(), "late")):
+    for call in (engine.watch(), engine.digests(), engine.generate(PROMPT, drawing(1, 5), "late")):
         with pytest.raises(EngineDied):
             await call
     # vLLM alone would leave the checksums unanswered for ever.

@@ -37,7 +37,7 @@ async def test_a_group_is_leased_sampled_graded_stored_and_ended(tmp_path: Path)
     assert list(decode_int32(group.response_token_ids)) == [ord("4"), 0, ord("4"), ord("4"), 0]
     assert [response.verdict.reward for response in group.responses] == [5, -5]
     problem, sampling = mesh.engine.sampled[0]
-    assert (problem, sampling.n, sampling.max_tokens, sampling.seed) == ("4", 2, 32, 7)
+    assert (problem, sampling.responses, sampling.max_response_tokens, sampling.seed) == ("4", 2, 32, 7)
     assert sampling.temperature == pytest.approx(0.6)
     assert mesh.verifier.batches == [["4", "44"]]
 

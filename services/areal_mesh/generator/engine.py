@@ -58,7 +58,8 @@ class Engine:
         try:
             await engine._vllm.call(engine._vllm.client.update_weight_version(str(initial_version)))
             # Starts vLLM's output handler in this event loop, and shows that the engine can generate.
-            await engine.generate([0], Sampling(max_tokens=1), "warm-up")
+            one_token = Sampling(responses=1, max_response_tokens=1, temperature=1.0, top_p=1.0)
+            await engine.generate([0], one_token, "warm-up")
         except BaseException:
             engine.shutdown()
             raise
@@ -72,7 +73,7 @@ class Engine:
     async def generate(
         self, prompt_token_ids: Sequence[int], sampling: Sampling, request_id: str
     ) -> tuple[Completion, ...]:
-        """Draw `sampling.n` responses, which share the prompt's KV-cache; returns when the last has ended.
+        """Draw `sampling.responses` responses, which share the prompt's KV-cache; returns when the last has ended.
 
         Cancelling the caller aborts the request. Raises ValueError when the prompt leaves no room for a response.
         """
@@ -88,10 +89,10 @@ class Engine:
                 f"the {context} tokens of prompts.max_prompt_tokens and the longest stage's max_response_tokens"
             )
         params = SamplingParams(
-            n=sampling.n,
+            n=sampling.responses,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
-            max_tokens=min(sampling.max_tokens, room),
+            max_tokens=min(sampling.max_response_tokens, room),
             seed=sampling.seed,
             stop_token_ids=self._end_token_ids,
             logprobs=0,

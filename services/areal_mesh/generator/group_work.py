@@ -93,10 +93,10 @@ class GroupWork:
     async def _sample(self, lease: controller_pb2.Lease, prompt_token_ids: Sequence[int]) -> tuple[Completion, ...]:
         wanted = lease.sampling
         sampling = Sampling(
-            n=wanted.responses,
+            responses=wanted.responses,
+            max_response_tokens=wanted.max_response_tokens,
             temperature=wanted.temperature,
             top_p=wanted.top_p,
-            max_tokens=wanted.max_response_tokens,
             seed=wanted.seed % _SEEDS,
         )
         self.clock.begin()

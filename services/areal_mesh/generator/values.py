@@ -10,12 +10,12 @@ import numpy.typing as npt
 class Sampling:
     """How a group of responses is drawn."""
 
-    n: int = 1
-    """Responses to the one prompt."""
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 1024
+    responses: int
+    """To the one prompt."""
+    max_response_tokens: int
     """Response limit, end-of-sequence token included."""
+    temperature: float
+    top_p: float
     seed: int | None = None
     """Of this group alone. Costs a random generator a sequence: leave it None when nothing is to be repeated."""
 
