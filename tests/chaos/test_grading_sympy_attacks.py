@@ -32,7 +32,7 @@ async def test_an_attack_is_refused_in_time_and_costs_no_other_answer(kind: str)
         if not any(verdict.extracted in request.response for request in HONEST):
             seconds.append((taken, verdict.rule, verdict.extracted[:60]))
 
-    async with WorkerPool(PoolSettings(cache_entries=0), observe=observe) as pool:
+    async with WorkerPool(PoolSettings(cache_items=0), observe=observe) as pool:
         for attack in ATTACKS[kind]:
             for gold in GOLDS:
                 hostile = GradeRequest(rf"\boxed{{{attack}}}", (gold,))
@@ -51,7 +51,7 @@ async def test_an_attack_is_refused_in_time_and_costs_no_other_answer(kind: str)
 async def test_an_attack_under_the_strict_protocol_costs_no_other_answer(kind: str) -> None:
     protocol: Protocol = "strict_qwen"
     seconds: list[float] = []
-    async with WorkerPool(PoolSettings(cache_entries=0), observe=lambda verdict, taken: seconds.append(taken)) as pool:
+    async with WorkerPool(PoolSettings(cache_items=0), observe=lambda verdict, taken: seconds.append(taken)) as pool:
         for attack in ATTACKS[kind]:
             hostile = GradeRequest(rf"\boxed{{{attack}}}", ("x^2+1",), protocol)
             verdict, *others = await pool.grade_many([hostile, *HONEST], 30.0)

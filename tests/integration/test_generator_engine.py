@@ -13,7 +13,6 @@ import psutil
 import pytest
 import pytest_asyncio
 import torch
-from engine_run import engine_run
 
 from areal_mesh.generator.engine import Engine, WeightUpdateFailed
 from areal_mesh.generator.engine_process import EngineDied
@@ -26,6 +25,7 @@ from areal_mesh.weights.packing import describe
 from areal_mesh.weights.sender import WeightSender
 from areal_mesh.weights.transports.gloo import Gloo
 from areal_mesh.weights.transports.store import StoreMeeting
+from tests.integration.engine_run import engine_run
 
 pytest.importorskip("vllm", reason="needs vLLM: install the generator and cpu extras")
 from transformers import Qwen2Config, Qwen2ForCausalLM

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_run import engine_run
 
 from areal_mesh.generator.engine import Engine, WeightUpdateFailed
 from areal_mesh.generator.engine_process import EngineDied, EngineProcess
 from areal_mesh.generator.values import EngineStats
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import TensorSpec, WeightManifest
+from tests.integration.engine_run import engine_run
 
 pytest.importorskip("vllm", reason="needs vLLM: install the generator and cpu extras")
 

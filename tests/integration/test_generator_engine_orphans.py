@@ -10,11 +10,11 @@ from typing import Any
 
 import psutil
 import pytest
-from engine_run import engine_run
 
 from areal_mesh.generator import engine_process
 from areal_mesh.generator.engine_process import EngineProcess
 from areal_mesh.runtime.settings import RunSettings
+from tests.integration.engine_run import engine_run
 
 PATIENCE_SECONDS = 20.0
 BOUND_CHILD = """

@@ -7,27 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.group_changes import StoredFigures
 from areal_mesh.controller.ledger import Ledger
-from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import PublishRow
 from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.settings.stages import TruncatedAboveSettings
-from tests.unit.stage_support import stage
+from tests.unit.stage_support import run_of, stage
 
 HOLDER = "generator/a"
 STAGES = (
     stage("8K", 8, 2),
     stage("16K", 16, 10_000, TruncatedAboveSettings(share=0.9, window=3)),
 )
-PLAN = RunPlan("run", Pacing(2, 1), STAGES, 10.0, 2)
+SETTINGS = run_of(*STAGES, group_attempts=2)
 
 
 def opened(ledger: Ledger) -> Run:
-    return Run(PLAN, ledger, Clock(lambda: 0.0, lambda: 0.0))
+    return Run(SETTINGS, ledger, Clock(lambda: 0.0, lambda: 0.0))
 
 
 def take_step(run: Run) -> None:

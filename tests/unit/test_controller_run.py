@@ -1,23 +1,23 @@
 """The run over its ledger: what each call decides, and that a killed controller finds it again."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
-from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.group_changes import StoredFigures
 from areal_mesh.controller.ledger import Ledger, LedgerError
-from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import GroupState, PublishRow, RunState
 from areal_mesh.controller.replay_link import reconcile
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.schedule import Restarts
 from areal_mesh.runtime.errors import MeshError
-from tests.unit.stage_support import stage
+from areal_mesh.runtime.settings import RunSettings, StageSettings
+from tests.unit.stage_support import run_of, stage
 
 LEASE_SECONDS = 10.0
 
@@ -30,19 +30,23 @@ class Found:
     set_aside: bool = False
 
 
+def begun_with(*stages: StageSettings, **chosen: Any) -> RunSettings:
+    return run_of(*stages, lease_seconds=LEASE_SECONDS, group_attempts=2, **chosen)
+
+
 @dataclass
 class Scene:
     """A run whose controller can be killed; `holder` leases."""
 
     path: Path
-    plan: RunPlan
+    settings: RunSettings
     now: float = 1000.0
     ledgers: list[Ledger] = field(default_factory=list)
 
     def open(self) -> Run:
         ledger = Ledger(self.path)
         self.ledgers.append(ledger)
-        return Run(self.plan, ledger, Clock(lambda: self.now, lambda: self.now))
+        return Run(self.settings, ledger, Clock(lambda: self.now, lambda: self.now))
 
     def killed(self) -> Run:
         self.ledgers[-1].close()
@@ -63,7 +67,7 @@ def store(run: Run, group_ids: list[str], version: int = 0) -> None:
 
 def take_step(run: Run) -> None:
     """Leases, stores and commits the batch of the next step."""
-    batch = lease(run, run.plan.pacing.batch_groups)
+    batch = lease(run, run.settings.algorithm.batch_groups)
     store(run, batch)
     assert run.next_step(run.version) is not None
     assert run.commit(run.version + 1, batch, {"reward": 1.0}, {0: len(batch)})
@@ -75,7 +79,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         stage("short", 8, 2),
         stage("long", 16, 2),
     )
-    scene = Scene(tmp_path / "ledger.db", RunPlan("run", Pacing(2, 1), stages, LEASE_SECONDS, 2))
+    scene = Scene(tmp_path / "ledger.db", begun_with(*stages))
     yield scene
     for ledger in scene.ledgers:
         ledger.close()
@@ -202,7 +206,7 @@ def test_stages_follow_the_schedule_and_a_killed_controller_finds_everything_aga
 
 
 def test_a_stage_advanced_by_hand_starts_after_the_step_in_progress(scene: Scene, run: Run) -> None:
-    scene.plan = replace(scene.plan, stages=(stage("short", 8, 9), scene.plan.stages[1]))
+    scene.settings = begun_with(stage("short", 8, 9), scene.settings.stages[1])
     run = scene.killed()
     take_step(run)
     assert run.next_step(1) is not None
@@ -223,7 +227,7 @@ def test_a_stage_advanced_by_hand_starts_after_the_step_in_progress(scene: Scene
 
 def test_no_stage_is_passed_over_whole_by_hand(scene: Scene) -> None:
     stages = tuple(stage(name, 8, 9) for name in ("first", "second", "third"))
-    scene.plan = replace(scene.plan, stages=stages)
+    scene.settings = begun_with(*stages)
     run = scene.open()
     refused = r"^stage {} has no step yet and would be passed over whole; ask after its first"
     assert run.next_step(0) is not None, "the learner waits for its first batch while the run starts"
@@ -350,16 +354,16 @@ def test_reconciling_with_the_replay_buffer(run: Run) -> None:
 def test_a_ledger_begun_with_other_settings_is_refused(scene: Scene, run: Run, batch_groups: int, stages: int) -> None:
     take_step(run)
     run.advance_stage(0)
-    scene.plan = RunPlan("run", Pacing(batch_groups, 1), scene.plan.stages[:stages], LEASE_SECONDS, 2)
+    scene.settings = begun_with(*scene.settings.stages[:stages], batch_groups=batch_groups)
     with pytest.raises(LedgerError, match="give the run another name"):
         scene.killed()
 
 
 def test_a_schedule_that_leaves_no_step_is_refused(scene: Scene, run: Run) -> None:
-    batch = lease(run, scene.plan.pacing.batch_groups)
+    batch = lease(run, scene.settings.algorithm.batch_groups)
     store(run, batch)
     run.commit(1, batch, {"reward": 1.0}, {0: len(batch)})
-    scene.plan = replace(scene.plan, stages=(stage("short", 8, 1),))
+    scene.settings = begun_with(stage("short", 8, 1))
     with pytest.raises(LedgerError, match=r"1 steps are done and the schedule ends after 1.*raise max_steps"):
         scene.killed()
 
@@ -377,7 +381,7 @@ def end_all(run: Run, group_ids: list[str], reason: str) -> None:
 
 
 def test_groups_that_end_in_a_row_with_nothing_stored_make_a_run_hopeless(scene: Scene) -> None:
-    scene.plan = replace(scene.plan, fruitless_groups=3)
+    scene.settings = begun_with(*scene.settings.stages, fruitless_groups=3)
     run = scene.open()
     scene.publish(run, 0)
     end_all(run, lease(run, 2), "prompt too long: 80 tokens, prompts.max_prompt_tokens = 64")
@@ -394,7 +398,7 @@ def test_groups_that_end_in_a_row_with_nothing_stored_make_a_run_hopeless(scene:
 
 
 def test_a_stored_group_breaks_the_row_and_attempts_count_as_one_end(scene: Scene) -> None:
-    scene.plan = replace(scene.plan, fruitless_groups=2)
+    scene.settings = begun_with(*scene.settings.stages, fruitless_groups=2)
     run = scene.open()
     scene.publish(run, 0)
     end_all(run, lease(run, 1), "no")
@@ -411,7 +415,7 @@ def test_a_stored_group_breaks_the_row_and_attempts_count_as_one_end(scene: Scen
 
 
 def test_an_outage_that_ends_what_is_in_flight_makes_no_run_hopeless(scene: Scene) -> None:
-    scene.plan = replace(scene.plan, fruitless_groups=2)
+    scene.settings = begun_with(*scene.settings.stages, fruitless_groups=2)
     run = scene.open()
     scene.publish(run, 0)
     group_ids = lease(run, 4)

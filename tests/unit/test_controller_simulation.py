@@ -14,11 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.group_changes import StoredFigures
 from areal_mesh.controller.ledger import Ledger
-from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.publish.policy import GeneratorWeights, Versions, receivers, unrecorded_version
 from areal_mesh.controller.records import GroupRow, GroupState, PublishRow
 from areal_mesh.controller.replay_link import reconcile
@@ -29,7 +27,7 @@ from areal_mesh.replay.drawing import GroupLedger
 from areal_mesh.replay.events import Chosen, Dropped, Event, GroupSummary, Stored
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import replay_pb2
-from tests.unit.stage_support import stage
+from tests.unit.stage_support import run_of, stage
 
 _GROUP_TOKENS = 5
 LEASE_SECONDS = 10.0
@@ -128,7 +126,13 @@ class Mesh(RuleBasedStateMachine):
         self.folder = TemporaryDirectory()
         self.time = Time()
         stages = tuple(stage(f"stage {index}", 8 * (index + 1), count) for index, count in enumerate(steps))
-        self.plan = RunPlan("simulated", Pacing(batch, bound, sync_every), stages, LEASE_SECONDS, 3)
+        self.settings_of_run = run_of(
+            *stages,
+            batch_groups=batch,
+            max_staleness=bound,
+            sync_every=min(sync_every, bound + 1),
+            lease_seconds=LEASE_SECONDS,
+        )
         self.total_steps = sum(steps)
         self.replay = Replay()
         self.generators = [Generator(life=100 * index) for index in range(generators)]
@@ -138,7 +142,7 @@ class Mesh(RuleBasedStateMachine):
         self._open()
 
     def _open(self) -> None:
-        self.run = Run(self.plan, Ledger(Path(self.folder.name) / "ledger.db"), self.time.clock())
+        self.run = Run(self.settings_of_run, Ledger(Path(self.folder.name) / "ledger.db"), self.time.clock())
 
     def teardown(self) -> None:
         self._finish()
@@ -245,7 +249,7 @@ class Mesh(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self._pass_time(seconds)
 
-    @precondition(lambda self: self.run.stage + 1 < len(self.plan.stages) and not self.run.finished)
+    @precondition(lambda self: self.run.stage + 1 < len(self.settings_of_run.stages) and not self.run.finished)
     @rule()
     def advance_stage(self) -> None:
         if self.run.stage_steps:
@@ -263,7 +267,7 @@ class Mesh(RuleBasedStateMachine):
         assert self.run.ledger.group_totals(counts.open).groups == counts.leased - counts.open
         assert self.run.stage_steps == sum(step.stage == self.run.stage for step in self.run.ledger.steps())
         assert counts.leased == self.run.ledger.next_sequence()
-        assert counts.trained == self.run.version * self.plan.pacing.batch_groups
+        assert counts.trained == self.run.version * self.settings_of_run.algorithm.batch_groups
         assert self.run.version <= self.run.planned_steps
 
     @invariant()
@@ -297,9 +301,9 @@ class Mesh(RuleBasedStateMachine):
         order = self.run.next_step(self.learner_version)
         if order is None:
             return
-        pacing = self.plan.pacing
+        section = self.settings_of_run.algorithm
         running = running_groups(self.run)
-        request = DrawRequest(order.step, pacing.batch_groups, self.learner_version, pacing.max_staleness, running)
+        request = DrawRequest(order.step, section.batch_groups, self.learner_version, section.max_staleness, running)
         batch, stale = self.replay.draw(request, patient)
         if reported:
             self.run.groups.drop_stale(stale, "drawn too late")
@@ -333,7 +337,7 @@ class Mesh(RuleBasedStateMachine):
             return
         assert self.learner_version is not None
         if evicted:
-            old = self.replay.evict(self.learner_version, self.plan.pacing.max_staleness)
+            old = self.replay.evict(self.learner_version, self.settings_of_run.algorithm.max_staleness)
             self.run.groups.drop_stale(old, "evicted")
         got = [target for index, target in enumerate(targets) if index in reached]
         for target in got:
@@ -371,7 +375,7 @@ class Mesh(RuleBasedStateMachine):
             assert turns < 60 + 20 * self.total_steps, stuck
         assert [step.step for step in self.run.ledger.steps()] == list(range(1, self.run.version + 1))
         trained = [row for row in _all_rows(self.run) if row.state is GroupState.TRAINED]
-        assert len({row.group_id for row in trained}) == self.run.version * self.plan.pacing.batch_groups
+        assert len({row.group_id for row in trained}) == self.run.version * self.settings_of_run.algorithm.batch_groups
         assert [row.sequence for row in _all_rows(self.run)] == list(range(self.run.groups.counts.leased))
 
 

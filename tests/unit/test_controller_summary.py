@@ -8,16 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.ledger import Ledger
-from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import GroupCounts, PublishRow, StageEntry, StepRow
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.sinks import MetricsFile
 from areal_mesh.controller.summary import RunFacts, overlap, summarise, total, union
 from areal_mesh.v1 import replay_pb2
-from tests.unit.stage_support import stage
+from tests.unit.stage_support import run_of, stage
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted).map(tuple), max_size=8)
 KEYS = {
@@ -111,8 +109,8 @@ def test_overlap_is_the_time_that_lies_in_both(first: list[tuple[int, int]], sec
 
 def test_a_line_written_in_part_is_written_again_and_none_twice(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
-    plan = RunPlan("run", Pacing(1, 1), (stage("short", 8, 9),), 10.0, 2)
-    run = Run(plan, ledger, Clock(lambda: 0.0, lambda: 0.0))
+    settings = run_of(stage("short", 8, 9), batch_groups=1)
+    run = Run(settings, ledger, Clock(lambda: 0.0, lambda: 0.0))
     run.published(publish(0, 0.0))
     for number in (1, 2, 3):
         run.published(publish(number - 1, 0.0))

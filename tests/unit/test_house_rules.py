@@ -15,7 +15,6 @@ MOST_LINES = 300
 MOST_FUNCTION_LINES = 40
 # Longer than that from before the limits were these, and no longer than the second number: a list that only shrinks.
 LONG_FILES = {
-    "services/areal_mesh/controller/publish/task.py": 350,
     "services/areal_mesh/grading/strict/latex.py": 350,
 }
 LONG_FUNCTIONS = {

@@ -18,21 +18,11 @@ Invariants, each pinned by a test:
 - no more groups are admitted than the rest of the schedule can train.
 """
 
-from dataclasses import dataclass
-
 from areal_mesh.controller.records import GroupCounts
+from areal_mesh.runtime.settings import AlgorithmSettings, WeightSettings
 
 
-@dataclass(frozen=True)
-class Pacing:
-    """The knobs of asynchrony. `batch_groups`: groups a step; `max_staleness`: the bound; `sync_every`: pacing."""
-
-    batch_groups: int
-    max_staleness: int
-    sync_every: int = 1
-
-
-def free_places(pacing: Pacing, counts: GroupCounts, published_version: int, planned_steps: int) -> int:
+def free_places(algorithm: AlgorithmSettings, counts: GroupCounts, published_version: int, planned_steps: int) -> int:
     """Groups that may start now.
 
     Args:
@@ -41,15 +31,14 @@ def free_places(pacing: Pacing, counts: GroupCounts, published_version: int, pla
     """
     if published_version < 0:
         return 0
-    batches = min(pacing.max_staleness + published_version + 1, planned_steps)
-    return max(0, batches * pacing.batch_groups - counts.accepted - counts.running)
+    batches = min(algorithm.max_staleness + published_version + 1, planned_steps)
+    return max(0, batches * algorithm.batch_groups - counts.accepted - counts.running)
 
 
-def publish_due(pacing: Pacing, version: int, published_version: int) -> bool:
-    """Whether `version` has to be published: the pacing says so, or what generators hold is too old for the next step.
+def publish_due(weights: WeightSettings, version: int, published_version: int) -> bool:
+    """Whether `version` has to be published.
 
-    Without the second half a run with `sync_every` over `max_staleness + 1` would wait for ever.
+    `sync_every` is at most `max_staleness + 1` (`RunSettings`): else what generators hold would be too old for the next
+    step before the next publish, and the run would wait for ever.
     """
-    if published_version < 0:
-        return True
-    return version - published_version >= min(pacing.sync_every, pacing.max_staleness + 1)
+    return published_version < 0 or version - published_version >= weights.sync_every

@@ -116,7 +116,7 @@ class ReplayLink:
         """Drops stored groups that are too old at `version`; returns how many."""
         if self.stub is None:
             return 0
-        bound = self._run.plan.pacing.max_staleness
+        bound = self._run.settings.algorithm.max_staleness
         request = replay_pb2.EvictStaleRequest(policy_version=version, max_staleness=bound)
         try:
             response = await self.stub.EvictStale(request, timeout=_CALL_SECONDS)

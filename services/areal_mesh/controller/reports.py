@@ -96,9 +96,9 @@ class Reports:
     def _facts(self) -> RunFacts:
         run, ledger = self._run, self._run.ledger
         return RunFacts(
-            name=run.plan.name,
+            name=run.settings.name,
             config=self._settings.model_dump(mode="json"),
-            plans=run.plan.stages,
+            plans=run.settings.stages,
             prepared_seconds=read_prepared_seconds(self._directory / "setup.json"),
             lives=ledger.lives(),
             stages=run.stages,

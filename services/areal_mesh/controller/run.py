@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from areal_mesh.controller.admission import free_places, publish_due
+from areal_mesh.controller.begun_with import PromptFact, facts_of_run
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.condition import LEARNER_LEFT, PAUSED, STOPPING, Condition
 from areal_mesh.controller.faults import Faults, Hold
@@ -16,13 +17,13 @@ from areal_mesh.controller.groups import GroupBook
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.ledger_reader import LedgerReader
 from areal_mesh.controller.ledger_rows import GROUP_TOTALS, STEP_TOTALS
-from areal_mesh.controller.plan import RunPlan, facts_of_run
 from areal_mesh.controller.reasons import hopeless
 from areal_mesh.controller.records import GroupRow, PublishRow, RunState, StageEntry, StepRow
 from areal_mesh.controller.schedule import steps_looked_at
 from areal_mesh.controller.stage_progress import StageProgress, StepOrder, check_follows
 from areal_mesh.controller.throughput import Throughput
 from areal_mesh.runtime.errors import failed_precondition
+from areal_mesh.runtime.settings import RunSettings
 
 _LEASE_KEY_BYTES = 32
 
@@ -30,32 +31,36 @@ _LEASE_KEY_BYTES = 32
 class Run:
     """The run as its ledger tells it.
 
+    Args:
+        prompts: by what a sequence number names its prompt, in every life of the run.
+
     Raises:
         LedgerError: the ledger belongs to another run.
     """
 
-    def __init__(self, plan: RunPlan, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, settings: RunSettings, ledger: Ledger, clock: Clock, prompts: Sequence[PromptFact] = ()) -> None:
         self._ledger = ledger
-        for key, value in facts_of_run(plan, ledger).items():
+        for key, value in facts_of_run(settings, prompts, ledger).items():
             self._keep(key, value)
-        self.plan = plan
+        self.settings = settings
         self.ledger: LedgerReader = ledger
         """For others to read; only the run writes."""
         self._clock = clock
         self.faults = Faults()
-        self.groups = GroupBook(ledger, ledger.put_groups, clock, plan.lease_seconds, plan.group_attempts)
+        section = settings.controller
+        self.groups = GroupBook(ledger, ledger.put_groups, clock, section.lease_seconds, section.group_attempts)
         self.totals = ledger.step_totals()
         # Added up, perhaps: from now on they are written with each change.
         self._keep(GROUP_TOTALS, self.groups.totals.to_json())
         self._keep(STEP_TOTALS, self.totals.to_json())
-        kept = max(Throughput.STEPS + 1, steps_looked_at(plan.stages))
+        kept = max(Throughput.STEPS + 1, steps_looked_at(settings.stages))
         self.recent = deque(ledger.steps(after=self.version - kept), maxlen=kept)
         """The last steps: as many as rates and the stages' rules look at."""
         self.published_version = ledger.published_version()
         self.weight_updates, self.last_publish = ledger.last_publish()
         if not ledger.stages():
             ledger.enter_stage(StageEntry(0, 1, clock.unix(), "start of the run"))
-        self._progress = StageProgress(plan.stages, ledger.stages())
+        self._progress = StageProgress(settings.stages, ledger.stages())
         self._issued_step = int(ledger.read("issued_step") or 0)
         self._condition = Condition.read(ledger.read)
         if not self.finished and self.version >= self.planned_steps:
@@ -141,7 +146,7 @@ class Run:
         return self.groups.open.waiting + self._free_places()
 
     def _free_places(self) -> int:
-        return free_places(self.plan.pacing, self.groups.counts, self.published_version, self.planned_steps)
+        return free_places(self.settings.algorithm, self.groups.counts, self.published_version, self.planned_steps)
 
     def lease(self, holder: str, most: int, prompt_id_of: Callable[[int], str]) -> list[GroupRow]:
         """Leases up to `most` groups to a member, as far as admission allows."""
@@ -153,11 +158,12 @@ class Run:
     @property
     def hopeless(self) -> str:
         """Why nothing will ever be trained on here, as far as the groups so far tell; empty while that is open."""
-        return "" if self.over else hopeless(self.groups.fruitless, self.plan.fruitless_groups, self.groups.counts)
+        most = self.settings.controller.fruitless_groups
+        return "" if self.over else hopeless(self.groups.fruitless, most, self.groups.counts)
 
     def publish_due(self) -> bool:
         """Whether the committed version has to be published."""
-        return publish_due(self.plan.pacing, self.version, self.published_version)
+        return publish_due(self.settings.weights, self.version, self.published_version)
 
     def next_step(self, learner_version: int) -> StepOrder | None:
         """The step after the learner's version; None once the run needs no more of them.

@@ -26,7 +26,7 @@ from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.lock import lock_run
 from areal_mesh.controller.membership import Roster
-from areal_mesh.controller.plan import run_plan
+from areal_mesh.controller.begun_with import prompt_facts
 from areal_mesh.controller.prompts import PromptFile, PromptFileError
 from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
@@ -71,7 +71,8 @@ class ControllerService:
             self._prompts = PromptFile(self._settings.prompts, self._settings.seed)
             check_nobody_elses(context.run_directory)
             self._ledger = Ledger(context.run_directory / "ledger.db")
-            self._run = Run(run_plan(self._settings, self._prompts), self._ledger, self._clock)
+            facts = prompt_facts(self._settings, self._prompts)
+            self._run = Run(self._settings, self._ledger, self._clock, facts)
         except (PromptFileError, LedgerError, LedgerFull) as error:
             raise StartupError(str(error)) from error
         self._roster = Roster(self._settings.controller.lease_seconds, self._ledger.member_starts())

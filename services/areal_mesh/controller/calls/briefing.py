@@ -27,12 +27,12 @@ class Briefing:
 
     def standing_for(self, member: Member) -> controller_pb2.RunStanding:
         """The run's standing, against which members check requests; the key of the leases is the replay buffer's."""
-        pacing = self.run.plan.pacing
+        algorithm = self.run.settings.algorithm
         learner = self.roster.holder_of(common_pb2.ROLE_LEARNER)
         return controller_pb2.RunStanding(
             policy_version=self.run.version,
-            batch_groups=pacing.batch_groups,
-            max_staleness=pacing.max_staleness,
+            batch_groups=algorithm.batch_groups,
+            max_staleness=algorithm.max_staleness,
             learner_id="" if learner is None else learner.service_id,
             learner_incarnation="" if learner is None else learner.incarnation,
             lease_key=self.lease_key if member.role == common_pb2.ROLE_REPLAY else b"",

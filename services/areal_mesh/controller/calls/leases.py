@@ -136,7 +136,7 @@ class LeaseCalls:
             raise permission_denied(f"{request.service_id} is neither the learner nor the replay buffer")
         check_version(request.policy_version, self.run.version)
         rows = self.run.groups.open.of(request.group_ids)
-        stale, fresh = too_old(rows, request.policy_version, self.run.plan.pacing.max_staleness)
+        stale, fresh = too_old(rows, request.policy_version, self.run.settings.algorithm.max_staleness)
         if fresh:
             _LOG.warning("not too old: the replay buffer will say what became of them", groups=fresh)
         self.run.groups.drop_stale(stale, f"too old to be drawn at version {request.policy_version}")

@@ -82,7 +82,7 @@ class MemberCalls:
         self.arrivals.settled(request.service_id)
         self.changes.notify(Change.MEMBERS, Change.PLACES, arrival(key))
         return controller_pb2.RegisterResponse(
-            run_name=self.run.plan.name,
+            run_name=self.run.settings.name,
             heartbeat_interval=self.briefing.interval(),
             lease=to_duration(self.settings.controller.lease_seconds),
             policy_version=self.run.version,

@@ -45,7 +45,7 @@ class PeopleCalls:
         entry = self.run.advance_stage(request.from_stage)
         _LOG.info("stage advanced by hand", stage=entry.stage, first_step=entry.first_step)
         self.changes.notify(Change.STATE)
-        return controller_pb2.AdvanceStageResponse(stage=stage_message(self.run.plan.stages, entry.stage))
+        return controller_pb2.AdvanceStageResponse(stage=stage_message(self.run.settings.stages, entry.stage))
 
     async def config(self, _request: controller_pb2.GetConfigRequest) -> controller_pb2.GetConfigResponse:
         """The run's settings, resolved."""

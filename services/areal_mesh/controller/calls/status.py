@@ -52,8 +52,8 @@ class StatusReader:
             run_name=self.identity.name,
             run_id=self.identity.run_id,
             state=_STATES[run.state],
-            stage=stage_message(run.plan.stages, run.stage),
-            stages=len(run.plan.stages),
+            stage=stage_message(run.settings.stages, run.stage),
+            stages=len(run.settings.stages),
             step=run.version,
             stage_step=run.stage_steps,
             planned_steps=run.planned_steps,
@@ -115,7 +115,7 @@ def _step_metrics(run: Run) -> dict[str, float]:
 
 
 def _step(run: Run, row: StepRow) -> status_pb2.Step:
-    return status_pb2.Step(step=row.step, stage=stage_message(run.plan.stages, row.stage), metrics=row.metrics)
+    return status_pb2.Step(step=row.step, stage=stage_message(run.settings.stages, row.stage), metrics=row.metrics)
 
 
 def _replay(statistics: replay_pb2.GetReplayStatisticsResponse) -> status_pb2.ReplayStatus:

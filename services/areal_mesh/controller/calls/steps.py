@@ -57,9 +57,9 @@ class StepCalls:
             return controller_pb2.NextStepResponse(finished=True)
         return controller_pb2.NextStepResponse(
             step=order.step,
-            stage=stage_message(self.run.plan.stages, order.stage),
-            batch_groups=self.run.plan.pacing.batch_groups,
-            max_staleness=self.run.plan.pacing.max_staleness,
+            stage=stage_message(self.run.settings.stages, order.stage),
+            batch_groups=self.run.settings.algorithm.batch_groups,
+            max_staleness=self.run.settings.algorithm.max_staleness,
             restart_optimizer=order.restarts.optimizer,
             restart_reference=order.restarts.reference,
             running=[

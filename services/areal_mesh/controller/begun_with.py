@@ -1,13 +1,13 @@
-"""What a run is to do, out of its settings, and what of it has to hold for the whole run."""
+"""What a run was begun with and has to keep, out of its settings."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.ledger import LedgerError
 from areal_mesh.controller.ledger_reader import LedgerReader
 from areal_mesh.controller.prompts import PromptFile
-from areal_mesh.runtime.settings import RunSettings, StageSettings
+from areal_mesh.runtime.settings import RunSettings
 
 _BATCH_GROUPS = "batch_groups"
 
@@ -21,34 +21,6 @@ class PromptFact:
     value: str
     where: str = ""
     """What stands before the value in a message."""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What a run is to do."""
-
-    name: str
-    pacing: Pacing
-    stages: tuple[StageSettings, ...]
-    lease_seconds: float
-    group_attempts: int
-    prompts: tuple[PromptFact, ...] = ()
-    fruitless_groups: int = 0
-    """Groups that may end filtered or failed in a row, none stored between; 0 for as many as it takes."""
-
-
-def run_plan(settings: RunSettings, prompts: PromptFile) -> RunPlan:
-    """What the settings ask a run to do."""
-    algorithm = settings.algorithm
-    return RunPlan(
-        name=settings.name,
-        pacing=Pacing(algorithm.batch_groups, algorithm.max_staleness, settings.weights.sync_every),
-        stages=tuple(settings.stages),
-        lease_seconds=settings.controller.lease_seconds,
-        group_attempts=settings.controller.group_attempts,
-        prompts=prompt_facts(settings, prompts),
-        fruitless_groups=settings.controller.fruitless_groups,
-    )
 
 
 def prompt_facts(settings: RunSettings, prompts: PromptFile) -> tuple[PromptFact, ...]:
@@ -66,7 +38,7 @@ def prompt_facts(settings: RunSettings, prompts: PromptFile) -> tuple[PromptFact
     return (*facts, PromptFact("prompts.file", content, where=f"{section.file}: "))
 
 
-def facts_of_run(plan: RunPlan, ledger: LedgerReader) -> dict[str, str]:
+def facts_of_run(settings: RunSettings, prompts: Sequence[PromptFact], ledger: LedgerReader) -> dict[str, str]:
     """What holds for the whole run, by key; checked against what the ledger was begun with.
 
     Sequence n has to name the same prompt in every life of the run, and admission counts in batches of one size.
@@ -74,23 +46,24 @@ def facts_of_run(plan: RunPlan, ledger: LedgerReader) -> dict[str, str]:
     Raises:
         LedgerError: something that holds for the whole run is another by now.
     """
-    for fact in plan.prompts:
+    for fact in prompts:
         begun_with = ledger.read(fact.key)
         if begun_with not in (None, fact.value):
             raise LedgerError(
                 f"{fact.key} = {fact.where}{fact.value} but the run was begun with {begun_with}: its prompts would be "
                 "others; put it back as it was, or give the run another name"
             )
+    batch_groups = settings.algorithm.batch_groups
     begun_with = ledger.read(_BATCH_GROUPS)
-    if begun_with is not None and int(begun_with) != plan.pacing.batch_groups:
+    if begun_with is not None and int(begun_with) != batch_groups:
         raise LedgerError(
-            f"algorithm.batch_groups = {plan.pacing.batch_groups} but the run was begun with {begun_with}; "
+            f"algorithm.batch_groups = {batch_groups} but the run was begun with {begun_with}; "
             "set it back, or give the run another name"
         )
     entered = ledger.stages()
-    if entered and entered[-1].stage >= len(plan.stages):
+    if entered and entered[-1].stage >= len(settings.stages):
         raise LedgerError(
-            f"stages: the run is in stage {entered[-1].stage + 1} of its schedule but only {len(plan.stages)} are set; "
-            "set them back, or give the run another name"
+            f"stages: the run is in stage {entered[-1].stage + 1} of its schedule but only {len(settings.stages)} are "
+            "set; set them back, or give the run another name"
         )
-    return {fact.key: fact.value for fact in plan.prompts} | {_BATCH_GROUPS: str(plan.pacing.batch_groups)}
+    return {fact.key: fact.value for fact in prompts} | {_BATCH_GROUPS: str(batch_groups)}
