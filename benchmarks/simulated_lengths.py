@@ -14,18 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from areal_mesh.controller.admission import Pacing
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.group_changes import StoredFigures
 from areal_mesh.controller.ledger import Ledger
-from areal_mesh.controller.plan import RunPlan
 from areal_mesh.controller.records import PublishRow
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.running import running_groups
 from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.drawing import Decision, GroupLedger
 from areal_mesh.replay.events import Chosen, Dropped, Event, GroupSummary, Stored
-from areal_mesh.runtime.settings import StageSettings
+from areal_mesh.runtime.settings import RunSettings, StageSettings
 
 _FOR_EVER = 1e9
 
@@ -114,11 +112,20 @@ class ArrivalOrder(GroupLedger):
 def simulated(workload: Workload, max_staleness: int) -> Iterator[Run]:
     """The controller's side of a run."""
     stage = StageSettings(name="simulated", max_response_tokens=workload.limit, max_steps=workload.steps)
-    plan = RunPlan("simulated", Pacing(workload.batch_groups, max_staleness), (stage,), _FOR_EVER, 1)
+    settings = RunSettings.model_validate(
+        {
+            "name": "simulated",
+            "stages": [stage],
+            "algorithm": {"batch_groups": workload.batch_groups, "max_staleness": max_staleness},
+            "model": {"folder": "none"},
+            "prompts": {"file": "none"},
+            "controller": {"lease_seconds": _FOR_EVER, "group_attempts": 1},
+        }
+    )
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder) / "ledger.db")
         try:
-            yield Run(plan, ledger, Clock(lambda: 0.0, lambda: 0.0))
+            yield Run(settings, ledger, Clock(lambda: 0.0, lambda: 0.0))
         finally:
             ledger.close()
 
@@ -196,9 +203,9 @@ class _Simulation:
         order = None if self._in_hand else self._run.next_step(self._run.version)
         if order is None:
             return
-        pacing = self._run.plan.pacing
+        algorithm = self._run.settings.algorithm
         request = DrawRequest(
-            order.step, pacing.batch_groups, order.step - 1, pacing.max_staleness, running_groups(self._run)
+            order.step, algorithm.batch_groups, order.step - 1, algorithm.max_staleness, running_groups(self._run)
         )
         held = 0.0 if self._held_since is None else self._now - self._held_since
         decision = self._ledger.draw(request, patient=held < self._patience)
@@ -227,7 +234,7 @@ class _Simulation:
         self._outcome.staleness = max(self._outcome.staleness, *ages)
         self._outcome.trained += tokens
         self._run.commit(version + 1, batch, {}, {age: ages.count(age) for age in set(ages)}, tokens)
-        self._take(tuple(self._ledger.evict(self._run.version, self._run.plan.pacing.max_staleness)))
+        self._take(tuple(self._ledger.evict(self._run.version, self._run.settings.algorithm.max_staleness)))
         if self._run.publish_due():
             self._publish()
 

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from areal_mesh.controller.admission import Pacing, free_places, publish_due
+from areal_mesh.controller.admission import free_places, publish_due
 from areal_mesh.controller.records import GroupCounts
 from areal_mesh.replay.deadlines import Choice, DrawRequest, choose
 from areal_mesh.replay.drawing import GroupLedger
 from areal_mesh.replay.events import Chosen, Dropped, GroupSummary, Stored
+from areal_mesh.runtime.settings import RunSettings
+from tests.unit.stage_support import run_of
 
 
 def group(sequence: int, oldest: int) -> GroupSummary:
@@ -64,7 +66,7 @@ def test_a_batch_is_the_same_in_whatever_order_its_groups_were_stored(order: lis
 class Joined:
     """The real admission and the real ledger; groups finish, and generators lease, as a schedule says."""
 
-    pacing: Pacing
+    settings: RunSettings
     steps: int
     ledger: GroupLedger = field(default_factory=GroupLedger)
     running: dict[str, GroupSummary] = field(default_factory=dict)
@@ -76,10 +78,10 @@ class Joined:
     filtered: int = 0
 
     def lease(self, most: int) -> None:
-        batch = self.pacing.batch_groups
+        batch = self.settings.algorithm.batch_groups
         stored = self.ledger.waiting_groups
         counts = GroupCounts(running=len(self.running), stored=stored, trained=self.version * batch)
-        for _ in range(min(most, free_places(self.pacing, counts, self.published, self.steps))):
+        for _ in range(min(most, free_places(self.settings.algorithm, counts, self.published, self.steps))):
             new = group(self.leased, self.published)
             self.running[new.group_id] = new
             self.leased += 1
@@ -105,8 +107,8 @@ class Joined:
         """Takes a step if its batch is there; whether it was."""
         older = {name: one.oldest_policy_version for name, one in self.running.items()}
         told = {name: version for name, version in older.items() if version < self.published}
-        pacing = self.pacing
-        request = DrawRequest(self.version + 1, pacing.batch_groups, self.version, pacing.max_staleness, told)
+        section = self.settings.algorithm
+        request = DrawRequest(self.version + 1, section.batch_groups, self.version, section.max_staleness, told)
         decision = self.ledger.draw(request, patient)
         self.held += decision.awaited > 0
         for event in decision.events:
@@ -115,7 +117,7 @@ class Joined:
         if not any(isinstance(event, Chosen) for event in decision.events):
             return False
         self.version += 1
-        if publish_due(pacing, self.version, self.published):
+        if publish_due(self.settings.weights, self.version, self.published):
             self.published = self.version
         return True
 
@@ -132,7 +134,8 @@ class Joined:
                 self.lose(which)
             elif act == 4:
                 self.filter(which)
-        for _ in range(20 * self.steps * self.pacing.batch_groups * (self.pacing.max_staleness + 1)):
+        section = self.settings.algorithm
+        for _ in range(20 * self.steps * section.batch_groups * (section.max_staleness + 1)):
             if self.version == self.steps:
                 return
             self.lease(3)
@@ -155,7 +158,7 @@ SCHEDULES = st.lists(st.tuples(st.sampled_from([0, 1, 1, 2, 2, 3, 4]), st.intege
 def test_with_admission_a_patient_learner_trains_all_that_is_leased_and_is_never_stuck(
     schedule: list[tuple[int, int]], batch: int, bound: int, sync_every: int, steps: int
 ) -> None:
-    mesh = Joined(Pacing(batch, bound, sync_every), steps)
+    mesh = Joined(run_of(batch_groups=batch, max_staleness=bound, sync_every=min(sync_every, bound + 1)), steps)
     mesh.run(schedule)
     assert not mesh.stale
     assert mesh.leased == steps * batch + mesh.filtered
@@ -165,7 +168,7 @@ def test_with_admission_a_patient_learner_trains_all_that_is_leased_and_is_never
 def test_an_impatient_learner_loses_the_groups_that_finish_last(bound: int) -> None:
     """What the property above would not see if nothing were ever at stake."""
     schedule = [(0, 20), *[(1, -1), (1, -1), (2, 0), (0, 20)] * (bound + 2)]
-    patient, hasty = (Joined(Pacing(2, bound), bound + 6) for _ in range(2))
+    patient, hasty = (Joined(run_of(max_staleness=bound), bound + 6) for _ in range(2))
     patient.run(schedule)
     hasty.run(schedule, patient=False)
     assert patient.held
