@@ -60,7 +60,7 @@ class HeartbeatOrders:
 class Membership:
     """The calls that make and keep a service a member.
 
-    A controller that is away is waited for, `patience_seconds` at most: it is restarted from its ledger meanwhile.
+    A controller that is away is waited for, `unreachable_seconds` at most: it is restarted from its ledger meanwhile.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Membership:
         identity: Identity,
         run: RunIdentity,
         standing: HeardStanding | None = None,
-        patience_seconds: float = 120.0,
+        unreachable_seconds: float = 120.0,
     ) -> None:
         self._standing = standing or HeardStanding()
         self._identity = identity
@@ -79,7 +79,7 @@ class Membership:
         self._stub: controller_pb2_grpc.ControllerServiceAsyncStub = controller_pb2_grpc.ControllerServiceStub(
             self._channel
         )
-        self._patience = patience_seconds
+        self._unreachable_seconds = unreachable_seconds
         self._registration: controller_pb2.RegisterRequest | None = None
         self._last_answer = time.monotonic()
         self.interval_seconds = 1.0
@@ -88,7 +88,7 @@ class Membership:
         """Registers under `address`, waiting for a controller that is not up yet.
 
         Raises:
-            ConnectionError: no controller answered within the patience.
+            ConnectionError: no controller answered within `unreachable_seconds`.
             RefusedError: the controller serves another run.
         """
         self._registration = controller_pb2.RegisterRequest(
@@ -107,13 +107,13 @@ class Membership:
         assert self._registration is not None
         began = time.monotonic()
         while True:
-            left = max(_CALL_SECONDS, began + self._patience - time.monotonic())
+            left = max(_CALL_SECONDS, began + self._unreachable_seconds - time.monotonic())
             try:
                 response = await self._stub.Register(self._registration, timeout=left, wait_for_ready=True)
                 break
             except grpc.aio.AioRpcError as error:
                 full = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-                if not full or time.monotonic() - began > self._patience:
+                if not full or time.monotonic() - began > self._unreachable_seconds:
                     raise self._refusal(error) from error
                 _LOG.warning("the controller cannot take it in yet", cause=error.details())
                 await asyncio.sleep(retry_seconds(error, 1.0))
@@ -127,7 +127,7 @@ class Membership:
         """What a registration that failed for good means."""
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return ConnectionError(
-                f"no controller answered at {self._controller} within {self._patience:.0f} s; is it running?"
+                f"no controller answered at {self._controller} within {self._unreachable_seconds:.0f} s; is it running?"
             )
         if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
             return RefusedError(f"the controller at {self._controller} refuses it: {error.details()}")
@@ -137,7 +137,7 @@ class Membership:
         """Sends one heartbeat; registers again if the controller has forgotten this member.
 
         Raises:
-            ConnectionError: the controller has been away for longer than the patience.
+            ConnectionError: the controller has been away for longer than `unreachable_seconds`.
         """
         request = controller_pb2.HeartbeatRequest(
             service_id=self._identity.service_id,
@@ -167,9 +167,9 @@ class Membership:
             await self._send_registration()
         elif error.code() not in _AWAY:
             raise error
-        elif time.monotonic() - self._last_answer > self._patience:
+        elif time.monotonic() - self._last_answer > self._unreachable_seconds:
             raise ConnectionError(
-                f"the controller at {self._controller} has not answered for {self._patience:.0f} s"
+                f"the controller at {self._controller} has not answered for {self._unreachable_seconds:.0f} s"
             ) from error
         return HeartbeatOrders(False, ())
 
