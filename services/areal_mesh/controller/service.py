@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from areal_mesh.controller.arrivals import Arrivals
+from areal_mesh.controller.begun_with import prompt_facts
 from areal_mesh.controller.calls.briefing import Briefing
 from areal_mesh.controller.calls.callers import Callers
 from areal_mesh.controller.calls.heartbeats import HeartbeatCalls
@@ -26,7 +27,6 @@ from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.lock import lock_run
 from areal_mesh.controller.membership import Roster
-from areal_mesh.controller.begun_with import prompt_facts
 from areal_mesh.controller.prompts import PromptFile, PromptFileError
 from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
