@@ -8,26 +8,28 @@ from typing import Final
 
 from areal_mesh.grading import limits
 from areal_mesh.grading.choices import value_after_letter
+from areal_mesh.grading.reading.alternatives import other_spellings
 from areal_mesh.grading.reading.lexer import tokenize
 from areal_mesh.grading.reading.lookalikes import in_latex
 from areal_mesh.grading.reading.parser import parse_tokens
 from areal_mesh.grading.reading.spelling import stated_value
 from areal_mesh.grading.reading.tokens import Token, canonical
-from areal_mesh.grading.trees.nodes import Node, Number, Unparsed, Words
+from areal_mesh.grading.trees.nodes import Listing, Node, Number, Unparsed, Words
 
 _PLAIN_NUMBER: Final = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,40}))?\Z", re.ASCII)
 _ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z", re.ASCII)
 _COMMA_GROUP: Final = re.compile(r"\d,(?:\\[, ])?\d{3}(?!\d)", re.ASCII)
 _LONE_BACKSLASH: Final = re.compile(r"(?<!\\)\\\Z")
 """What is left of a control space at the end."""
-_MARKUP: Final = re.compile(r"\A(?:\$+|\*{2,3}|`+)+|(?:(?<!\\)\$+|\*{2,3}|`+)+\Z")
+_MARKUP: Final = re.compile(r"\A(?:\$+|\*{1,3}(?!\s)|`+)+|(?:(?<!\\)\$+|(?<!\^)(?<!\^\{)\*{1,3}|`+)+\Z")
 """Of LaTeX and Markdown, round the whole answer."""
 
 
 class Answer:
     """An answer in the forms that the rules need, each made when first asked for."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, reference: bool = False) -> None:
+        self._reference = reference
         if not text.isascii():
             text = in_latex(text[: 2 * limits.ANSWER_CHARS])
         self.text = _MARKUP.sub("", _LONE_BACKSLASH.sub("", text.strip())).strip()
@@ -81,9 +83,11 @@ class Answer:
             # No list has a member `000`.
             if self.tokens() and not (self._readings and _ZERO_GROUP.search(self.text)):
                 self._read(list(self.tokens()))
-            if not self._readings or isinstance(self._readings[0], Words):
+            if not self._readings or _begins_with_words(self._readings[0]):
                 self._read_more(stated_value(self.text))
             self._read_more(value_after_letter(self.text))
+            for other in other_spellings(self.text, reference=self._reference):
+                self._read_more(other)
         return self._readings
 
     def _read_more(self, text: str | None) -> None:
@@ -103,6 +107,10 @@ class Answer:
         assert self._readings is not None  # only `readings` calls this
         if node not in self._readings:
             self._readings.append(node)
+
+
+def _begins_with_words(node: Node) -> bool:
+    return isinstance(node, Words) or (isinstance(node, Listing) and isinstance(node.items[0], Words))
 
 
 def plain_number(text: str) -> Number | None:

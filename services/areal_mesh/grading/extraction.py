@@ -17,7 +17,19 @@ from areal_mesh.grading.vocabulary import JOINING_WORDS
 _BOX = re.compile(r"\\f?boxed(?![a-zA-Z])|\\fbox(?![a-zA-Z])")
 _BOX_COMMANDS = (r"\boxed", r"\fbox")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
-_STATED = re.compile(r"\b(?:final )?answer(?: is|:)[ \t]*:?", re.IGNORECASE | re.ASCII)
+_STATED = re.compile(
+    r"\b(?:final )?answers?[*_]*[ \t]*(?:is|are|:)[ \t]*:?|^#{1,6}[ \t]*[*_]*(?:the )?(?:final )?answer[*_:]*[ \t]*$",
+    re.IGNORECASE | re.ASCII | re.MULTILINE,
+)
+_TAG = re.compile(r"\.?\s*(?:</answer>|<\|)")
+_DISPLAYED = re.compile(r"\$\$(.{1,2000}?)\$\$|\\\[(.{1,2000}?)\\\]", re.DOTALL)
+_THOUGHT_ENDS = ("</think>", "</thinking>", "</thought>", "</reasoning>", "<|end_of_thought|>")
+_PLACEHOLDER = re.compile(
+    r"(?:\.{3}|\\[lc]?dots|\?|_+|\\text\{)?\s*(?:(?:your |the )?(?:final )?(?:answer|result)(?: here)?)?\s*\}?",
+    re.IGNORECASE,
+)
+"""What a box holds that only says where an answer goes."""
+_SENTENCE_OF_BOX = re.compile(r"\s*[A-Za-z]{2,}\b|[\s.,;:)]*\Z")
 _LINE_OR_MATHEMATICS_END = re.compile(r"[$\n]")
 _BARE_CHARS = 64
 """Of a box without braces: `\\boxed 5`."""
@@ -26,7 +38,7 @@ _ENCLOSING_CHARS = 400
 _TAG_OPEN = "<answer>"
 _TAG_CLOSE = "</answer>"
 _NUMBER = re.compile(r"-?(?:\d{1,400}(?:\.\d{1,400})?|\.\d{1,400})", re.ASCII)
-_SENTENCE_END = re.compile(r"\.(?=\s|$)|\n")
+_SENTENCE_END = re.compile(r"\.(?=\s|$)|\n|,?\s(?:because|since)\b")
 _LAYOUT = re.compile(
     r"\\(?:q?quad|text|textbf|mathrm|mbox)(?![a-zA-Z])|\\[\][)(,;:! \\]|[$*{}(),;.\s]|[a-z](?:_\{?\d\}?)?\s*=", re.ASCII
 )
@@ -60,17 +72,32 @@ class Stated:
 
 
 def find_answer(response: str, *, last_number: bool = False) -> Stated | None:
-    """The answer as the response states it; None where it states none."""
+    """The answer as the response states it, after its thoughts or in them; None where it states none."""
+    after = max((response.rfind(end) + len(end) for end in _THOUGHT_ENDS if end in response), default=0)
+    if after and not response[after:].isspace():
+        found = _find_answer(response[after:], last_number=last_number)
+        if found is not None and found.answer:
+            return found
+    return _find_answer(response, last_number=last_number)
+
+
+def _find_answer(response: str, *, last_number: bool) -> Stated | None:
     closing = _closing_sentence(response)
     if closing is not None:
         return Stated(closing, "the closing sentence")
+    placeholder: str | None = None
     for content, start, _ in _boxes_from_the_end(response):
+        if _PLACEHOLDER.fullmatch(content.strip()):
+            placeholder = content.strip() if placeholder is None else placeholder
+            continue
         alone = all(response.rfind(command, 0, start) < 0 for command in _BOX_COMMANDS)
         contents, separators = ([], []) if alone else _adjacent_boxes(response, reference=False)
         joined = ", ".join(contents) if len(contents) > 1 else None
         if joined is not None and (len(contents) > 2 or _OR.search(separators[0])):
             return Stated(joined, "the last boxes")  # a choice, of which the last is not the answer
         return Stated(content.strip(), "the last box", joined)
+    if placeholder is not None:
+        return Stated(placeholder, "the last box")
     for find, place in ((_after_statement, "the last statement of an answer"), (_inside_tag, "the last <answer> tag")):
         found = find(response)
         if found:
@@ -197,7 +224,7 @@ def _box_end(response: str, start: int, stop: int, depth: int = 0) -> tuple[int 
             return None, 0
         if response[start] != "{":
             bare = _LINE_OR_MATHEMATICS_END.split(response[start : min(stop, start + _BARE_CHARS)], maxsplit=1)[0]
-            return (start + len(bare), 0) if bare.strip() else (None, 0)
+            return (None, 0) if _SENTENCE_OF_BOX.match(bare) else (start + len(bare), 0)
     # Twice the longest readable answer: what is longer is given up as unbalanced.
     for match in _BRACES.finditer(response, start, min(stop, start + 2 * limits.ANSWER_CHARS)):
         if match.group() in "{}":
@@ -218,10 +245,13 @@ def _after_statement(response: str) -> str | None:
     if not found:
         return None
     stated = tail[found[-1].end() :].lstrip(" \t\n:*")
+    stated = _TAG.split(stated, maxsplit=1)[0]
+    displayed = _DISPLAYED.match(stated)
+    if displayed:
+        return (displayed.group(1) or displayed.group(2)).strip().rstrip(".").strip() or None
     end = _SENTENCE_END.search(stated)
     if end is not None:
         stated = stated[: end.start()]
-    stated = stated.split("</answer>", 1)[0]
     return stated.strip().strip("*").strip() or None
 
 

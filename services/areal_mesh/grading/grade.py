@@ -8,7 +8,7 @@ from typing import Final
 
 from areal_mesh.grading import limits
 from areal_mesh.grading.answers import Answer, plain_number
-from areal_mesh.grading.choices import is_choice
+from areal_mesh.grading.choices import choice_letter, is_choice
 from areal_mesh.grading.equality.comparison import Decide, Equality
 from areal_mesh.grading.equality.scalars import Outcome, compare_scalars
 from areal_mesh.grading.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
@@ -16,6 +16,7 @@ from areal_mesh.grading.reading.spelling import spelled
 from areal_mesh.grading.reading.tokens import Token, canonical
 from areal_mesh.grading.trees.nodes import Bracketed, FiniteSet, Listing, Node
 from areal_mesh.grading.verdict import GradeRequest, Protocol, Verdict, gold_answers
+from areal_mesh.grading.vocabulary import SHORT_WORDS
 
 _ANSWER_SECONDS: Final = 30.0
 """The worker has its own deadline, far below; this one bounds its start too."""
@@ -95,11 +96,15 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
 
 def gold_answer(text: str) -> Answer:
     """A reference answer; of a solution's text, with a box or no answer itself, what it states as its answer."""
-    gold = Answer(text)
+    if "####" in text:
+        text = text.rpartition("####")[2].strip() or text  # GSM8K's last line
+    gold = Answer(text, reference=True)
     boxed = "\\boxed" in text or "\\fbox" in text
     if gold.readings() and not boxed:
         return gold
-    return Answer(joined_boxes(text, reference=True) or extract_answer(text) or unclosed_box(text) or text)
+    return Answer(
+        joined_boxes(text, reference=True) or extract_answer(text) or unclosed_box(text) or text, reference=True
+    )
 
 
 def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
@@ -108,6 +113,9 @@ def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
     numbers = plain_number(gold.text), plain_number(answer.text)
     if numbers[0] is not None and numbers[1] is not None:
         return compare_scalars(numbers[0], numbers[1])
+    letters = choice_letter(gold.text), choice_letter(answer.text)
+    if all(letters) and letters[0] != letters[1]:
+        return Outcome(False, "choice")
     if len(answer.text) > limits.ANSWER_CHARS:
         return Outcome(False, "too long")
     if _same_with_comma(gold.text, answer.text, _DECIMAL_COMMA) or (
@@ -116,7 +124,7 @@ def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
         return Outcome(True, "decimal")
     if gold.tokens() and answer.tokens() and canonical(gold.tokens()) == canonical(answer.tokens()):
         return Outcome(True, "text")
-    if _same_words(gold.tokens(), answer.tokens()):
+    if _same_short_word(gold.text, answer.text) or _same_words(gold.tokens(), answer.tokens()):
         return Outcome(True, "words")
     outcome = _match_readings(gold, answer, equality)
     if outcome.equal is False and (is_choice(gold.text, answer.text) or is_choice(answer.text, gold.text)):
@@ -138,6 +146,14 @@ def _same_words(gold: list[Token], answer: list[Token]) -> bool:
         return False
     words = spelled(gold)
     return words is not None and len(words) > 1 and words == spelled(answer)
+
+
+def _same_short_word(gold: str, answer: str) -> bool:
+    """Whether both are one word of few letters that LaTeX would read as variables, in another case: `NO`, `no`."""
+    if not (gold.isalpha() and answer.isalpha() and gold.isascii() and gold.lower() == answer.lower()):
+        return False
+    plain = all(text.islower() or text.istitle() for text in (gold, answer))
+    return gold.lower() in SHORT_WORDS or (len(gold) > 2 and plain)
 
 
 def _match_readings(gold: Answer, answer: Answer, equality: Equality) -> Outcome:

@@ -15,7 +15,7 @@ LAYOUT: Final = words_of(r"""
     \left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \Biggl \Biggr \middle
     \displaystyle \textstyle \scriptstyle \limits \nolimits \; \: \> \! \, \( \) \[ \] \quad \qquad
     \enspace \thinspace \space \bf \rm \it \Large \large \hfill \nonumber \boldmath \mathstrut
-    \strut \checkmark \mathbin \mathrel
+    \strut \checkmark \blacksquare \square \Box \qed \mathbin \mathrel
     """) | {
     "\\ ",
     "\\\n",
@@ -95,6 +95,11 @@ NO_SOLUTION: Final = re.compile(
 """Words for a set with nothing in it, in lower case."""
 
 ALL_INTEGERS: Final = frozenset(f"{opening}integers" for opening in ("", "all ", "the ", "all the ", "the set of all "))
+ALL_NATURALS: Final = frozenset(
+    f"{opening}{kind}"
+    for kind in ("positive integers", "natural numbers")
+    for opening in ("", "all ", "the ", "all the ", "the set of all ")
+)
 
 NUMBER_SETS: Final = {"R": r"\Reals", "Z": r"\Integers", "Q": r"\Rationals", "C": r"\Complexes", "N": r"\Naturals"}
 """What `\\mathbb` of a letter names."""
@@ -110,7 +115,8 @@ MONTHS: Final = """january february march april may june july august september o
 DAYS: Final = "sunday monday tuesday wednesday thursday friday saturday"
 
 ABBREVIATIONS: Final = {name[:3]: name for name in f"{MONTHS} {DAYS}".split()} | {
-    "sept": "september", "grey": "gray",
+    "sept": "september", "grey": "gray", "tues": "tuesday", "thur": "thursday", "thurs": "thursday",
+    "wednes": "wednesday",
 }  # fmt: skip
 
 JOINING_WORDS: Final = frozenset({"and", "or"})
@@ -152,13 +158,19 @@ may have is of, per, each, in, for, with and articles."""
 
 OPENING_WORDS: Final = words_of(f"""
     answer ans the is final {OPENING} so thus therefore hence then answers are total la reponse est die antwort ist
-    respuesta es
+    respuesta es year in
     """)
 
 FIGURE_WORDS: Final = words_of("""
     the a an vertical horizontal line plane circle parabola ellipse hyperbola curve equation point
     """)
 """What an equation or a point may be called before it is given: `the vertical line x = 4`."""
+
+CLOSING_WORDS: Final = words_of("exactly precisely altogether")
+"""What may follow a value without changing it."""
+
+LABEL_WORDS: Final = words_of("least most score root power factorial remainder under over times")
+"""Hedges that a label before a colon may have: "Least value: 3"."""
 
 CLOSING_PHRASE: Final = re.compile(r"is the (?:final |only |correct )?(?:answer|solution|value|result)")
 """What may follow an answer without being part of it."""
@@ -172,7 +184,7 @@ ARTICLES: Final = words_of("a an the on in due it is its")
 UNIT_WORDS_OF_ONE_LETTER: Final = frozenset("dmsghlnjwvcfaptLNJWVKCFATHM")
 """Single letters that name a unit in text: `5\\text{ x}` has none."""
 
-UNIT_LETTERS: Final = frozenset("msgLKNJW")
+UNIT_LETTERS: Final = frozenset("msgLKNJWCVT")
 """Letters that stand for a unit after a number where the other answer is a bare number: `5m` for 5."""
 
 _COUNTED: Final = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
@@ -195,6 +207,9 @@ CURRENCY_CODES: Final = {
     "rmb": "yuan", "krw": "won", "chf": "franc", "rub": "ruble",
 }  # fmt: skip
 """Words of money before an amount."""
+
+SHORT_WORDS: Final = words_of("yes no odd even true false red blue win lose up down left right")
+"""Answers of few letters that are words in any case."""
 
 MARK: Final = "primemark"
 """Stands after a unit that is written as a prime."""

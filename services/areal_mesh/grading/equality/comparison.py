@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from areal_mesh.grading.equality.cases import spread, worked_out
 from areal_mesh.grading.equality.intervals import compare_intervals, is_interval_set
 from areal_mesh.grading.equality.listings import coordinates_of, families, items_of, must_keep_order, united
 from areal_mesh.grading.equality.pieces import compare_pieces
@@ -74,6 +75,9 @@ class Equality:
         gold, answer = as_matrix_like(gold, answer), as_matrix_like(answer, gold)
         if isinstance(gold, Measured) or isinstance(answer, Measured):
             return compare_measured(gold, answer, self.compare, self.scalars)
+        gold, answer = spread(gold, answer), spread(answer, gold)
+        if isinstance(gold, FiniteSet) and isinstance(answer, FiniteSet):
+            gold, answer = worked_out(gold, answer), worked_out(answer, gold)
         if isinstance(gold, Listing | FiniteSet) or isinstance(answer, Listing | FiniteSet):
             gold, answer = families(gold, answer)
             gold, answer = united(gold, answer, reference=True), united(answer, gold, reference=False)

@@ -24,7 +24,7 @@ from areal_mesh.grading.trees.nodes import (
 from areal_mesh.grading.trees.rewriting import renamed
 from areal_mesh.grading.trees.shapes import ORDERS, interval_of
 
-_INDEXED = re.compile(r"([xzrt])_\d+")
+_INDEXED = re.compile(r"([xzrtABCDFMPQ])_\d+")
 _USUAL_INTEGERS = frozenset("nkm")
 _BOUNDS = ORDERS | {"!="}
 _PLAIN_DOMAINS = frozenset({Symbol("reals"), Symbol("complexes")})
@@ -43,11 +43,13 @@ def united(node: Node, other: Node, *, reference: bool) -> Node:
     if not isinstance(node, Listing):
         return node
     if isinstance(other, SetOperation) and all(map(_can_be_interval, node.items)):
-        return _union(node.items)
+        return union_of(node.items)
     items = _exclusions(node.items)
     if not all(isinstance(item, Relation) for item in items):
         return node
     parts = [interval_of(item) for item in items if isinstance(item, Relation)]
+    if node.alternatives and any(parts):
+        parts = [part or _point_of(item) for part, item in zip(parts, items, strict=True)]
     found = [part for part in parts if part is not None]
     if len(found) < len(items) or len({str(name) for name, _ in found}) > 1:
         return node
@@ -55,7 +57,18 @@ def united(node: Node, other: Node, *, reference: bool) -> Node:
     shared = reduce(lambda left, right: SetOperation("intersection", left, right), sets)
     if not node.alternatives and (intervals_of(shared) or (node.together and not reference)):
         return shared
-    return _union(sets)
+    return union_of(sets)
+
+
+def _point_of(node: Node) -> tuple[Node, Node] | None:
+    """(name, set) of `x = 1`, and of `x \\in \\{1, 2\\}`."""
+    match node:
+        case Relation((Symbol() as name, value), ("=",)) if isinstance(value, SCALARS):
+            return name, FiniteSet((value,))
+        case Relation((Symbol() as name, FiniteSet() | SetOperation() as values), ("in",)):
+            return name, values
+        case _:
+            return None
 
 
 def _can_be_interval(node: Node) -> bool:
@@ -70,7 +83,7 @@ def _exclusions(items: tuple[Node, ...]) -> tuple[Node, ...]:
     return tuple(Relation((first.sides[0], item), ("!=",)) if isinstance(item, SCALARS) else item for item in items)
 
 
-def _union(sets: Sequence[Node]) -> Node:
+def union_of(sets: Sequence[Node]) -> Node:
     return reduce(lambda left, right: SetOperation("union", left, right), sets)
 
 
@@ -105,7 +118,7 @@ def _without_conditions(node: Node, *, bounds: bool) -> Node:
     bounded = any(not isinstance(item, Relation) or set(item.operators) & _BOUNDS for item in others)
     letters = frozenset[str]().union(*(_letters(item) for item in others if not isinstance(item, Relation)))
     kept = tuple(item for item in node.items if not _is_droppable(item, bounded, letters))
-    if bounds and len(kept) == len(node.items) and _is_formula(kept[0]):
+    if bounds and len(kept) == len(node.items) and _is_formula(kept[0]) and not node.alternatives:
         kept = tuple(item for item in kept if not _is_bound_on(item, kept[0]))
     if not kept:
         return node
@@ -153,7 +166,9 @@ def _is_bound_on(node: Node, formula: Node) -> bool:
     member = node.operators == ("in",) and isinstance(node.sides[1], Bracketed | SetOperation | FiniteSet)
     if not (set(node.operators) <= _BOUNDS or member):
         return False
-    return bool(_letters(node)) and _letters(node) <= _letters(formula) | _indices(formula)
+    if isinstance(formula, Relation) and isinstance(formula.sides[0], Symbol):
+        return bool(_letters(node)) and _letters(node) <= _letters(formula.sides[1]) | _indices(formula)
+    return bool(_letters(node)) and _letters(node) <= _letters(formula)
 
 
 def _indices(node: Node) -> frozenset[str]:

@@ -29,6 +29,8 @@ def compare_ratios(gold: Node, answer: Node, sequences: Sequences, scalars: Comp
     assert isinstance(ratio, Ratio)
     # An answer that is written as a time is one; a reference is only where it can be nothing else.
     is_time = ratio.half or (_is_time(ratio) if ratio is gold else ratio.clock)
+    if (ratio.half or ratio.clock) and isinstance(other, Number) and ratio.items[1] == Number(Fraction(0)):
+        return scalars(*((ratio.items[0], other) if ratio is gold else (other, ratio.items[0])))  # `3 p.m.`, and 3
     if not isinstance(other, SCALARS) or len(ratio.items) != 2 or is_time:
         return Outcome(False, "shape")
     if not all(map(_is_measurable, ratio.items)):

@@ -87,7 +87,7 @@ def _last_condition(tokens: list[Token]) -> tuple[int, list[Token]] | None:
             depth -= 1
         elif depth == 0 and at and token.text.lower() in _OPENERS:
             return at, tokens[at:]
-        elif depth == 0 and token.text == "," and _is_letter_with_domain(tokens[at + 1 :]):
+        elif depth == 0 and at and token.text == "," and _is_letter_with_domain(tokens[at + 1 :]):
             return at, tokens[at + 1 :]
     if tokens[-1].text == ")" and opening > 0 and tokens[opening].text == "(":
         inner = tokens[opening + 1 : -1]
@@ -101,6 +101,10 @@ def _is_letter_with_domain(tokens: list[Token]) -> bool:
     """Whether `k an integer` or `k \\in Z` follows: a letter and its domain in words or by a letter."""
     if len(tokens) < 2 or not _is_letter(tokens[0]):
         return False
+    if tokens[1].text == "=":
+        return tokens[-1].text == r"\dots" and all(
+            token.kind == "number" or token.text == "," for token in tokens[2:-1]
+        )
     if tokens[1].text == r"\in" and len(tokens) == _MEMBERSHIP:
         return tokens[2].text in NUMBER_SETS
     return all(token.kind == "word" and token.text.lower() in _SAID for token in tokens[1:])

@@ -7,7 +7,9 @@ from typing import TypeGuard
 from areal_mesh.grading import limits
 from areal_mesh.grading.reading.commands import CommandParser
 from areal_mesh.grading.trees.nodes import (
+    SCALARS,
     Call,
+    FiniteSet,
     Node,
     Number,
     PlusMinus,
@@ -101,7 +103,7 @@ class ExpressionParser(CommandParser):
                         factors.append(factor)
             else:
                 break
-        return factors[0] if len(factors) == 1 else Product(tuple(factors))
+        return factors[0] if len(factors) == 1 else Product(tuple(map(_in_braces, factors)))
 
     def _mixed_number(self, whole: Number) -> Node:
         """`1 1/2`: two numbers side by side are a mixed number or nothing."""
@@ -186,6 +188,12 @@ class ExpressionParser(CommandParser):
         if isinstance(node, Symbol) and "_" not in node.name:
             return Symbol(f"{node.name}_{self.subscript_text()}")
         raise Unparsed("subscript after what has none")
+
+
+def _in_braces(factor: Node) -> Node:
+    """`2\\{x + 1\\}` with its braces as the brackets that they are beside a factor."""
+    braces = isinstance(factor, FiniteSet) and len(factor.items) == 1 and isinstance(factor.items[0], SCALARS)
+    return factor.items[0] if braces and isinstance(factor, FiniteSet) else factor
 
 
 def _is_marked_mixed(part: Node, whole: Node) -> TypeGuard[Call]:

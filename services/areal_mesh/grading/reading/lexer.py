@@ -234,7 +234,12 @@ class _Lexer(NumberLexer):
         if (
             bare in NAMED_IN_PLAIN_TEXT
             or (bare in FUNCTIONS - _ALSO_WORDS and not self._after_number())
-            or (command in (r"\mathrm", r"\operatorname") and not apart and len(bare) == 1 and bare.isalpha())
+            or (
+                command in (r"\mathrm", r"\operatorname", r"\mathsf")
+                and not apart
+                and len(bare) == 1
+                and bare.isalpha()
+            )
         ):
             self.add(*(("letter", bare) if len(bare) == 1 else ("command", "\\" + bare)))
         elif self.text[self.position : self.position + 1] == "_" and _BASED_DIGITS.fullmatch(bare):

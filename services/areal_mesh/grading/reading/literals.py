@@ -96,6 +96,8 @@ class LiteralParser(TokenReader):
                 return Symbol(text)
             if text == "{":
                 return self._group()
+            if text == r"\{" and self.peek(1) == r"\begin":
+                return self._braced_rows()
             if text in ("(", "[", r"\{", r"\langle"):
                 bars, self.bars = self.bars, 0
                 node = self.bracket()
@@ -107,6 +109,13 @@ class LiteralParser(TokenReader):
                 return self.command(text)
             raise Unparsed(f"unexpected {text!r}" if text else "unexpected end")
 
+    def _braced_rows(self) -> Node:
+        r"""`\left\{ \begin{array} ... \end{array} \right.`: a brace that is not closed."""
+        self.advance()
+        node = self.command(self.peek())
+        self.position += self.peek() == r"\}"
+        return node
+
     def _letter(self) -> Node:
         name = self.peek()
         self.advance()
@@ -117,11 +126,12 @@ class LiteralParser(TokenReader):
         if [self.peek(ahead) for ahead in range(6)] == _INVERSE and (name in _APPLIED or self._is_applied(5)):
             self.position += 5
             name += "^-1"
-        if name.rstrip("'").removesuffix("^-1") in _APPLIED and self.peek() == "(":
+        point = len(name) == 1 and name.isupper() and self._coordinates_follow()
+        if name.rstrip("'").removesuffix("^-1") in _APPLIED and self.peek() == "(" and not point:
             return Call(name, (self.bracket(),))
         if name in _COUNTING and self._is_counted():
             return self._count(name)
-        if len(name) == 1 and name.isupper() and self._coordinates_follow():
+        if point:
             return Relation((Symbol(name), self.bracket()), ("=",))
         if name == "C" and self._is_chosen():
             self.advance()
@@ -131,7 +141,10 @@ class LiteralParser(TokenReader):
         if self.peek() == "(" and self._is_applied():
             return Call("apply " + name, (self.bracket(),))
         if self.peek() == "_":
-            return Symbol(name + "_" + self.subscript_text())
+            symbol = Symbol(name + "_" + self.subscript_text())
+            if name.isupper() and self._coordinates_follow():
+                return Relation((symbol, self.bracket()), ("=",))
+            return symbol
         if name == "e":
             return Constant("e")
         if name == "i":
@@ -171,7 +184,7 @@ class LiteralParser(TokenReader):
         lower, _ = self._flat_argument(after, "^") if upper else ("", 0)
         if upper.isdigit() and lower.isdigit():
             return int(upper) > int(lower) > 0
-        return bool(upper and lower) and not upper.isdigit() and not lower.isdigit()
+        return bool(upper and lower) and not upper.isdigit()
 
     def _flat_argument(self, ahead: int, mark: str) -> tuple[str, int]:
         """(text, places taken) of a mark with one token after it, braced or not; empty where there is more."""

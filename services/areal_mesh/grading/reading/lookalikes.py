@@ -80,6 +80,7 @@ _SPELLINGS: Final = str.maketrans(
 _SPELLINGS.update(
     {ord(letter): f"\\{name} " for letter, name in zip("αβγδεζηθικλμνξρστυφχψωΓΔΘΛΞΠΣΦΨΩϕϵ", _GREEK, strict=True)}
 )
+_SPELLINGS.update({ord("①") + at: f"({at + 1})" for at in range(20)})
 _RAISED: Final = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱᵃᵇᵈᵉᵏᵐᵗˣʸ"
 _LOWERED: Final = "₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙₐₑₕᵢⱼₖₗₘₒₚᵣₛₜᵤᵥₓ"
 _DIGITS: Final = str.maketrans(_RAISED + _LOWERED, "0123456789+-()niabdekmtxy0123456789+-()naehijklmoprstuvx")

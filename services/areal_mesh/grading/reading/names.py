@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from areal_mesh.grading.reading.tokens import Token, canonical
-from areal_mesh.grading.vocabulary import FUNCTION_WORDS, GREEK, HEDGES, NUMBER_WORDS, RELATIONS
+from areal_mesh.grading.vocabulary import FUNCTION_WORDS, GREEK, HEDGES, NUMBER_SETS, NUMBER_WORDS, RELATIONS
 
 _OPENING: Final = frozenset({"(", "[", "{", r"\{"})
 _CLOSING: Final = frozenset({")", "]", "}", r"\}"})
@@ -29,7 +29,7 @@ _FIGURES: Final = frozenset(
     r"\frown",
     r"\mathbb",
 }
-_EXPECTED: Final = frozenset("PEVDN")
+_EXPECTED: Final = frozenset("PEVDNnp")
 """Letters of a probability, an expectation, a variance, a count."""
 _EVENTS: Final = frozenset({"|", r"\cap", r"\cup", r"\le", r"\ge", "<", ">", "=", r"\in", r"\ne", r"\overline"})
 
@@ -65,7 +65,7 @@ def _is_quantity(side: list[Token]) -> bool:
     lettered = any(token.kind in ("letter", "word") or token.text in GREEK for token in side[1:])
     if first.kind == "word":
         return _is_described(side)
-    if first.text in _FIGURES or _ends_in_extreme(texts) or _is_restricted(texts):
+    if first.text in _FIGURES or r"\complement" in texts or _ends_in_extreme(texts) or _is_restricted(texts):
         return True
     if first.text in _OF_MATTERS:
         return lettered or first.text not in _WORKED_OUT
@@ -114,9 +114,11 @@ def _is_function_value(side: list[Token]) -> bool:
     if len(name) == 1 and name[0] in _EXPECTED:
         capital = all(token.kind == "word" or token.text.isupper() for token in inner)
         return capital or any(token.text in _EVENTS or token.kind == "word" for token in inner)
-    plain = len(inner) == 1 and inner[0].kind in ("number", "letter")
+    plain = bool(inner) and all(token.kind in ("number", "letter") or token.text in (",", "-") for token in inner)
     if len(name) == 1:
-        return name[0] in GREEK and plain
+        plain = plain and len(inner) == 1
+        sets = len(inner) == 1 and inner[0].text in NUMBER_SETS.values()
+        return (plain and (name[0] in GREEK or name[0] == r"\pi")) or (side[0].kind == "letter" and sets)
     if side[0].kind != "letter" and name[0] not in GREEK:
         return False
     if set(name[1:]) == {"'"}:

@@ -12,7 +12,8 @@ _SCALES: Final = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion"
 _PARTS: Final = {
     word: Fraction(1, value)
     for value, words in (
-        (2, "half halves"), (3, "third thirds"), (4, "fourth fourths"), (5, "fifth fifths"), (6, "sixth sixths"),
+        (2, "half halves"), (3, "third thirds"), (4, "quarter quarters fourth fourths"), (5, "fifth fifths"),
+        (6, "sixth sixths"),
         (7, "seventh sevenths"), (8, "eighth eighths"), (9, "ninth ninths"), (10, "tenth tenths"),
         (12, "twelfth twelfths"), (100, "hundredth hundredths"), (1000, "thousandth thousandths"),
     )
@@ -24,9 +25,17 @@ MULTIPLIERS: Final = (
     | {"grand": Fraction(10**3), "mn": Fraction(10**6), "bn": Fraction(10**9), "tn": Fraction(10**12)}
     | {"万": Fraction(10**4), "亿": Fraction(10**8)}
     | {word + ending: Fraction(value) for word, value in _SCALES.items() for ending in ("", "s")}
-    | {word: value for word, value in _PARTS.items() if word.endswith("s")}
+    | {word: value for word, value in _PARTS.items() if word.endswith("s") and word != "quarters"}
 )
 """Words that multiply the number before them: `1.5 million`, `4 fifths`."""
+
+ORDINALS: Final = {
+    opening + word: value
+    for value, word in enumerate(
+        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"], start=1
+    )
+    for opening in ("", "the ")
+}
 
 _SIGNS: Final = frozenset({"negative", "minus"})
 
@@ -37,6 +46,11 @@ def leading_number(words: Sequence[str]) -> tuple[Fraction, int] | None:
     Words are in lower case, hyphens split them.
     """
     start = 1 if words and words[0] in _SIGNS else 0
+    article = start + (words[start : start + 1] in (["a"], ["an"]))
+    if words[article : article + 1] == ["half"] or (
+        article > start and set(words[article : article + 1]) & _PARTS.keys()
+    ):
+        return (-1 if start else 1) * _PARTS[words[article]], article + 1
     whole, end = _whole(words, start)
     if whole is None:
         return None

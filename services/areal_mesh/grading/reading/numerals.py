@@ -20,6 +20,8 @@ _SCIENTIFIC: Final = re.compile(r"(\d+\.\d*[eE][+-]?\d{1,3}|\d+e\d{1,3})(?![\d.a
 _UNENDING: Final = re.compile(
     r"(\d*)\.(\d{2,40})\s*(?:\.\.\.|\\(?:dots|ldots|cdots|dotsc|dotsb)(?![a-zA-Z]))", re.ASCII
 )
+_NOTHING_FOLLOWS: Final = re.compile(r"[ $})\]\\]*\Z|\s*\\(?:\\|end(?![a-zA-Z])|right(?![a-zA-Z]))")
+"""Where a point ends a sentence or a row."""
 _PERIOD: Final = re.compile(r"(\d*?)(\d{1,6}?)\2+", re.ASCII)
 """Decimals of which the last repeat before the dots: `0.3434...`."""
 
@@ -80,7 +82,7 @@ class NumberLexer:
             match = _NUMBER.match(text, start)
             if match is None:
                 self.position += 1
-                if text[start] == "." and not text[self.position :].strip(" $})]\\"):
+                if text[start] == "." and _NOTHING_FOLLOWS.match(text, self.position):
                     return
                 if text[start] == "." and self.tokens and self.tokens[-1].kind == "word":
                     return  # an abbreviation's

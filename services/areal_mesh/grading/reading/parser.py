@@ -6,6 +6,7 @@ from `expression`. Nothing is evaluated here, but remainders and small determina
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Final, Literal
 
 from areal_mesh.grading import limits
@@ -18,6 +19,7 @@ from areal_mesh.grading.reading.quantities import QuantityParser
 from areal_mesh.grading.reading.spelling import as_date, said_in_words
 from areal_mesh.grading.reading.tokens import Token
 from areal_mesh.grading.trees.nodes import (
+    SCALARS,
     Bracketed,
     FiniteSet,
     Listing,
@@ -31,7 +33,9 @@ from areal_mesh.grading.trees.nodes import (
     Sum,
     Symbol,
     Unparsed,
+    Words,
 )
+from areal_mesh.grading.unit_table import unit_word
 from areal_mesh.grading.vocabulary import (
     ALL_REALS,
     RELATIONS,
@@ -56,6 +60,7 @@ def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> No
     """As `parse`, from tokens; a logarithm without a base is natural, unless it is to have the base ten."""
     if not tokens:
         raise Unparsed("empty")
+    tokens = _with_exclusions(tokens)
     words = _all_reals_but(tokens) or as_date(tokens) or as_words(tokens)
     if words is not None:
         return words
@@ -64,6 +69,14 @@ def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> No
     node = reader.listing(())
     reader.expect_end()
     return node
+
+
+def _with_exclusions(tokens: list[Token]) -> list[Token]:
+    """`0 < x < 2 except x = 1` with what it excepts as `x \\ne 1`; others as they are."""
+    at = next((at for at, token in enumerate(tokens) if token.text.lower() == "except"), 0)
+    if not 0 < at < len(tokens) - 3 or tokens[at + 2].text != "=" or tokens[at + 1].kind != "letter":
+        return tokens
+    return [*tokens[:at], Token("symbol", ","), tokens[at + 1], Token("command", r"\ne"), *tokens[at + 3 :]]
 
 
 def _all_reals_but(tokens: list[Token]) -> Node | None:
@@ -109,6 +122,10 @@ class AnswerParser(QuantityParser):
                 raise Unparsed("list longer than the bound")
         if len(items) == 1:
             return items[0]
+        if all(isinstance(item, Listing) for item in items):  # systems side by side
+            systems = [item.items for item in items if isinstance(item, Listing)]
+            points = _solutions([one for system in systems for one in system], [len(system) for system in systems])
+            return Listing(points or tuple(items), alternatives, together)
         return Listing(_solutions(items, groups) or tuple(items), alternatives, together)
 
     def _separators(self) -> set[str]:
@@ -148,7 +165,9 @@ class AnswerParser(QuantityParser):
             self.advance()
             items.append(self.measured())
         if len(items) == 1:
-            return items[0]
+            return _full_hour(items[0])
+        if len(items) == 2 and isinstance(items[0], Words) and isinstance(items[1], SCALARS):
+            return Measured(items[1], " ".join(map(unit_word, items[0].text.split())))  # "hens: 12"
         half: Literal["", "am", "pm"] = ""
         last = items[-1]
         if isinstance(last, Measured) and last.unit in _HALVES:
@@ -204,6 +223,18 @@ class AnswerParser(QuantityParser):
             return False
         self.position += 2 + over_reals
         return True
+
+
+def _full_hour(node: Node) -> Node:
+    """`3 p.m.` as the time 3:00."""
+    if (
+        isinstance(node, Measured)
+        and node.unit in _HALVES
+        and isinstance(node.value, Number)
+        and node.value.value <= 12
+    ):
+        return Ratio((node.value, Number(Fraction(0))), True, _HALVES[node.unit])
+    return node
 
 
 def _without_points(node: Node) -> Node:

@@ -59,6 +59,10 @@ _RULES: Final[tuple[tuple[str, str, _Change], ...]] = (
     ),
     ("", rf"(?<=\d)\s*(?:\^\s*\{{?\s*(?:{_TEXT})?(?:st|nd|rd|th)\s*\}}{{0,2}}|(?:st|nd|rd|th)(?![A-Za-z]))", " "),
     ("", rf"(?<=\d)\s*(?:{_TEXT})?\s*o'?\s?clock\s*\}}?", ":00"),
+    ("of", rf"(\d+)\s*(?:{_TEXT})?out\s+of(?:\s|\}})*(\d+)", r"\\frac{\1}{\2}"),
+    ("in", rf"(\d+)\s*{_TEXT}in\s*\}}\s*(\d+)", r"\\frac{\1}{\2}"),
+    (":=", r":=", "="),
+    ("\\", r"(?<=[\w})])\s*(?:\\q?quad|\\ \s*\\ )\s*(?=[A-Za-z](?:_\{?\w{1,4}\}?)?\s*=)", ", "),
     ("/", r"(?:\{\s*\})?\^\s*\{?\s*(\d+)\s*\}?\s*/\s*(?:_\s*\{?|\{\s*\}_)\s*(\d+)\s*\}?", r"\\frac{\1}{\2}"),
     (
         "frac",
@@ -86,9 +90,10 @@ _RULES: Final[tuple[tuple[str, str, _Change], ...]] = (
     ("not", r"\\not\s*\\in(?![a-zA-Z])", r"\\notin "),
     ("not", r"\\not\s*\\(?:mid|\|)", r"\\nmid "),
     ("Bbb", r"\\Bbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"),
-    ("math", r"(\A\s*|\\in\s*)\\math(?:bf|rm|cal)\s*\{\s*([RZQCN])\s*\}(?=\s*\Z|\s*[,)}])", r"\1\\mathbb{\2}"),
+    ("math", r"(\A\s*|\\in\s*)\\math(?:bf|rm|cal)\s*\{\s*([RZQCN])\s*\}(?=\s*\Z|\s*[,)}^_])", r"\1\\mathbb{\2}"),
     ("mathbb", _SET + _NOT_NEGATIVE, lambda found: r"[0,\infty)" if found[1] == "R" else r"\mathbb{N}"),
     ("mathbb", _SET + _POSITIVE, _numbers_above),
+    ("mathbb", r"\\mathbb\s*\{?\s*R\s*\}?\s*(?:[\^_]\s*\{?\s*-\s*\}?|_\s*\{?\s*<\s*0\s*\}?)", r"(-\\infty,0)"),
     ("mathbb", r"\\mathbb\s*\{?\s*R\s*\}?\s*\^\s*\{?\s*(?:\*|\\ast)\s*\}?", r"\\mathbb{R}\\setminus\\{0\\}"),
     ("mathbb", r"\\mathbb\s*\{?\s*([ZN])\s*\}?\s*(?:\^\s*\{?\s*(?:\*|\\ast)\s*\}?|_\s*\{?0\}?)", r"\\mathbb{N}"),
 )

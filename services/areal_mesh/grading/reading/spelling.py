@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import Final
 
-from areal_mesh.grading.reading.number_words import leading_number
+from areal_mesh.grading.reading.number_words import ORDINALS, leading_number
 from areal_mesh.grading.reading.tokens import Token
 from areal_mesh.grading.trees.nodes import (
     Bracketed,
@@ -15,6 +15,7 @@ from areal_mesh.grading.trees.nodes import (
     Measured,
     Node,
     Number,
+    Ratio,
     SetOperation,
     Symbol,
     Words,
@@ -24,6 +25,7 @@ from areal_mesh.grading.unit_table import measure, unit_word
 from areal_mesh.grading.vocabulary import (
     ABBREVIATIONS,
     ALL_INTEGERS,
+    ALL_NATURALS,
     ALL_REALS,
     ARTICLES,
     MONTHS,
@@ -35,6 +37,7 @@ _SENTENCE_CHARS: Final = 300
 _SUBJECT_WORDS: Final = 2
 _SENTENCE: Final = re.compile(
     r"(?P<subject>[A-Z][^.;:=<>]*?)\s(?:is|are|equals|be|has|gives|saves|needs|costs|takes)\s+"
+    r"(?:exactly |only |a total of )?"
     r"(?P<value>[-\d(\[\\$.][^.;?!]*(?:\.\d[^.;?!]*)?|(?:an? )?[A-Za-z]+)\.?"
 )
 _TEXT_MACRO: Final = re.compile(r"\\text(?:bf|rm|it)?\s*\{([^{}]*)\}")
@@ -46,7 +49,7 @@ _NO_STATEMENT: Final = re.compile(
 """Words of a subject with which the sentence does not state its value, or states another one too."""
 _MONTH: Final = "|".join(MONTHS.split())
 _DATE: Final = re.compile(
-    rf"(?:(?P<month>{_MONTH}) (?P<day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?"
+    rf"(?:on )?(?:the )?(?:(?P<month>{_MONTH}) (?P<day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?"
     rf"|(?P<later_day>\d{{1,2}})(?: ?(?:st|nd|rd|th))?(?: of)? ?(?P<later_month>{_MONTH}))(?: (?P<year>\d{{4}}))?"
 )
 
@@ -62,6 +65,10 @@ _INTERVALS: Final[dict[str, Node]] = {
     "negative": Bracketed("(", (MINUS_INFINITY, _ZERO), ")"),
     "nonpositive": Bracketed("(", (MINUS_INFINITY, _ZERO), "]"),
     "nonzero": SetOperation("minus", Symbol("reals"), FiniteSet((_ZERO,))),
+}
+_HOURS: Final = {
+    "noon": Ratio((Number(Fraction(12)), _ZERO), True, "pm"),
+    "midnight": Ratio((Number(Fraction(12)), _ZERO), True, "am"),
 }
 _SAID: Final = {"dne": "does not exist", "d n e": "does not exist"} | dict.fromkeys(
     ("infinitely many solutions", "infinite solutions", "infinitely many"), "infinitely many"
@@ -103,8 +110,14 @@ def said_in_words(words: list[str]) -> Node:
         return _INTERVALS[bounded[1].replace("-", "").replace(" ", "")]
     if text in ALL_REALS:
         return Symbol("reals")
+    if text in _HOURS:
+        return _HOURS[text]
     if text in ALL_INTEGERS:
         return Symbol("integers")
+    if text in ALL_NATURALS:
+        return Symbol("naturals")
+    if text in ORDINALS:
+        return Number(Fraction(ORDINALS[text]))
     if text == "infinity":
         return Constant("infinity")
     if NO_SOLUTION.fullmatch(text):

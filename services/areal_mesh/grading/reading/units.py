@@ -44,7 +44,8 @@ class UnitParser(ExpressionParser):
             if parts and word in PER and self.kind(1) == "word":
                 parts.append("per")
             elif token.kind == "word":
-                parts.append(_unit_word(token.text))
+                # "12 possible values"
+                parts += [] if word == "possible" and self.kind(1) == "word" else [_unit_word(token.text)]
             elif parts and token.kind == "letter" and (parts[-1] == "per" or (len(parts[-1]) == 1 and token.spaced)):
                 parts.append(unit_word(token.text))
             elif parts and token.text == "^":

@@ -13,6 +13,8 @@ _VOWEL: Final = re.compile(r"[aeiouy]")
 
 def is_word(run: str) -> bool:
     """Whether a run of letters outside LaTeX text is a word instead of a product of variables."""
+    if run.lower() == "ans":
+        return True
     if len(run) < 3 or not (run.islower() or run[1:].islower()):
         return False
     if run[0].isupper() and run.lower() in ABBREVIATIONS:

@@ -39,7 +39,18 @@ def combined_matrix(node: Node) -> Node:
     """
     if isinstance(node, Product):
         return _scaled_point(node.factors) or _combined(node) or node
-    return (_combined(node) if isinstance(node, Sum | Quotient | Power) else None) or node
+    if isinstance(node, Sum):
+        return _sum_of_points(node.terms) or _combined(node) or node
+    return (_combined(node) if isinstance(node, Quotient | Power) else None) or node
+
+
+def _sum_of_points(terms: tuple[Node, ...]) -> Bracketed | None:
+    """`(1, 0) + t(2, 3)` as `(1 + 2t, 3t)`; None where other than points is added."""
+    points = [_scaled_point(term.factors) if isinstance(term, Product) else term for term in terms]
+    found = [point for point in points if isinstance(point, Bracketed) and point.left != "["]
+    if len(found) < len(terms) or len({len(point.items) for point in found}) != 1:
+        return None
+    return Bracketed("(", tuple(Sum(items) for items in zip(*(point.items for point in found), strict=True)), ")")
 
 
 def _scaled_point(factors: tuple[Node, ...]) -> Bracketed | None:
@@ -79,6 +90,8 @@ def _combined(node: Node) -> Matrix | None:
             return node
         case Power(Matrix(rows), Symbol("T")):
             return Matrix(tuple(zip(*rows, strict=True)))
+        case Power(Bracketed(_, items, _), Symbol("T")):
+            return Matrix(tuple((item,) for item in items))
         case Sum(terms):
             return _total([_combined(term) for term in terms])
         case Product(factors):
