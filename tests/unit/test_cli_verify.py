@@ -227,3 +227,52 @@ def test_every_rule_of_the_labelled_answers_has_a_meaning() -> None:
     lines = [line for path in cases.glob("*.jsonl") for line in path.read_text(encoding="utf-8").splitlines()]
     rules = {answer_matches(rf"\boxed{{{case['answer']}}}", case["gold"]).rule for case in map(json.loads, lines)}
     assert rules <= set(RULES)
+
+
+def test_the_other_grader_stands_beside_ours_with_the_lines_they_differ_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("math_verify", reason="install math-verify (the dev extra) to put it beside ours")
+    answers = written(
+        tmp_path / "answers.jsonl",
+        {"response": r"\boxed{\frac12}", "answer": "0.5"},
+        {"response": r"\boxed{x=y=2}", "answer": "(2,2)"},
+        {"response": r"\boxed{3}", "answer": "4"},
+    )
+
+    assert run(answers, "--against", "math-verify") == 0
+
+    printed = capsys.readouterr().out
+    assert table_row(printed, "correct") == ["1", "1"]
+    assert table_row(printed, "incorrect") == ["0", "1"]
+    assert "line 2: ours correct (list), math-verify incorrect: answer 'x=y=2', reference '(2,2)'" in printed
+
+
+def test_a_missing_other_grader_is_named_with_what_would_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+
+    assert run(written(tmp_path / "answers.jsonl", GOOD[0]), "--against", "math-verify") == 1
+
+    assert "pip install math-verify" in capsys.readouterr().err
+
+
+def test_references_that_no_answer_could_match_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    golds = written(
+        tmp_path / "golds.jsonl",
+        {"answer": r"\frac12"},
+        {"answer": r"\frac{3}{"},
+        {"answer": ["4", r"\sqrt{16}"]},
+        {"answer": "a § b"},
+        {"problem": "what is missing here?"},
+    )
+
+    assert run("--golds", golds) == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["line 2", "line 4", "line 5", "5 lines"]
+    assert "does not match itself" in lines[0]
+    assert "only the same letters match it" in lines[1]
+    assert lines[-1] == "5 lines: 2 cannot be matched, 1 by the same letters alone"
+    assert run("--golds", written(tmp_path / "good.jsonl", {"answer": 7})) == 0

@@ -100,9 +100,13 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    if options.golds:
+        from areal_mesh.cli.golds import check_golds
+
+        return check_golds(options.file, options.protocol)
     from areal_mesh.cli.verify import verify_file
 
-    return verify_file(options.file, options.protocol, options.output, options.explain)
+    return verify_file(options.file, options.protocol, options.output, options.explain, options.against)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -195,6 +199,12 @@ def _add_verifying(commands: SubCommands) -> None:
         const="",
         metavar="ID",
         help="say instead why one answer was judged so; left out: the first that is not correct",
+    )
+    verify.add_argument(
+        "--against", choices=("math-verify",), default="", help="ask another grader too; print where the two disagree"
+    )
+    verify.add_argument(
+        "--golds", action="store_true", help="read the references alone; list those that no answer could match"
     )
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,7 @@ def prompt_faults(settings: RunSettings) -> Iterator[str]:
     file = settings.prompts.file
     if not file.is_file() or _made_by_recipe(file):
         return
-    matches = _matcher(settings.verifier.protocol)
+    matches = reference_matcher(settings.verifier.protocol)
     faults: list[str] = []
     count = lines = 0
     try:
@@ -75,7 +75,16 @@ def _fault(raw: bytes, matches: Matcher, known: dict[str, bool]) -> str:
         problem: Problem = parse_problem(raw)
     except LineError as error:
         return str(error)
-    for reference in problem.gold_answers:
+    return reference_fault(problem.gold_answers, matches, known)
+
+
+def reference_fault(references: Sequence[str], matches: Matcher, known: dict[str, bool]) -> str:
+    """What is wrong with the references of one problem; empty where each matches itself in a box.
+
+    Args:
+        known: what was found of references before, to which this adds.
+    """
+    for reference in references:
         if reference not in known:
             known[reference] = bool(_PLAIN_NUMBER.fullmatch(reference)) or matches(reference)
         if not known[reference]:
@@ -87,7 +96,8 @@ def _short(reference: str) -> str:
     return ascii(reference if len(reference) <= 60 else f"{reference[:57]}...")
 
 
-def _matcher(protocol: Literal["qwen", "strict_qwen"]) -> Matcher:
+def reference_matcher(protocol: Literal["qwen", "strict_qwen"]) -> Matcher:
+    """What tells whether a reference matches itself in a box."""
     if importlib.util.find_spec("mpmath") is None:
         # Without the verifier's libraries only lines are checked; no run begins without them.
         return lambda _: True

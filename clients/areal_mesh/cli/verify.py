@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from areal_mesh.cli.against import Comparison
 from areal_mesh.cli.answer_lines import read_lines
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.grading.answer_file import VERDICT_KEYS, Graded, Protocol, explain_line, grade_lines
@@ -77,8 +78,11 @@ def _figures(counts: Counter[tuple[str, str]], name: str) -> list[str]:
     return [*(f"{count:,}" for count in figures), f"{figures[0] / total:.1%}" if total else "-"]
 
 
-def verify_file(file: str, protocol: Protocol, output: str, explain: str | None) -> int:
+def verify_file(file: str, protocol: Protocol, output: str, explain: str | None, against: str = "") -> int:
     """Grades a JSONL file and prints the table, or explains one of its answers; returns the exit code.
+
+    Args:
+        against: another grader whose verdicts are set beside ours; empty for none.
 
     Raises:
         CommandFailed: the file cannot be read or the output not be written, lines cannot be graded (which are reported
@@ -101,10 +105,13 @@ def verify_file(file: str, protocol: Protocol, output: str, explain: str | None)
         return _explain(path, protocol, explain)
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
     tally = Tally()
+    comparison = Comparison(against) if against else None
     try:
         with _verdicts(output) as write, _progress(path) as advance:
             for graded in grade_lines(read_lines(path, protocol)):
                 tally.add(graded)
+                if comparison is not None:
+                    comparison.add(graded)
                 write(graded)
                 advance(graded.line.end, tally.graded)
     except OSError as error:
@@ -112,6 +119,9 @@ def verify_file(file: str, protocol: Protocol, output: str, explain: str | None)
     if not tally.graded:
         raise CommandFailed(f"{file}: holds no answers; give `response` and `answer` on each line")
     console.print(tally.table())
+    if comparison is not None:
+        console.print(comparison.table())
+        print("\n".join(comparison.disagreements))
     return _report(tally, file)
 
 
