@@ -30,9 +30,9 @@ class Answer:
 
     def __init__(self, text: str, *, reference: bool = False) -> None:
         self._reference = reference
-        if not text.isascii():
-            text = in_latex(text[: 2 * limits.ANSWER_CHARS])
-        self.text = _MARKUP.sub("", _LONE_BACKSLASH.sub("", text.strip())).strip()
+        plain = text if text.isascii() else in_latex(text[: 2 * limits.ANSWER_CHARS])
+        plain = _MARKUP.sub("", _LONE_BACKSLASH.sub("", plain.strip())).strip()
+        self.text = plain or text.strip().strip("$\\")  # what is nothing but markup is itself
         self._tokens: list[Token] | None = None
         self._problem: str | None = None
         self._readings: list[Node] | None = None
