@@ -93,14 +93,7 @@ def verify_file(file: str, protocol: Protocol, output: str, explain: str | None,
         # A pipe has no size, which tells how far grading has come.
         what = "is no regular file" if path.exists() else "no such file"
         raise CommandFailed(f"{file}: {what}; give a JSONL file with `response` and `answer` on each line")
-    if explain is not None and output:
-        raise CommandFailed("--explain writes no verdicts: leave --output out")
-    if output and Path(output).exists() and path.samefile(output):
-        raise CommandFailed(f"--output {output}: is the file that is read; give another")
-    if output and not _may_be_written(Path(output)):
-        raise CommandFailed(
-            f"--output {output}: is there and holds something else than verdicts, so it is left as it is; give another"
-        )
+    _check_output(path, output, explain)
     if explain is not None:
         return _explain(path, protocol, explain)
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
@@ -123,6 +116,17 @@ def verify_file(file: str, protocol: Protocol, output: str, explain: str | None,
         console.print(comparison.table())
         print("\n".join(comparison.disagreements))
     return _report(tally, file)
+
+
+def _check_output(path: Path, output: str, explain: str | None) -> None:
+    if explain is not None and output:
+        raise CommandFailed("--explain writes no verdicts: leave --output out")
+    if output and Path(output).exists() and path.samefile(output):
+        raise CommandFailed(f"--output {output}: is the file that is read; give another")
+    if output and not _may_be_written(Path(output)):
+        raise CommandFailed(
+            f"--output {output}: is there and holds something else than verdicts, so it is left as it is; give another"
+        )
 
 
 def _report(tally: Tally, file: str) -> int:
