@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.replay import log as replay_log
-from areal_mesh.replay.log import Durability, DurableLog, LogBroken
+from areal_mesh.replay.log import DurableLog, LogBroken
 from areal_mesh.replay.segments import LogFull, Record
+from areal_mesh.runtime.settings.services import Durability
 
 SEGMENT_BYTES = 1 << 16
 

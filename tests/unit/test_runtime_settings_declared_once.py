@@ -8,7 +8,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.grading.verdict import PROTOCOLS
+from areal_mesh.runtime.settings import RunSettings, VerifierSettings
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = ("services/areal_mesh/runtime/settings", "services/areal_mesh/v1", "clients/areal_mesh/v1")
@@ -96,6 +97,10 @@ def test_no_default_differs_from_that_of_the_setting_of_its_name() -> None:
 def test_no_class_copies_a_section() -> None:
     faults = {path.name: found for path in sources() if (found := copies(path.read_text("utf-8")))}
     assert not faults
+
+
+def test_the_protocols_of_the_settings_are_those_of_the_grading_library() -> None:
+    assert set(get_args(VerifierSettings.model_fields["protocol"].annotation)) == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize(

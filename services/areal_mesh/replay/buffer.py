@@ -16,13 +16,13 @@ from areal_mesh.replay.answers import Drawn, Statistics
 from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.directory import lock_directory, open_logs
 from areal_mesh.replay.events import Event, GroupSummary, RetiredGroup, Stored, encode, group_payload
-from areal_mesh.replay.log import Durability
 from areal_mesh.replay.patience import DrawPatience
 from areal_mesh.replay.segment_file import CorruptLog
 from areal_mesh.replay.segments import Location, LogFull
 from areal_mesh.replay.state import BufferState
 from areal_mesh.replay.waiting_room import WaitingRoom
 from areal_mesh.runtime.errors import StartupError, failed_precondition
+from areal_mesh.runtime.settings.services import Durability
 from areal_mesh.runtime.waiting import wait_until
 
 _LOG = structlog.get_logger("replay")

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from areal_mesh.replay.log import Durability, DurableLog
+from areal_mesh.replay.log import DurableLog
 from areal_mesh.replay.segment_file import CorruptLog
 from areal_mesh.replay.state import BufferState
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.locks import FileLock, LockHeld
+from areal_mesh.runtime.settings.services import Durability
 
 # Deleted segments leave some 50 bytes a group behind: small segments keep a small run's directory small.
 _HISTORY_SEGMENT_BYTES = 1 << 20

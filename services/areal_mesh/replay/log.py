@@ -15,17 +15,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from areal_mesh.replay.segments import Location, LogFull, Record, SegmentStore
+from areal_mesh.runtime.settings.services import Durability
 
 # A commit ends here: past some MB one sync costs little beside the writing, and the first in it should not wait long.
 _COMMIT_BYTES = 16 << 20
 _CLOSE_SECONDS = 30.0
 # So long what was written may stay without a sync, and the note of what was acknowledged without one of its own.
 _SETTLE_SECONDS = 1.0
-
-Durability = Literal["none", "write", "sync"]
 
 
 class LogBroken(Exception):

@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from areal_mesh.runtime.addresses import Address, parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings
 
+Durability = Literal["none", "write", "sync"]
+
 
 class ServiceSettings(Settings):
     """What every service has."""
@@ -119,7 +121,7 @@ class ReplaySettings(ServiceSettings):
     """How long the draw of a step is held for groups that still run and that no later step could train; 0: not at
     all. What has not come by then is dropped when it comes, and that is the longest: give it the time of a response
     of full length (24K tokens at 40 a second by default)."""
-    durability: Literal["none", "write", "sync"] = "sync"
+    durability: Durability = "sync"
     """What an acknowledged group survives: `sync`, a loss of power; `write`, the end of the process, while a loss of
     power may take the last second; `none`, the end of the process, while a loss of power may take the log."""
 
