@@ -102,7 +102,7 @@ class StepCalls:
             stage = self.run.last_step.stage if self.run.last_step else None
             _LOG.info("committed", step=request.step, stage=stage, reward=metrics.get("reward"))
         self.roster.holds(learner.key, request.policy_version)
-        self.publisher.weights_stand_still(learner.key)
+        self.publisher.learner_committed(learner.key)
         self.changes.notify(Change.STEPS)
         await self.changes.until(lambda: self.publisher.settled, self._publish_seconds(), *SETTLING)
         finished = learner_done(self.run.over, self.run.stopping, self.run.version, request.step)
