@@ -715,6 +715,9 @@ async def test_a_generator_that_waits_for_weights_is_shown_with_what_keeps_them(
         assert refused == "prepare failed, refused: no room"
         generator.refuses = False
         assert await reasons_seen(address, lambda reason: not reason) == ""
+        status = await mesh.status(address)
+        assert status.published_version == 0
+        assert _states(status)["generator-0"] != common_pb2.SERVICE_STATE_LOST, "it has its weights, and was not lost"
 
 
 async def reasons_seen(address: str, wanted: Callable[[str], bool]) -> str:

@@ -54,6 +54,23 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger.close()
 
 
+def test_what_keeps_weights_from_a_generator_is_said_until_it_has_them(ledger: Ledger) -> None:
+    scene = Scene(ledger)
+    generator = scene.join(common_pb2.ROLE_GENERATOR, "generator-0", -1)
+    assert scene.demand.waits_for(generator) == "no learner has registered yet"
+    learner = scene.join(common_pb2.ROLE_LEARNER, "learner", 0)
+    assert scene.demand.waits_for(generator) == ""
+    scene.demand.failed(Failure(learner.key, "prepare", Cause.REFUSED, "weights move"), guilty=False)
+    assert scene.demand.waits_for(generator) == "the learner sends no weights: prepare failed, refused: weights move"
+    scene.demand.failed(Failure(generator.key, "prepare", Cause.REFUSED, "no room"), guilty=True)
+    assert scene.demand.waits_for(generator) == "prepare failed, refused: no room"
+    scene.demand.published(0, [generator.key], learner.key)
+    assert scene.demand.waits_for(generator) == ""
+    assert scene.receivers() == []
+    newcomer = scene.join(common_pb2.ROLE_GENERATOR, "generator-1", -1)
+    assert scene.demand.waits_for(newcomer) == "", "the learner has sent weights since it failed"
+
+
 def test_the_guilty_are_left_out_at_once_and_others_after_so_many_attempts(ledger: Ledger) -> None:
     scene = Scene(ledger)
     scene.join(common_pb2.ROLE_LEARNER, "learner", 0)

@@ -3,6 +3,8 @@
 No I/O but the ledger's, read once; whoever publishes says how it went.
 """
 
+from collections.abc import Sequence
+
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.member import Member
 from areal_mesh.controller.membership import Roster
@@ -127,17 +129,23 @@ class Demand:
         """Seconds until the first of those left out may be tried again; None if nobody is."""
         return self._backoff.next_return(self._clock.monotonic())
 
-    def received(self, key: str, version: int) -> None:
-        """Notes that a generator was given a version, which is recorded."""
-        self._roster.holds(key, version)
-        if self._settings.compares_digests:
-            self._verified[key] = version
-        self.forgive(key)
+    def published(self, version: int, holders: Sequence[str], learner: str) -> None:
+        """Notes that generators were given a version by the learner, which is recorded."""
+        for key in holders:
+            self._roster.holds(key, version)
+            if self._settings.compares_digests:
+                self._verified[key] = version
+            self.forgive(key)
+        if holders:
+            self.forgive(learner)
 
     def forgive(self, key: str) -> None:
-        """Forgets a life's failures."""
+        """Forgets a life's failures, and what is shown of the last one."""
         self._backoff.succeeded(key)
         self._failed_in_a_row.pop(key, None)
+        member = self._roster.find(key)
+        if member is not None:
+            member.publish_failure = ""
 
     def failed(self, failure: Failure, guilty: bool) -> float | None:
         """Notes a failure; the guilty are left out, and after `weights.attempts` in a row everyone.

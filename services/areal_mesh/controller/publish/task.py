@@ -124,7 +124,7 @@ class Publisher:
         version = min(learner.policy_version, self._run.version)
         plan = TransferPlan(version, targets, self._settings, self._committed)
         result = await transfer_weights(self._ends(learner, targets), plan)
-        self._record(result)
+        self._record(result, learner.key)
         self._note_failures(result)
 
     async def _committed(self, version: int) -> bool:
@@ -141,7 +141,7 @@ class Publisher:
                 stubs[target.key] = generator_pb2_grpc.GeneratorServiceStub(self._channel_to(member.address))
         return Ends(learner.key, learner_pb2_grpc.LearnerServiceStub(self._channel_to(learner.address)), stubs)
 
-    def _record(self, result: AttemptResult) -> None:
+    def _record(self, result: AttemptResult, learner: str) -> None:
         """Writes a publish down, and then counts it: on a full disk it is made again."""
         if result.holders:
             row = PublishRow(
@@ -163,8 +163,7 @@ class Publisher:
                 transfer=round(result.transfer, 4),
                 resume=round(result.resume, 4),
             )
-        for key in result.holders:
-            self._demand.received(key, result.version)
+        self._demand.published(result.version, result.holders, learner)
 
     def _note_failures(self, result: AttemptResult) -> None:
         """Leaves out of the next attempt whom `Demand` says, and quarantines those whose digests differ."""
