@@ -24,9 +24,11 @@ from areal_mesh.grading.trees.nodes import (
     Sum,
     children,
     has_decimals,
+    has_operators,
     symbols,
 )
 from areal_mesh.grading.trees.rationals import rational
+from areal_mesh.grading.trees.rewriting import with_plain_letters
 
 RELATIVE_TOLERANCE: Final = Fraction(1, 10_000)
 """Of decimals, as in Qwen's protocol (`rel_tol=1e-4`)."""
@@ -56,7 +58,7 @@ Sequences: TypeAlias = Callable[[Sequence[Node], Sequence[Node], str], Outcome]
 
 def compare_scalars(gold: Node, answer: Node) -> Outcome:
     """Whether two scalars have the same value for all values of their symbols."""
-    if gold == answer:
+    if gold == answer or (has_operators(gold) and with_plain_letters(gold) == with_plain_letters(answer)):
         return Outcome(True, "identical")
     if isinstance(gold, Number) and isinstance(answer, Number) and gold.decimals is None and answer.decimals is None:
         return Outcome(gold.value == answer.value, "rational")

@@ -26,7 +26,7 @@ from areal_mesh.grading.trees.nodes import (
     Product,
     Sum,
     Symbol,
-    children,
+    has_operators,
     symbols,
     with_children,
 )
@@ -42,11 +42,6 @@ _SAMPLES: Final = (Fraction(7, 10), Fraction(13, 10), Fraction(19, 10), Fraction
 _DEPENDENT: Final = frozenset("yzuvw")
 _DIRECTIONS: Final = {"lim": "+-", "lim+": "+", "lim-": "-"}
 _INFINITIES: Final = {Constant("infinity"): sympy.oo, Product((Number(Fraction(-1)), Constant("infinity"))): -sympy.oo}
-
-
-def has_operators(node: Node) -> bool:
-    """Whether an operator that binds a letter is in a scalar."""
-    return isinstance(node, Bound) or any(map(has_operators, children(node)))
 
 
 def closed(node: Node) -> Node:

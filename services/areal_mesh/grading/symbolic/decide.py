@@ -13,12 +13,12 @@ from sympy import Expr
 from areal_mesh.grading import limits
 from areal_mesh.grading.equality import numeric, samples
 from areal_mesh.grading.equality.scalars import Compare, Outcome, compare_scalars
-from areal_mesh.grading.symbolic.closing import closed, has_operators
+from areal_mesh.grading.symbolic.closing import closed
 from areal_mesh.grading.symbolic.equations import same_zeros
 from areal_mesh.grading.symbolic.functions import NO_VALUE, Unbounded
 from areal_mesh.grading.symbolic.protocol import decide_by_protocol
 from areal_mesh.grading.symbolic.values import BITS, Point
-from areal_mesh.grading.trees.nodes import Constant, Node, Relation, children, symbols
+from areal_mesh.grading.trees.nodes import Constant, Node, Relation, children, has_operators, symbols
 from areal_mesh.grading.trees.shapes import count_nodes
 from areal_mesh.grading.verdict import Protocol
 

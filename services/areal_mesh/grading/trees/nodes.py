@@ -227,3 +227,8 @@ def has_decimals(node: Node) -> bool:
     if isinstance(node, Number):
         return node.decimals is not None
     return any(has_decimals(child) for child in children(node))
+
+
+def has_operators(node: Node) -> bool:
+    """Whether an operator that binds a letter is in a scalar."""
+    return isinstance(node, Bound) or any(map(has_operators, children(node)))

@@ -108,6 +108,13 @@ def with_letter(node: Bound, letter: str) -> Bound:
     return Bound(node.operator, letter, node.bounds, renamed(node.body, node.letter, letter))
 
 
+def with_plain_letters(node: Node, depth: int = 0) -> Node:
+    """A scalar in which the letters that operators bind are called by their depth: their names mean nothing."""
+    if isinstance(node, Bound) and node.operator != "derivative":
+        node = with_letter(node, f"bound {depth}")
+    return with_children(node, lambda child: with_plain_letters(child, depth + 1))
+
+
 def replaced(node: Node, name: str, value: Node) -> Node:
     """A scalar with a value in the place of one of its symbols."""
     if isinstance(node, Symbol):

@@ -28,6 +28,7 @@ _WARM_UP: Final = (
     (r"f(x) + \sqrt{3+2\sqrt{2}}", r"1+\sqrt{2} + f(x)"),
     (r"y=\frac1x", "xy=1"),
     (r"\sum_{k=1}^n k + \sum_{k=1}^\infty \frac1{k^2}", r"\frac{n(n+1)}2 + \frac{\pi^2}6"),
+    (r"\sum_{k=0}^n \binom nk + \int_{-\infty}^\infty e^{-x^2} dx", r"2^n + \sqrt\pi"),
     (r"\int_0^1 \frac{dx}{1+x^2} + \lim_{x \to 0} \frac{\sin x}x", r"\frac\pi4 + 1"),
 )
 
