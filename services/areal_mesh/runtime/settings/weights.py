@@ -1,10 +1,11 @@
 """Settings of publishing: how weights travel from the learner to the generators, how often, with which deadlines."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from areal_mesh.runtime.settings.base import Seconds, Settings
+from areal_mesh.runtime.settings.base import Seconds, Settings, SettingsPath
 
 
 class GlooSettings(Settings):
@@ -23,7 +24,16 @@ class NcclSettings(Settings):
     type: Literal["nccl"] = "nccl"
 
 
-TransportSettings = Annotated[GlooSettings | NcclSettings, Field(discriminator="type")]
+class DiskSettings(Settings):
+    """Through a folder that the learner and all generators share; needs no network between them."""
+
+    needs_gpus: ClassVar[bool] = False
+    type: Literal["disk"] = "disk"
+    folder: SettingsPath = Path("runs/.weights")
+    """The folder as each of them reaches it; it holds the last two versions while the learner lives."""
+
+
+TransportSettings = Annotated[GlooSettings | NcclSettings | DiskSettings, Field(discriminator="type")]
 """Each says whether it needs GPUs: whether its buffers lie on them, at both ends."""
 
 

@@ -5,12 +5,14 @@ from typing import Any
 
 from areal_mesh.runtime.settings.weights import TransportSettings
 from areal_mesh.weights.transport import Transport
+from areal_mesh.weights.transports.disk import Disk
 from areal_mesh.weights.transports.gloo import Gloo
 from areal_mesh.weights.transports.nccl import Nccl
 
 TRANSPORTS: Mapping[str, Callable[[Any], Transport]] = {
     "gloo": Gloo,
     "nccl": Nccl,
+    "disk": Disk,
 }
 
 
