@@ -1,5 +1,6 @@
 """What grows is a row of a table: every table, its settings and its page name the same kinds."""
 
+import json
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -60,3 +61,11 @@ def test_what_a_kind_needs_is_said_by_its_own_settings() -> None:
     assert [name for name, loss in kinds(LossSettings).items() if not loss.fits_stale_rollouts] == ["ppo"]
     assert [name for name, estimate in kinds(AdvantageSettings).items() if estimate.compares_a_group] == ["grpo"]
     assert [name for name, transport in kinds(TransportSettings).items() if transport.needs_gpus] == ["nccl"]
+
+
+@pytest.mark.parametrize("registry", ["losses", "advantages", "transports"])
+def test_settings_of_a_kind_cross_a_process_boundary_as_plain_values(registry: str) -> None:
+    _, union, _ = REGISTRIES[registry]
+    for model in kinds(union).values():
+        plain = json.loads(json.dumps(model().model_dump(mode="json")))
+        assert model.model_validate(plain) == model()

@@ -127,7 +127,7 @@ class Engine:
             "world_size": group.world_size,
             "timeout_seconds": group.timeout_seconds,
             "first_rank": first_rank,
-            "transport": transport.model_dump(),
+            "transport": transport.model_dump(mode="json"),
         }
         await self._vllm.call(self._vllm.client.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info)))
         ranks = range(first_rank, first_rank + self._settings.generator.transfer_ranks)
