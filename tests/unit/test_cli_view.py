@@ -19,6 +19,7 @@ SUMMARY = {
     "mismatch_kl": 0.0004,
     "staleness": {"mean": 0.91, "max": 1},
     "groups": {"trained": 1760, "stale": 3, "filtered": 0, "failed": 0, "open": 5, "leased": 1768},
+    "group_tokens": {"trained": 812.4, "stale": 2961.0},
     "stages": [
         {
             "name": "8",
@@ -46,6 +47,7 @@ def test_the_table_has_a_line_a_stage_and_dashes_for_what_is_absent() -> None:
     assert "reward - → -" in text
     assert "mean 0.91, max 1" in text
     assert "leased 1,768: trained 1,760, stale 3, filtered 0, failed 0, open 5" in text
+    assert "trained 812, stale 2,961" in text
     assert "401.2 s" in text
 
 
@@ -88,6 +90,7 @@ def example(step: int = 4, state: RunState = RunState.RUNNING, stage: int = 0) -
         weight_updates=4,
         steps_without_update=2,
         last_pause_seconds=0.027,
+        group_tokens={"trained": 812.4, "stale": 2961.0},
     )
 
 
@@ -100,6 +103,7 @@ def test_the_view_shows_progress_figures_services_and_processes() -> None:
         assert part in text
     assert "equal rewards 25%" in text
     assert "steps without update 2" in text
+    assert "tokens a group trained 812, stale 2,961" in text
 
 
 def test_the_view_and_the_table_tell_why_groups_came_to_nothing_and_what_keeps_weights_from_a_generator() -> None:

@@ -48,7 +48,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def figures(run: Run) -> tuple[object, ...]:
-    return (run.groups.counts, run.groups.generated_tokens, run.totals, run.stage_steps, run.weight_updates)
+    groups = run.groups
+    return (groups.counts, groups.generated_tokens, groups.totals, run.totals, run.stage_steps, run.weight_updates)
 
 
 def test_a_ledger_without_totals_is_added_up_to_the_same(ledger: Ledger) -> None:
@@ -62,6 +63,21 @@ def test_a_ledger_without_totals_is_added_up_to_the_same(ledger: Ledger) -> None
     assert figures(opened(ledger)) == before
     assert run.groups.generated_tokens == 5 * 27
     assert (run.totals.tokens, run.totals.staleness, run.totals.mismatch_kl) == (100, {0: 10}, 4)
+
+
+def test_the_length_of_what_was_dropped_stands_beside_that_of_what_was_trained(ledger: Ledger) -> None:
+    run = opened(ledger)
+    for _ in range(3):
+        take_step(run)
+    assert run.groups.totals.group_tokens == {"trained": 10.0, "stale": 7.0}, "of filtered ones nobody said a length"
+    assert opened(ledger).groups.totals.group_tokens == {"trained": 10.0, "stale": 7.0}
+
+
+def test_totals_of_before_lengths_were_kept_are_added_up_again(ledger: Ledger) -> None:
+    run = opened(ledger)
+    take_step(run)
+    ledger.write_fact("group_totals", '{"ended": {"trained": 2, "stale": 1, "filtered": 1}, "tokens": 27}')
+    assert figures(opened(ledger)) == figures(run)
 
 
 def test_totals_that_miss_groups_are_added_up_again(ledger: Ledger) -> None:
@@ -85,6 +101,7 @@ def test_a_late_end_of_a_group_that_ended_changes_the_tokens_alone(ledger: Ledge
     run.groups.store(group_id, StoredFigures(0, 9))
     assert run.groups.counts == before
     assert run.groups.generated_tokens == 27 + 9
+    assert run.groups.totals.group_tokens["stale"] == 8.0, "a group that came too late counts with its length"
     assert figures(opened(ledger)) == figures(run)
 
 

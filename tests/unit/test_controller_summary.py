@@ -19,6 +19,7 @@ from tests.unit.stage_support import run_of, stage
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted).map(tuple), max_size=8)
 KEYS = {
+    "group_tokens",
     "wall_seconds", "setup_seconds", "steps", "policy_version", "tokens_generated", "tokens_trained",
     "overlap_seconds", "weight_updates", "pause_seconds", "staleness", "mismatch_kl", "groups", "reward_curve",
     "length_curve", "stages",
@@ -51,6 +52,7 @@ FACTS = RunFacts(
     publishes=[publish(0, 110.0), publish(1, 120.0)],
     counts=GroupCounts(running=1, stored=2, trained=16, stale=3, filtered=4, failed=5),
     generating=[(110.0, 115.0), (113.0, 119.0)],
+    group_tokens={"trained": 50.0, "stale": 150.0},
     end_reasons={"filtered: prompt too long": 4, "failed: lease expired": 5},
     generated_tokens=900,
     finished=True,

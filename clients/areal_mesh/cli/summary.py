@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.table import Table
 
-from areal_mesh.cli.view import counted, reason_lines
+from areal_mesh.cli.view import counted, lengths_line, reason_lines
 from areal_mesh.runtime.curves import first_and_last, mean
 from areal_mesh.views.rows import Row
 
+_ENDS = ("trained", "stale", "filtered", "failed")
 _ABSENT = "-"
 
 
@@ -46,6 +47,7 @@ def summary_so_far(name: str, rows: Sequence[Row]) -> dict[str, Any]:
         },
         "mismatch_kl": mean([row.get("mismatch_kl") for row in rows]),
         "groups": {"trained": leased - sum(ends.values()), **ends, "leased": leased},
+        "group_tokens": {end: last[key] for end in _ENDS if (key := f"{end}_group_tokens") in last},
         "stages": [_stage_so_far(list(of_stage)) for _, of_stage in groupby(rows, lambda row: row.get("stage"))],
     }
 
@@ -110,6 +112,7 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("staleness", f"mean {_number(staleness.get('mean'), '.2f')}, max {_number(staleness.get('max'), '.0f')}"),
         ("mismatch KL", _number(summary.get("mismatch_kl"), ".2e")),
         ("groups", f"leased {groups.get('leased', 0):,}: {ends}" if groups else _ABSENT),
+        ("tokens a group", lengths_line(summary.get("group_tokens", {}))),
         *(("", line) for line in reason_lines(summary.get("end_reasons", {}))),
     ]
 

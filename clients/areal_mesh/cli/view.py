@@ -122,7 +122,13 @@ def _figures(status: RunStatus) -> Table:
         f"stale {groups.stale:,}, filtered {groups.filtered:,}, failed {groups.failed:,}",
         f"replay {counted(replay.waiting_groups, 'group')}, {_bytes(replay.waiting_bytes)}",
     )
+    grid.add_row(f"tokens a group {lengths_line(status.group_tokens)}")
     return grid
+
+
+def lengths_line(group_tokens: Mapping[str, float]) -> str:
+    """Mean response tokens of the groups that ended, by end; a dash where none did."""
+    return ", ".join(f"{end} {tokens:,.0f}" for end, tokens in group_tokens.items()) or "-"
 
 
 def _histogram(staleness: Mapping[int, int]) -> str:

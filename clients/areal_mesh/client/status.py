@@ -146,6 +146,8 @@ class RunStatus:
     steps_without_update: int
     """Steps so far that made a version and moved no weight: all rewards were equal, or no gradient was finite."""
     last_pause_seconds: float
+    group_tokens: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Mean response tokens of the groups that ended, by end."""
     end_reasons: dict[str, int] = dataclasses.field(default_factory=dict)
     """Groups that ended stale, filtered or failed, by reason, the commonest first."""
     faults: tuple[FaultStatus, ...] = ()
@@ -211,6 +213,7 @@ def run_status_of(message: status_pb2.RunStatus, new_steps: Iterable[status_pb2.
         weight_updates=message.weight_updates,
         steps_without_update=message.steps_without_update,
         last_pause_seconds=message.last_pause.ToNanoseconds() / 1e9,
+        group_tokens=dict(message.group_tokens),
         end_reasons=dict(sorted(message.end_reasons.items(), key=lambda reason: (-reason[1], reason[0]))),
         faults=tuple(_fault(fault) for fault in message.faults),
         new_steps=tuple(step_of(step) for step in new_steps),

@@ -15,9 +15,8 @@ from areal_mesh.controller.ledger_rows import (
     publish_row,
     step_row,
 )
-from areal_mesh.controller.reasons import WITHOUT_TRAINING, count_reason
 from areal_mesh.controller.records import GroupCounts, GroupRow, GroupState, PublishRow, StageEntry, StepRow
-from areal_mesh.controller.totals import ENDS, GroupTotals, StepTotals
+from areal_mesh.controller.totals import GroupTotals, Lengths, StepTotals
 
 
 class LedgerReader:
@@ -83,23 +82,15 @@ class LedgerReader:
             open_groups: those that did not.
         """
         written = self.read(GROUP_TOTALS)
-        if written is not None:
-            totals = GroupTotals.from_json(written)
-            if totals.groups + open_groups == self.next_sequence():
-                return totals
-        ended: dict[GroupState, int] = {}
-        reasons: dict[str, int] = {}
-        tokens = 0
-        for name, reason, count, sum_of_tokens in self._database.execute(
-            "SELECT state, reason, count(*), total(tokens) FROM groups GROUP BY state, reason"
-        ):
-            state = GroupState(name)
-            if state in ENDS:
-                ended[state] = ended.get(state, 0) + count
-                tokens += int(sum_of_tokens)
-            if state in WITHOUT_TRAINING:
-                count_reason(reasons, state, reason, count)
-        return GroupTotals(ended, tokens, reasons)
+        totals = None if written is None else GroupTotals.from_json(written)
+        if totals is not None and totals.groups + open_groups == self.next_sequence():
+            return totals
+        return GroupTotals.added_up(
+            (GroupState(state), reason, groups, Lengths(measured, int(tokens)))
+            for state, reason, groups, measured, tokens in self._database.execute(
+                "SELECT state, reason, count(*), sum(tokens > 0), total(tokens) FROM groups GROUP BY state, reason"
+            )
+        )
 
     def next_sequence(self) -> int:
         """Sequence number of the next group that was never leased before."""

@@ -107,6 +107,7 @@ class Reports:
             counts=run.groups.counts,
             generating=ledger.generation_intervals(),
             end_reasons=run.groups.end_reasons,
+            group_tokens=run.groups.totals.group_tokens,
             generated_tokens=run.groups.generated_tokens,
             finished=run.finished,
             starts=ledger.member_starts(),

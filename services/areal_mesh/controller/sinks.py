@@ -41,6 +41,7 @@ def step_line(run: Run, step: StepRow, replay: replay_pb2.GetReplayStatisticsRes
         "groups_filtered": counts.filtered,
         "groups_failed": counts.failed,
         "tokens_generated": run.groups.generated_tokens,
+        **{f"{end}_group_tokens": tokens for end, tokens in run.groups.totals.group_tokens.items()},
     }
     if publish is not None:
         line |= {

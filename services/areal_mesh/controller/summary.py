@@ -30,6 +30,8 @@ class RunFacts:
     """By their starts; as many as groups were stored, and read once."""
     end_reasons: Mapping[str, int]
     """Groups that ended with nothing to train on, by reason."""
+    group_tokens: Mapping[str, float]
+    """Mean response tokens of the groups that ended, by end."""
     generated_tokens: int
     finished: bool
     starts: Mapping[str, int]
@@ -71,6 +73,7 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
             "open": facts.counts.open,
             "leased": facts.counts.leased,
         },
+        "group_tokens": dict(facts.group_tokens),
         "end_reasons": dict(facts.end_reasons),
         "reward_curve": [step.metrics.get("reward") for step in steps],
         "length_curve": [step.metrics.get("response_length") for step in steps],

@@ -14,11 +14,23 @@ ENDS = (GroupState.TRAINED, GroupState.STALE, GroupState.FILTERED, GroupState.FA
 
 
 @dataclass(frozen=True)
+class Lengths:
+    """Response tokens of `groups` groups; those of which nobody said how many they have are left out."""
+
+    groups: int = 0
+    tokens: int = 0
+
+    def plus(self, tokens: int, sign: int = 1) -> Self:
+        """With a group of so many tokens more, or less."""
+        return type(self)(self.groups + sign * (tokens > 0), self.tokens + sign * tokens)
+
+
+@dataclass(frozen=True)
 class GroupTotals:
-    """Groups that ended, by end, and the response tokens of all of them."""
+    """Groups that ended, and their response tokens, by end."""
 
     ended: Mapping[GroupState, int] = field(default_factory=dict)
-    tokens: int = 0
+    lengths: Mapping[GroupState, Lengths] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Of those that ended with nothing to train on, by reason, see `reasons.kind_of`."""
 
@@ -26,6 +38,20 @@ class GroupTotals:
     def groups(self) -> int:
         """All that ended."""
         return sum(self.ended.values())
+
+    @property
+    def tokens(self) -> int:
+        """Of all that ended."""
+        return sum(lengths.tokens for lengths in self.lengths.values())
+
+    @property
+    def group_tokens(self) -> dict[str, float]:
+        """Mean response tokens of a group by how it ended: a bias in what is trained on shows here."""
+        return {
+            state.value: self.lengths[state].tokens / self.lengths[state].groups
+            for state in ENDS
+            if state in self.lengths and self.lengths[state].groups
+        }
 
     def after(self, changes: Iterable[tuple[GroupRow | None, GroupRow]]) -> Self:
         """The totals once groups went from the first row to the second; None: the group is new.
@@ -35,30 +61,50 @@ class GroupTotals:
         ends = [(before, row) for before, row in changes if not row.state.is_open]
         if not ends:
             return self
-        ended, reasons, tokens = dict(self.ended), dict(self.reasons), self.tokens
+        ended, lengths, reasons = dict(self.ended), dict(self.lengths), dict(self.reasons)
         for before, row in ends:
             if before is not None and not before.state.is_open:
                 ended[before.state] -= 1
-                tokens -= before.tokens
+                lengths[before.state] = lengths[before.state].plus(before.tokens, -1)
                 if before.state in WITHOUT_TRAINING:
                     count_reason(reasons, before.state, before.reason, -1)
             ended[row.state] = ended.get(row.state, 0) + 1
-            tokens += row.tokens
+            lengths[row.state] = lengths.get(row.state, Lengths()).plus(row.tokens)
             if row.state in WITHOUT_TRAINING:
                 count_reason(reasons, row.state, row.reason, 1)
-        return type(self)(ended, tokens, reasons)
+        return type(self)(ended, lengths, reasons)
+
+    @classmethod
+    def added_up(cls, counts: Iterable[tuple[GroupState, str, int, Lengths]]) -> Self:
+        """From groups by state and reason: how many there are, and their lengths. Open ones are passed over."""
+        ended: dict[GroupState, int] = {}
+        lengths: dict[GroupState, Lengths] = {}
+        reasons: dict[str, int] = {}
+        for state, reason, groups, of_these in counts:
+            if state not in ENDS:
+                continue
+            ended[state] = ended.get(state, 0) + groups
+            before = lengths.get(state, Lengths())
+            lengths[state] = Lengths(before.groups + of_these.groups, before.tokens + of_these.tokens)
+            if state in WITHOUT_TRAINING:
+                count_reason(reasons, state, reason, groups)
+        return cls(ended, lengths, reasons)
 
     def to_json(self) -> str:
         """As the ledger keeps it."""
         ended = {state.value: count for state, count in self.ended.items()}
-        return json.dumps({"ended": ended, "tokens": self.tokens, "reasons": dict(self.reasons)})
+        lengths = {state.value: [of.groups, of.tokens] for state, of in self.lengths.items()}
+        return json.dumps({"ended": ended, "lengths": lengths, "reasons": dict(self.reasons)})
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`."""
+    def from_json(cls, text: str) -> Self | None:
+        """The inverse of `to_json`; None: a version wrote it that kept no lengths."""
         value = json.loads(text)
+        if "lengths" not in value:
+            return None
         ended = {GroupState(state): count for state, count in value["ended"].items()}
-        return cls(ended, value["tokens"], value.get("reasons", {}))
+        lengths = {GroupState(state): Lengths(*counts) for state, counts in value["lengths"].items()}
+        return cls(ended, lengths, value.get("reasons", {}))
 
 
 @dataclass(frozen=True)

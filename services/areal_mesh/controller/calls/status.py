@@ -69,6 +69,7 @@ class StatusReader:
             tokens_trained=run.totals.tokens,
             weight_updates=run.weight_updates,
             end_reasons=run.groups.end_reasons,
+            group_tokens=run.groups.totals.group_tokens,
             faults=[_fault(fault, now) for fault in run.faults.all()],
             steps_without_update=run.totals.without_update,
         )
