@@ -24,10 +24,10 @@ class Arrivals:
         return frozenset(self._awaited)
 
     def announced(self, service_id: str) -> None:
-        """It starts, and will register."""
+        """Notes that a service starts, and will register."""
         if len(self._awaited) < _MOST:
             self._awaited.add(service_id)
 
     def settled(self, service_id: str) -> None:
-        """It has registered, or was told that the run needs it no more."""
+        """Notes that a service has registered, or was told that the run needs it no more."""
         self._awaited.discard(service_id)

@@ -25,7 +25,7 @@ class Change(StrEnum):
 
 
 def arrival(holder: str) -> str:
-    """The change of one life's registration, see `membership.holder_key`."""
+    """The change of one life's registration, see `member.holder_key`."""
     return f"arrival of {holder}"
 
 

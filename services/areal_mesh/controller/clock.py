@@ -18,7 +18,7 @@ def steady_unix(
 
 @dataclass(frozen=True)
 class Clock:
-    """`monotonic` never goes back and is compared only with itself; `unix` is written to the ledger. Seconds.
+    """Two clocks, in seconds. `monotonic` never goes back and is compared with itself alone; `unix` is written down.
 
     Two readings of `unix` in one life of the controller tell how long it was between them; in two lives they do not.
     """

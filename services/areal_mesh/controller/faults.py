@@ -31,7 +31,7 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`text` says what is wrong, where, and what would do; `since` is monotonic seconds."""
+    """Something wrong. `text` says what, where, and what would do; `since` is monotonic seconds."""
 
     service_id: str
     kind: FaultKind

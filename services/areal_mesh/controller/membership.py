@@ -130,7 +130,7 @@ class Roster:
         self._replace(member.key)
 
     def _replace(self, key: str) -> None:
-        """This life is over; the longest replaced are forgotten, and would be told to register again."""
+        """Ends a life; the longest replaced are forgotten, and would be told to register again."""
         self._replaced[key] = None
         while len(self._replaced) > _REPLACED_KEPT:
             del self._replaced[next(iter(self._replaced))]

@@ -44,11 +44,11 @@ class FruitlessRow:
         self._latest: dict[str, str] = {}
 
     def ended(self, state: GroupState, reason: str) -> None:
-        """A group ended as filtered or failed."""
+        """Counts a group that ended as filtered or failed."""
         self._latest[count_reason(self._counts, state, reason, 1)] = reason
 
     def stored(self) -> None:
-        """A group was stored: the row is broken."""
+        """Breaks the row: a group was stored."""
         self._counts.clear()
         self._latest.clear()
 

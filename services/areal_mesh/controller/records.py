@@ -44,7 +44,7 @@ class GroupRow:
     """Stage in which the group began; its response limit stays that stage's."""
     state: GroupState
     holder: str = ""
-    """Member that holds the lease, see `membership.holder_key`; empty while it waits to be issued again."""
+    """Member that holds the lease, see `member.holder_key`; empty while it waits to be issued again."""
     attempt: int = 0
     """How often it was issued before and came to nothing; hand-backs do not count."""
     leased_at: float = 0.0

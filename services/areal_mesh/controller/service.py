@@ -221,11 +221,11 @@ class ControllerService:
             raise CannotGoOn(hopeless)
 
     def report(self) -> HeartbeatReport:
-        """The controller sends no heartbeats."""
+        """What a heartbeat would say; the controller sends none."""
         return HeartbeatReport(policy_version=self._run.version)
 
     def lose_groups(self, group_ids: tuple[str, ...]) -> None:
-        """The controller holds no leases."""
+        """Does nothing: the controller holds no leases."""
 
     async def close(self) -> None:
         """Closes channels and files."""

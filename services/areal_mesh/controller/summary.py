@@ -57,22 +57,10 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
         "updating_seconds": total(union(_updating(steps))),
         "steps_without_update": sum(step.metrics.get("optimizer_updates") == 0 for step in steps),
         "equal_rewards": _mean_of(steps, "equal_rewards"),
-        "weight_updates": len(facts.publishes),
-        "versions_published": len({publish.policy_version for publish in facts.publishes}),
-        "checksums": _checksums(facts.publishes),
-        "pause_seconds": sum(publish.pause for publish in facts.publishes),
-        "transfer_seconds": sum(publish.transfer for publish in facts.publishes),
-        "resume_seconds": sum(publish.resume for publish in facts.publishes),
+        **_publishing(facts.publishes),
         "staleness": _staleness(steps),
         "mismatch_kl": _mean_of(steps, "mismatch_kl"),
-        "groups": {
-            "trained": facts.counts.trained,
-            "stale": facts.counts.stale,
-            "filtered": facts.counts.filtered,
-            "failed": facts.counts.failed,
-            "open": facts.counts.open,
-            "leased": facts.counts.leased,
-        },
+        "groups": _groups(facts.counts),
         "group_tokens": dict(facts.group_tokens),
         "end_reasons": dict(facts.end_reasons),
         "reward_curve": [step.metrics.get("reward") for step in steps],
@@ -80,6 +68,29 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
         "stages": [_stage(plan, index, facts) for index, plan in enumerate(facts.plans)],
         "service_starts": dict(facts.starts),
         "config": dict(facts.config),
+    }
+
+
+def _publishing(publishes: Sequence[PublishRow]) -> dict[str, Any]:
+    """The publishes of a run, and the seconds that they took in all."""
+    return {
+        "weight_updates": len(publishes),
+        "versions_published": len({publish.policy_version for publish in publishes}),
+        "checksums": _checksums(publishes),
+        "pause_seconds": sum(publish.pause for publish in publishes),
+        "transfer_seconds": sum(publish.transfer for publish in publishes),
+        "resume_seconds": sum(publish.resume for publish in publishes),
+    }
+
+
+def _groups(counts: GroupCounts) -> dict[str, int]:
+    return {
+        "trained": counts.trained,
+        "stale": counts.stale,
+        "filtered": counts.filtered,
+        "failed": counts.failed,
+        "open": counts.open,
+        "leased": counts.leased,
     }
 
 

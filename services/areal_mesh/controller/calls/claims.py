@@ -10,7 +10,7 @@ from areal_mesh.v1 import common_pb2, controller_pb2
 
 
 def check_version(claimed: int, newest: int) -> None:
-    """A policy version that a member says it holds: none of them is newer than the learner can have made."""
+    """Checks a policy version that a member says it holds: none is newer than the learner can have made."""
     if claimed > newest:
         raise invalid_argument("policy_version", f"{claimed} was never made in this run; {newest} is the newest")
 
@@ -21,7 +21,7 @@ def newest_version(role: common_pb2.Role.ValueType, committed: int) -> int:
 
 
 def check_transfer_ranks(request: controller_pb2.RegisterRequest, generator: GeneratorSettings) -> None:
-    """The ranks that a member adds to a broadcast: those of the settings for a generator, none for others."""
+    """Checks the ranks that a member adds to a broadcast: a generator those of the settings, others none."""
     is_generator = request.role == common_pb2.ROLE_GENERATOR
     ranks = generator.transfer_ranks if is_generator else 0
     if request.transfer_ranks != ranks:
@@ -32,7 +32,7 @@ def check_transfer_ranks(request: controller_pb2.RegisterRequest, generator: Gen
 
 
 def check_stored(request: controller_pb2.EndLeaseRequest, row: GroupRow, version: int, settings: RunSettings) -> None:
-    """The figures of a stored group: what its lease and the committed `version` allow."""
+    """Checks the figures of a stored group: what its lease and the committed `version` allow."""
     limit = settings.algorithm.responses * settings.stages[row.stage].max_response_tokens
     if request.response_tokens > limit:
         raise invalid_argument("response_tokens", f"{request.response_tokens}; {row.group_id} has {limit} at most")
@@ -43,7 +43,7 @@ def check_stored(request: controller_pb2.EndLeaseRequest, row: GroupRow, version
 
 
 def check_batch(request: controller_pb2.CommitStepRequest, settings: RunSettings) -> None:
-    """The batch of a step: as many groups as the run's, each once, with figures that so many can have."""
+    """Checks the batch of a step: as many groups as the run's, each once, with figures that so many can have."""
     groups, algorithm = len(request.group_ids), settings.algorithm
     if groups != algorithm.batch_groups:
         raise invalid_argument("group_ids", f"{groups} groups; a batch of this run has {algorithm.batch_groups}")

@@ -24,5 +24,5 @@ class IssuedLeases:
             keys.popitem(last=False)
 
     def forget(self, holder: str) -> None:
-        """Forgets a member's life that is over."""
+        """Forgets what a life that is over was given."""
         self._issued.pop(holder, None)

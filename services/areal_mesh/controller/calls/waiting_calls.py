@@ -12,7 +12,7 @@ _RETRY_SECONDS = 1.0
 
 @dataclass
 class WaitingCalls:
-    """A caller waits once, and a few times more where attempts of it were cut off and are not gone yet."""
+    """The calls that wait. A caller has one, and a few more where attempts were cut off and are not gone yet."""
 
     most_of_one: int = 16
     most: int = 8_192

@@ -70,7 +70,7 @@ class Demand:
         ]
 
     def _weights_of(self, member: Member) -> GeneratorWeights:
-        """A generator says its version once the weights are in; with `always` it counts once digests have agreed."""
+        """The version that a generator says it holds; with `always` it counts once digests have agreed."""
         version = member.policy_version
         verified = not self._settings.compares_digests or version < 0 or self._verified.get(member.key) == version
         return GeneratorWeights(member.key, version, member.transfer_ranks, verified)
