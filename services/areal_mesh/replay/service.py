@@ -117,6 +117,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
                 "consumed_groups": statistics.consumed_groups,
                 "bytes_on_disk": statistics.bytes_on_disk,
                 "stored_groups": stored,
+                "held_seconds": statistics.held_seconds,
             },
         )
 
