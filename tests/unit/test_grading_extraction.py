@@ -142,3 +142,43 @@ def test_closing_sentence_is_not_joined_with_boxes_before_it() -> None:
 
     assert answer_matches(response, "7").correct
     assert not answer_matches(response, "1, 2").correct
+
+
+def test_a_rounded_reference_is_answered_by_what_rounds_to_it_where_that_is_asked_for() -> None:
+    def accepts(answer: str, gold: str, *, rounded_golds: bool) -> bool:
+        return answer_matches(rf"so \boxed{{{answer}}}", gold, rounded_golds=rounded_golds).correct
+
+    assert accepts(r"\frac{200}{3}", "66.7", rounded_golds=True)
+    assert accepts(r"\sqrt2", "1.41", rounded_golds=True)
+    assert accepts("66.7", "66.7", rounded_golds=True)
+    assert not accepts(r"\frac{200}{3}", "66.6", rounded_golds=True)
+    assert not accepts("67", "66.7", rounded_golds=True)
+    assert not accepts(r"\frac{200}{3}", "67", rounded_golds=True)
+    assert not accepts(r"\frac{200}{3}", "66.7", rounded_golds=False)
+    assert accepts(r"\frac{200}{3}", r"\approx 66.7", rounded_golds=False)
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"<think>Perhaps \boxed{8}.</think> The answer is 9.", "9"),
+        (r"<think>\boxed{8}</think>" + "\n\n**Final Answer:** 9", "9"),
+        (r"<reasoning>\boxed{8}</reasoning><answer>9</answer>", "9"),
+        (r"<think>The final answer is $8$. I hope it is correct.</think> So \boxed{9}", "9"),
+        (r"<think>So \boxed{9}.</think> Done.", "9"),
+        (r"\boxed{9} As asked, the answer is in \boxed{}.", "9"),
+        (r"\boxed{9} (marked with \boxed as asked)", "9"),
+        ("**Answer**: 9", "9"),
+        ("### Final Answer\n9", "9"),
+        ("Thus the answer is\n\\[\nx = 9.\n\\]", "x = 9"),
+        ("The answers are 4 and 9.", "4 and 9"),
+        ("The answer is 9 because 4+5=9.", "9"),
+    ],
+)
+def test_the_last_statement_after_a_thought_is_the_answer(response: str, answer: str) -> None:
+    assert extract_answer(response) == answer
+
+
+def test_the_last_line_of_a_worked_reference_is_the_reference() -> None:
+    assert answer_matches(r"\boxed{1,250}", "He has 50*25=<<50*25=1250>>1250.\n#### 1250").correct
+    assert not answer_matches(r"\boxed{50}", "He has 50*25=<<50*25=1250>>1250.\n#### 1250").correct

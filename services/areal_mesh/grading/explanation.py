@@ -20,6 +20,7 @@ RULES: Final = {
     "identical": "the same expression",
     "rational": "exact arithmetic on rational numbers",
     "decimal": "a decimal, compared within a relative 1e-4 and to the places it is written to",
+    "rounded": "rounded to the places of a reference that says that it is rounded",
     "numeric": "the values differ in double precision, beyond rounding",
     "symbolic": "SymPy: the same values to hundreds of digits at two points",
     "percent": "a percent sign",

@@ -10,7 +10,7 @@ from areal_mesh.grading import limits
 from areal_mesh.grading.answers import Answer, plain_number
 from areal_mesh.grading.choices import choice_letter, is_choice
 from areal_mesh.grading.equality.comparison import Decide, Equality
-from areal_mesh.grading.equality.scalars import Outcome, compare_scalars
+from areal_mesh.grading.equality.scalars import Outcome, compare_scalars, rounds_to
 from areal_mesh.grading.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
 from areal_mesh.grading.reading.spelling import spelled
 from areal_mesh.grading.reading.tokens import Token, canonical
@@ -21,6 +21,7 @@ from areal_mesh.grading.vocabulary import SHORT_WORDS
 _ANSWER_SECONDS: Final = 30.0
 """The worker has its own deadline, far below; this one bounds its start too."""
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
+_APPROXIMATE: Final = re.compile(r"\\approx\s*(-?\d{1,40}\.\d{1,40})\Z", re.ASCII)
 _DECIMAL_COMMA: Final = re.compile(r"-?\d+,(?:\d{2}|\d{4,})\Z", re.ASCII)
 _FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
 
@@ -31,6 +32,7 @@ def answer_matches(
     *,
     protocol: Protocol = "qwen",
     last_number: bool = False,
+    rounded_golds: bool = False,
 ) -> Verdict:
     """Grade one response: in this process by the cheap rules, in a worker of this process where it takes algebra.
 
@@ -42,11 +44,13 @@ def answer_matches(
         gold: the reference answer, or several of which any one may match.
         protocol: `qwen`, or `strict_qwen` to reproduce that protocol's known mistakes too.
         last_number: take the last number of a response that states no answer.
+        rounded_golds: take a reference that is a decimal for a rounded one: `66.7` for `\\frac{200}{3}`.
 
     Raises:
         ValueError: if there is no gold, or the protocol is unknown.
     """
-    request = GradeRequest(response, gold_answers(gold), protocol, last_number)
+    golds = rounded(gold_answers(gold)) if rounded_golds else gold_answers(gold)
+    request = GradeRequest(response, golds, protocol, last_number)
     verdict = grade(request, None)
     if verdict is None:
         # Imported when first needed: most answers need no worker.
@@ -54,6 +58,11 @@ def answer_matches(
 
         verdict = shared_pool().grade_many([request], _ANSWER_SECONDS)[0]
     return verdict
+
+
+def rounded(golds: Sequence[str]) -> tuple[str, ...]:
+    """References of which those that are decimals say that they were rounded."""
+    return tuple(rf"\approx {gold.strip()}" if _DECIMAL.match(gold.strip()) else gold for gold in golds)
 
 
 def grade(request: GradeRequest, decide: Decide | None) -> Verdict | None:
@@ -127,6 +136,11 @@ def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
     if _same_short_word(gold.text, answer.text) or _same_words(gold.tokens(), answer.tokens()):
         return Outcome(True, "words")
     outcome = _match_readings(gold, answer, equality)
+    approximate = _APPROXIMATE.match(gold.text)
+    if approximate and not outcome.equal:
+        number = plain_number(approximate.group(1))
+        if number is not None and any(rounds_to(number, reading) for reading in answer.readings()):
+            return Outcome(True, "rounded")
     if outcome.equal is False and (is_choice(gold.text, answer.text) or is_choice(answer.text, gold.text)):
         return Outcome(True, "choice")
     return outcome

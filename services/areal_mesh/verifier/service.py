@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Histogram
 
+from areal_mesh.grading.grade import rounded
 from areal_mesh.grading.verdict import PROTOCOLS, GradeRequest, Protocol, Verdict, gold_answers
 from areal_mesh.grading.workers.pool import PoolSettings, WorkerPool
 from areal_mesh.grading.workers.queueing import ItemQueue
@@ -61,6 +62,7 @@ class Grading(verifier_pb2_grpc.VerifierServiceServicer):
     queue: ItemQueue
     rewards: Rewards
     default_protocol: str
+    rounded_golds: bool = False
     graded: int = 0
     """Verdicts given, errors among them."""
     errors: int = 0
@@ -76,7 +78,7 @@ class Grading(verifier_pb2_grpc.VerifierServiceServicer):
         """A verdict for each item, in order. Errors carry no reward."""
         if self.refusing:
             raise unavailable("this verifier drains; ask another")
-        requests = decode_items(request, self.default_protocol)
+        requests = decode_items(request, self.default_protocol, rounded_golds=self.rounded_golds)
         self._admit(len(requests))
         started = time.monotonic()
         try:
@@ -138,13 +140,16 @@ def encode_verdict(verdict: Verdict, reward: float | None) -> rollout_pb2.Verdic
     return message
 
 
-def decode_items(request: verifier_pb2.VerifyRequest, default_protocol: str) -> list[GradeRequest]:
+def decode_items(
+    request: verifier_pb2.VerifyRequest, default_protocol: str, *, rounded_golds: bool = False
+) -> list[GradeRequest]:
     """What is to be graded. Raises INVALID_ARGUMENT naming the field."""
     wanted = request.protocol or default_protocol
     protocol = next((known for known in PROTOCOLS if known == wanted), None)
     if protocol is None:
         raise invalid_argument("protocol", f"{wanted!r} is unknown; choose {' or '.join(PROTOCOLS)}")
-    return [_decode_item(item, index, protocol) for index, item in enumerate(request.items)]
+    requests = [_decode_item(item, index, protocol) for index, item in enumerate(request.items)]
+    return [replace(item, golds=rounded(item.golds)) for item in requests] if rounded_golds else requests
 
 
 def _decode_item(item: verifier_pb2.VerifyItem, index: int, protocol: Protocol) -> GradeRequest:
@@ -179,7 +184,9 @@ class VerifierService:
             observe=_observe,
         )
         rewards = Rewards(context.settings.algorithm, _terms(section))
-        self.grading = Grading(self._pool, ItemQueue(section.queue_items), rewards, section.protocol)
+        self.grading = Grading(
+            self._pool, ItemQueue(section.queue_items), rewards, section.protocol, section.rounded_golds
+        )
         self._rate = CounterRate()
 
     def attach(self, server: MeshServer) -> None:

@@ -134,6 +134,8 @@ class Equality:
 
     def _unordered(self, gold: Node, answer: Node) -> Outcome:
         golds, answers = items_of(gold), by_unit(items_of(gold), items_of(answer))
+        if all(isinstance(item, Symbol) for item in golds) and _joined_otherwise(gold, answer):
+            return Outcome(False, "list")  # of propositions, p and q is not p or q
         points = all(isinstance(item, Bracketed) for item in (*golds, *answers))
         as_set = points or isinstance(gold, FiniteSet) or isinstance(answer, FiniteSet)
         rule = "set" if as_set else "list"
@@ -220,6 +222,12 @@ class Equality:
         if isinstance(gold, Words) or isinstance(answer, Words):
             return _words(gold, answer)
         return _DIFFERENT_SHAPES
+
+
+def _joined_otherwise(gold: Node, answer: Node) -> bool:
+    if not isinstance(gold, Listing) or not isinstance(answer, Listing):
+        return False
+    return gold.alternatives != answer.alternatives and gold.together != answer.together
 
 
 def _names_another_choice(gold: Node, answer: Node) -> bool:

@@ -182,7 +182,7 @@ def _with_argument_of(gold: Relation, answer: Relation) -> Relation:
     if not isinstance(named, Call) or not isinstance(other, Call) or named.function != other.function:
         return answer
     match named.arguments, other.arguments:
-        case (Symbol(argument),), (Symbol(written),) if argument != written:
+        case (Symbol(argument),), (Symbol(written),) if argument != written and not (argument + written).isupper():
             if not any(argument in symbols(side) for side in answer.sides) and all(map(_is_scalar, answer.sides)):
                 return Relation(tuple(renamed(side, written, argument) for side in answer.sides), answer.operators)
     return answer

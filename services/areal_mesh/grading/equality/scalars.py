@@ -15,6 +15,7 @@ from areal_mesh.grading.equality import numeric, samples
 from areal_mesh.grading.equality.integers import hides_kinks, speak_of_integers
 from areal_mesh.grading.equality.kinks import is_kinked
 from areal_mesh.grading.trees.nodes import (
+    SCALARS,
     Call,
     Constant,
     Node,
@@ -72,6 +73,19 @@ def compare_scalars(gold: Node, answer: Node) -> Outcome:
             return Outcome(left == right, "rational")
         return Outcome(_decimals_agree(left, right, resolution(gold), resolution(answer)), "decimal")
     return _screened(gold, answer, decimals)
+
+
+def rounds_to(rounded: Number, node: Node) -> bool:
+    """Whether a scalar of numbers is a decimal when it is rounded to the places of that."""
+    place = resolution(rounded)
+    if place is None or not isinstance(node, SCALARS) or symbols(node):
+        return False
+    try:
+        value = numeric.evaluate(node).number
+    except numeric.Unmeasurable:
+        return False
+    # Half a place, and what double precision leaves of it.
+    return not value.imag and abs(Fraction(value.real) - rounded.value) <= place * Fraction(500_001, 1_000_000)
 
 
 def infinite_sign(node: Node) -> int:

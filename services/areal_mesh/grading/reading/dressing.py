@@ -98,7 +98,7 @@ def as_words(tokens: list[Token]) -> Node | None:
         return Number(number[0]) if number and number[1] == len(said) else None
     if _labelled(tokens):
         return None
-    if "word" not in kinds or kinds[0] == "number" or (tokens[0].text == "-" and kinds[1:2] == ["number"]):
+    if "word" not in kinds or kinds[0] == "number" or (tokens[0].text in ("-", ":") and kinds[1:2] == ["number"]):
         return None
     if any(
         token.kind not in ("word", "number", "letter") and token.text not in ("-", ":", "(", ")") for token in tokens

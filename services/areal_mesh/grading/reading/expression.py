@@ -7,7 +7,6 @@ from typing import TypeGuard
 from areal_mesh.grading import limits
 from areal_mesh.grading.reading.commands import CommandParser
 from areal_mesh.grading.trees.nodes import (
-    SCALARS,
     Call,
     FiniteSet,
     Node,
@@ -192,8 +191,11 @@ class ExpressionParser(CommandParser):
 
 def _in_braces(factor: Node) -> Node:
     """`2\\{x + 1\\}` with its braces as the brackets that they are beside a factor."""
-    braces = isinstance(factor, FiniteSet) and len(factor.items) == 1 and isinstance(factor.items[0], SCALARS)
-    return factor.items[0] if braces and isinstance(factor, FiniteSet) else factor
+    match factor:
+        case FiniteSet((Sum() as inner,)):  # of one letter they would be its fractional part
+            return inner
+        case _:
+            return factor
 
 
 def _is_marked_mixed(part: Node, whole: Node) -> TypeGuard[Call]:

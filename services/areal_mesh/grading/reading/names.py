@@ -113,7 +113,7 @@ def _is_function_value(side: list[Token]) -> bool:
     name, inner = texts[:head], side[head + 1 : -1]
     if len(name) == 1 and name[0] in _EXPECTED:
         capital = all(token.kind == "word" or token.text.isupper() for token in inner)
-        return capital or any(token.text in _EVENTS or token.kind == "word" for token in inner)
+        return (capital and len(inner) > 1) or any(token.text in _EVENTS or token.kind == "word" for token in inner)
     plain = bool(inner) and all(token.kind in ("number", "letter") or token.text in (",", "-") for token in inner)
     if len(name) == 1:
         plain = plain and len(inner) == 1

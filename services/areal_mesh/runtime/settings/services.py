@@ -99,6 +99,9 @@ class VerifierSettings(ServiceSettings):
     """Grading."""
 
     protocol: Literal["qwen", "strict_qwen"] = "qwen"
+    rounded_golds: bool = False
+    """Take a reference that is a decimal for a rounded one: 66.7 is answered by 200/3. For data whose references are
+    rounded to few places."""
     workers: int = Field(default=2, gt=0)
     """Worker processes for algebra."""
     answer_seconds: Seconds = 1.0
