@@ -138,19 +138,22 @@ class Run:
         """What the run does."""
         return self._condition.state(self.published_version)
 
+    @property
+    def _admitting(self) -> bool:
+        """Whether groups are leased at all, as far as there are places."""
+        held = self._condition.paused or self.faults.hold >= Hold.ADMISSION
+        return not (self.over or held or self.published_version < 0)
+
     def admits(self) -> int:
         """Groups that may be leased now: waiting ones and new ones."""
-        held = self._condition.paused or self.faults.hold >= Hold.ADMISSION
-        if self.over or held or self.published_version < 0:
-            return 0
-        return self.groups.open.waiting + self._free_places()
+        return self.groups.open.waiting + self._free_places() if self._admitting else 0
 
     def _free_places(self) -> int:
         return free_places(self.settings.algorithm, self.groups.counts, self.published_version, self.planned_steps)
 
     def lease(self, holder: str, most: int, prompt_id_of: Callable[[int], str]) -> list[GroupRow]:
         """Leases up to `most` groups to a member, as far as admission allows."""
-        if self.admits() == 0:
+        if not self._admitting:
             return []
         start = LeaseStart(self.stage, self.published_version, prompt_id_of)
         return self.groups.issue(holder, most, self._free_places(), start)

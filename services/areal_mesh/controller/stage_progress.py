@@ -36,15 +36,15 @@ class StageProgress:
     def __init__(self, plans: Sequence[StageSettings], entries: Iterable[StageEntry]) -> None:
         self._plans = plans
         self.entries = list(entries)
+        self.planned_steps = self._count_planned()
+        """Steps of the whole run at most, as the stages passed so far leave it; asked for with each lease."""
 
     @property
     def stage(self) -> int:
         """The stage entered last."""
         return self.entries[-1].stage
 
-    @property
-    def planned_steps(self) -> int:
-        """Steps of the whole run at most, as the stages passed so far leave it."""
+    def _count_planned(self) -> int:
         return planned_steps(self._plans, self.stage, self.entries[-1].first_step)
 
     @property
@@ -105,6 +105,7 @@ class StageProgress:
     def enter(self, entry: StageEntry) -> None:
         """Goes on to a stage, once it is written down."""
         self.entries.append(entry)
+        self.planned_steps = self._count_planned()
 
 
 def check_follows(version: int, step: int, group_ids: Sequence[str]) -> None:
