@@ -7,12 +7,12 @@ function. Nothing is evaluated.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Final
 
 from areal_mesh.grading import limits
+from areal_mesh.grading.strict.latex_tokens import Tokens, Unknown
 from areal_mesh.grading.trees.nodes import (
     Call,
     Constant,
@@ -29,12 +29,6 @@ from areal_mesh.grading.trees.nodes import (
     negated,
 )
 
-_TOKEN: Final = re.compile(
-    r"\s+|\\(?:[,:;!]|quad|qquad|left|right|limits)(?![a-zA-Z])|"
-    r"(?P<number>(?:\d+(?:,\d{3})*)?\.\d+|\d+(?:,\d{3})*)|(?P<command>\\[a-zA-Z]+|\\[{}|])|(?P<differential>d(?=[a-zA-Z]))|"
-    r"(?P<sign>[a-zA-Z+\-*/:=<>!^_(){}\[\]|,.'])",
-    re.ASCII,
-)
 _SUMS: Final = frozenset("+-")
 _PRODUCTS: Final = {"*": "*", "/": "/", ":": "/", r"\cdot": "*", r"\times": "*", r"\div": "/"}
 _RELATIONS: Final = {
@@ -52,10 +46,6 @@ _UNREAD: Final = frozenset({r"\int", r"\sum", r"\prod", r"\lim", r"\sqrt", r"\fr
 _NO_START: Final = frozenset({*_PRODUCTS, *_RELATIONS, r"\}", r"\|", r"\rfloor", r"\rceil"})
 
 
-class _Unknown(Unparsed):
-    """A character that the grammar does not know: an error wherever it is looked at."""
-
-
 def read(text: str) -> Node:
     """The expression or relation that a text begins with.
 
@@ -65,39 +55,8 @@ def read(text: str) -> Node:
     return _Reader(text).relation()
 
 
-class _Reader:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
-        self.end = 0
-        self.token = ""
-        self.kind = ""
-        self.bars = 0
-        self.depth = 0
-        self.advance()
-
-    def advance(self) -> None:
-        """On to the next token. One that the grammar does not know is an error, though nothing may come of it."""
-        self.at = self.end
-        self.token = self.kind = ""
-        while self.at < len(self.text):
-            match = _TOKEN.match(self.text, self.at)
-            if match is None:
-                raise _Unknown(f"{self.text[self.at]!r} is not read")
-            self.end = match.end()
-            if match.lastgroup is not None:
-                self.kind = match.lastgroup
-                self.token = match.group()
-                if self.kind == "differential":
-                    self.end += 1
-                    self.token = self.text[self.at : self.end]
-                return
-            self.at = self.end
-
-    def expect(self, token: str) -> None:
-        if self.token != token:
-            raise Unparsed(f"expected {token!r}")
-        self.advance()
+class _Reader(Tokens):
+    """Reads by recursive descent."""
 
     def relation(self) -> Node:
         left = self.sum()
@@ -146,7 +105,7 @@ class _Reader:
             if past:
                 self.advance()
             return operand()
-        except _Unknown:
+        except Unknown:
             raise
         except Unparsed:
             self.at, self.end, self.token, self.kind, self.bars, self.depth = state
