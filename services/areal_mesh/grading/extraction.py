@@ -86,9 +86,13 @@ def _find_answer(response: str, *, last_number: bool) -> Stated | None:
     if closing is not None:
         return Stated(closing, "the closing sentence")
     placeholder: str | None = None
+    passed = 0
     for content, start, _ in _boxes_from_the_end(response):
         if _PLACEHOLDER.fullmatch(content.strip()):
             placeholder = content.strip() if placeholder is None else placeholder
+            passed += 1
+            if passed > limits.LIST_ITEMS:
+                break
             continue
         alone = all(response.rfind(command, 0, start) < 0 for command in _BOX_COMMANDS)
         contents, separators = ([], []) if alone else _adjacent_boxes(response, reference=False)

@@ -23,7 +23,7 @@ _NOT_NEGATIVE: Final = (
     r"(?:[\^_]\s*\{\s*(?:\\geq?(?:slant)?|>=)\s*0\s*\}|_\s*\{?0\}?\s*\^\s*\{?\+\}?|\^\s*\{?\+\}?\s*_\s*\{?0\}?)"
 )
 _DEGREES: Final = (
-    r"(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+(?:\.\d+)?)\s*'(?!')(?:\s*(\d+(?:\.\d+)?)\s*(?:''|\"))?"
+    r"(?<![\d.])(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+(?:\.\d+)?)\s*'(?!')(?:\s*(\d+(?:\.\d+)?)\s*(?:''|\"))?"
 )
 
 
@@ -34,6 +34,8 @@ def _in_degrees(found: re.Match[str]) -> str:
 
 def _inward(found: re.Match[str]) -> str:
     opening, inner, closing = found.groups()
+    if not {",", ";"} & set(inner):
+        return found.group()
     return ("(" if opening == "]" else opening) + inner + (")" if closing == "[" else closing)
 
 
@@ -58,9 +60,9 @@ _RULES: Final[tuple[tuple[str, str, _Change], ...]] = (
         lambda code: rf"\{_CODES[code[1]]} ",
     ),
     ("", rf"(?<=\d)\s*(?:\^\s*\{{?\s*(?:{_TEXT})?(?:st|nd|rd|th)\s*\}}{{0,2}}|(?:st|nd|rd|th)(?![A-Za-z]))", " "),
-    ("", rf"(?<=\d)\s*(?:{_TEXT})?\s*o'?\s?clock\s*\}}?", ":00"),
-    ("of", rf"(\d+)\s*(?:{_TEXT})?out\s+of(?:\s|\}})*(\d+)", r"\\frac{\1}{\2}"),
-    ("in", rf"(\d+)\s*{_TEXT}in\s*\}}\s*(\d+)", r"\\frac{\1}{\2}"),
+    ("", rf"(?<=\d)(?:\s*{_TEXT}|\s*)o'?\s?clock\s*\}}?", ":00"),
+    ("of", rf"(?<!\d)(\d+)\s*(?:{_TEXT})?out\s+of(?:\s|\}})*(\d+)", r"\\frac{\1}{\2}"),
+    ("in", rf"(?<!\d)(\d+)\s*{_TEXT}in\s*\}}\s*(\d+)", r"\\frac{\1}{\2}"),
     (":=", r":=", "="),
     ("Omega", r"(?<=\d)(?:\\[,;:! ]|~|\s)*([kM]?)\s*\\Omega\s*\Z", r"\\text{ \1ohm}"),
     ("\\", r"(?<=[\w})])\s*(?:\\q?quad|\\ \s*\\ )\s*(?=[A-Za-z](?:_\{?\w{1,4}\}?)?\s*=)", ", "),
@@ -80,8 +82,8 @@ _RULES: Final[tuple[tuple[str, str, _Change], ...]] = (
     (".", r"(?<![\d.])\d{1,3}(?:\.\d{3}){2,}(?![\d.])", _without_marks),
     ("10", r"(?<=\d)\s*[xX]\s*(?=10\s*(?:\^|\*\*))", r"\\times "),
     ("circ", _DEGREES, _in_degrees),
-    ("]", r"([\[\]])([^\[\]()]*[,;][^\[\]()]*)([\[\]])", _inward),
-    ("[", r"([\[\]])([^\[\]()]*[,;][^\[\]()]*)([\[\]])", _inward),
+    ("]", r"([\[\]])([^\[\]()]*)([\[\]])", _inward),
+    ("[", r"([\[\]])([^\[\]()]*)([\[\]])", _inward),
     ("SI", r"\\SI\s*\{([^{}]*)\}\s*\{\\?([^{}]*)\}", r"\1\\text{ \2}"),
     ("qty", r"\\qty\s*\{([^{}]*)\}\s*\{\\?([^{}]*)\}", r"\1\\text{ \2}"),
     ("num", r"\\num\s*\{([^{}]*)\}", r"\1"),
