@@ -22,7 +22,7 @@ _PREFIXED: Final = """
 _PLAIN: Final = """
     min=60*s h=3600*s day=86400*s week=604800*s fortnight=1209600*s month year=12*month decade=120*month
     century=1200*month in=.0254*m ft=.3048*m yd=.9144*m mi=1609.344*m furlong=201.168*m league=4828.032*m
-    fathom=1.8288*m micron=1e-6*m angstrom=1e-10*m au=149597870700*m lb=453.59237*g oz=28.349523125*g
+    fathom=1.8288*m micron=1e-6*m angstrom=1e-10*m au=149597870700*m lb=453.59237*g pound=453.59237*g oz=28.349523125*g
     stone=6350.29318*g tonne=1000000*g ton carat=.2*g gallon=.003785411784*m3 quart=.000946352946*m3
     pint=.000473176473*m3 cup=.0002365882365*m3 tablespoon=14.78676478125e-6*m3 teaspoon=4.92892159375e-6*m3
     cc=1e-6*m3 barrel bushel acre=4046.8564224*m2 hectare=10000*m2 mph=.44704*m*s-1 kph=1/3.6*m*s-1 knot=.51444444*m*s-1
@@ -52,7 +52,7 @@ _NAMES: Final = {
         "h": "hour hr hrs 小时", "day": "d 天 日", "week": "weeks 周 星期", "month": "months 月",
         "year": "yr yrs 年 岁", "century": "centuries", "in": "inch inches", "ft": "foot feet", "yd": "yard",
         "mi": "mile",
-        "lb": "pound lbs", "oz": "ounce", "gallon": "gal", "quart": "qt", "tablespoon": "tbsp", "teaspoon": "tsp",
+        "lb": "lbs", "oz": "ounce", "gallon": "gal", "quart": "qt", "tablespoon": "tbsp", "teaspoon": "tsp",
         "hectare": "ha", "tonne": "t 吨", "dollar": "usd buck 美元", "penny": "pence", "yuan": "rmb cny 元",
         "cent": "pennies 美分", "sterling": "gbp quid", "euro": "eur", "yen": "jpy 円", "won": "krw 원",
         "rupee": "inr rs",
@@ -75,7 +75,8 @@ _SHORT: Final = frozenset(
 )
 """Symbols of two letters that nobody means as a product."""
 SMALLER_UNITS: Final = {
-    "h": ("min", 60), "min": ("s", 60), "ft": ("in", 12), "lb": ("oz", 16), "day": ("h", 24), "week": ("day", 7),
+    "h": ("min", 60), "min": ("s", 60), "ft": ("in", 12), "lb": ("oz", 16), "pound": ("oz", 16), "day": ("h",
+    24), "week": ("day", 7),
     "year": ("month", 12), "yd": ("ft", 3), "km": ("m", 1000), "m": ("cm", 100), "cm": ("mm", 10), "kg": ("g", 1000),
     "dollar": ("cent", 100), "gallon": ("quart", 4),
 }  # fmt: skip

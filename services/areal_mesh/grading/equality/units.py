@@ -47,6 +47,8 @@ def units_agree(gold: str, answer: str) -> bool:
             return bool(known) and known <= _SIGNS[sign] and (sign == gold or "per" not in words)
     if gold.startswith("mod ") and answer.startswith("mod "):
         return False
+    if {gold, answer} == {"pound", "sterling"}:
+        return True
     if _LETTERS.get(gold) == answer or _LETTERS.get(answer) == gold:
         return True
     longer, shorter = (gold, answer) if len(gold) > len(answer) else (answer, gold)
