@@ -32,8 +32,7 @@ file = "{prompts}"
 name = "8K"
 max_response_tokens = 8192
 max_steps = 1000000
-window = 5
-end_when_truncated_above = 0.9
+rules = [{{ type = "truncated_above", share = 0.9, window = 5 }}]
 [algorithm]
 batch_groups = {batch_groups}
 responses = 16
