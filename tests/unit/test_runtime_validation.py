@@ -146,6 +146,6 @@ def test_control_servers_take_4_mib_and_bulk_ones_what_their_methods_name() -> N
     control = ("areal_mesh.v1.ControllerService", "areal_mesh.v1.StatusService")
     assert longest_request(control) == CONTROL_REQUEST_BYTES == 4 << 20
     rules = method_rules()
-    assert rules["/areal_mesh.v1.ReplayService/DrawBatch"].max_request_bytes == 4 << 20
+    assert rules["/areal_mesh.v1.ReplayService/ReleaseSteps"].max_request_bytes == 4 << 20
     append = rules["/areal_mesh.v1.ReplayService/AppendGroup"].max_request_bytes
     assert longest_request(["areal_mesh.v1.ReplayService"]) == append > 4 << 20
