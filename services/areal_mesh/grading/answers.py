@@ -21,7 +21,7 @@ _ZERO_GROUP: Final = re.compile(r"\A[-\d]*\d,(?:\d{3},)*0\d\d(?:,\d{3})*\Z", re.
 _COMMA_GROUP: Final = re.compile(r"\d,(?:\\[, ])?\d{3}(?!\d)", re.ASCII)
 _LONE_BACKSLASH: Final = re.compile(r"(?<!\\)\\\Z")
 """What is left of a control space at the end."""
-_MARKUP: Final = re.compile(r"\A(?:\$+|\*{1,3}(?!\s)|`+)+|(?:(?<!\\)\$+|(?<!\^)(?<!\^\{)\*{1,3}|`+)+\Z")
+_MARKUP: Final = re.compile(r"\A(?:\$+|\*{1,3}(?!\s)|__|`+)+|(?:(?<!\\)\$+|(?<!\^)(?<!\^\{)\*{1,3}|__|`+)+\Z")
 """Of LaTeX and Markdown, round the whole answer."""
 
 

@@ -16,7 +16,7 @@ _MIXED_MARKS: Final = re.compile(r"[^\d,.]*\d{1,3}(?:\.\d{3})+,\d{1,4}[^\d,.]*\Z
 _LAKHS: Final = re.compile(r"[^\d,.]*\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?[^\d,.]*\Z")
 _COUNTS: Final = re.compile(r"([CPA])\s*\(\s*(\w{1,4})\s*,\s*(\w{1,4})\s*\)", re.ASCII)
 _ARRANGED: Final = re.compile(r"(?:\{\s*\})?[_^]\s*\{?(\w{1,4}?)\}?\s*([PA])\s*_\s*\{?(\w{1,4})\}?\Z", re.ASCII)
-_SCHOOL: Final = re.compile(r"([PA])_\s*\{?(\d{1,4})\}?\s*\^\s*\{?(\d{1,4})\}?\Z", re.ASCII)
+_SCHOOL: Final = re.compile(r"(?:\\mathrm\{)?([PA])\}?_\s*\{?(\d{1,4})\}?\s*\^\s*\{?(\d{1,4})\}?\Z", re.ASCII)
 _NUMBERED: Final = re.compile(r"(?:\(\d{1,2}\)\s*){2,12}\Z", re.ASCII)
 
 

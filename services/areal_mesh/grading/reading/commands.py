@@ -147,7 +147,7 @@ class CommandParser(LayoutParser):
         if name == "log" and len(arguments) == 1 and self.decimal_logarithms:
             arguments = (*arguments, Number(Fraction(10)))
         if exponent == _MINUS_ONE and name in _TRIGONOMETRIC:
-            if name not in ("sin", "cos", "tan", "cot"):
+            if name not in ("sin", "cos", "tan", "cot", "sinh", "cosh", "tanh"):
                 raise Unparsed(f"inverse of {name}")
             return Call("arc" + name, arguments)
         if name == "lg" and len(arguments) == 1:

@@ -205,6 +205,9 @@ class _Lexer(NumberLexer):
         else:
             raise Unparsed(f"unknown command {command!r}")
 
+    def _opens_arguments(self) -> bool:
+        return self.text[self.position : self.position + 2].startswith(("(", "\\{"))
+
     def _argument(self) -> str:
         """The braced argument at the position, or the next character."""
         match = _SPACE.match(self.text, self.position)
@@ -233,7 +236,7 @@ class _Lexer(NumberLexer):
             return
         if (
             bare in NAMED_IN_PLAIN_TEXT
-            or (bare in FUNCTIONS - _ALSO_WORDS and not self._after_number())
+            or (bare in FUNCTIONS and not self._after_number() and (bare not in _ALSO_WORDS or self._opens_arguments()))
             or (
                 command in (r"\mathrm", r"\operatorname", r"\mathsf")
                 and not apart

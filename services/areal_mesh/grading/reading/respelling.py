@@ -47,6 +47,11 @@ def _numbers_above(found: re.Match[str]) -> str:
     return "(0,\\infty)" if found.group(1) == "R" else r"\mathbb{N}"
 
 
+def _with_unit(found: re.Match[str]) -> str:
+    unit = re.sub(r"\\per(?![a-z])", " per ", found[2]).replace("\\squared", "^2").replace("\\cubed", "^3")
+    return rf"{found[1]}\text{{ {unit.replace(chr(92), '')}}}"
+
+
 def _hexadecimal(found: re.Match[str]) -> str:
     digits = found.group(1)
     return rf"\text{{{digits.upper()}}}_" if re.search("[a-f]", digits) and not digits.isdigit() else found.group()
@@ -80,12 +85,15 @@ _RULES: Final[tuple[tuple[str, str, _Change], ...]] = (
     ("{,}", r"(?<![\d,.}])0\{,\}(\d+)", r"0.\1"),
     ("'", r"(?<!\d)\d{1,3}(?:'\d{3})+(?!\d)", _without_marks),
     (".", r"(?<![\d.])\d{1,3}(?:\.\d{3}){2,}(?![\d.])", _without_marks),
-    ("10", r"(?<=\d)\s*[xX]\s*(?=10\s*(?:\^|\*\*))", r"\\times "),
+    ("10", rf"(?<=\d)\s*(?:{_TEXT}[xX]\s*\}}|[xX])\s*(?=10\s*(?:\^|\*\*))", r"\\times "),
     ("circ", _DEGREES, _in_degrees),
     ("]", r"([\[\]])([^\[\]()]*)([\[\]])", _inward),
     ("[", r"([\[\]])([^\[\]()]*)([\[\]])", _inward),
-    ("SI", r"\\SI\s*\{([^{}]*)\}\s*\{\\?([^{}]*)\}", r"\1\\text{ \2}"),
-    ("qty", r"\\qty\s*\{([^{}]*)\}\s*\{\\?([^{}]*)\}", r"\1\\text{ \2}"),
+    ("SI", r"\\SI\s*\{([^{}]*)\}\s*\{([^{}]*)\}", _with_unit),
+    ("qty", r"\\qty\s*\{([^{}]*)\}\s*\{([^{}]*)\}", _with_unit),
+    ("E", r"\A\s*D\.?N\.?E\.?\s*\Z", r"\\text{does not exist}"),
+    ("mathrm", r"\\mathrm\s*\{\s*([CAP])\s*\}(?=\s*[_^])", r"\1"),
+    ("^", r"(?<![A-Za-z\\])C\s*\^\s*\{?(\w{1,4}?)\}?\s*_\s*\{?(\w{1,4})\}?", r"C_{\2}^{\1}"),
     ("num", r"\\num\s*\{([^{}]*)\}", r"\1"),
     ("_", r"\\overline\s*\{([0-9A-F]+)\}\s*(?=_)", r"\1"),
     ("_", r"(?<![A-Za-z\\{_])([0-9a-fA-F]{2,12})_(?=\{?1[1-6]\}?)", _hexadecimal),

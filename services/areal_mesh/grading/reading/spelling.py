@@ -118,6 +118,10 @@ def said_in_words(words: list[str]) -> Node:
         return Symbol("naturals")
     if text in ORDINALS:
         return Number(Fraction(ORDINALS[text]))
+    if text == "pi":
+        return Constant("pi")
+    if text.endswith(" does not exist"):
+        return Words("does not exist")
     if text == "infinity":
         return Constant("infinity")
     if NO_SOLUTION.fullmatch(text):
