@@ -70,6 +70,16 @@ _HOURS: Final = {
     "noon": Ratio((Number(Fraction(12)), _ZERO), True, "pm"),
     "midnight": Ratio((Number(Fraction(12)), _ZERO), True, "am"),
 }
+_EXACTLY: Final[dict[str, Node]] = {
+    "pi": Constant("pi"),
+    "infinity": Constant("infinity"),
+    **dict.fromkeys(ALL_REALS, Symbol("reals")),
+    **dict.fromkeys(ALL_INTEGERS, Symbol("integers")),
+    **dict.fromkeys(ALL_NATURALS, Symbol("naturals")),
+    **{word: Number(Fraction(value)) for word, value in ORDINALS.items()},
+    **_HOURS,
+}
+"""What words say that stand alone."""
 _SAID: Final = {"dne": "does not exist", "d n e": "does not exist"} | dict.fromkeys(
     ("infinitely many solutions", "infinite solutions", "infinitely many"), "infinitely many"
 )
@@ -108,22 +118,10 @@ def said_in_words(words: list[str]) -> Node:
     bounded = _SIGNED_REALS.fullmatch(text)
     if bounded:
         return _INTERVALS[bounded[1].replace("-", "").replace(" ", "")]
-    if text in ALL_REALS:
-        return Symbol("reals")
-    if text in _HOURS:
-        return _HOURS[text]
-    if text in ALL_INTEGERS:
-        return Symbol("integers")
-    if text in ALL_NATURALS:
-        return Symbol("naturals")
-    if text in ORDINALS:
-        return Number(Fraction(ORDINALS[text]))
-    if text == "pi":
-        return Constant("pi")
+    if text in _EXACTLY:
+        return _EXACTLY[text]
     if text.endswith(" does not exist"):
         return Words("does not exist")
-    if text == "infinity":
-        return Constant("infinity")
     if NO_SOLUTION.fullmatch(text):
         return Words("no solution")
     if words[0] == "neither" and "nor" in words:
