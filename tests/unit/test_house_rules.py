@@ -15,10 +15,7 @@ MOST_LINES = 300
 MOST_FUNCTION_LINES = 40
 # Longer than that from before the limits were these, and no longer than the second number: a list that only shrinks.
 LONG_FILES: dict[str, int] = {}
-LONG_FUNCTIONS = {
-    "services/areal_mesh/grading/reading/lexer.py: _command": 60,
-    "services/areal_mesh/grading/reading/numerals.py: number": 60,
-}
+LONG_FUNCTIONS: dict[str, int] = {}
 HEAVY = ("torch", "transformers", "vllm")
 LIGHT_PACKAGES = ("runtime", "grading", "views", "controller", "verifier", "replay", "client", "cli")
 

@@ -12,7 +12,7 @@ from typing import Final
 from areal_mesh.grading import limits
 from areal_mesh.grading.reading.numerals import COMMA_GROUPS, NumberLexer
 from areal_mesh.grading.reading.source import cleaned
-from areal_mesh.grading.reading.tokens import Token
+from areal_mesh.grading.reading.tokens import Kind, Token
 from areal_mesh.grading.reading.words import is_word
 from areal_mesh.grading.trees.nodes import Unparsed
 from areal_mesh.grading.unit_table import is_unit_name
@@ -41,6 +41,16 @@ _BASED_DIGITS: Final = re.compile(r"[0-9A-F]*\d[0-9A-F]*|[A-F]{2,}", re.ASCII)
 _CLOCK: Final = re.compile(r"([ap])\.?\s?m(?![a-zA-Z])\.?", re.IGNORECASE | re.ASCII)
 _TEXT_MACRO: Final = re.compile(r"\\(?:text[a-z]*|mathrm|mbox|operatorname)\s*\{([^{}]*)\}")
 _ALSO_WORDS: Final = frozenset({"max", "min", "arg", "sec", "det", "abs", "Re", "Im"})
+_DROPPED_WITH_ARGUMENT: Final = frozenset({r"\hspace", r"\phantom", r"\hphantom", r"\vphantom", r"\color"})
+_EMITTED: Final[dict[str, tuple[Kind, str]]] = {
+    **{letter: ("letter", letter) for letter in ("d", "i", "j", "T")},
+    **{symbol: ("symbol", symbol) for symbol in "%<>|*/:=()[]^_"},
+    r"\$": ("command", r"\$"),
+    r"\|": ("command", "|"),
+    r"\#": ("symbol", "#"),
+    r"\&": ("join", "and"),
+}
+"""Commands, and what they are synonyms of, that are one token each."""
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
 
 
@@ -155,6 +165,31 @@ class _Lexer(NumberLexer):
         return bool(self.tokens) and (self.tokens[-1].kind in ("number", "word") or self.tokens[-1].text in ")}")
 
     def _command(self) -> None:
+        command = self._read_command()
+        if command in _EMITTED:
+            self.add(*_EMITTED[command])
+        elif command in LAYOUT:
+            self.spaced = True
+            if command in (r"\left", r"\right") and self.text[self.position : self.position + 1] == ".":
+                self.position += 1
+        elif command in TEXT_COMMANDS:
+            self._text_command(command)
+        elif command in FONT_COMMANDS:
+            self._font_command()
+        elif command in _DROPPED_WITH_ARGUMENT:
+            self._argument()
+        elif command == r"\textcolor":
+            self._argument()
+            self._font_command()
+        elif command == r"\mathbb":
+            self._blackboard(self._argument().strip())
+        elif command[1:].isalpha() or command in (r"\{", r"\}", r"\\"):
+            self.brackets += {r"\{": 1, r"\}": -1}.get(command, 0)
+            self.add("command", command)
+        else:
+            raise Unparsed(f"unknown command {command!r}")
+
+    def _read_command(self) -> str:
         match = _COMMAND.match(self.text, self.position)
         if match is None:
             raise Unparsed("stray backslash")
@@ -164,46 +199,13 @@ class _Lexer(NumberLexer):
             # `\quadx` is no command: a blank was lost after `\quad`.
             self.position = match.start() + 5
             command = r"\quad"
-        command = SYNONYMS.get(command, command)
-        if command in ("d", "i", "j", "T"):
-            self.add("letter", command)
-        elif command == r"\$":
-            self.add("command", r"\$")
-        elif command in LAYOUT:
-            self.spaced = True
-            if command in (r"\left", r"\right") and self.text[self.position : self.position + 1] == ".":
-                self.position += 1
-        elif command in TEXT_COMMANDS:
-            self._text_command(command)
-        elif command in FONT_COMMANDS:
-            self._font_command()
-        elif command in (r"\hspace", r"\phantom", r"\hphantom", r"\vphantom", r"\color"):
-            self._argument()
-        elif command == r"\textcolor":
-            self._argument()
-            self._font_command()
-        elif command == r"\mathbb":
-            name = self._argument().strip()
-            if name in NUMBER_SETS or not ("A" <= name <= "Z" or name == "1"):
-                self.add("command", NUMBER_SETS.get(name, r"\mathbb"))
-            else:
-                self.add("letter", name[0])
-        elif command[1:].isalpha() or command in (r"\{", r"\}", r"\\"):
-            if command == r"\{":
-                self.brackets += 1
-            elif command == r"\}":
-                self.brackets -= 1
-            self.add("command", command)
-        elif command in ("%", "<", ">", "|", "*", "/", ":", "=", "(", ")", "[", "]", "^", "_"):
-            self.add("symbol", command)
-        elif command == r"\|":
-            self.add("command", "|")
-        elif command == r"\#":
-            self.add("symbol", "#")
-        elif command == r"\&":
-            self.add("join", "and")
+        return SYNONYMS.get(command, command)
+
+    def _blackboard(self, name: str) -> None:
+        if name in NUMBER_SETS or not ("A" <= name <= "Z" or name == "1"):
+            self.add("command", NUMBER_SETS.get(name, r"\mathbb"))
         else:
-            raise Unparsed(f"unknown command {command!r}")
+            self.add("letter", name[0])
 
     def _opens_arguments(self) -> bool:
         return self.text[self.position : self.position + 2].startswith(("(", "\\{"))

@@ -52,27 +52,34 @@ class NumberLexer:
         self.add("word", MARK)
 
     def number(self) -> None:
+        if not self._unended_or_scientific():
+            self._plain_number()
+
+    def _unended_or_scientific(self) -> bool:
+        """Dots, a repeating decimal, or a mantissa with its exponent; whether there was one."""
         text, start = self.text, self.position
         if text.startswith("...", start):
             self.position += 3
             self.add("command", r"\dots")
-            return
-        repeating = _REPEATING.match(text, start)
-        if repeating:
+            return True
+        if repeating := _REPEATING.match(text, start):
             self.position = repeating.end()
             whole, _, rest = repeating.group().partition(".")
             self.add("digits", f"{whole or 0}.{rest.split(chr(92))[0]}({repeating.group(1)})")
-            return
+            return True
         unending = _UNENDING.match(text, start)
         period = _PERIOD.fullmatch(unending.group(2)) if unending else None
         if unending and period:
             self.position = unending.end()
             self.add("digits", f"{unending.group(1) or 0}.{period.group(1)}({period.group(2)})")
-            return
-        scientific = _SCIENTIFIC.match(text, start)
-        if scientific:
+            return True
+        if scientific := _SCIENTIFIC.match(text, start):
             self._scientific(scientific.group().lower())
-            return
+            return True
+        return False
+
+    def _plain_number(self) -> None:
+        text, start = self.text, self.position
         match = _EXPLICIT_GROUPS.match(text, start)
         if match is None and self.comma_groups and self.brackets == 0:
             match = COMMA_GROUPS.match(text, start)
@@ -81,17 +88,23 @@ class NumberLexer:
         else:
             match = _NUMBER.match(text, start)
             if match is None:
-                self.position += 1
-                if text[start] == "." and _NOTHING_FOLLOWS.match(text, self.position):
-                    return
-                if text[start] == "." and self.tokens and self.tokens[-1].kind == "word":
-                    return  # an abbreviation's
-                raise Unparsed("stray point")
+                self._point()
+                return
             digits = match.group()
         if len(digits) > limits.LITERAL_DIGITS:
             raise Unparsed("number with more digits than the bound")
         self.position = match.end()
         self.add("number", digits)
+
+    def _point(self) -> None:
+        """A point without a digit: the end of a sentence or of an abbreviation, or an error."""
+        is_point = self.text[self.position] == "."
+        self.position += 1
+        if is_point and _NOTHING_FOLLOWS.match(self.text, self.position):
+            return
+        if is_point and self.tokens and self.tokens[-1].kind == "word":
+            return
+        raise Unparsed("stray point")
 
     def _scientific(self, text: str) -> None:
         """`6.02e23` as `{6.02*10^{23}}`."""
