@@ -274,7 +274,7 @@ async def test_a_prompt_without_room_for_a_response_is_refused(engine: Engine) -
 
 @slow
 async def test_a_dead_engine_process_is_an_error_at_once(engine: Engine) -> None:
-    (core,) = (child for child in psutil.Process().children() if "resource_tracker" not in " ".join(child.cmdline()))
+    (core,) = (child for child in psutil.Process().children() if "EngineCore" in " ".join(child.cmdline()))
     begin = time.monotonic()
     with pytest.RaisesGroup(EngineDied):
         async with asyncio.TaskGroup() as group:
