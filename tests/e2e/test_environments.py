@@ -4,6 +4,7 @@ What is said about a bare environment is tested by every mesh of these tests too
 """
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -92,7 +93,7 @@ def test_a_run_is_the_same_with_each_by_itself(
 
 
 def test_python3_is_the_only_python_on_the_path(clone: Path, bare: Mapping[str, str]) -> None:
-    pythons = [path.name for path in Path(bare["PATH"]).iterdir() if path.name.startswith("python")]
+    pythons = [path.name for path in Path(bare["PATH"]).iterdir() if re.fullmatch(r"python[\d.]*", path.name)]
     assert pythons == ["python3"]
     version = run(clone, bare, 60, ".venv/bin/python", "--version")
     assert version.startswith("Python 3.11.")
