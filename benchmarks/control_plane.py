@@ -71,6 +71,14 @@ async def ask_status(address: str, seconds: list[float]) -> None:
             await asyncio.sleep(_STATUS_EVERY)
 
 
+async def cpu_while(process: int, seconds: float) -> tuple[float, float]:
+    """Waits; returns the seconds that it took, and the share of a core that a process used meanwhile."""
+    began, cpu = time.perf_counter(), cpu_seconds(process)
+    await asyncio.sleep(seconds)
+    took = time.perf_counter() - began
+    return took, (cpu_seconds(process) - cpu) / took
+
+
 async def measure(
     name: str,
     members: int,
@@ -99,19 +107,10 @@ async def measure(
                 await asyncio.sleep(warm_seconds)
                 mesh.figures.clear()
                 statuses.clear()
-                began, cpu = time.perf_counter(), cpu_seconds(process.pid)
-                await asyncio.sleep(seconds)
-                took, used = time.perf_counter() - began, cpu_seconds(process.pid) - cpu
-                measured = Measured(
-                    name,
-                    members,
-                    took,
-                    used / took,
-                    mesh.figures.ended,
-                    tuple(mesh.figures.leases),
-                    tuple(statuses),
-                    rss_bytes(process.pid),
-                )
+                took, cpu_share = await cpu_while(process.pid, seconds)
+                ended, leases = mesh.figures.ended, tuple(mesh.figures.leases)
+                memory = rss_bytes(process.pid)
+                measured = Measured(name, members, took, cpu_share, ended, leases, tuple(statuses), memory)
                 for task in running:
                     task.cancel()
             await server.stop(0)

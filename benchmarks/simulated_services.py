@@ -82,14 +82,10 @@ class SimulatedServices(
     async def AbortWeights(self, request: Any, context: Any) -> Any:
         return generator_pb2.AbortWeightsResponse()
 
-    async def AppendGroup(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError("simulated generators store groups by themselves")
+    async def _among_themselves(self, request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "simulated members do this among themselves")
 
-    async def SetAside(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError("a simulated batch can always be trained on")
+    AppendGroup = SetAside = ReleaseSteps = _among_themselves
 
-    async def ReleaseSteps(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError("a simulated replay buffer keeps no step")
-
-    def DrawBatch(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError("the simulated learner draws by itself")
+    async def DrawBatch(self, request: Any, context: Any) -> Any:
+        yield await self._among_themselves(request, context)

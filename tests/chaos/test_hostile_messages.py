@@ -146,61 +146,62 @@ async def test_twenty_thousand_hostile_messages_change_nothing(tmp_path: Path) -
     check_ledger(settings)
 
 
-def deadly(mesh: LiveMesh) -> list[tuple[str, str, str, Any, set[grpc.StatusCode]]]:
+Deadly = tuple[str, str, str, Any, set[grpc.StatusCode]]
+_CONTROLLER, _REPLAY = "/areal_mesh.v1.ControllerService/", "/areal_mesh.v1.ReplayService/"
+_STRANGER: dict[str, Any] = {"service_id": "learner-2", "incarnation": "one"}
+_INVALID = {grpc.StatusCode.INVALID_ARGUMENT}
+_REFUSED = {grpc.StatusCode.FAILED_PRECONDITION}
+_UNKNOWN = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+def deadly(mesh: LiveMesh) -> list[Deadly]:
     """Each message that ended a run for good, or took its memory, by a service that is only broken."""
+    return [*deadly_to_the_controller(mesh), *deadly_to_replay(mesh), deadly_to_the_learner()]
+
+
+def deadly_to_the_controller(mesh: LiveMesh) -> list[Deadly]:
+    learner, generator = mesh.contexts["learner"].identity, mesh.contexts["generator"].identity
+    ended: dict[str, Any] = {
+        "group_id": "g00000000",
+        "end": controller_pb2.LEASE_END_STORED,
+        "response_tokens": 2**40,
+    }
+    end = controller_pb2.EndLeaseRequest(**_STRANGER, **ended)
+    own_end = controller_pb2.EndLeaseRequest(service_id="generator-0", incarnation=generator.incarnation, **ended)
+    committed: dict[str, Any] = {"step": 500, "policy_version": 500}
+    commit = controller_pb2.CommitStepRequest(
+        service_id=learner.service_id, incarnation=learner.incarnation, group_ids=["g00000000"], **committed
+    )
+    whole_batch = [f"g{number:08d}" for number in range(BATCH_GROUPS)]
+    strange_commit = controller_pb2.CommitStepRequest(group_ids=whole_batch, **committed, **_STRANGER)
+    second = controller_pb2.RegisterRequest(**_STRANGER, role=5, address="127.0.0.1:1")  # type: ignore[arg-type]
+    return [
+        ("controller", "generator", _CONTROLLER + "EndLease", end, _UNKNOWN),
+        ("controller", "generator", _CONTROLLER + "EndLease", own_end, _INVALID),
+        ("controller", "learner", _CONTROLLER + "CommitStep", commit, _INVALID),
+        ("controller", "learner", _CONTROLLER + "CommitStep", strange_commit, _UNKNOWN),
+        ("controller", "learner", _CONTROLLER + "Register", second, {grpc.StatusCode.ALREADY_EXISTS}),
+    ]
+
+
+def deadly_to_replay(mesh: LiveMesh) -> list[Deadly]:
     learner = mesh.contexts["learner"].identity
     me: dict[str, Any] = {"service_id": learner.service_id, "incarnation": learner.incarnation}
-    stranger: dict[str, Any] = {"service_id": "learner-2", "incarnation": "one"}
-    invalid = {grpc.StatusCode.INVALID_ARGUMENT}
-    refused = {grpc.StatusCode.FAILED_PRECONDITION}
-    unknown = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DEADLINE_EXCEEDED}
-    end = controller_pb2.EndLeaseRequest(
-        **stranger, group_id="g00000000", end=controller_pb2.LEASE_END_STORED, response_tokens=2**40
-    )
-    own_end = controller_pb2.EndLeaseRequest(
-        service_id="generator-0",
-        incarnation=mesh.contexts["generator"].identity.incarnation,
-        group_id="g00000000",
-        end=controller_pb2.LEASE_END_STORED,
-        response_tokens=2**40,
-    )
-    draw: dict[str, Any] = {"step": 500, "batch_groups": 1, "policy_version": 499, "max_staleness": 1}
-    commit: dict[str, Any] = {"step": 500, "policy_version": 500, "group_ids": ["g00000000"]}
+    future: dict[str, Any] = {"step": 500, "batch_groups": 1, "policy_version": 499, "max_staleness": 1}
+    draw = replay_pb2.DrawBatchRequest(**future, **me)
+    strange_draw = replay_pb2.DrawBatchRequest(**future, **_STRANGER)
+    return [
+        ("replay", "learner", _REPLAY + "ReleaseSteps", replay_pb2.ReleaseStepsRequest(step=2**62, **me), _INVALID),
+        ("replay", "learner", _REPLAY + "ReleaseSteps", replay_pb2.ReleaseStepsRequest(step=10**6, **me), _REFUSED),
+        ("replay", "learner", _REPLAY + "DrawBatch", draw, _REFUSED | _INVALID),
+        ("replay", "learner", _REPLAY + "DrawBatch", strange_draw, {grpc.StatusCode.ABORTED}),
+    ]
+
+
+def deadly_to_the_learner() -> Deadly:
     transfer = learner_pb2.OpenTransferRequest(transfer_id="t", world_size=60_000)
     transfer.timeout.FromSeconds(60)
-    controller, replay = "/areal_mesh.v1.ControllerService/", "/areal_mesh.v1.ReplayService/"
-    return [
-        ("replay", "learner", replay + "ReleaseSteps", replay_pb2.ReleaseStepsRequest(step=2**62, **me), invalid),
-        ("replay", "learner", replay + "ReleaseSteps", replay_pb2.ReleaseStepsRequest(step=10**6, **me), refused),
-        ("controller", "generator", controller + "EndLease", end, unknown),
-        ("controller", "generator", controller + "EndLease", own_end, invalid),
-        ("controller", "learner", controller + "CommitStep", controller_pb2.CommitStepRequest(**commit, **me), invalid),
-        (
-            "controller",
-            "learner",
-            controller + "CommitStep",
-            controller_pb2.CommitStepRequest(
-                step=500, policy_version=500, group_ids=[f"g{n:08d}" for n in range(BATCH_GROUPS)], **stranger
-            ),
-            unknown,
-        ),
-        ("learner", "controller", "/areal_mesh.v1.LearnerService/OpenTransfer", transfer, invalid),
-        (
-            "controller",
-            "learner",
-            controller + "Register",
-            controller_pb2.RegisterRequest(**stranger, role=5, address="127.0.0.1:1"),  # type: ignore[arg-type]
-            {grpc.StatusCode.ALREADY_EXISTS},
-        ),
-        ("replay", "learner", replay + "DrawBatch", replay_pb2.DrawBatchRequest(**draw, **me), refused | invalid),
-        (
-            "replay",
-            "learner",
-            replay + "DrawBatch",
-            replay_pb2.DrawBatchRequest(**draw, **stranger),
-            {grpc.StatusCode.ABORTED},
-        ),
-    ]
+    return "learner", "controller", "/areal_mesh.v1.LearnerService/OpenTransfer", transfer, _INVALID
 
 
 async def test_no_single_message_ends_a_run_before_or_after_a_restart(

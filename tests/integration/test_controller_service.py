@@ -78,11 +78,15 @@ async def test_a_run_goes_through_its_stages_publishes_every_version_and_ends(tm
         await asyncio.wait_for(ending, SECONDS)
     await server.stop(0)
     await service.close()
-    summary = json.loads((settings.run_directory / "summary.json").read_text())
+    check_files_of_the_whole_run(settings.run_directory)
+
+
+def check_files_of_the_whole_run(directory: Path) -> None:
+    summary = json.loads((directory / "summary.json").read_text())
     assert (summary["steps"], summary["policy_version"], summary["weight_updates"]) == (4, 4, 5)
     assert summary["reward_curve"] == [1.0, 2.0, 3.0, 4.0]
     assert summary["checksums"] == {"agreed": 5}
-    lines = [json.loads(line) for line in (settings.run_directory / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["stage_name"]) for line in lines] == [
         (1, "short"),
         (2, "short"),

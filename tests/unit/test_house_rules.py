@@ -1,21 +1,16 @@
-"""The house rules: who may import whom, what stays light, how long a file may be, contracts that match their Python."""
+"""The house rules: who may import whom, what stays light, contracts that match their Python."""
 
 import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 BUF = Path(sys.executable).with_name("buf")
-MOST_LINES = 300
-MOST_FUNCTION_LINES = 40
-# Longer than that from before the limits were these, and no longer than the second number: a list that only shrinks.
-LONG_FILES: dict[str, int] = {}
-LONG_FUNCTIONS: dict[str, int] = {}
 HEAVY = ("torch", "transformers", "vllm")
 LIGHT_PACKAGES = ("runtime", "grading", "views", "controller", "verifier", "replay", "client", "cli")
 
@@ -50,6 +45,7 @@ TESTS_OF_THE_TREE = {
     "commit_subject",
     "contributing",
     "docs",
+    "house_lengths",
     "house_rules",
     "installation",
     "readme",
@@ -185,42 +181,6 @@ def test_the_client_needs_the_base_install_alone() -> None:
 def test_a_command_starts_without_the_libraries_of_the_others() -> None:
     watched = ("grpc", "pydantic", "rich", "matplotlib", "tensorboard")
     assert loaded_after_importing(["areal_mesh.cli.main"], watched) == ""
-
-
-def lengths_of_functions() -> dict[str, int]:
-    """Lines of every function, by its file and name; of several of one name the longest."""
-    lengths: dict[str, int] = {}
-    for path in sources():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                name = f"{path.relative_to(ROOT)}: {node.name}"
-                lengths[name] = max(lengths.get(name, 0), (node.end_lineno or 0) - node.lineno + 1)
-    return lengths
-
-
-def faults_of_length(lengths: Mapping[str, int], most: int, exceptions: Mapping[str, int]) -> list[str]:
-    """What is too long, and exceptions that are needed no more."""
-    long = [f"{name}: {count} lines" for name, count in lengths.items() if count > exceptions.get(name, most)]
-    kept = [f"{name}: take it off the list of exceptions" for name in exceptions if lengths.get(name, 0) <= most]
-    return long + kept
-
-
-def test_no_file_is_longer_than_one_sitting() -> None:
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources()}
-    faults = faults_of_length(lengths, MOST_LINES, LONG_FILES)
-    assert not faults, f"over {MOST_LINES} lines: {faults}"
-
-
-def test_no_function_is_longer_than_a_screen() -> None:
-    faults = faults_of_length(lengths_of_functions(), MOST_FUNCTION_LINES, LONG_FUNCTIONS)
-    assert not faults, f"over {MOST_FUNCTION_LINES} lines: {faults}"
-
-
-def test_an_exception_from_a_length_ends_with_its_need() -> None:
-    exceptions = {"known": 350, "split": 350, "gone": 350}
-    faults = faults_of_length({"known": 340, "split": 300, "new": 301}, 300, exceptions)
-    assert [fault.split(":")[0] for fault in faults] == ["new", "split", "gone"]
-    assert faults_of_length({"known": 351}, 300, {"known": 350}) == ["known: 351 lines"]
 
 
 def test_only_the_run_writes_its_ledger() -> None:
