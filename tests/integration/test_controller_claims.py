@@ -1,7 +1,6 @@
 """What members claim to a controller: believed as far as the run can know it, also after a restart. Over real gRPC."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,11 @@ import pytest
 from areal_mesh.controller import membership
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.v1 import common_pb2, controller_pb2
-from tests.integration.controller_peers import SECONDS, STORED, Mesh, controller, settings_in
+from tests.integration.controller_mesh import Mesh, controller, settings_in
+from tests.integration.controller_peers import SECONDS, STORED
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 REFUSED = grpc.StatusCode.FAILED_PRECONDITION
-
-
-@pytest.fixture
-async def mesh() -> AsyncIterator[Mesh]:
-    async with AsyncExitStack() as stack:
-        yield Mesh(stack)
 
 
 async def code_of(call: Any) -> grpc.StatusCode:

@@ -3,8 +3,7 @@
 import asyncio
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc.aio
@@ -15,15 +14,10 @@ from areal_mesh.replay.events import GroupSummary
 from areal_mesh.replay.segment_file import RECORDS_START
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.v1 import controller_pb2, status_pb2
-from tests.integration.controller_peers import SECONDS, Mesh, Peer, controller, settings_in
+from tests.integration.controller_mesh import Mesh, controller, settings_in
+from tests.integration.controller_peers import SECONDS, Peer
 
 PATIENCE_SECONDS = 60.0
-
-
-@pytest.fixture
-async def mesh() -> AsyncIterator[Mesh]:
-    async with AsyncExitStack() as stack:
-        yield Mesh(stack)
 
 
 async def status_with(

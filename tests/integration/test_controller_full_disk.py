@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -15,7 +14,7 @@ from areal_mesh.controller.service import ControllerService
 from areal_mesh.controller.sinks import MetricsFile
 from areal_mesh.runtime.errors import retry_seconds
 from areal_mesh.v1 import status_pb2
-from tests.integration.controller_peers import Mesh, controller, settings_in
+from tests.integration.controller_mesh import Mesh, controller, settings_in
 from tests.integration.small_disk import fill, small_disk
 
 PATIENCE_SECONDS = 60.0
@@ -25,12 +24,6 @@ PATIENCE_SECONDS = 60.0
 def disk(tmp_path: Path) -> Iterator[Path]:
     with small_disk(tmp_path / "disk", 32) as folder:
         yield folder
-
-
-@pytest.fixture
-async def mesh() -> AsyncIterator[Mesh]:
-    async with AsyncExitStack() as stack:
-        yield Mesh(stack)
 
 
 async def status_with(mesh: Mesh, address: str, reached: Callable[[status_pb2.RunStatus], bool]) -> None:

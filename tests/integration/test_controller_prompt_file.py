@@ -14,7 +14,8 @@ from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
-from tests.integration.controller_peers import SECONDS, Mesh, controller, settings_in
+from tests.integration.controller_mesh import Mesh, controller, settings_in
+from tests.integration.controller_peers import SECONDS
 
 
 def begin(settings: RunSettings) -> Any:

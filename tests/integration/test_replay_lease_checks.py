@@ -16,8 +16,8 @@ import pytest
 from areal_mesh.runtime.errors import status_details
 from areal_mesh.runtime.groups import encode_float32, encode_int32, payload_crc32c
 from areal_mesh.v1 import replay_pb2, rollout_pb2
+from tests.integration.replay_callers import TIMEOUT, append, code_of, draw, ids, make_group, serving
 from tests.integration.replay_peers import LEARNER, leased, standing
-from tests.integration.test_replay_service import TIMEOUT, append, code_of, draw, ids, make_group, serving
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 

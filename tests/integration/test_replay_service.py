@@ -1,161 +1,18 @@
-"""The replay service over real gRPC, as generator, learner and controller meet it; and killed with -9."""
+"""The replay service over real gRPC, as generator, learner and controller meet it."""
 
 import asyncio
-import os
-import select
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
-import grpc.aio
-import pytest
-from google.protobuf import duration_pb2
 
 from areal_mesh.replay.service import ReplayService
-from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.errors import retry_seconds, status_details
-from areal_mesh.runtime.groups import encode_float32, encode_int32, payload_crc32c
-from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import ReplaySettings
-from areal_mesh.runtime.standing import HeardStanding
-from areal_mesh.v1 import common_pb2, replay_pb2, replay_pb2_grpc, rollout_pb2
-from tests.integration.replay_peers import LEARNER, heard, leased, replay_settings, standing
-
-TIMEOUT = 30.0
-
-ROOT = Path(__file__).parents[2]
-SERVER = """
-import asyncio, os, sys
-from pathlib import Path
-from areal_mesh.replay.service import ReplayService
-from areal_mesh.runtime.server import MeshServer
-from tests.integration.replay_peers import heard, replay_settings, standing
-
-async def main():
-    server = MeshServer("127.0.0.1:0")
-    folder = Path(sys.argv[1])
-    said = standing(batch_groups=2, policy_version=0)
-    service = ReplayService(replay_settings(folder), folder, heard(said))
-    service.attach(server)
-    await service.start()
-    os.write(1, b"%d\\n" % await server.start())
-    await service.run(asyncio.Event())
-
-asyncio.run(main())
-"""
-
-
-@dataclass
-class Callers:
-    """Stubs of the roles that call the service."""
-
-    generator: Any
-    learner: Any
-    controller: Any
-    standing: HeardStanding = field(default_factory=HeardStanding)
-
-
-@asynccontextmanager
-async def callers_of(port: int) -> AsyncIterator[Callers]:
-    roles = ("generator", "learner", "controller")
-    channels = [open_channel(f"127.0.0.1:{port}", Identity(role, f"{role}-0"), "bulk") for role in roles]
-    try:
-        generator, learner, controller = (replay_pb2_grpc.ReplayServiceStub(channel) for channel in channels)
-        yield Callers(generator, learner, controller)
-    finally:
-        for channel in channels:
-            await channel.close()
-
-
-@asynccontextmanager
-async def serving(directory: Path, waiting_bytes: int = 1 << 30) -> AsyncIterator[Callers]:
-    server = MeshServer("127.0.0.1:0")
-    said = heard()
-    service = ReplayService(replay_settings(directory, waiting_bytes=waiting_bytes), directory, said)
-    service.attach(server)
-    await service.start()
-    port = await server.start()
-    draining = asyncio.Event()
-    try:
-        async with asyncio.TaskGroup() as tasks, callers_of(port) as callers:
-            tasks.create_task(service.run(draining))
-            callers.standing = said
-            yield callers
-            draining.set()
-    finally:
-        await server.stop(0)
-        await service.close()
-
-
-def make_group(name: str, version: int = 0, responses: int = 2, length: int = 16) -> rollout_pb2.Group:
-    tokens = responses * length
-    info = rollout_pb2.ResponseInfo(
-        length=length,
-        finish_reason=rollout_pb2.FINISH_REASON_LENGTH,
-        version_spans=[rollout_pb2.VersionSpan(policy_version=version, start=0, end=length)],
-        verdict=rollout_pb2.Verdict(status=rollout_pb2.VERDICT_STATUS_INCORRECT, reward=-5.0),
-    )
-    group = rollout_pb2.Group(
-        group_id=name,
-        prompt_id=f"prompt of {name}",
-        stage=common_pb2.Stage(index=1, name="16K", max_response_tokens=length),
-        prompt_token_ids=encode_int32([1, 2, 3]),
-        response_token_ids=encode_int32([index % 1000 for index in range(tokens)]),
-        behaviour_log_probs=encode_float32([-1.25] * tokens),
-        responses=[info] * responses,
-        temperature=0.6,
-    )
-    group.crc32c = payload_crc32c(group)
-    return group
-
-
-async def append(callers: Callers, *groups: rollout_pb2.Group) -> list[bool]:
-    requests = [leased(group) for group in groups]
-    return [(await callers.generator.AppendGroup(request, timeout=TIMEOUT)).duplicate for request in requests]
-
-
-async def draw(
-    callers: Callers,
-    step: int,
-    groups: int,
-    staleness: int = 1,
-    wait: int = 0,
-    running: Mapping[str, int] | None = None,
-) -> tuple[replay_pb2.DrawHeader, list[rollout_pb2.Group]]:
-    """Draws a step as a run does whose batches have so many groups."""
-    callers.standing.hear(standing(batch_groups=groups, max_staleness=staleness))
-    request = replay_pb2.DrawBatchRequest(
-        step=step,
-        batch_groups=groups,
-        policy_version=max(0, step - 1),
-        max_staleness=staleness,
-        wait=duration_pb2.Duration(seconds=wait),
-        running=[
-            rollout_pb2.RunningGroup(group_id=group_id, oldest_policy_version=oldest)
-            for group_id, oldest in (running or {}).items()
-        ],
-        **LEARNER,
-    )
-    parts = [part async for part in callers.learner.DrawBatch(request, timeout=TIMEOUT)]
-    assert [part.WhichOneof("part") for part in parts] == ["header"] + ["group"] * (len(parts) - 1)
-    return parts[0].header, [part.group for part in parts[1:]]
-
-
-async def code_of(call: Any) -> tuple[grpc.StatusCode, grpc.aio.AioRpcError]:
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call
-    return raised.value.code(), raised.value
-
-
-def ids(groups: Sequence[Any]) -> list[str]:
-    return [group.group_id for group in groups]
+from areal_mesh.v1 import common_pb2, replay_pb2
+from tests.integration.replay_callers import TIMEOUT, append, callers_of, code_of, draw, ids, make_group, serving
+from tests.integration.replay_peers import LEARNER, heard, leased, replay_settings
 
 
 async def test_a_batch_comes_back_as_it_was_appended_and_again_after_a_restart(tmp_path: Path) -> None:
@@ -298,62 +155,3 @@ async def test_a_heartbeat_reports_what_the_buffer_holds(tmp_path: Path) -> None
         await service.run(draining)
     assert service.report().state == common_pb2.SERVICE_STATE_DRAINING
     await service.close()
-
-
-def read_port(process: "subprocess.Popen[bytes]") -> int:
-    assert process.stdout is not None
-    assert select.select([process.stdout], [], [], TIMEOUT)[0], "the service did not come up"
-    return int(process.stdout.readline())
-
-
-async def append_until_killed(callers: Callers, process: "subprocess.Popen[bytes]") -> list[str]:
-    """Appends from four callers at once and kills the service on the way; returns what was acknowledged."""
-    acknowledged: list[str] = []
-
-    async def keep_appending(lane: int) -> None:
-        for number in range(10_000):
-            group = make_group(f"lane{lane}-{number}", length=2000)
-            try:
-                await callers.generator.AppendGroup(leased(group), timeout=TIMEOUT)
-            except grpc.aio.AioRpcError:
-                return
-            acknowledged.append(group.group_id)
-            if len(acknowledged) == 40:
-                process.send_signal(signal.SIGKILL)
-
-    async with asyncio.TaskGroup() as tasks:
-        for lane in range(4):
-            tasks.create_task(keep_appending(lane))
-    return acknowledged
-
-
-@pytest.fixture
-def served_process(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """The service in a process of its own, over `tmp_path`."""
-    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, env=environment
-    ) as process:
-        yield process
-        process.kill()
-
-
-async def test_a_service_killed_with_9_serves_the_same_batch_and_every_acknowledged_group(
-    tmp_path: Path, served_process: "subprocess.Popen[bytes]"
-) -> None:
-    async with callers_of(await asyncio.to_thread(read_port, served_process)) as callers:
-        early = [make_group(f"early{n}", length=2000) for n in range(3)]
-        await append(callers, *early)
-        before = await draw(callers, 1, 2)
-        acknowledged = await append_until_killed(callers, served_process)
-    assert await asyncio.to_thread(served_process.wait, TIMEOUT) == -signal.SIGKILL
-    assert len(acknowledged) >= 40
-    async with serving(tmp_path) as callers:
-        assert await draw(callers, 1, 2, staleness=0) == before
-        find = replay_pb2.FindGroupsRequest(group_ids=["early2", *acknowledged])
-        found = await callers.controller.FindGroups(find, timeout=TIMEOUT)
-        assert ids(found.groups) == ["early2", *acknowledged]
-        header, drawn = await draw(callers, 2, 1 + len(acknowledged))
-        assert header.complete
-        assert drawn[0] == early[2]
-        assert all(group == make_group(group.group_id, length=2000) for group in drawn)

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from areal_mesh.controller.service import ControllerService, build
 from areal_mesh.runtime.announcement import Announcement
@@ -15,7 +14,8 @@ from areal_mesh.runtime.registration import RefusedError
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
-from tests.integration.controller_peers import SECONDS, Generator, Learner, Mesh, Replay, controller, settings_in
+from tests.integration.controller_mesh import Mesh, controller, settings_in
+from tests.integration.controller_peers import SECONDS, Generator, Learner, Replay
 from tests.integration.replay_process import replay_service
 
 RUN = RunIdentity("mesh")
@@ -53,12 +53,6 @@ async def over(address: str, role: str) -> bool:
         return await announcement.over(SECONDS)
     finally:
         await announcement.close()
-
-
-@pytest_asyncio.fixture
-async def mesh() -> AsyncIterator[Mesh]:
-    async with AsyncExitStack() as stack:
-        yield Mesh(stack)
 
 
 async def train(mesh: Mesh, address: str) -> tuple[Generator, Learner, Replay]:

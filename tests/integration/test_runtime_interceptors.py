@@ -16,7 +16,7 @@ from areal_mesh.runtime.channels import ROLE_KEY
 from areal_mesh.runtime.errors import status_details
 from areal_mesh.runtime.methods import method_rules
 from areal_mesh.v1 import controller_pb2, status_pb2, status_pb2_grpc
-from tests.integration.controller_peers import controller, settings_in
+from tests.integration.controller_mesh import controller, settings_in
 
 SECONDS = 10.0
 # A field of wire type 2 that says it is longer than the message.
