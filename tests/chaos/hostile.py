@@ -23,8 +23,7 @@ SERVICES = {
 }
 CALLERS = ("controller", "generator", "verifier", "replay", "learner", "client", "nobody")
 # Sound ones of these do what they say, whoever sends them: that is for the transport to keep from strangers.
-# OpenTransfer takes the place of an open transfer, as a controller that returned must be able to.
-OBEYED = ("Stop", "Pause", "AdvanceStage", "OpenTransfer", "AbortTransfer", "AbortWeights")
+OBEYED = ("Stop", "Pause", "AdvanceStage")
 _TEXTS = ("", "x", "x" * 5_000, "\0", "../../etc/passwd", "\x1b[31m", "é", "g00000000", "learner")
 _NUMBERS = (0, 1, -1, 2, 2**31 - 1, -(2**31), 2**62, 2**63 - 1, -(2**63))
 _FLOATS = (0.0, -1.0, 1e9, 1e308, float("nan"), float("inf"), float("-inf"))
@@ -166,7 +165,7 @@ def _choices(field: FieldDescriptor) -> Sequence[Any]:
     if field.type == FieldDescriptor.TYPE_STRING:
         return _TEXTS
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return (b"", b"\0" * 3, b"\xff" * 4_096)
+        return (b"", b"\0" * 3, b"\1" * 16, b"\xff" * 4_096)
     if field.type in (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE):
         return _FLOATS
     return _NUMBERS

@@ -19,7 +19,7 @@ import pytest
 
 from areal_mesh.runtime.channels import ROLE_KEY
 from areal_mesh.runtime.methods import longest_request
-from areal_mesh.v1 import controller_pb2, learner_pb2, replay_pb2
+from areal_mesh.v1 import controller_pb2, generator_pb2, learner_pb2, replay_pb2, weights_pb2
 from tests.chaos.hostile import OBEYED, Target, changed_messages, random_messages
 from tests.integration.live_mesh import BATCH_GROUPS, MAX_RESPONSE_TOKENS, RESPONSES, LiveMesh, live_mesh, live_settings
 
@@ -148,6 +148,7 @@ async def test_twenty_thousand_hostile_messages_change_nothing(tmp_path: Path) -
 
 Deadly = tuple[str, str, str, Any, set[grpc.StatusCode]]
 _CONTROLLER, _REPLAY = "/areal_mesh.v1.ControllerService/", "/areal_mesh.v1.ReplayService/"
+_LEARNER, _GENERATOR = "/areal_mesh.v1.LearnerService/", "/areal_mesh.v1.GeneratorService/"
 _STRANGER: dict[str, Any] = {"service_id": "learner-2", "incarnation": "one"}
 _INVALID = {grpc.StatusCode.INVALID_ARGUMENT}
 _REFUSED = {grpc.StatusCode.FAILED_PRECONDITION}
@@ -156,7 +157,7 @@ _UNKNOWN = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 def deadly(mesh: LiveMesh) -> list[Deadly]:
     """Each message that ended a run for good, or took its memory, by a service that is only broken."""
-    return [*deadly_to_the_controller(mesh), *deadly_to_replay(mesh), deadly_to_the_learner()]
+    return [*deadly_to_the_controller(mesh), *deadly_to_replay(mesh), *deadly_to_the_weights(mesh)]
 
 
 def deadly_to_the_controller(mesh: LiveMesh) -> list[Deadly]:
@@ -198,10 +199,31 @@ def deadly_to_replay(mesh: LiveMesh) -> list[Deadly]:
     ]
 
 
-def deadly_to_the_learner() -> Deadly:
-    transfer = learner_pb2.OpenTransferRequest(transfer_id="t", world_size=60_000)
-    transfer.timeout.FromSeconds(60)
-    return "learner", "controller", "/areal_mesh.v1.LearnerService/OpenTransfer", transfer, _INVALID
+def deadly_to_the_weights(mesh: LiveMesh) -> list[Deadly]:
+    """A group too large for the run, and what would hold learner or engine up, with a key that nobody has."""
+    said = mesh.contexts["learner"].standing.said
+    assert said is not None
+    large = learner_pb2.OpenTransferRequest(transfer_id="t", world_size=60_000, transfer_key=said.transfer_key)
+    large.timeout.FromSeconds(60)
+    forged: dict[str, Any] = {"transfer_id": "t", "transfer_key": b"0123"}
+    opened = learner_pb2.OpenTransferRequest(world_size=2, transfer_id="t", transfer_key=b"\1" * 16)
+    opened.timeout.FromSeconds(60)
+    group = weights_pb2.TransferGroup(transfer_id="t", endpoint="tcp://127.0.0.1:1", world_size=2, rank=1)
+    group.timeout.FromSeconds(80_000)
+    tensor = weights_pb2.TensorSpec(name="w", dtype="float32", shape=[1])
+    manifest = weights_pb2.WeightManifest(policy_version=1, tensors=[tensor])
+    prepared = generator_pb2.PrepareWeightsRequest(group=group, manifest=manifest, transfer_key=b"\1" * 16)
+    received = generator_pb2.ReceiveWeightsRequest(**forged)
+    refused = {grpc.StatusCode.PERMISSION_DENIED}
+    return [
+        ("learner", "controller", _LEARNER + "OpenTransfer", large, _INVALID),
+        ("learner", "controller", _LEARNER + "OpenTransfer", opened, refused),
+        ("learner", "controller", _LEARNER + "SendWeights", learner_pb2.SendWeightsRequest(**forged), refused),
+        ("learner", "controller", _LEARNER + "AbortTransfer", learner_pb2.AbortTransferRequest(**forged), refused),
+        ("generator", "controller", _GENERATOR + "PrepareWeights", prepared, refused),
+        ("generator", "controller", _GENERATOR + "ReceiveWeights", received, refused),
+        ("generator", "controller", _GENERATOR + "AbortWeights", generator_pb2.AbortWeightsRequest(**forged), refused),
+    ]
 
 
 async def test_no_single_message_ends_a_run_before_or_after_a_restart(

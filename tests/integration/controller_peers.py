@@ -11,6 +11,8 @@ from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import aborted
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.server import MeshServer
+from areal_mesh.runtime.standing import HeardStanding
+from areal_mesh.runtime.transfer_key import require_transfer_key
 from areal_mesh.v1 import (
     common_pb2,
     controller_pb2,
@@ -41,6 +43,7 @@ class Peer:
     version: int = -1
     state: common_pb2.ServiceState.ValueType = common_pb2.SERVICE_STATE_UNSPECIFIED
     run: RunIdentity = field(default_factory=lambda: RunIdentity("mesh"))
+    standing: HeardStanding = field(default_factory=HeardStanding)
     identity: Identity = field(init=False)
     stub: Stub = field(init=False)
     address: str = ""
@@ -71,7 +74,9 @@ class Peer:
             run_name=self.run.name,
             run_id=self.run.run_id,
         )
-        return await self.stub.Register(request, timeout=SECONDS)
+        response = await self.stub.Register(request, timeout=SECONDS)
+        self.standing.hear(response.standing)
+        return response
 
     def me(self) -> dict[str, Any]:
         return {"service_id": self.identity.service_id, "incarnation": self.identity.incarnation}
@@ -80,7 +85,13 @@ class Peer:
         request = controller_pb2.HeartbeatRequest(
             **self.me(), policy_version=self.version, group_ids=group_ids, state=self.state
         )
-        return await self.stub.Heartbeat(request, timeout=SECONDS)
+        response = await self.stub.Heartbeat(request, timeout=SECONDS)
+        self.standing.hear(response.standing)
+        return response
+
+    async def obey(self, request: Any) -> None:
+        """Obeys a transfer of the controller alone, as every member does."""
+        await require_transfer_key(self.standing, request.transfer_key)
 
     async def leave(self) -> None:
         await self.stub.Deregister(controller_pb2.DeregisterRequest(**self.me()), timeout=SECONDS)
@@ -97,11 +108,13 @@ class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
     received: list[int] = field(default_factory=list)
 
     async def PrepareWeights(self, request: Any, context: Any) -> Any:
+        await self.obey(request)
         if self.refuses:
             raise aborted("no room")
         return generator_pb2.PrepareWeightsResponse()
 
     async def ReceiveWeights(self, request: Any, context: Any) -> Any:
+        await self.obey(request)
         self.receiving.set()
         await self.may_receive.wait()
         self.version = request.policy_version
@@ -114,6 +127,7 @@ class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
         )
 
     async def AbortWeights(self, request: Any, context: Any) -> Any:
+        await self.obey(request)
         return generator_pb2.AbortWeightsResponse()
 
     async def lease(self, most: int = 8, key: str = "k", wait: float = 3.0) -> controller_pb2.LeaseGroupsResponse:
@@ -142,6 +156,7 @@ class Generator(Peer, generator_pb2_grpc.GeneratorServiceServicer):
 @dataclass
 class Learner(Peer, learner_pb2_grpc.LearnerServiceServicer):
     async def OpenTransfer(self, request: Any, context: Any) -> Any:
+        await self.obey(request)
         return learner_pb2.OpenTransferResponse(
             manifest=weights_pb2.WeightManifest(
                 policy_version=self.version, tensors=[weights_pb2.TensorSpec(name="w", dtype="float32", shape=[1])]
@@ -155,9 +170,11 @@ class Learner(Peer, learner_pb2_grpc.LearnerServiceServicer):
         )
 
     async def SendWeights(self, request: Any, context: Any) -> Any:
+        await self.obey(request)
         return learner_pb2.SendWeightsResponse(bytes=100, digests=[weights_pb2.TensorDigest(name="w", digest="same")])
 
     async def AbortTransfer(self, request: Any, context: Any) -> Any:
+        await self.obey(request)
         return learner_pb2.AbortTransferResponse()
 
     async def next_step(self) -> controller_pb2.NextStepResponse:

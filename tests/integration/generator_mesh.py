@@ -14,6 +14,7 @@ from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.v1 import common_pb2, controller_pb2, generator_pb2, generator_pb2_grpc, weights_pb2
 from tests.integration.generator_contracts import (
     DEADLINE,
@@ -25,6 +26,15 @@ from tests.integration.generator_contracts import (
     run_settings,
     serve,
 )
+
+TRANSFER_KEY = bytes(range(16))
+
+
+def heard_controller() -> HeardStanding:
+    """What a member knows of a controller whose transfers have TRANSFER_KEY."""
+    standing = HeardStanding()
+    standing.hear(controller_pb2.RunStanding(transfer_key=TRANSFER_KEY))
+    return standing
 
 
 @dataclass
@@ -63,7 +73,8 @@ class Mesh:
         return await self.receive(version, transfer_id)
 
     async def receive(self, version: int, transfer_id: str) -> generator_pb2.ReceiveWeightsResponse:
-        request = generator_pb2.ReceiveWeightsRequest(policy_version=version, transfer_id=transfer_id, digests=True)
+        request = receive_request(version, transfer_id)
+        request.digests = True
         response: generator_pb2.ReceiveWeightsResponse = await self.stub.ReceiveWeights(request, timeout=DEADLINE)
         return response
 
@@ -78,7 +89,13 @@ def prepare_request(version: int, transfer_id: str) -> generator_pb2.PrepareWeig
     group = weights_pb2.TransferGroup(transfer_id=transfer_id, endpoint="tcp://127.0.0.1:1234", world_size=2, rank=1)
     group.timeout.FromSeconds(5)
     manifest = weights_pb2.WeightManifest(policy_version=version, tensors=[tensor])
-    return generator_pb2.PrepareWeightsRequest(manifest=manifest, group=group)
+    return generator_pb2.PrepareWeightsRequest(manifest=manifest, group=group, transfer_key=TRANSFER_KEY)
+
+
+def receive_request(version: int, transfer_id: str) -> generator_pb2.ReceiveWeightsRequest:
+    return generator_pb2.ReceiveWeightsRequest(
+        policy_version=version, transfer_id=transfer_id, transfer_key=TRANSFER_KEY
+    )
 
 
 @asynccontextmanager
@@ -93,6 +110,7 @@ async def mesh_of(folder: Path, **generator: Any) -> AsyncIterator[Mesh]:
     }
     settings = run_settings(folder, **generator)
     context = ServiceContext(settings, Identity("generator", "generator-0"), f"127.0.0.1:{servers[0].port}")
+    context.standing = heard_controller()
     service = GeneratorService(context, Starter(engine))
     own = MeshServer("127.0.0.1:0")
     service.attach(own)

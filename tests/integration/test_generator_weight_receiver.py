@@ -17,7 +17,15 @@ from areal_mesh.v1 import common_pb2, generator_pb2
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from tests.integration.generator_contracts import DEADLINE
-from tests.integration.generator_mesh import Mesh, mesh_of, prepare_request, run_mesh
+from tests.integration.generator_mesh import (
+    TRANSFER_KEY,
+    Mesh,
+    heard_controller,
+    mesh_of,
+    prepare_request,
+    receive_request,
+    run_mesh,
+)
 
 
 async def test_a_publish_sent_again_answers_as_before_and_transfers_once(tmp_path: Path) -> None:
@@ -38,7 +46,7 @@ async def test_a_version_that_was_not_prepared_or_was_aborted_is_refused(tmp_pat
             await mesh.receive(5, "g")
         assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         await mesh.stub.PrepareWeights(prepare_request(5, "g"), timeout=DEADLINE)
-        abort = generator_pb2.AbortWeightsRequest(policy_version=5, reason="the learner died")
+        abort = generator_pb2.AbortWeightsRequest(transfer_id="g", reason="the learner died", transfer_key=TRANSFER_KEY)
         await mesh.stub.AbortWeights(abort, timeout=DEADLINE)
         with pytest.raises(grpc.aio.AioRpcError, match="not prepared"):
             await mesh.receive(5, "g")
@@ -89,11 +97,11 @@ class Receiver:
 async def test_time_with_torn_weights_is_no_generating_time(torn: bool, counted: float) -> None:
     now = [0.0]
     clock = GeneratingClock(lambda: now[0])
-    servicer = WeightReceiverServicer(clock, lambda: None)
+    servicer = WeightReceiverServicer(clock, lambda: None, heard_controller())
     async with servicer.serve(Receiver(torn=torn)):
         clock.begin()
         await servicer.PrepareWeights(prepare_request(1, "g"), None)
-        request = generator_pb2.ReceiveWeightsRequest(policy_version=1, transfer_id="g")
+        request = receive_request(1, "g")
         with pytest.raises(MeshError) if torn else nullcontext():
             await servicer.ReceiveWeights(request, None)
         now[0] = 7.0
@@ -101,10 +109,10 @@ async def test_time_with_torn_weights_is_no_generating_time(torn: bool, counted:
 
 
 async def test_a_transfer_that_begins_as_the_service_ends_is_finished() -> None:
-    servicer = WeightReceiverServicer(GeneratingClock(), lambda: None)
+    servicer = WeightReceiverServicer(GeneratingClock(), lambda: None, heard_controller())
     async with asyncio.TaskGroup() as calls, servicer.serve(Receiver(torn=False)):
         await servicer.PrepareWeights(prepare_request(1, "g"), None)
-        request = generator_pb2.ReceiveWeightsRequest(policy_version=1, transfer_id="g")
+        request = receive_request(1, "g")
         calls.create_task(servicer.ReceiveWeights(request, None))
         await asyncio.sleep(0)  # the call has begun, and what it does has not
     assert servicer.policy_version == 1
@@ -114,7 +122,7 @@ async def test_a_transfer_outlives_the_deadline_of_its_call(tmp_path: Path) -> N
     async def work(mesh: Mesh) -> None:
         mesh.engine.transfer_gate = asyncio.Event()
         await mesh.stub.PrepareWeights(prepare_request(4, "g"), timeout=DEADLINE)
-        request = generator_pb2.ReceiveWeightsRequest(policy_version=4, transfer_id="g")
+        request = receive_request(4, "g")
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await mesh.stub.ReceiveWeights(request, timeout=0.3)
         assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

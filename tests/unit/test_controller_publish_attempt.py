@@ -35,7 +35,7 @@ class Answering:
 async def test_a_publish_to_hundreds_leaves_the_loop_to_others_between_its_calls() -> None:
     members: Any = Answering()
     receivers = [GeneratorWeights(f"generator-{number}/a", 0, 1) for number in range(300)]
-    ends = Ends("learner/a", members, {generator.key: members for generator in receivers})
+    ends = Ends(b"key", "learner/a", members, {generator.key: members for generator in receivers})
 
     async def confirmed(version: int) -> bool:
         return True

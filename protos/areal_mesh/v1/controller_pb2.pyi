@@ -203,6 +203,7 @@ class RunStanding(_message.Message):
     LEARNER_ID_FIELD_NUMBER: _builtins.int
     LEARNER_INCARNATION_FIELD_NUMBER: _builtins.int
     LEASE_KEY_FIELD_NUMBER: _builtins.int
+    TRANSFER_KEY_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
     """Last committed policy version."""
     batch_groups: _builtins.int
@@ -213,6 +214,8 @@ class RunStanding(_message.Message):
     learner_incarnation: _builtins.str
     lease_key: _builtins.bytes
     """With what leases are sealed; for the replay buffer alone."""
+    transfer_key: _builtins.bytes
+    """What a transfer of weights is obeyed by, drawn anew in each life of the controller; for learner and generators alone."""
     def __init__(
         self,
         *,
@@ -222,10 +225,11 @@ class RunStanding(_message.Message):
         learner_id: _builtins.str = ...,
         learner_incarnation: _builtins.str = ...,
         lease_key: _builtins.bytes = ...,
+        transfer_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "learner_id", b"learner_id", "learner_incarnation", b"learner_incarnation", "lease_key", b"lease_key", "max_staleness", b"max_staleness", "policy_version", b"policy_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "learner_id", b"learner_id", "learner_incarnation", b"learner_incarnation", "lease_key", b"lease_key", "max_staleness", b"max_staleness", "policy_version", b"policy_version", "transfer_key", b"transfer_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

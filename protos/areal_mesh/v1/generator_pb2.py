@@ -28,7 +28,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61real_mesh/v1/generator.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/weights.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x85\x01\n\x15PrepareWeightsRequest\x12\x37\n\x08manifest\x18\x01 \x01(\x0b\x32\x1d.areal_mesh.v1.WeightManifestB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x05group\x18\x02 \x01(\x0b\x32\x1c.areal_mesh.v1.TransferGroupB\x06\xbaH\x03\xc8\x01\x01\"\x18\n\x16PrepareWeightsResponse\"\x8f\x01\n\x15ReceiveWeightsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12>\n\x0btransfer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x0f\n\x07\x64igests\x18\x03 \x01(\x08\"\xc9\x01\n\x16ReceiveWeightsResponse\x12(\n\x05pause\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08transfer\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06resume\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x07\x64igests\x18\x04 \x03(\x0b\x32\x1c.areal_mesh.v1.WorkerDigests\"=\n\rWorkerDigests\x12,\n\x07tensors\x18\x01 \x03(\x0b\x32\x1b.areal_mesh.v1.TensorDigest\"t\n\x13\x41\x62ortWeightsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\x36\n\x06reason\x18\x02 \x01(\tB&\xbaH#r!(\x80 2\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\"\x16\n\x14\x41\x62ortWeightsResponse2\xd1\x02\n\x10GeneratorService\x12o\n\x0ePrepareWeights\x12$.areal_mesh.v1.PrepareWeightsRequest\x1a%.areal_mesh.v1.PrepareWeightsResponse\"\x10\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 \x12h\n\x0eReceiveWeights\x12$.areal_mesh.v1.ReceiveWeightsRequest\x1a%.areal_mesh.v1.ReceiveWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x62\n\x0c\x41\x62ortWeights\x12\".areal_mesh.v1.AbortWeightsRequest\x1a#.areal_mesh.v1.AbortWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61real_mesh/v1/generator.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/weights.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xa4\x01\n\x15PrepareWeightsRequest\x12\x37\n\x08manifest\x18\x01 \x01(\x0b\x32\x1d.areal_mesh.v1.WeightManifestB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x05group\x18\x02 \x01(\x0b\x32\x1c.areal_mesh.v1.TransferGroupB\x06\xbaH\x03\xc8\x01\x01\x12\x1d\n\x0ctransfer_key\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"\x18\n\x16PrepareWeightsResponse\"\xae\x01\n\x15ReceiveWeightsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12>\n\x0btransfer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x0f\n\x07\x64igests\x18\x03 \x01(\x08\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"\xc9\x01\n\x16ReceiveWeightsResponse\x12(\n\x05pause\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08transfer\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06resume\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x07\x64igests\x18\x04 \x03(\x0b\x32\x1c.areal_mesh.v1.WorkerDigests\"=\n\rWorkerDigests\x12,\n\x07tensors\x18\x01 \x03(\x0b\x32\x1b.areal_mesh.v1.TensorDigest\"\xc2\x01\n\x13\x41\x62ortWeightsRequest\x12\x36\n\x06reason\x18\x02 \x01(\tB&\xbaH#r!(\x80 2\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\x12>\n\x0btransfer_id\x18\x03 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@J\x04\x08\x01\x10\x02R\x0epolicy_version\"\x16\n\x14\x41\x62ortWeightsResponse2\xd1\x02\n\x10GeneratorService\x12o\n\x0ePrepareWeights\x12$.areal_mesh.v1.PrepareWeightsRequest\x1a%.areal_mesh.v1.PrepareWeightsResponse\"\x10\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 \x12h\n\x0eReceiveWeights\x12$.areal_mesh.v1.ReceiveWeightsRequest\x1a%.areal_mesh.v1.ReceiveWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x62\n\x0c\x41\x62ortWeights\x12\".areal_mesh.v1.AbortWeightsRequest\x1a#.areal_mesh.v1.AbortWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,14 +39,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['manifest']._serialized_options = b'\272H\003\310\001\001'
   _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['group']._loaded_options = None
   _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['group']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['transfer_key']._loaded_options = None
+  _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['transfer_key']._serialized_options = b'\272H\004z\002\030@'
   _globals['_RECEIVEWEIGHTSREQUEST'].fields_by_name['policy_version']._loaded_options = None
   _globals['_RECEIVEWEIGHTSREQUEST'].fields_by_name['policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
   _globals['_RECEIVEWEIGHTSREQUEST'].fields_by_name['transfer_id']._loaded_options = None
   _globals['_RECEIVEWEIGHTSREQUEST'].fields_by_name['transfer_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
-  _globals['_ABORTWEIGHTSREQUEST'].fields_by_name['policy_version']._loaded_options = None
-  _globals['_ABORTWEIGHTSREQUEST'].fields_by_name['policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
+  _globals['_RECEIVEWEIGHTSREQUEST'].fields_by_name['transfer_key']._loaded_options = None
+  _globals['_RECEIVEWEIGHTSREQUEST'].fields_by_name['transfer_key']._serialized_options = b'\272H\004z\002\030@'
   _globals['_ABORTWEIGHTSREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_ABORTWEIGHTSREQUEST'].fields_by_name['reason']._serialized_options = b'\272H#r!(\200 2\034^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$'
+  _globals['_ABORTWEIGHTSREQUEST'].fields_by_name['transfer_id']._loaded_options = None
+  _globals['_ABORTWEIGHTSREQUEST'].fields_by_name['transfer_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_ABORTWEIGHTSREQUEST'].fields_by_name['transfer_key']._loaded_options = None
+  _globals['_ABORTWEIGHTSREQUEST'].fields_by_name['transfer_key']._serialized_options = b'\272H\004z\002\030@'
   _globals['_GENERATORSERVICE'].methods_by_name['PrepareWeights']._loaded_options = None
   _globals['_GENERATORSERVICE'].methods_by_name['PrepareWeights']._serialized_options = b'\352\307\030\001\001\360\307\030\001\370\307\030\200\200\200 '
   _globals['_GENERATORSERVICE'].methods_by_name['ReceiveWeights']._loaded_options = None
@@ -54,19 +60,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATORSERVICE'].methods_by_name['AbortWeights']._loaded_options = None
   _globals['_GENERATORSERVICE'].methods_by_name['AbortWeights']._serialized_options = b'\352\307\030\001\001\360\307\030\001'
   _globals['_PREPAREWEIGHTSREQUEST']._serialized_start=168
-  _globals['_PREPAREWEIGHTSREQUEST']._serialized_end=301
-  _globals['_PREPAREWEIGHTSRESPONSE']._serialized_start=303
-  _globals['_PREPAREWEIGHTSRESPONSE']._serialized_end=327
-  _globals['_RECEIVEWEIGHTSREQUEST']._serialized_start=330
-  _globals['_RECEIVEWEIGHTSREQUEST']._serialized_end=473
-  _globals['_RECEIVEWEIGHTSRESPONSE']._serialized_start=476
-  _globals['_RECEIVEWEIGHTSRESPONSE']._serialized_end=677
-  _globals['_WORKERDIGESTS']._serialized_start=679
-  _globals['_WORKERDIGESTS']._serialized_end=740
-  _globals['_ABORTWEIGHTSREQUEST']._serialized_start=742
-  _globals['_ABORTWEIGHTSREQUEST']._serialized_end=858
-  _globals['_ABORTWEIGHTSRESPONSE']._serialized_start=860
-  _globals['_ABORTWEIGHTSRESPONSE']._serialized_end=882
-  _globals['_GENERATORSERVICE']._serialized_start=885
-  _globals['_GENERATORSERVICE']._serialized_end=1222
+  _globals['_PREPAREWEIGHTSREQUEST']._serialized_end=332
+  _globals['_PREPAREWEIGHTSRESPONSE']._serialized_start=334
+  _globals['_PREPAREWEIGHTSRESPONSE']._serialized_end=358
+  _globals['_RECEIVEWEIGHTSREQUEST']._serialized_start=361
+  _globals['_RECEIVEWEIGHTSREQUEST']._serialized_end=535
+  _globals['_RECEIVEWEIGHTSRESPONSE']._serialized_start=538
+  _globals['_RECEIVEWEIGHTSRESPONSE']._serialized_end=739
+  _globals['_WORKERDIGESTS']._serialized_start=741
+  _globals['_WORKERDIGESTS']._serialized_end=802
+  _globals['_ABORTWEIGHTSREQUEST']._serialized_start=805
+  _globals['_ABORTWEIGHTSREQUEST']._serialized_end=999
+  _globals['_ABORTWEIGHTSRESPONSE']._serialized_start=1001
+  _globals['_ABORTWEIGHTSRESPONSE']._serialized_end=1023
+  _globals['_GENERATORSERVICE']._serialized_start=1026
+  _globals['_GENERATORSERVICE']._serialized_end=1363
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,9 @@ class PrepareWeightsRequest(_message.Message):
 
     MANIFEST_FIELD_NUMBER: _builtins.int
     GROUP_FIELD_NUMBER: _builtins.int
+    TRANSFER_KEY_FIELD_NUMBER: _builtins.int
+    transfer_key: _builtins.bytes
+    """The key of the controller's life, `RunStanding.transfer_key`."""
     @_builtins.property
     def manifest(self) -> _weights_pb2.WeightManifest: ...
     @_builtins.property
@@ -35,10 +38,11 @@ class PrepareWeightsRequest(_message.Message):
         *,
         manifest: _weights_pb2.WeightManifest | None = ...,
         group: _weights_pb2.TransferGroup | None = ...,
+        transfer_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "manifest", b"manifest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "manifest", b"manifest", "transfer_key", b"transfer_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -66,20 +70,24 @@ class ReceiveWeightsRequest(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
     DIGESTS_FIELD_NUMBER: _builtins.int
+    TRANSFER_KEY_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
     transfer_id: _builtins.str
     digests: _builtins.bool
     """Digests are wanted."""
+    transfer_key: _builtins.bytes
+    """The key of the controller's life, `RunStanding.transfer_key`."""
     def __init__(
         self,
         *,
         policy_version: _builtins.int = ...,
         transfer_id: _builtins.str = ...,
         digests: _builtins.bool = ...,
+        transfer_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "policy_version", b"policy_version", "transfer_id", b"transfer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "policy_version", b"policy_version", "transfer_id", b"transfer_id", "transfer_key", b"transfer_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -143,19 +151,23 @@ Global___WorkerDigests: _TypeAlias = WorkerDigests  # noqa: Y015
 class AbortWeightsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
-    policy_version: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    TRANSFER_KEY_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
+    transfer_id: _builtins.str
+    transfer_key: _builtins.bytes
+    """The key of the controller's life, `RunStanding.transfer_key`."""
     def __init__(
         self,
         *,
-        policy_version: _builtins.int = ...,
         reason: _builtins.str = ...,
+        transfer_id: _builtins.str = ...,
+        transfer_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "transfer_id", b"transfer_id", "transfer_key", b"transfer_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,10 +28,13 @@ class OpenTransferRequest(_message.Message):
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
     WORLD_SIZE_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    TRANSFER_KEY_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
     transfer_id: _builtins.str
     world_size: _builtins.int
     """Learner and engine workers together."""
+    transfer_key: _builtins.bytes
+    """The key of the controller's life, `RunStanding.transfer_key`."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -41,10 +44,11 @@ class OpenTransferRequest(_message.Message):
         transfer_id: _builtins.str = ...,
         world_size: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        transfer_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "timeout", b"timeout", "transfer_id", b"transfer_id", "world_size", b"world_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "timeout", b"timeout", "transfer_id", b"transfer_id", "transfer_key", b"transfer_key", "world_size", b"world_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -83,20 +87,24 @@ class SendWeightsRequest(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
     DIGESTS_FIELD_NUMBER: _builtins.int
+    TRANSFER_KEY_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
     transfer_id: _builtins.str
     digests: _builtins.bool
     """Digests are wanted."""
+    transfer_key: _builtins.bytes
+    """The key of the controller's life, `RunStanding.transfer_key`."""
     def __init__(
         self,
         *,
         policy_version: _builtins.int = ...,
         transfer_id: _builtins.str = ...,
         digests: _builtins.bool = ...,
+        transfer_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "policy_version", b"policy_version", "transfer_id", b"transfer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "policy_version", b"policy_version", "transfer_id", b"transfer_id", "transfer_key", b"transfer_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -133,19 +141,23 @@ Global___SendWeightsResponse: _TypeAlias = SendWeightsResponse  # noqa: Y015
 class AbortTransferRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
-    policy_version: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    TRANSFER_KEY_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
+    transfer_id: _builtins.str
+    transfer_key: _builtins.bytes
+    """The key of the controller's life, `RunStanding.transfer_key`."""
     def __init__(
         self,
         *,
-        policy_version: _builtins.int = ...,
         reason: _builtins.str = ...,
+        transfer_id: _builtins.str = ...,
+        transfer_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "transfer_id", b"transfer_id", "transfer_key", b"transfer_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,7 @@ from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
+from areal_mesh.runtime.transfer_key import new_transfer_key
 from areal_mesh.v1 import controller_pb2_grpc, status_pb2_grpc
 
 _LOG = structlog.get_logger("controller")
@@ -66,6 +67,7 @@ class ControllerService:
         self._ending = asyncio.Event()
         """Set when the run is over for this controller: its tasks and its streams end."""
         self.channels = Channels(context.identity)
+        self._transfer_key = new_transfer_key()
         self._lock = lock_run(context.run_directory)
         try:
             self._prompts = PromptFile(self._settings.prompts, self._settings.seed)
@@ -103,6 +105,7 @@ class ControllerService:
             self._settings.weights,
             self._settings.controller.lease_seconds,
             self.channels.to,
+            self._transfer_key,
         )
 
     def _make_time_keeper(self) -> TimeKeeper:
@@ -151,7 +154,7 @@ class ControllerService:
         changes, clock, faults = self._changes, self._clock, self._faults
         issued, lease_key = IssuedLeases(), run.lease_key()
         callers = Callers(roster, changes, clock, settings.controller.lease_seconds)
-        briefing = Briefing(run, roster, settings.controller, lease_key)
+        briefing = Briefing(run, roster, settings.controller, lease_key, self._transfer_key)
         queue = LeaseQueue(run.admits, lambda: run.over)
         changes.listen(queue.serve, *Change)
         return ControllerServicer(

@@ -75,7 +75,7 @@ class GeneratorService:
         self._clock = GeneratingClock()
         self._rate = CounterRate()
         self._loop: RolloutLoop | None = None
-        self._weights = WeightReceiverServicer(self._clock, self._weights_came)
+        self._weights = WeightReceiverServicer(self._clock, self._weights_came, context.standing)
 
     def attach(self, server: MeshServer) -> None:
         """Adds GeneratorService."""

@@ -21,6 +21,8 @@ from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.values import PublishReport
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import MeshError, aborted, failed_precondition, unavailable
+from areal_mesh.runtime.standing import HeardStanding
+from areal_mesh.runtime.transfer_key import require_transfer_key
 from areal_mesh.v1 import generator_pb2, generator_pb2_grpc
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
@@ -64,6 +66,8 @@ class WeightReceiverServicer(generator_pb2_grpc.GeneratorServiceServicer):
     clock: GeneratingClock
     weights_came: Callable[[], None]
     """Called after each publish received."""
+    standing: HeardStanding
+    """By what the run's controller is known."""
     policy_version: int = NO_VERSION
     """The version held, whole, as the learner published it and digested where that was asked; -1 for none."""
     pause_seconds: float = 0.0
@@ -102,6 +106,7 @@ class WeightReceiverServicer(generator_pb2_grpc.GeneratorServiceServicer):
         self, request: generator_pb2.PrepareWeightsRequest, context: Any
     ) -> generator_pb2.PrepareWeightsResponse:
         """Joins the group; generation goes on."""
+        await require_transfer_key(self.standing, request.transfer_key)
         manifest, group = decode_manifest(request.manifest), decode_group(request.group)
         wanted = _Prepared(manifest, group.transfer_id)
         async with self._lock:
@@ -120,6 +125,7 @@ class WeightReceiverServicer(generator_pb2_grpc.GeneratorServiceServicer):
         self, request: generator_pb2.ReceiveWeightsRequest, context: Any
     ) -> generator_pb2.ReceiveWeightsResponse:
         """Freezes requests, receives the version, continues on it."""
+        await require_transfer_key(self.standing, request.transfer_key)
         receiver, tasks = self._require_serving()
         result = await asyncio.shield(tasks.create_task(self._receive(receiver, request)))
         if isinstance(result, MeshError):
@@ -130,8 +136,10 @@ class WeightReceiverServicer(generator_pb2_grpc.GeneratorServiceServicer):
         self, request: generator_pb2.AbortWeightsRequest, context: Any
     ) -> generator_pb2.AbortWeightsResponse:
         """Forgets a publish that was prepared. One under way ends by itself once the learner has left the group."""
-        if self._prepared is not None and self._prepared.manifest.version == request.policy_version:
-            _LOG.info("publish aborted", version=request.policy_version, reason=request.reason)
+        await require_transfer_key(self.standing, request.transfer_key)
+        prepared = self._prepared
+        if prepared is not None and prepared.transfer_id == request.transfer_id:
+            _LOG.info("publish aborted", version=prepared.manifest.version, reason=request.reason)
             self._prepared = None
         return generator_pb2.AbortWeightsResponse()
 

@@ -42,7 +42,7 @@ class LearnerService:
         self._checkpoints: Checkpoints | None = None
         self._ended_well = False
         self._weight_sender = WeightSenderServicer(
-            context.settings, self._started_leader, self._torch, self._engine_ranks
+            context.settings, self._started_leader, self._torch, self._engine_ranks, context.standing
         )
 
     def _started_leader(self) -> RankLeader:

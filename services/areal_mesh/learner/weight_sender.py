@@ -17,6 +17,8 @@ from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.durations import from_duration, to_duration
 from areal_mesh.runtime.errors import aborted, failed_precondition, invalid_argument, unavailable
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.standing import HeardStanding
+from areal_mesh.runtime.transfer_key import require_transfer_key
 from areal_mesh.v1 import learner_pb2, learner_pb2_grpc
 from areal_mesh.weights.engine_digests import ModelLayout, engine_digests
 from areal_mesh.weights.errors import TransferError
@@ -46,6 +48,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
     Args:
         torch: the thread on which it works.
         engine_ranks: how many ranks the run's generators have in all.
+        standing: by what the run's controller is known.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
         leader: Callable[[], RankLeader],
         torch: TorchThread,
         engine_ranks: Callable[[], Awaitable[int]],
+        standing: HeardStanding,
     ) -> None:
         self._engine_ranks = engine_ranks
+        self._standing = standing
         self._settings = settings
         self._leader = leader
         self._torch = torch
@@ -69,6 +74,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
         self, request: learner_pb2.OpenTransferRequest, context: Any
     ) -> learner_pb2.OpenTransferResponse:
         """Waits for an update in progress, then holds the weights still for this group."""
+        await require_transfer_key(self._standing, request.transfer_key)
         if self._open is not None and self._open.group.transfer_id == request.transfer_id:
             return _opened(self._open)
         await self._check_bounds(request)
@@ -118,6 +124,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
         self, request: learner_pb2.SendWeightsRequest, context: Any
     ) -> learner_pb2.SendWeightsResponse:
         """Broadcasts to the open group; ABORTED where a member is gone or late."""
+        await require_transfer_key(self._standing, request.transfer_key)
         transfer = self._open
         if transfer is None or transfer.group.transfer_id != request.transfer_id:
             raise failed_precondition(f"transfer {request.transfer_id!r} is not open; open it first")
@@ -149,8 +156,9 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
     async def AbortTransfer(
         self, request: learner_pb2.AbortTransferRequest, context: Any
     ) -> learner_pb2.AbortTransferResponse:
-        """Leaves the version's open group, if there is one."""
-        if self._open is not None and self._open.manifest.version == request.policy_version:
+        """Leaves the transfer's group, if it is open."""
+        await require_transfer_key(self._standing, request.transfer_key)
+        if self._open is not None and self._open.group.transfer_id == request.transfer_id:
             self._end(self._open, request.reason)
         return learner_pb2.AbortTransferResponse()
 

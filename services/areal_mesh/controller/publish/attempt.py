@@ -32,8 +32,9 @@ _Call = Callable[[], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Ends:
-    """The two sides of a publish: the learner, and generators by the key of their life."""
+    """The two sides of a publish: the learner, and generators by the key of their life; they obey `transfer_key`."""
 
+    transfer_key: bytes
     learner_key: str
     learner: "learner_pb2_grpc.LearnerServiceAsyncStub"
     generators: Mapping[str, "generator_pb2_grpc.GeneratorServiceAsyncStub"]
@@ -79,17 +80,17 @@ async def transfer_weights(ends: Ends, plan: TransferPlan) -> AttemptResult:
     version = opened.manifest.policy_version
     everyone = [ends.learner_key, *ends.generators]
     if version < plan.version or not await plan.confirmed(version):
-        await _dissolve(ends, everyone[:1], version, f"version {version} is not the one wanted")
+        await _dissolve(ends, everyone[:1], transfer_id, f"version {version} is not the one wanted")
         failure = Failure(ends.learner_key, "open", Cause.REFUSED, f"it holds version {version}, not {plan.version}")
         return AttemptResult(version, failures=(failure,))
     prepared = await _prepare(ends, plan, opened)
     if prepared.failures:
-        await _dissolve(ends, everyone, version, "a member could not join")
+        await _dissolve(ends, everyone, transfer_id, "a member could not join")
         return AttemptResult(version, failures=tuple(prepared.failures))
     sent = await _transfer(ends, plan, version, transfer_id)
     if sent.failures:
         done = set(sent.answers)
-        await _dissolve(ends, [key for key in everyone if key not in done], version, "the transfer failed")
+        await _dissolve(ends, [key for key in everyone if key not in done], transfer_id, "the transfer failed")
     return _commit(ends, plan, version, sent)
 
 
@@ -101,6 +102,7 @@ async def _open(
         transfer_id=transfer_id,
         world_size=1 + sum(receiver.ranks for receiver in plan.receivers),
         timeout=to_duration(plan.settings.transfer_seconds),
+        transfer_key=ends.transfer_key,
     )
     results = await _at_once(
         "open", {ends.learner_key: partial(ends.learner.OpenTransfer, request, timeout=plan.settings.prepare_seconds)}
@@ -115,7 +117,9 @@ async def _prepare(ends: Ends, plan: TransferPlan, opened: learner_pb2.OpenTrans
         group = weights_pb2.TransferGroup()
         group.CopyFrom(opened.group)
         group.rank = ranks[receiver.key]
-        request = generator_pb2.PrepareWeightsRequest(manifest=opened.manifest, group=group)
+        request = generator_pb2.PrepareWeightsRequest(
+            manifest=opened.manifest, group=group, transfer_key=ends.transfer_key
+        )
         prepare = ends.generators[receiver.key].PrepareWeights
         calls[receiver.key] = partial(prepare, request, timeout=plan.settings.prepare_seconds)
     return await _at_once("prepare", calls)
@@ -124,10 +128,16 @@ async def _prepare(ends: Ends, plan: TransferPlan, opened: learner_pb2.OpenTrans
 async def _transfer(ends: Ends, plan: TransferPlan, version: int, transfer_id: str) -> _Results:
     deadline = plan.settings.transfer_seconds + _DEADLINE_MARGIN_SECONDS
     digests = plan.settings.compares_digests
-    send = learner_pb2.SendWeightsRequest(policy_version=version, transfer_id=transfer_id, digests=digests)
+    wanted: dict[str, Any] = {
+        "policy_version": version,
+        "transfer_id": transfer_id,
+        "digests": digests,
+        "transfer_key": ends.transfer_key,
+    }
+    send = learner_pb2.SendWeightsRequest(**wanted)
     calls: dict[str, _Call] = {ends.learner_key: partial(ends.learner.SendWeights, send, timeout=deadline)}
+    receive = generator_pb2.ReceiveWeightsRequest(**wanted)
     for receiver in plan.receivers:
-        receive = generator_pb2.ReceiveWeightsRequest(policy_version=version, transfer_id=transfer_id, digests=digests)
         calls[receiver.key] = partial(ends.generators[receiver.key].ReceiveWeights, receive, timeout=deadline)
     return await _at_once("transfer", calls)
 
@@ -161,15 +171,16 @@ def _commit(ends: Ends, plan: TransferPlan, version: int, results: _Results) -> 
     )
 
 
-async def _dissolve(ends: Ends, keys: Sequence[str], version: int, reason: str) -> None:
+async def _dissolve(ends: Ends, keys: Sequence[str], transfer_id: str, reason: str) -> None:
     """Has members leave the group. One that does not answer leaves it at the group's own timeout."""
     calls: dict[str, _Call] = {}
+    words: dict[str, Any] = {"transfer_id": transfer_id, "reason": reason, "transfer_key": ends.transfer_key}
     for key in keys:
         if key == ends.learner_key:
-            abort = learner_pb2.AbortTransferRequest(policy_version=version, reason=reason)
+            abort = learner_pb2.AbortTransferRequest(**words)
             calls[key] = partial(ends.learner.AbortTransfer, abort, timeout=_ABORT_SECONDS)
         else:
-            leave = generator_pb2.AbortWeightsRequest(policy_version=version, reason=reason)
+            leave = generator_pb2.AbortWeightsRequest(**words)
             calls[key] = partial(ends.generators[key].AbortWeights, leave, timeout=_ABORT_SECONDS)
     await _at_once("abort", calls)
 

@@ -34,6 +34,7 @@ class Publisher:
 
     Args:
         channel_to: opens (or gives again) the channel to an address.
+        transfer_key: by what members obey this life's transfers.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Publisher:
         settings: WeightSettings,
         lease_seconds: float,
         channel_to: Callable[[str], grpc.aio.Channel],
+        transfer_key: bytes,
     ) -> None:
         self._run = run
         self._roster = roster
@@ -54,6 +56,7 @@ class Publisher:
         self._clock = clock
         self._settings = settings
         self._channel_to = channel_to
+        self._transfer_key = transfer_key
         self._demand = Demand(run, roster, clock, settings, lease_seconds)
         self._busy = False
 
@@ -139,7 +142,8 @@ class Publisher:
             member = self._roster.find(target.key)
             if member is not None:
                 stubs[target.key] = generator_pb2_grpc.GeneratorServiceStub(self._channel_to(member.address))
-        return Ends(learner.key, learner_pb2_grpc.LearnerServiceStub(self._channel_to(learner.address)), stubs)
+        stub = learner_pb2_grpc.LearnerServiceStub(self._channel_to(learner.address))
+        return Ends(self._transfer_key, learner.key, stub, stubs)
 
     def _record(self, result: AttemptResult, learner: str) -> None:
         """Writes a publish down, and then counts it: on a full disk it is made again."""
