@@ -1,12 +1,11 @@
-"""What the server's interceptors keep of the handlers they wrap."""
+"""What the server's interceptor keeps of the handlers it wraps."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
-import pytest
 
-from areal_mesh.runtime.interceptors import DecodingInterceptor, RoleInterceptor
+from areal_mesh.runtime.interceptors import CallInterceptor
 from areal_mesh.v1 import controller_pb2
 
 METHOD = "/areal_mesh.v1.ControllerService/Heartbeat"
@@ -28,9 +27,8 @@ async def wrapped(interceptor: Any, inner: Any, method: str = METHOD) -> Any:
     return await interceptor.intercept_service(continuation, SimpleNamespace(method=method))
 
 
-@pytest.mark.parametrize("kind", [RoleInterceptor, DecodingInterceptor])
-async def test_a_handler_is_wrapped_once_and_another_of_its_method_anew(kind: type[Any]) -> None:
-    interceptor, first, second = kind(), handler(), handler()
+async def test_a_handler_is_wrapped_once_and_another_of_its_method_anew() -> None:
+    interceptor, first, second = CallInterceptor(), handler(), handler()
     once = await wrapped(interceptor, first)
     assert once is not first
     assert await wrapped(interceptor, first) is once
@@ -38,6 +36,6 @@ async def test_a_handler_is_wrapped_once_and_another_of_its_method_anew(kind: ty
 
 
 async def test_nothing_is_kept_for_a_method_that_a_caller_made_up() -> None:
-    interceptor = RoleInterceptor()
+    interceptor = CallInterceptor()
     assert [await wrapped(interceptor, None, f"/made.up/Method{number}") for number in range(9)] == [None] * 9
     assert interceptor._wrapped == {}

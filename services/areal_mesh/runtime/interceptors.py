@@ -1,15 +1,13 @@
-"""Server interceptors: roles, deadlines, metrics, decoding, and errors that tell a caller no more than they should.
+"""The server's interceptor: roles, deadlines, metrics, decoding, and errors that tell a caller no more than need be.
 
-Each but the last wraps a call in an asynchronous context: `around(method, context)` runs before the handler, and sees
-what the handler raises. The outermost is `ObservationInterceptor`, so that it also counts what the others refuse; the
-innermost is `DecodingInterceptor`, so that a caller who may not call is refused before its message is looked at.
+Each handler is wrapped once, in one function that does all of it, so that a call costs one more await and not one a
+concern. Within a call the order is fixed: who may not call, or set no deadline, is refused before its message is looked
+at; a handler is given a message that keeps every limit of its contract; and whatever is refused is counted too.
 """
 
-import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -28,64 +26,73 @@ _CALLS = Counter("areal_mesh_rpc_calls_total", "Calls served", ["method", "code"
 _SECONDS = Histogram("areal_mesh_rpc_seconds", "Time to serve a call", ["method"])
 _LOG = structlog.get_logger("rpc")
 
-Around = Callable[[str, Any], AbstractAsyncContextManager[None]]
+Decode = Callable[[bytes], Any]
 
 
-class _WrappingInterceptor(grpc.aio.ServerInterceptor):
+class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each handler once: a server gives the same one for every call of a method."""
 
     def __init__(self) -> None:
         self._wrapped: dict[str, tuple[Any, Any]] = {}
 
-    def wrap(self, handler: Any, method: str) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} has to say how it wraps a handler")
-
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        """The wrapped handler of a call's method; None for a method that this server has not."""
         handler = await continuation(handler_call_details)
         if handler is None:
-            return None  # no method of this server: nothing is kept for what a caller makes up
+            return None  # nothing is kept for what a caller makes up
         method = handler_call_details.method
         known = self._wrapped.get(method)
         if known is None or known[0] is not handler:
-            known = self._wrapped[method] = (handler, self.wrap(handler, method))
+            known = self._wrapped[method] = (handler, _wrap(handler, method))
         return known[1]
 
 
-class _AroundInterceptor(_WrappingInterceptor):
-    """Runs unary and server-streaming handlers inside `around(method, context)`."""
-
-    def around(self, method: str, context: Any) -> AbstractAsyncContextManager[None]:
-        raise NotImplementedError(f"{type(self).__name__} has to say what it does around a call")
-
-    def wrap(self, handler: Any, method: str) -> Any:
-        if handler.request_streaming:
-            return handler
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                _streaming(handler.unary_stream, method, self.around),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            _unary(handler.unary_unary, method, self.around),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
+def _wrap(handler: Any, method: str) -> Any:
+    """A unary or server-streaming handler with all that comes around it; one that takes a stream as it is."""
+    if handler.request_streaming:
+        return handler
+    decode = _decoder(handler, method)
+    # Without a deserializer, gRPC hands on the bytes; its own answer to bytes that are no message is UNKNOWN.
+    if handler.response_streaming:
+        streaming = _streaming(handler.unary_stream, decode, _Observed(method))
+        return grpc.unary_stream_rpc_method_handler(streaming, None, handler.response_serializer)
+    unary = _unary(handler.unary_unary, decode, _Observed(method))
+    return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
 
 
-def _unary(behaviour: Callable[..., Any], method: str, around: Around) -> Callable[..., Any]:
-    async def call(request: Any, context: Any) -> Any:
-        async with around(method, context):
-            return await behaviour(request, context)
+def _unary(behaviour: Callable[..., Any], decode: Decode, observed: "_Observed") -> Callable[..., Any]:
+    async def call(request: bytes, context: Any) -> Any:
+        started = time.perf_counter()
+        code = grpc.StatusCode.OK
+        try:
+            observed.check_caller(context)
+            return await behaviour(decode(request), context)
+        except BaseException as error:
+            code = code_of(error)
+            await observed.send(error, code, context)
+            raise
+        finally:
+            observed.count(code, started)
 
     return call
 
 
-def _streaming(behaviour: Callable[..., Any], method: str, around: Around) -> Callable[..., Any]:
-    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-        async with around(method, context):
-            async for response in _responses(behaviour(request, context)):
+def _streaming(behaviour: Callable[..., Any], decode: Decode, observed: "_Observed") -> Callable[..., Any]:
+    async def call(request: bytes, context: Any) -> AsyncIterator[Any]:
+        started = time.perf_counter()
+        code = grpc.StatusCode.OK
+        try:
+            observed.check_caller(context)
+            async for response in _responses(behaviour(decode(request), context)):
                 yield response
+        except GeneratorExit:
+            raise  # the stream is closed: nothing can be sent any more
+        except BaseException as error:
+            code = code_of(error)
+            await observed.send(error, code, context)
+            raise
+        finally:
+            observed.count(code, started)
 
     return call
 
@@ -99,75 +106,64 @@ async def _responses(result: Any) -> AsyncIterator[Any]:
         yield response
 
 
-class ObservationInterceptor(_AroundInterceptor):
-    """Counts and times calls; sends a `MeshError` as its status, and anything else as INTERNAL without its text."""
+class _Observed:
+    """One method as the server sees its calls: who may call it, and how calls are counted and refused."""
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Any) -> AsyncIterator[None]:
-        started = time.perf_counter()
-        code = grpc.StatusCode.OK
-        try:
-            yield
-        except MeshError as error:
-            code = error.code
-            await context.abort(error.code, error.message, error.trailing_metadata())
-        except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED  # by the caller, or by its deadline
-            raise
-        except grpc.aio.AbortError:
-            code = grpc.StatusCode.ABORTED
-            raise
-        except Exception as error:  # noqa: BLE001 the one place where any fault becomes a status
-            code = grpc.StatusCode.INTERNAL
-            _LOG.error("call failed", method=method, exc_info=error)
-            await context.abort(code, f"internal error in {method}; its cause is in the service's log")
-        finally:
-            _CALLS.labels(method, code.name).inc()
-            _SECONDS.labels(method).observe(time.perf_counter() - started)
-
-
-class RoleInterceptor(_AroundInterceptor):
-    """Refuses callers whose role the method's `allowed_roles` does not name."""
-
-    @asynccontextmanager
-    async def around(self, method: str, context: Any) -> AsyncIterator[None]:
+    def __init__(self, method: str) -> None:
         rules = method_rules().get(method)
-        if rules is not None and rules.roles:
-            role = caller_role(context)
-            if role not in rules.roles:
-                raise permission_denied(f"{method} is for {', '.join(sorted(rules.roles))}; the caller is {role}")
-        yield
+        self._method = method
+        self._roles: frozenset[str] = frozenset() if rules is None else rules.roles
+        self._seconds = _SECONDS.labels(method)
+        self._calls: dict[grpc.StatusCode, Any] = {}
+
+    def check_caller(self, context: Any) -> None:
+        """Refuses callers whose role the method does not name, and calls without a deadline: nobody may wait for ever.
+
+        Raises:
+            MeshError: PERMISSION_DENIED or INVALID_ARGUMENT.
+        """
+        role = caller_role(context)
+        if self._roles and role not in self._roles:
+            raise permission_denied(f"{self._method} is for {', '.join(sorted(self._roles))}; the caller is {role}")
+        if role != "client" and context.time_remaining() is None:
+            raise MeshError(
+                grpc.StatusCode.INVALID_ARGUMENT, f"{self._method} was called without a deadline; set `timeout=`"
+            )
+
+    async def send(self, error: BaseException, code: grpc.StatusCode, context: Any) -> None:
+        """Sends a `MeshError` as its status, and a fault as INTERNAL without its text; what is sent already is not."""
+        if isinstance(error, MeshError):
+            await context.abort(code, error.message, error.trailing_metadata())
+        if code is grpc.StatusCode.INTERNAL:
+            _LOG.error("call failed", method=self._method, exc_info=error)
+            await context.abort(code, f"internal error in {self._method}; its cause is in the service's log")
+
+    def count(self, code: grpc.StatusCode, started: float) -> None:
+        """Counts a call, which began at `started` by `perf_counter`."""
+        calls = self._calls.get(code)
+        if calls is None:
+            calls = self._calls[code] = _CALLS.labels(self._method, code.name)
+        calls.inc()
+        self._seconds.observe(time.perf_counter() - started)
 
 
-class DeadlineInterceptor(_AroundInterceptor):
-    """Refuses calls without a deadline, streams aside: a call that nobody waits for is never worked on for ever."""
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """The status of what a handler raised."""
+    if isinstance(error, MeshError):
+        return error.code
+    if isinstance(error, grpc.aio.AbortError):
+        return grpc.StatusCode.ABORTED
+    # Cancelled by the caller, or by its deadline; or the process ends.
+    return grpc.StatusCode.INTERNAL if isinstance(error, Exception) else grpc.StatusCode.CANCELLED
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Any) -> AsyncIterator[None]:
-        if context.time_remaining() is None and caller_role(context) != "client":
-            raise MeshError(grpc.StatusCode.INVALID_ARGUMENT, f"{method} was called without a deadline; set `timeout=`")
-        yield
 
-
-class DecodingInterceptor(_WrappingInterceptor):
-    """Owns decoding: a handler is given a message that keeps every limit of its contract, or is not called.
-
-    Raises:
-        MeshError: INVALID_ARGUMENT, naming the field where it is a field's.
-    """
-
-    def wrap(self, handler: Any, method: str) -> Any:
-        if handler.request_streaming or handler.request_deserializer is None:
-            return handler
-        rules = method_rules().get(method)
-        most = CONTROL_REQUEST_BYTES if rules is None else rules.max_request_bytes
-        decode = partial(decode_request, method, most, handler.request_deserializer)
-        # Without a deserializer, gRPC hands on the bytes; its own answer to bytes that are no message is UNKNOWN.
-        if handler.response_streaming:
-            streaming = _decoding_stream(handler.unary_stream, decode)
-            return grpc.unary_stream_rpc_method_handler(streaming, None, handler.response_serializer)
-        unary = _decoding(handler.unary_unary, decode)
-        return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
+def _decoder(handler: Any, method: str) -> Decode:
+    """What makes a request of a method out of its bytes."""
+    if handler.request_deserializer is None:
+        return bytes
+    rules = method_rules().get(method)
+    most = CONTROL_REQUEST_BYTES if rules is None else rules.max_request_bytes
+    return partial(decode_request, method, most, handler.request_deserializer)
 
 
 def decode_request(method: str, max_bytes: int, parse: Callable[[bytes], Any], request: bytes) -> Any:
@@ -186,21 +182,6 @@ def decode_request(method: str, max_bytes: int, parse: Callable[[bytes], Any], r
     if violation is not None:
         raise invalid_argument(violation.field, violation.description)
     return message
-
-
-def _decoding(behaviour: Callable[..., Any], decode: Callable[[bytes], Any]) -> Callable[..., Any]:
-    async def call(request: bytes, context: Any) -> Any:
-        return await behaviour(decode(request), context)
-
-    return call
-
-
-def _decoding_stream(behaviour: Callable[..., Any], decode: Callable[[bytes], Any]) -> Callable[..., Any]:
-    async def call(request: bytes, context: Any) -> AsyncIterator[Any]:
-        async for response in _responses(behaviour(decode(request), context)):
-            yield response
-
-    return call
 
 
 def caller_role(context: Any) -> str:

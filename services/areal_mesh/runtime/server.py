@@ -1,4 +1,4 @@
-"""One gRPC server as every service runs it: interceptors, health by service name, reflection, a port that is ours."""
+"""One gRPC server as every service runs it: interceptor, health by service name, reflection, a port that is ours."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,12 +12,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from areal_mesh.runtime.channels import server_options
 from areal_mesh.runtime.errors import StartupError
-from areal_mesh.runtime.interceptors import (
-    DeadlineInterceptor,
-    DecodingInterceptor,
-    ObservationInterceptor,
-    RoleInterceptor,
-)
+from areal_mesh.runtime.interceptors import CallInterceptor
 from areal_mesh.runtime.methods import longest_request
 
 # Twice what 4,096 members can have open, each with a heartbeat and a lease that waits; beyond: RESOURCE_EXHAUSTED.
@@ -49,7 +44,7 @@ class MeshServer:
         """
         # Made here: how long a message it takes depends on what was added.
         server = self._server = grpc.aio.server(
-            interceptors=[ObservationInterceptor(), RoleInterceptor(), DeadlineInterceptor(), DecodingInterceptor()],
+            interceptors=[CallInterceptor()],
             options=server_options(longest_request(self._servicers)),
             maximum_concurrent_rpcs=_CONCURRENT_CALLS,
         )
