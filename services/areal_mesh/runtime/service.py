@@ -14,6 +14,7 @@ from prometheus_client import start_http_server
 
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.announcement import Announcement
+from areal_mesh.runtime.environment import settle_memory
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership, RefusedError
@@ -160,6 +161,7 @@ async def _host_needed(
     port = await server.start()
     try:
         await _start_or_tell(context, service, announcement)
+        settle_memory()
         await server.set_serving(True)
         address = str(Address(section.reached_host, port))
         _LOG.info("serving", address=address, incarnation=context.identity.incarnation)
