@@ -86,7 +86,7 @@ def test_tokens_that_a_generator_had_no_time_to_report_count_once_their_group_is
 ) -> None:
     reported, found, leased = lease(run, 3)
     store(run, [reported])
-    run.groups.found_stored(found, 0)
+    run.groups.found_stored({found: 0})
     run = scene.killed()
     assert run.commit(1, [reported, found, leased], {"response_tokens": 35.0}, {0: 3}, [10, 12, 13])
     assert (run.groups.generated_tokens, run.totals.tokens) == (35, 35)

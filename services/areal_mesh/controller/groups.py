@@ -151,22 +151,36 @@ class GroupBook:
     # --- the replay buffer ---------------------------------------------------------------------------------------
 
     def store(self, group_id: str, figures: StoredFigures) -> None:
-        """Notes that a group is in the replay buffer, whoever brought it there; again it only adds figures.
+        """Notes that one group is in the replay buffer, see `store_all`."""
+        self.store_all([(group_id, figures)])
+
+    def store_all(self, stored: Iterable[tuple[str, StoredFigures]]) -> None:
+        """Notes that groups are in the replay buffer, whoever brought them there; again it only adds figures.
 
         Raises:
-            MeshError: NOT_FOUND, no such group was ever leased.
+            MeshError: NOT_FOUND, one of the groups was never leased; then none of them is noted.
         """
-        row = self.row(group_id)
-        if row.state is not GroupState.RUNNING and row.tokens:
-            return
-        self._save([group_changes.stored(row, figures, self._clock.unix())])
-        self.generated_tokens += figures.tokens - row.tokens
+        now, tokens = self._clock.unix(), 0
+        rows: dict[str, GroupRow] = {}
+        for group_id, figures in stored:
+            row = rows.get(group_id) or self.row(group_id)
+            if row.state is GroupState.RUNNING or not row.tokens:
+                rows[group_id] = group_changes.stored(row, figures, now)
+                tokens += figures.tokens - row.tokens
+        self._save(rows.values())
+        self.generated_tokens += tokens
 
-    def found_stored(self, group_id: str, oldest_version: int) -> None:
-        """Notes that the replay buffer has a group whose generator ended before it could say so."""
-        row = self.open.get(group_id)
-        if row is not None and row.state is GroupState.RUNNING:
-            self._save([group_changes.found_stored(row, oldest_version)])
+    def found_stored(self, versions: Mapping[str, int]) -> None:
+        """Notes that the replay buffer has groups whose generators did not say so yet.
+
+        Args:
+            versions: the oldest policy version among the tokens of each.
+        """
+        self._save(
+            group_changes.found_stored(row, versions[row.group_id])
+            for row in self.open.of(versions)
+            if row.state is GroupState.RUNNING
+        )
 
     def not_found_stored(self, group_ids: Iterable[str]) -> list[GroupRow]:
         """Notes that the replay buffer lacks groups; returns those thought stored, which are issued again."""
@@ -204,7 +218,7 @@ class GroupBook:
 
     def totals_after(self, rows: Sequence[GroupRow]) -> GroupTotals:
         """The totals once these rows are written."""
-        return self.totals.after((self._before(row), row) for row in rows)
+        return self.totals.after((self._before(row), row) for row in rows if not row.state.is_open)
 
     def _before(self, row: GroupRow) -> GroupRow | None:
         """A group as the ledger has it; None for a new one."""

@@ -12,7 +12,7 @@ Invariants:
 - a generator whose digests were wrong is quarantined for the rest of its life.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import grpc
 
@@ -53,6 +53,7 @@ class Roster:
     def __init__(self, lease_seconds: float, starts: Mapping[str, int] | None = None) -> None:
         self._lease_seconds = lease_seconds
         self._members: dict[str, Member] = {}
+        self._in_order: tuple[Member, ...] | None = None
         self._lives: dict[str, Member] = {}
         self._roles: dict[Role.ValueType, dict[str, Member]] = {}
         self._starts = dict(starts or {})
@@ -141,6 +142,7 @@ class Roster:
             if earlier.role != member.role:
                 del self._roles[earlier.role][earlier.service_id]
         self._members[member.service_id] = member
+        self._in_order = None
         self._lives[member.key] = member
         self._roles.setdefault(member.role, {})[member.service_id] = member
 
@@ -194,6 +196,7 @@ class Roster:
             return None
         del self._lives[member.key]
         del self._roles[member.role][service_id]
+        self._in_order = None
         return self._members.pop(service_id)
 
     def remove_earlier(self, service_id: str, incarnation: str) -> Member | None:
@@ -214,9 +217,11 @@ class Roster:
             member.state = common_pb2.SERVICE_STATE_LOST
         return lost
 
-    def all(self) -> Iterable[Member]:
+    def all(self) -> Sequence[Member]:
         """Every member, the lost included, by role and name."""
-        return sorted(self._members.values(), key=lambda member: (member.role, member.service_id))
+        if self._in_order is None:
+            self._in_order = tuple(sorted(self._members.values(), key=lambda member: (member.role, member.service_id)))
+        return self._in_order
 
     def live(self, role: Role.ValueType) -> list[Member]:
         """Members of a role that are not lost, by name."""

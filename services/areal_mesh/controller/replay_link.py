@@ -47,9 +47,9 @@ def reconcile(run: Run, asked: Iterable[GroupRow], found: Sequence[FoundGroup]) 
     stale = [group.group_id for group in found if group.stale]
     run.groups.drop_stale(stale, "dropped by the replay buffer")
     run.groups.set_aside({group.group_id: "the replay buffer holds it no more" for group in found if group.set_aside})
-    for group in found:
-        if not (group.stale or group.set_aside):
-            run.groups.found_stored(group.group_id, group.oldest_policy_version)
+    run.groups.found_stored(
+        {group.group_id: group.oldest_policy_version for group in found if not (group.stale or group.set_aside)}
+    )
     missing = [row.group_id for row in asked if row.state is GroupState.STORED and row.group_id not in known]
     lost = run.groups.not_found_stored(missing)
     if lost:

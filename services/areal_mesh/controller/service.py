@@ -12,6 +12,7 @@ from areal_mesh.controller.calls.heartbeats import HeartbeatCalls
 from areal_mesh.controller.calls.issued import IssuedLeases
 from areal_mesh.controller.calls.lease_messages import LeaseMessages
 from areal_mesh.controller.calls.leases import LeaseCalls
+from areal_mesh.controller.calls.member_statuses import MemberStatuses
 from areal_mesh.controller.calls.members import MemberCalls
 from areal_mesh.controller.calls.people import PeopleCalls
 from areal_mesh.controller.calls.servicer import ControllerServicer
@@ -34,6 +35,7 @@ from areal_mesh.controller.reports import Reports
 from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.sinks import check_nobody_elses
+from areal_mesh.controller.stored_ends import StoredEnds
 from areal_mesh.controller.upkeep import ReplayKeeper, TimeKeeper
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
@@ -142,7 +144,8 @@ class ControllerService:
             self._make_servicer(),
             "areal_mesh.v1.ControllerService",
         )
-        reader = StatusReader(self._run, self._context.run, self._roster, self._replay, self._publisher, self._clock)
+        members = MemberStatuses(self._publisher.waits_for)
+        reader = StatusReader(self._run, self._context.run, self._roster, self._replay, members, self._clock)
         server.add(
             status_pb2_grpc.add_StatusServiceServicer_to_server,
             StatusServicer(reader, self._changes, self._ending),
@@ -155,8 +158,6 @@ class ControllerService:
         issued, lease_key = IssuedLeases(), run.lease_key()
         callers = Callers(roster, changes, clock, settings.controller.lease_seconds)
         briefing = Briefing(run, roster, settings.controller, lease_key, self._transfer_key)
-        queue = LeaseQueue(run.admits, lambda: run.over)
-        changes.listen(queue.serve, *Change)
         return ControllerServicer(
             MemberCalls(
                 run=run,
@@ -179,16 +180,22 @@ class ControllerService:
                 prompts=self._prompts,
                 roster=roster,
                 callers=callers,
-                queue=queue,
+                queue=self._make_queue(),
                 replay=self._replay,
                 issued=issued,
                 messages=LeaseMessages(settings, self._prompts, lease_key),
                 changes=changes,
+                stored=StoredEnds(run.groups),
                 waiting=self._waiting_leases,
             ),
             StepCalls(run, settings, roster, callers, self._publisher, changes, clock),
             PeopleCalls(run, changes, settings),
         )
+
+    def _make_queue(self) -> LeaseQueue:
+        queue = LeaseQueue(self._run.admits, lambda: self._run.over)
+        self._changes.listen(queue.serve, *Change)
+        return queue
 
     async def start(self) -> None:
         """Says where the run stands; everything was opened when it was built."""

@@ -57,8 +57,11 @@ class GroupTotals:
         """The totals once groups went from the first row to the second; None: the group is new.
 
         Itself where no group ended and no ended one changed.
+
+        Args:
+            changes: of groups that end, or had ended; those that stay open count nothing.
         """
-        ends = [(before, row) for before, row in changes if not row.state.is_open]
+        ends = list(changes)
         if not ends:
             return self
         ended, lengths, reasons = dict(self.ended), dict(self.lengths), dict(self.reasons)

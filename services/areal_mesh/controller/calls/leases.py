@@ -20,6 +20,7 @@ from areal_mesh.controller.prompts import PromptFile
 from areal_mesh.controller.records import GroupRow, GroupState
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
+from areal_mesh.controller.stored_ends import StoredEnds
 from areal_mesh.runtime.errors import failed_precondition, invalid_argument, permission_denied
 from areal_mesh.runtime.problem_lines import Problem
 from areal_mesh.runtime.settings import RunSettings
@@ -42,6 +43,7 @@ class LeaseCalls:
     issued: IssuedLeases
     messages: LeaseMessages
     changes: Changes
+    stored: StoredEnds
     waiting: WaitingCalls = field(default_factory=WaitingCalls)
     """Long polls for a lease, by member's life."""
 
@@ -127,7 +129,7 @@ class LeaseCalls:
         if foreign and not await self.replay.holds(request.group_id):
             raise failed_precondition(f"{request.group_id} is not leased to {request.service_id}, and is not stored")
         figures = StoredFigures(request.oldest_policy_version, request.response_tokens)
-        self.run.groups.store(request.group_id, figures)
+        await self.stored.store(request.group_id, figures)
 
     async def report_stale(self, request: controller_pb2.ReportStaleRequest) -> controller_pb2.ReportStaleResponse:
         """Ends groups that were too old to be drawn."""

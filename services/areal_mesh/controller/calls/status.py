@@ -7,13 +7,12 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from areal_mesh.controller.calls.member_statuses import MemberStatuses
 from areal_mesh.controller.calls.messages import stage_message
 from areal_mesh.controller.changes import Changes
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.faults import Fault, Hold
-from areal_mesh.controller.member import Member
 from areal_mesh.controller.membership import Roster
-from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.records import GroupCounts, RunState, StepRow
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
@@ -42,7 +41,7 @@ class StatusReader:
     identity: RunIdentity
     roster: Roster
     replay: ReplayLink
-    publisher: Publisher
+    members: MemberStatuses
     clock: Clock
 
     def status(self) -> status_pb2.RunStatus:
@@ -63,7 +62,7 @@ class StatusReader:
             replay=_replay(self.replay.statistics),
             staleness=run.totals.staleness,
             groups=_groups(run.groups.counts),
-            services=[self._service(member, now) for member in self.roster.all()],
+            services=self.members.of(self.roster.all(), now),
             started=_timestamp(run.started_at),
             tokens_generated=run.groups.generated_tokens,
             tokens_trained=run.totals.tokens,
@@ -78,22 +77,6 @@ class StatusReader:
         if run.last_step is not None:
             status.last_step.CopyFrom(_timestamp(run.last_step.committed_at))
         return status
-
-    def _service(self, member: Member, now: float) -> status_pb2.ServiceStatus:
-        return status_pb2.ServiceStatus(
-            role=member.role,
-            service_id=member.service_id,
-            address=member.address,
-            state=member.state,
-            policy_version=member.policy_version,
-            rate=member.rate,
-            rate_unit=member.rate_unit,
-            since_progress=to_duration(max(0.0, now - member.progress_at)),
-            since_heartbeat=to_duration(max(0.0, now - member.seen_at)),
-            starts=member.starts,
-            waits_for=self.publisher.waits_for(member),
-            metrics=member.metrics,
-        )
 
 
 def _groups(counts: GroupCounts) -> status_pb2.GroupCounts:
