@@ -42,6 +42,8 @@ def make_batch(seed: int, sequences: int = 9) -> TrainingBatch:
         token_versions=torch.full((tokens,), seed),
         rewards=torch.where(torch.rand(sequences, generator=generator) < 0.4, 5.0, -5.0).double(),
         group_index=torch.arange(sequences) // 3,
+        response_limits=torch.full((sequences,), 23),
+        truncated=responses == 23,
     )
 
 

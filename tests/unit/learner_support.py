@@ -52,4 +52,6 @@ def make_batch(seed: int, sequences: int = 12, version: int = 0) -> TrainingBatc
         token_versions=(version - torch.randint(0, 2, (tokens,), generator=generator)).clamp(min=0),
         rewards=torch.where(torch.rand(sequences, generator=generator) < 0.4, 5.0, -5.0).double(),
         group_index=torch.arange(sequences) // 4,
+        response_limits=torch.full((sequences,), 24),
+        truncated=responses >= 21,
     )

@@ -2,20 +2,27 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from areal_mesh.learner.advantages.areal import ArealAdvantage
 from areal_mesh.learner.advantages.grpo import GrpoAdvantage
 from areal_mesh.learner.advantages.inputs import AdvantageInputs
 from areal_mesh.learner.advantages.packed import returns_to_go
-from areal_mesh.runtime.settings.advantages import ArealAdvantageSettings, GrpoAdvantageSettings
+from areal_mesh.learner.advantages.rloo import RlooAdvantage
+from areal_mesh.learner.advantages.table import ADVANTAGES, build_advantage
+from areal_mesh.runtime.settings.advantages import (
+    AdvantageSettings,
+    ArealAdvantageSettings,
+    GrpoAdvantageSettings,
+    RlooAdvantageSettings,
+)
 
 Responses = list[list[tuple[float, float]]]
 log_probability = st.floats(-20, 0)
@@ -89,29 +96,17 @@ def test_a_batch_without_spread_gives_zero_advantages(rewards: list[float]) -> N
         assert not estimate(inputs_of(batch, rewards)).advantages.any()
 
 
-@given(st.lists(st.tuples(st.floats(-20, 20), st.integers(0, 3), st.integers(1, 5)), min_size=1, max_size=24))
-@settings(deadline=None, max_examples=80)
-def test_grpo_compares_a_response_with_its_group(rows: list[tuple[float, int, int]]) -> None:
-    batch: Responses = [[(-1.0, -1.0)] * length for _, _, length in rows]
-    rewards, groups = [row[0] for row in rows], [row[1] for row in rows]
-    inputs = inputs_of(batch, rewards, groups)
-    for divide in (True, False):
-        outputs = GrpoAdvantage(GrpoAdvantageSettings(divide_by_deviation=divide))(inputs)
-        expected = []
-        for reward, group, length in rows:
-            peers = np.array([other[0] for other in rows if other[1] == group])
-            advantage = (reward - peers.mean()) / (peers.std() + 1e-6 if divide else 1.0)
-            expected += [advantage] * length
-        assert outputs.advantages.tolist() == pytest.approx(expected, rel=1e-3, abs=1e-3)
+def test_a_response_without_another_in_its_group_gets_nothing_from_rloo() -> None:
+    batch: Responses = [[(-1.0, -1.0)] * 2, [(-1.0, -1.0)], [(-1.0, -1.0)]]
+    outputs = RlooAdvantage(RlooAdvantageSettings())(inputs_of(batch, [5.0, 5.0, -5.0], [0, 1, 1]))
+    assert outputs.advantages.tolist() == [0, 0, 10, -10]
 
 
-@pytest.mark.parametrize("estimate", [ArealAdvantage(ArealAdvantageSettings()), GrpoAdvantage(GrpoAdvantageSettings())])
-def test_the_order_of_responses_changes_nothing_but_the_order(estimate: Any) -> None:
-    batch: Responses = [[(-1.0, -0.5)] * 2, [(-2.0, -1.0)] * 3, [(-0.1, -0.3)], [(-0.7, -0.3)] * 4]
-    rewards, groups, order = [1.0, -1.0, 5.0, 2.0], [0, 0, 1, 1], [2, 0, 3, 1]
-    lengths = [len(response) for response in batch]
-    straight = estimate(inputs_of(batch, rewards, groups)).advantages.split(lengths)
-    moved = inputs_of([batch[i] for i in order], [rewards[i] for i in order], [groups[i] for i in order])
-    permuted = estimate(moved).advantages.split([lengths[place] for place in order])
-    for place, values in zip(order, permuted, strict=True):
-        torch.testing.assert_close(values, straight[place])
+@pytest.mark.parametrize("name", sorted(ADVANTAGES))
+def test_equal_rewards_within_groups_say_nothing_to_an_estimate_that_compares_them(name: str) -> None:
+    chosen = TypeAdapter[AdvantageSettings](AdvantageSettings).validate_python({"type": name})
+    batch: Responses = [[(-1.0, -0.5)] * 3] * 4
+    estimate = build_advantage(chosen)
+    assert estimate(inputs_of(batch, [0.1, 0.1, -0.3, -0.3], [0, 0, 1, 1])).says_nothing is chosen.compares_a_group
+    assert estimate(inputs_of(batch, [0.1] * 4, [0, 0, 1, 1])).says_nothing
+    assert not estimate(inputs_of(batch, [0.1, 0.2, 0.1, 0.1], [0, 0, 1, 1])).says_nothing

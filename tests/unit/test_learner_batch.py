@@ -20,6 +20,8 @@ def batch() -> TrainingBatch:
         token_versions=torch.tensor([3, 2, 3, 3]),
         rewards=torch.tensor([5.0, -5.0], dtype=torch.float64),
         group_index=torch.tensor([0, 0]),
+        response_limits=torch.tensor([3, 3]),
+        truncated=torch.tensor([False, True]),
     )
 
 
@@ -44,6 +46,8 @@ def test_a_sound_batch_passes(batch: TrainingBatch) -> None:
         ("rewards", torch.tensor([5.0, torch.nan], dtype=torch.float64), "rewards must be finite"),
         ("rewards", torch.zeros(2), "should be 1-D torch.float64"),
         ("group_index", torch.zeros(3, dtype=torch.int64), "group_index has 3 values"),
+        ("truncated", torch.zeros(2), "truncated is torch.float32"),
+        ("response_limits", torch.tensor([3]), "response_limits has 1 values: it should have 2"),
     ],
 )
 def test_a_fault_is_named(batch: TrainingBatch, field: str, value: Tensor, message: str) -> None:
@@ -68,6 +72,7 @@ def test_a_micro_batch_lines_tokens_up_with_their_predictors(batch: TrainingBatc
     # The first response began under version 2: what version 3 went on with stands on its keys and values.
     assert data.fresh.tolist() == [False, False, False, True]
     assert data.rows.tolist() == [1, 2, 3, 0], "places in the whole batch"
+    assert (data.response_lengths.tolist(), data.limit_tokens) == ([3, 1], 6)
 
 
 def test_ranges_lay_intervals_end_to_end() -> None:

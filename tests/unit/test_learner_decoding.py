@@ -21,6 +21,7 @@ def make_group(
         response_token_ids=encode_int32(tokens),
         behaviour_log_probs=encode_float32([-0.5 * (index + 1) for index in range(len(tokens))]),
     )
+    group.stage.max_response_tokens = 3
     for response_tokens, spans, reward, truncated in responses:
         info = group.responses.add(length=len(response_tokens))
         info.finish_reason = rollout_pb2.FINISH_REASON_LENGTH if truncated else rollout_pb2.FINISH_REASON_STOP
@@ -47,6 +48,7 @@ def test_a_batch_lays_prompts_and_responses_end_to_end(groups: list[rollout_pb2.
     assert batch.prompt_lengths.tolist() == [2, 2, 1]
     assert batch.group_index.tolist() == [0, 0, 1]
     assert batch.rewards.tolist() == [5.0, -5.0, -5.0]
+    assert (batch.truncated.tolist(), batch.response_limits.tolist()) == ([False, True, False], [3, 3, 3])
     assert batch.behaviour_log_probs.tolist() == [-0.5, -1.0, -1.5, -2.0, -0.5, -1.0]
 
 

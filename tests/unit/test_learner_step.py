@@ -60,8 +60,9 @@ def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("advantage", sorted(ADVANTAGES))
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_step_moves_the_weights_and_commits_a_version(folder: Path, loss: str, advantage: str, dtype: str) -> None:
+def test_a_step_moves_the_weights_and_commits_a_version(folder: Path, loss: str, advantage: str) -> None:
+    # Each loss and each advantage in either precision.
+    dtype = ("float32", "bfloat16")[(sorted(LOSSES).index(loss) + sorted(ADVANTAGES).index(advantage)) % 2]
     chosen = (f"algorithm.loss.type={loss}", f"algorithm.advantage.type={advantage}")
     trainer = build(folder, *chosen, f"model.dtype={dtype}")
     before, batch = weights(trainer), make_batch(0)
@@ -71,7 +72,7 @@ def test_a_step_moves_the_weights_and_commits_a_version(folder: Path, loss: str,
     assert {"loss", "grad_norm", "policy_kl", "ratio_mean", "mismatch_kl"} <= result.figures.keys()
     assert any(not torch.equal(before[name], tensor) for name, tensor in trainer.named_tensors())
     assert {tensor.dtype for _, tensor in trainer.named_tensors()} == {getattr(torch, dtype)}
-    assert ("kl_to_reference" in result.figures) is (advantage == "areal")
+    assert ("kl_to_reference" in result.figures) is (advantage in ("areal", "rloo", "reinforce_plus_plus"))
 
 
 def test_the_same_seed_and_batches_give_the_same_weights_bit_by_bit(folder: Path) -> None:
@@ -173,10 +174,9 @@ def test_a_gradient_that_is_no_number_is_not_applied(folder: Path, monkeypatch: 
     assert all(torch.equal(before[name], tensor) for name, tensor in trainer.named_tensors())
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("advantage", sorted(ADVANTAGES))
-def test_a_batch_of_equal_rewards_makes_a_version_and_moves_nothing(folder: Path, loss: str, advantage: str) -> None:
-    trainer = build(folder, f"algorithm.loss.type={loss}", f"algorithm.advantage.type={advantage}")
+def test_a_batch_of_equal_rewards_makes_a_version_and_moves_nothing(folder: Path, advantage: str) -> None:
+    trainer = build(folder, DECOUPLED, f"algorithm.advantage.type={advantage}")
     batch = make_batch(0)
     trainer.step(batch)
     before = {name: tensor.clone() for name, tensor in trainer.state_tensors(with_reference=True).items()}

@@ -4,17 +4,23 @@ import json
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pytest
 
 from areal_mesh.controller.rules.table import RULES
 from areal_mesh.learner.advantages.table import ADVANTAGES
+from areal_mesh.learner.kl.estimators import ESTIMATORS
+from areal_mesh.learner.losses.averaging import AVERAGES
 from areal_mesh.learner.losses.table import LOSSES
+from areal_mesh.learner.overlong.table import OVERLONG
 from areal_mesh.recipes.table import RECIPES
 from areal_mesh.runtime.settings.advantages import AdvantageSettings
+from areal_mesh.runtime.settings.algorithm import Average
 from areal_mesh.runtime.settings.base import kinds
+from areal_mesh.runtime.settings.kl import KlEstimator
 from areal_mesh.runtime.settings.losses import LossSettings
+from areal_mesh.runtime.settings.overlong import OverlongSettings
 from areal_mesh.runtime.settings.recipes import RecipeSettings
 from areal_mesh.runtime.settings.stages import RuleSettings
 from areal_mesh.runtime.settings.weights import TransportSettings
@@ -25,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES: dict[str, tuple[Any, Any, str]] = {
     "losses": (LOSSES, LossSettings, "docs/learner.md"),
     "advantages": (ADVANTAGES, AdvantageSettings, "docs/learner.md"),
+    "overlong": (OVERLONG, OverlongSettings, "docs/learner.md"),
     "recipes": (RECIPES, Annotated[RecipeSettings, "type"], "docs/cli.md"),
     "stage rules": (RULES, RuleSettings, "docs/controller.md"),
     "transports": (TRANSPORTS, TransportSettings, "docs/weights.md"),
@@ -39,12 +46,19 @@ def test_a_table_its_settings_and_its_page_name_the_same_kinds(registry: str) ->
     assert [name for name in table if f"`{name}`" not in text] == [], f"{page} leaves some out"
 
 
-@pytest.mark.parametrize("registry", ["losses", "advantages", "transports"])
+@pytest.mark.parametrize("registry", ["losses", "advantages", "overlong", "transports"])
 def test_a_kind_is_built_from_its_own_settings(registry: str) -> None:
     table, union, _ = REGISTRIES[registry]
     for name, model in kinds(union).items():
         built: Any = table[name](model())
         assert built.settings == model()
+
+
+@pytest.mark.parametrize(("table", "words"), [(ESTIMATORS, KlEstimator), (AVERAGES, Average)])
+def test_a_table_of_functions_has_every_word_of_its_setting(table: Any, words: Any) -> None:
+    assert sorted(table) == sorted(get_args(words))
+    text = (ROOT / "docs/learner.md").read_text()
+    assert [word for word in table if f"`{word}`" not in text] == []
 
 
 def test_reward_terms_of_the_project_are_installed_and_on_their_page() -> None:
@@ -59,11 +73,14 @@ def test_reward_terms_of_the_project_are_installed_and_on_their_page() -> None:
 def test_what_a_kind_needs_is_said_by_its_own_settings() -> None:
     """No list of names beside the union: a kind that is added says it for itself."""
     assert [name for name, loss in kinds(LossSettings).items() if not loss.fits_stale_rollouts] == ["ppo"]
-    assert [name for name, estimate in kinds(AdvantageSettings).items() if estimate.compares_a_group] == ["grpo"]
+    assert [name for name, estimate in kinds(AdvantageSettings).items() if not estimate.compares_a_group] == [
+        "areal",
+        "reinforce_plus_plus",
+    ]
     assert [name for name, transport in kinds(TransportSettings).items() if transport.needs_gpus] == ["nccl"]
 
 
-@pytest.mark.parametrize("registry", ["losses", "advantages", "transports"])
+@pytest.mark.parametrize("registry", ["losses", "advantages", "overlong", "transports"])
 def test_settings_of_a_kind_cross_a_process_boundary_as_plain_values(registry: str) -> None:
     _, union, _ = REGISTRIES[registry]
     for model in kinds(union).values():

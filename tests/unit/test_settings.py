@@ -60,6 +60,16 @@ FAULTS = {
     "unknown key of a kind": ("algorithm.loss.klip=1", "algorithm.loss.klip: unknown key; did you mean clip?"),
     "out of a kind's range": ("algorithm.loss.clip=2", "algorithm.loss.clip: Input should be less than 1 (got 2)"),
     "another kind's key": ("algorithm.advantage={type='grpo',kl_coefficient=0.1}", "advantage.kl_coefficient: unknown"),
+    "a group of one by leave-one-out": (
+        "algorithm={responses=1,advantage={type='rloo'}}",
+        'advantage.type = "rloo" with responses = 1: it compares the responses of a group; set responses to at least 2',
+    ),
+    "KL in the rewards and in the loss": (
+        "algorithm.kl_loss.coefficient=0.01",
+        "advantage.kl_coefficient = 0.001: the distance to the reference would count in the rewards and",
+    ),
+    "an estimator that is not there": ("algorithm.kl_loss.estimator=k4", "'k1', 'k2' or 'k3' (got 'k4')"),
+    "a mean that is not there": ("algorithm.average=groups", "'tokens', 'responses' or 'limit' (got 'groups')"),
     "a group of one": ("algorithm={responses=1,advantage={type='grpo'}}", "set responses to at least 2"),
     "pacing over the bound": ("weights.sync_every=4", "set weights.sync_every to at most 2"),
     "a broadcast between GPUs on CPUs": ("weights.transport.type=nccl", 'on CPU use "gloo"'),

@@ -8,7 +8,7 @@ from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.losses import figures
 from areal_mesh.learner.model.parallel import Parallel
 from areal_mesh.learner.passes import mismatch
-from areal_mesh.learner.passes.measuring import Minibatch
+from areal_mesh.learner.passes.preparing import Minibatch
 from areal_mesh.learner.passes.training import MinibatchResult
 
 

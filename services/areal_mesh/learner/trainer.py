@@ -8,21 +8,14 @@ from torch import Tensor
 
 from areal_mesh.learner.advantages.table import build_advantage
 from areal_mesh.learner.batches.batch import TrainingBatch, validate
-from areal_mesh.learner.batches.micro_batch import MicroBatchBuilder
-from areal_mesh.learner.batches.packing import plan_step
 from areal_mesh.learner.losses.table import build_loss
 from areal_mesh.learner.model.export import save_hf
 from areal_mesh.learner.model.optimizer import Optimizer, warmup_updates
 from areal_mesh.learner.model.parallel import Parallel, assign, single, whole
 from areal_mesh.learner.model.policy import PolicyModel, load_policy
 from areal_mesh.learner.model.precision import MasterWeights
-from areal_mesh.learner.passes.measuring import (
-    Minibatch,
-    Part,
-    estimate_advantages,
-    measure_proximal,
-    measure_reference,
-)
+from areal_mesh.learner.passes.measuring import estimate_advantages, measure_proximal, measure_reference
+from areal_mesh.learner.passes.preparing import cut, treat_overlong
 from areal_mesh.learner.passes.training import Trained, train_minibatch
 from areal_mesh.learner.step_result import Measured, StepResult, step_figures
 from areal_mesh.learner.stopwatch import Stopwatch
@@ -54,10 +47,10 @@ class Trainer:
         self._policy = self._load(self.compute_dtype if self.parallel.mesh is None else torch.float32)
         self._masters = MasterWeights(self._policy)
         self.optimizer = Optimizer(self._masters.named, settings.learner, warmup_updates(settings))
-        self._loss = build_loss(settings.algorithm.loss)
+        self._loss = build_loss(settings.algorithm.loss, settings.algorithm.kl_loss)
         self._advantage = build_advantage(settings.algorithm.advantage)
         self._reference: PolicyModel | None = None
-        if self._advantage.needs_reference:
+        if self._advantage.needs_reference or self._loss.needs_reference:
             self._reference = self._load(self.compute_dtype)
             self._reference.requires_grad_(False)
 
@@ -65,20 +58,22 @@ class Trainer:
         """Learn from one batch, the same on every rank, and commit a policy version.
 
         Reference log-probabilities, advantages, proximal log-probabilities, then an AdamW update for each minibatch;
-        none where the rewards say nothing, unless the settings ask for it. Raises InvalidBatchError, before anything
-        has changed, if the batch does not fit.
+        none where the rewards say nothing, unless the settings ask for it, nor where no response is trained on. Raises
+        InvalidBatchError, before anything has changed, if the batch does not fit.
         """
         watch, reference, algorithm = Stopwatch(), None, self._settings.algorithm
         with watch.phase("prepare"):
             validate(batch, self._policy.vocabulary_size, self.policy_version)
-            minibatches = self._prepare(batch)
+            overlong = treat_overlong(batch, algorithm)
+            minibatches = cut(
+                batch, overlong.trained, self._settings, self.policy_version, self.parallel, self.compute_dtype
+            )
         parts = list(chain.from_iterable(minibatch.parts for minibatch in minibatches))
         if self._reference is not None:
             with watch.phase("reference"):
-                tokens = batch.behaviour_log_probs.numel()
-                reference = measure_reference(self._reference, parts, tokens, self.parallel)
+                reference = measure_reference(self._reference, parts, batch, self.parallel)
         with watch.phase("advantages"):
-            estimate = estimate_advantages(self._advantage, batch, reference, algorithm.reward_clip, parts)
+            estimate = estimate_advantages(self._advantage, batch, reference, overlong, algorithm, parts)
         updates = algorithm.update_on_equal_rewards or not estimate.says_nothing
         if updates and self._loss.needs_proximal:
             # The first minibatch is trained on by the policy before the step: its training pass measures it too.
@@ -153,24 +148,6 @@ class Trainer:
         policy = load_policy(self.model_folder, dtype, settings.algorithm.temperature, checkpointing)
         self.parallel.shard(policy, self.compute_dtype)
         return policy
-
-    def _prepare(self, batch: TrainingBatch) -> list[Minibatch]:
-        parallel = self.parallel
-        plan = plan_step(
-            batch.sequence_lengths.tolist(),
-            self._settings.algorithm.minibatches,
-            self._settings.learner.max_tokens_per_micro_batch,
-            parallel.rank,
-            parallel.world_size,
-        )
-        builder = MicroBatchBuilder(batch, self.policy_version, parallel.device, self.compute_dtype)
-        cut = [[Part(builder.build(indices)) for indices in micro_batches] for micro_batches in plan]
-        tokens = torch.tensor([sum(part.data.targets.numel() for part in parts) for parts in cut])
-        totals = parallel.sum(tokens.to(parallel.device)).tolist()
-        return [
-            Minibatch(parts, total, is_first=number == 0)
-            for number, (parts, total) in enumerate(zip(cut, totals, strict=True))
-        ]
 
     @torch.no_grad()
     def _copy_policy_to_reference(self, reference: PolicyModel) -> None:

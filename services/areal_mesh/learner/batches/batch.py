@@ -27,6 +27,11 @@ class TrainingBatch:
     """float64 [n]: outcome reward, not yet clipped."""
     group_index: Tensor
     """int64 [n]: which group a sequence belongs to."""
+    response_limits: Tensor
+    """int64 [n]: most response tokens that the sequence could have, the limit of the stage it was leased in; at
+    least what it has."""
+    truncated: Tensor
+    """bool [n]: cut by that limit."""
 
     @property
     def response_lengths(self) -> Tensor:
@@ -45,6 +50,8 @@ _DTYPES: tuple[tuple[str, torch.dtype], ...] = (
     ("token_versions", torch.int64),
     ("rewards", torch.float64),
     ("group_index", torch.int64),
+    ("response_limits", torch.int64),
+    ("truncated", torch.bool),
 )
 FIELDS = tuple(name for name, _ in _DTYPES)
 DTYPES = dict(_DTYPES)
@@ -63,7 +70,7 @@ def validate(batch: TrainingBatch, vocabulary_size: int, policy_version: int) ->
     sequences = len(batch)
     if sequences == 0:
         raise InvalidBatchError("the batch has no sequences: draw one that has")
-    for name in ("prompt_lengths", "rewards", "group_index"):
+    for name in ("prompt_lengths", "rewards", "group_index", "response_limits", "truncated"):
         _expect_size(name, getattr(batch, name), sequences, "one a sequence")
     _check_lengths(batch)
     response_tokens = int(batch.response_lengths.sum())

@@ -27,6 +27,8 @@ def decode_batch(groups: Sequence[rollout_pb2.Group]) -> TrainingBatch:
     versions: list[torch.Tensor] = []
     rewards: list[float] = []
     group_index: list[int] = []
+    limits: list[int] = []
+    truncated: list[bool] = []
     for index, group in enumerate(groups):
         if payload_crc32c(group) != group.crc32c:
             raise DamagedGroupError(f"group {group.group_id}: crc32c does not match its buffers; the log is damaged")
@@ -44,6 +46,8 @@ def decode_batch(groups: Sequence[rollout_pb2.Group]) -> TrainingBatch:
             versions.append(token_versions(response))
             rewards.append(response.verdict.reward)
             group_index.append(index)
+            limits.append(max(group.stage.max_response_tokens, response.length))
+            truncated.append(response.finish_reason == rollout_pb2.FINISH_REASON_LENGTH)
         log_probs.append(_tensor(group.behaviour_log_probs, torch.float32))
     return TrainingBatch(
         token_ids=torch.cat(tokens),
@@ -53,6 +57,8 @@ def decode_batch(groups: Sequence[rollout_pb2.Group]) -> TrainingBatch:
         token_versions=torch.cat(versions),
         rewards=torch.tensor(rewards, dtype=torch.float64),
         group_index=torch.tensor(group_index),
+        response_limits=torch.tensor(limits),
+        truncated=torch.tensor(truncated),
     )
 
 

@@ -29,6 +29,10 @@ class MicroBatch:
     """bool [R]: the whole response is of the learner's version."""
     rows: Tensor
     """int64 [R], on the CPU: places of these response tokens among those of the whole batch."""
+    response_lengths: Tensor
+    """int64 [n]."""
+    limit_tokens: int
+    """Sum of the responses' limits."""
 
 
 class MicroBatchBuilder:
@@ -66,6 +70,8 @@ class MicroBatchBuilder:
             behaviour_log_probs=batch.behaviour_log_probs[response_rows].to(self._device),
             fresh=self._is_fresh(chosen, responses).to(self._device),
             rows=response_rows,
+            response_lengths=responses.to(self._device),
+            limit_tokens=int(batch.response_limits[chosen].sum()),
         )
 
     def _is_fresh(self, chosen: Tensor, responses: Tensor) -> Tensor:
@@ -92,6 +98,8 @@ class MicroBatchBuilder:
             behaviour_log_probs=none(torch.float32),
             fresh=none(torch.bool),
             rows=torch.empty(0, dtype=torch.int64),
+            response_lengths=none(torch.int64),
+            limit_tokens=0,
         )
 
 

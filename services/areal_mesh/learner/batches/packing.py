@@ -2,7 +2,7 @@
 
 Invariants, each asserted by a test:
 
-1. Every response is in exactly one minibatch, on exactly one rank, in exactly one micro-batch.
+1. Every response to train on is in exactly one minibatch, on exactly one rank, in exactly one micro-batch.
 2. Minibatches (and shares of ranks) differ by at most the longest response in tokens; no minibatch is empty.
 3. A micro-batch holds at most the budget of tokens, unless it is one response that is longer by itself.
 4. No two micro-batches of one packing would fit into one (first-fit-decreasing).
@@ -76,16 +76,21 @@ def _stretch(bins: list[Indices], target: int) -> list[Indices]:
 
 
 def plan_step(
-    lengths: Sequence[int], minibatches: int, max_tokens: int, rank: int = 0, world_size: int = 1
+    lengths: Sequence[int],
+    indices: Sequence[int],
+    minibatches: int,
+    max_tokens: int,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> list[list[Indices]]:
     """One rank's micro-batches (response indices) for each minibatch of a step.
 
-    Fewer responses than minibatches give as many minibatches as responses. Raises ValueError for an empty batch or
-    for settings below 1.
+    lengths: of every response of the batch; indices: those to train on. Fewer of them than minibatches give as many
+    minibatches as responses. Raises ValueError for none or for settings below 1.
     """
-    if not lengths:
+    if not indices:
         raise ValueError("cannot plan a step over no responses: draw a batch that has some")
-    parts = balance(lengths, range(len(lengths)), min(minibatches, len(lengths)))
+    parts = balance(lengths, indices, min(minibatches, len(indices)))
     plan = []
     for part in parts:
         shares = [pack(lengths, share, max_tokens) for share in balance(lengths, part, world_size)]

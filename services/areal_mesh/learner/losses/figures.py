@@ -68,6 +68,16 @@ def log_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return (numerator - denominator).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
 
 
+def constant(values: Tensor) -> Tensor:
+    """The same values, without gradient: a factor that a loss takes for a constant."""
+    return values.detach()
+
+
+def also(figures: TokenFigures, sums: Mapping[str, Tensor]) -> TokenFigures:
+    """Further figures over the same tokens, from per-token values."""
+    return TokenFigures(figures.tokens, {**figures.sums, **measure(sums).sums}, figures.maxima)
+
+
 def combine(parts: Sequence[TokenFigures]) -> TokenFigures:
     """Figures of several micro-batches or minibatches together. Raises ValueError for none."""
     if not parts:

@@ -1,7 +1,7 @@
 """What a policy loss is: the values it gets of a micro-batch, and what it gives back."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -18,9 +18,13 @@ class LossInputs:
     """Under the policy that sampled them."""
     proximal_log_probs: Tensor | None
     """Under the policy before the step; None for a loss that does not need them."""
+    reference_log_probs: Tensor | None
+    """Under the KL reference; None for a loss that does not need them."""
     advantages: Tensor
-    minibatch_tokens: int
-    """Response tokens of the global minibatch, on all ranks."""
+    token_weights: Tensor
+    """What a token's loss counts in the mean over the global minibatch, on all ranks (see `averaging`)."""
+    response_lengths: Tensor
+    """int64 [responses]: they sum to the tokens."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class LossOutputs:
     """A micro-batch's share of the minibatch's loss, and the figures it brings."""
 
     loss: Tensor
-    """float32 [], a sum over tokens divided by `minibatch_tokens`: shares add up over micro-batches and ranks."""
+    """float32 [], a sum over tokens by `token_weights`: shares add up over micro-batches and ranks."""
     figures: TokenFigures
     """`ratio_mean` and `policy_kl` of every loss (see `ratio_figures`), and its own."""
 
@@ -36,8 +40,13 @@ class LossOutputs:
 class Loss(Protocol):
     """A policy loss: pure, on packed 1-D tensors."""
 
-    needs_proximal: ClassVar[bool]
-    """Whether the policy before the step has to be asked for its log-probabilities of the whole batch."""
+    @property
+    def needs_proximal(self) -> bool:
+        """Whether the policy before the step has to be asked for its log-probabilities of the whole batch."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the KL reference has to be asked for them."""
 
     def __call__(self, inputs: LossInputs) -> LossOutputs:
         """The loss of one micro-batch."""

@@ -1,48 +1,36 @@
 """The passes before training: reference and proximal log-probabilities, and the advantages of the whole batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from areal_mesh.learner.advantages.inputs import Advantage, AdvantageInputs, AdvantageOutputs
 from areal_mesh.learner.batches.batch import TrainingBatch
-from areal_mesh.learner.batches.micro_batch import MicroBatch
 from areal_mesh.learner.model.parallel import Parallel
 from areal_mesh.learner.model.policy import PolicyModel
-
-
-@dataclass
-class Part:
-    """A micro-batch and what has been found out about its R response tokens; float32 [R] each."""
-
-    data: MicroBatch
-    proximal: Tensor | None = None
-    advantages: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Minibatch:
-    """This rank's micro-batches of a minibatch."""
-
-    parts: Sequence[Part]
-    tokens: int
-    """Response tokens on all ranks together."""
-    is_first: bool
-    """Whether the policy that trains on it is still the one before the step."""
+from areal_mesh.learner.overlong.inputs import OverlongOutputs
+from areal_mesh.learner.passes.preparing import Part
+from areal_mesh.runtime.settings import AlgorithmSettings
 
 
 @torch.no_grad()
 def measure_reference(
-    reference: PolicyModel, parts: Sequence[Part], response_tokens: int, parallel: Parallel
+    reference: PolicyModel, parts: Sequence[Part], batch: TrainingBatch, parallel: Parallel
 ) -> Tensor:
-    """Log-probabilities of the whole batch's response tokens, on every rank: float32 [response tokens] on the CPU."""
-    found = torch.zeros(response_tokens, dtype=torch.float32)
+    """Fill in `reference` of each part; returns the whole batch's, on every rank: float32 [response tokens] on the CPU.
+
+    Tokens that are not trained on are not measured: there the reference is taken to agree with the behaviour policy.
+    """
+    found = torch.zeros_like(batch.behaviour_log_probs)
+    measured = torch.zeros_like(batch.behaviour_log_probs)
     for part in parts:
-        found[part.data.rows] = reference(part.data).float().cpu()
+        part.reference = reference(part.data).float()
+        found[part.data.rows] = part.reference.cpu()
+        measured[part.data.rows] = 1.0
     # Each token is one rank's, and 0 elsewhere.
-    return parallel.sum(found.to(parallel.device)).cpu()
+    found, measured = parallel.sum(torch.stack([found, measured]).to(parallel.device)).cpu().unbind()
+    return torch.where(measured > 0, found, batch.behaviour_log_probs)
 
 
 @torch.no_grad()
@@ -53,12 +41,21 @@ def measure_proximal(policy: PolicyModel, parts: Sequence[Part]) -> None:
 
 
 def estimate_advantages(
-    estimate: Advantage, batch: TrainingBatch, reference: Tensor | None, reward_clip: float, parts: Sequence[Part]
+    estimate: Advantage,
+    batch: TrainingBatch,
+    reference: Tensor | None,
+    overlong: OverlongOutputs,
+    algorithm: AlgorithmSettings,
+    parts: Sequence[Part],
 ) -> AdvantageOutputs:
-    """Fill in `advantages` of each part, estimated on the whole batch; returns the whole estimate."""
+    """Fill in `advantages` of each part, estimated on the whole batch; returns the whole estimate.
+
+    Its figures have those of the overlong treatment beside them.
+    """
+    rewards = batch.rewards + algorithm.reward_scale * overlong.rewards
     outputs = estimate(
         AdvantageInputs(
-            rewards=batch.rewards.clamp(-reward_clip, reward_clip),
+            rewards=rewards.clamp(-algorithm.reward_clip, algorithm.reward_clip),
             response_lengths=batch.response_lengths,
             group_index=batch.group_index,
             behaviour_log_probs=batch.behaviour_log_probs,
@@ -67,4 +64,9 @@ def estimate_advantages(
     )
     for part in parts:
         part.advantages = outputs.advantages[part.data.rows].to(part.data.behaviour_log_probs.device)
-    return outputs
+    trained = overlong.trained.repeat_interleave(batch.response_lengths)
+    return AdvantageOutputs(
+        outputs.advantages,
+        {**outputs.figures, **overlong.figures},
+        outputs.says_nothing or not bool(outputs.advantages[trained].any()),
+    )

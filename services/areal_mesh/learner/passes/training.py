@@ -14,8 +14,8 @@ from areal_mesh.learner.model.parallel import Parallel
 from areal_mesh.learner.model.policy import PolicyModel
 from areal_mesh.learner.model.precision import MasterWeights
 from areal_mesh.learner.passes import mismatch
-from areal_mesh.learner.passes.measuring import Minibatch, Part
 from areal_mesh.learner.passes.mismatch import Mismatch
+from areal_mesh.learner.passes.preparing import Minibatch, Part
 from areal_mesh.learner.stopwatch import Stopwatch
 
 
@@ -53,7 +53,7 @@ def train_minibatch(trained: Trained, minibatch: Minibatch, watch: Stopwatch) ->
             measured = log_probs.detach() if minibatch.is_first else part.proximal
             if measured is not None:
                 mismatches.append(mismatch.measure(measured, part.data.behaviour_log_probs, part.data.fresh))
-            outputs = _loss(trained.loss, log_probs, part, minibatch.tokens)
+            outputs = _loss(trained.loss, log_probs, part)
             outputs.loss.backward()  # type: ignore[no-untyped-call]
             losses.append(outputs.loss.detach())
             collected.append(outputs.figures)
@@ -66,15 +66,17 @@ def train_minibatch(trained: Trained, minibatch: Minibatch, watch: Stopwatch) ->
     return MinibatchResult(loss_sum, combined, update, rejected, mismatches)
 
 
-def _loss(loss: Loss, log_probs: Tensor, part: Part, minibatch_tokens: int) -> LossOutputs:
+def _loss(loss: Loss, log_probs: Tensor, part: Part) -> LossOutputs:
     assert part.advantages is not None
     return loss(
         LossInputs(
             log_probs=log_probs,
             behaviour_log_probs=part.data.behaviour_log_probs,
             proximal_log_probs=part.proximal,
+            reference_log_probs=part.reference,
             advantages=part.advantages,
-            minibatch_tokens=minibatch_tokens,
+            token_weights=part.token_weights,
+            response_lengths=part.data.response_lengths,
         )
     )
 

@@ -1,12 +1,17 @@
 """The algorithm: batch, sampling, reward, loss, advantage and the bound of asynchrony. Defaults are AReaL v0.1.1's."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from areal_mesh.runtime.settings.advantages import AdvantageSettings, ArealAdvantageSettings
+from areal_mesh.runtime.settings.advantages import AdvantageSettings, ArealAdvantageSettings, WithKlReward
 from areal_mesh.runtime.settings.base import Settings, kinds
+from areal_mesh.runtime.settings.kl import KlLossSettings
 from areal_mesh.runtime.settings.losses import DecoupledPpoSettings, LossSettings
+from areal_mesh.runtime.settings.overlong import OverlongSettings
+
+Average = Literal["tokens", "responses", "limit"]
+"""What a minibatch's loss is a mean over."""
 
 
 class AlgorithmSettings(Settings):
@@ -22,7 +27,14 @@ class AlgorithmSettings(Settings):
     max_staleness: int = Field(default=1, ge=0)
     """Bound: learner's version less the oldest version in a group. 0 is the synchronous loop."""
     loss: LossSettings = DecoupledPpoSettings()
+    average: Average = "tokens"
+    """The loss is a mean over the tokens of the global minibatch; over its responses, each by its own mean (GRPO); or a
+    sum over tokens divided by the response limit of each response, whatever its length (Dr. GRPO)."""
+    kl_loss: KlLossSettings | None = None
+    """A KL term in the loss; left out, there is none."""
     advantage: AdvantageSettings = ArealAdvantageSettings()
+    overlong: OverlongSettings | None = None
+    """What becomes of responses near the limit or cut by it; left out, they are as any other."""
     minibatches: int = Field(default=4, gt=0)
     """Updates a step."""
     reward_scale: float = 5.0
@@ -57,5 +69,15 @@ class AlgorithmSettings(Settings):
             raise ValueError(
                 f'advantage.type = "{self.advantage.type}" with responses = {self.responses}: it compares the '
                 "responses of a group; set responses to at least 2"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_distance_to_the_reference(self) -> Self:
+        rewards = self.advantage.kl_coefficient if isinstance(self.advantage, WithKlReward) else 0.0
+        if self.kl_loss is not None and rewards > 0:
+            raise ValueError(
+                f"kl_loss with advantage.kl_coefficient = {rewards}: the distance to the reference would count in the "
+                "rewards and in the loss; set advantage.kl_coefficient to 0, or kl_loss to none"
             )
         return self

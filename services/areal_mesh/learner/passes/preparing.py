@@ -1,0 +1,89 @@
+"""Before the passes: which responses are trained on, and this rank's micro-batches of each minibatch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.learner.batches.micro_batch import MicroBatch, MicroBatchBuilder
+from areal_mesh.learner.batches.packing import plan_step
+from areal_mesh.learner.losses.averaging import MinibatchTotals, token_weights
+from areal_mesh.learner.model.parallel import Parallel
+from areal_mesh.learner.overlong.inputs import OverlongInputs, OverlongOutputs
+from areal_mesh.learner.overlong.table import build_overlong
+from areal_mesh.runtime.settings import AlgorithmSettings, RunSettings
+
+
+@dataclass
+class Part:
+    """A micro-batch and what has been found out about its R response tokens; float32 [R] each."""
+
+    data: MicroBatch
+    token_weights: Tensor
+    proximal: Tensor | None = None
+    reference: Tensor | None = None
+    advantages: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """This rank's micro-batches of a minibatch."""
+
+    parts: Sequence[Part]
+    is_first: bool
+    """Whether the policy that trains on it is still the one before the step."""
+
+
+def treat_overlong(batch: TrainingBatch, algorithm: AlgorithmSettings) -> OverlongOutputs:
+    """What becomes of responses near their limit; rewards in units of `algorithm.reward_scale`."""
+    treatment = build_overlong(algorithm.overlong)
+    return treatment(OverlongInputs(batch.response_lengths, batch.response_limits, batch.truncated))
+
+
+def cut(
+    batch: TrainingBatch,
+    trained: Tensor,
+    settings: RunSettings,
+    policy_version: int,
+    parallel: Parallel,
+    dtype: torch.dtype,
+) -> list[Minibatch]:
+    """This rank's minibatches of the responses that are trained on; none where there is no such response.
+
+    Args:
+        trained: bool [n], the same on every rank.
+        dtype: of the activations.
+    """
+    indices = trained.nonzero().flatten().tolist()
+    if not indices:
+        return []
+    plan = plan_step(
+        batch.sequence_lengths.tolist(),
+        indices,
+        settings.algorithm.minibatches,
+        settings.learner.max_tokens_per_micro_batch,
+        parallel.rank,
+        parallel.world_size,
+    )
+    builder = MicroBatchBuilder(batch, policy_version, parallel.device, dtype)
+    built = [[builder.build(members) for members in micro_batches] for micro_batches in plan]
+    totals = parallel.sum(torch.tensor([_counts(micro_batches) for micro_batches in built], device=parallel.device))
+    return [
+        Minibatch([_part(data, settings.algorithm, MinibatchTotals(*counts)) for data in micro_batches], number == 0)
+        for number, (micro_batches, counts) in enumerate(zip(built, totals.tolist(), strict=True))
+    ]
+
+
+def _counts(micro_batches: Sequence[MicroBatch]) -> list[int]:
+    """Response tokens, responses and the sum of limits, as `MinibatchTotals` has them."""
+    return [
+        sum(data.targets.numel() for data in micro_batches),
+        sum(data.response_lengths.numel() for data in micro_batches),
+        sum(data.limit_tokens for data in micro_batches),
+    ]
+
+
+def _part(data: MicroBatch, algorithm: AlgorithmSettings, totals: MinibatchTotals) -> Part:
+    return Part(data, token_weights(algorithm.average, data.response_lengths, totals))
