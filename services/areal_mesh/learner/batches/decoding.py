@@ -21,45 +21,42 @@ def decode_batch(groups: Sequence[rollout_pb2.Group]) -> TrainingBatch:
         DamagedGroupError: a checksum or a length does not hold.
     """
     tokens: list[torch.Tensor] = []
-    sequence_lengths: list[int] = []
     prompt_lengths: list[int] = []
-    log_probs: list[torch.Tensor] = []
-    versions: list[torch.Tensor] = []
-    rewards: list[float] = []
-    group_index: list[int] = []
-    limits: list[int] = []
-    truncated: list[bool] = []
-    for index, group in enumerate(groups):
-        if payload_crc32c(group) != group.crc32c:
-            raise DamagedGroupError(f"group {group.group_id}: crc32c does not match its buffers; the log is damaged")
-        prompt = _tensor(group.prompt_token_ids, torch.int32).to(torch.int64)
-        responses = _tensor(group.response_token_ids, torch.int32).to(torch.int64)
-        lengths = [response.length for response in group.responses]
-        if sum(lengths) != responses.numel():
-            raise DamagedGroupError(
-                f"group {group.group_id}: {responses.numel()} tokens, but its lengths sum to {sum(lengths)}"
-            )
-        for response, part in zip(group.responses, torch.split(responses, lengths), strict=True):
+    for group in groups:
+        prompt, responses = _tokens(group)
+        for part in responses:
             tokens += [prompt, part]
-            sequence_lengths.append(prompt.numel() + response.length)
             prompt_lengths.append(prompt.numel())
-            versions.append(token_versions(response))
-            rewards.append(response.verdict.reward)
-            group_index.append(index)
-            limits.append(max(group.stage.max_response_tokens, response.length))
-            truncated.append(response.finish_reason == rollout_pb2.FINISH_REASON_LENGTH)
-        log_probs.append(_tensor(group.behaviour_log_probs, torch.float32))
+    every = [(index, group, response) for index, group in enumerate(groups) for response in group.responses]
+    lengths = [response.length for _, _, response in every]
     return TrainingBatch(
         token_ids=torch.cat(tokens),
-        sequence_lengths=torch.tensor(sequence_lengths),
+        sequence_lengths=torch.tensor(lengths) + torch.tensor(prompt_lengths),
         prompt_lengths=torch.tensor(prompt_lengths),
-        behaviour_log_probs=torch.cat(log_probs),
-        token_versions=torch.cat(versions),
-        rewards=torch.tensor(rewards, dtype=torch.float64),
-        group_index=torch.tensor(group_index),
-        response_limits=torch.tensor(limits),
-        truncated=torch.tensor(truncated),
+        behaviour_log_probs=torch.cat([_tensor(group.behaviour_log_probs, torch.float32) for group in groups]),
+        token_versions=torch.cat([token_versions(response) for _, _, response in every]),
+        rewards=torch.tensor([response.verdict.reward for _, _, response in every], dtype=torch.float64),
+        group_index=torch.tensor([index for index, _, _ in every]),
+        response_limits=torch.tensor(
+            [max(group.stage.max_response_tokens, response.length) for _, group, response in every]
+        ),
+        truncated=torch.tensor(
+            [response.finish_reason == rollout_pb2.FINISH_REASON_LENGTH for _, _, response in every]
+        ),
     )
+
+
+def _tokens(group: rollout_pb2.Group) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+    """int64 tokens of a group's prompt and of each of its responses. Raises DamagedGroupError."""
+    if payload_crc32c(group) != group.crc32c:
+        raise DamagedGroupError(f"group {group.group_id}: crc32c does not match its buffers; the log is damaged")
+    responses = _tensor(group.response_token_ids, torch.int32).to(torch.int64)
+    lengths = [response.length for response in group.responses]
+    if sum(lengths) != responses.numel():
+        raise DamagedGroupError(
+            f"group {group.group_id}: {responses.numel()} tokens, but its lengths sum to {sum(lengths)}"
+        )
+    return _tensor(group.prompt_token_ids, torch.int32).to(torch.int64), torch.split(responses, lengths)
 
 
 def token_versions(response: rollout_pb2.ResponseInfo) -> torch.Tensor:
