@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from areal_mesh.runtime.settings.bundles import SECTION, UnknownBundleError, with_bundle
+
 PRESETS_VARIABLE = "AREAL_MESH_PRESETS"
 EXTENDS = "extends"
 TYPE = "type"
@@ -82,9 +84,31 @@ def read_values(source: str | Path) -> dict[str, Any]:
 
 def _read(source: _Source, extending: tuple[_Source, ...]) -> dict[str, Any]:
     values = _parsed(source)
-    if EXTENDS not in values:
-        return values
-    given = values.pop(EXTENDS)
+    bundle = _bundle_named(values)
+    base = _base(source, values.pop(EXTENDS), extending) if EXTENDS in values else {}
+    return _merged(base if bundle is None else apply_bundle(base, bundle, source.heading), values)
+
+
+def apply_bundle(values: Mapping[str, Any], name: str, heading: str) -> dict[str, Any]:
+    """Settings with an algorithm by name over theirs. Raises SettingsError, whose faults begin with `heading`."""
+    try:
+        return {**values, SECTION: with_bundle(name, values.get(SECTION, {}), presets_folder())}
+    except UnknownBundleError as error:
+        raise SettingsError(heading, [str(error)]) from error
+
+
+def _bundle_named(values: dict[str, Any]) -> str | None:
+    """The bundle that a file's algorithm extends, taken out of what it says."""
+    algorithm = values.get(SECTION)
+    if isinstance(algorithm, str):
+        del values[SECTION]
+        return algorithm
+    named = algorithm.pop(EXTENDS, None) if isinstance(algorithm, dict) else None
+    return None if named is None else str(named)
+
+
+def _base(source: _Source, given: Any, extending: tuple[_Source, ...]) -> dict[str, Any]:
+    """What `source` extends, resolved."""
     if not isinstance(given, str):
         expected = f"expected the name of a preset or {_A_SOURCE} (got {given!r})"
         raise SettingsError(source.heading, [f"{EXTENDS}: {expected}"])
@@ -93,7 +117,7 @@ def _read(source: _Source, extending: tuple[_Source, ...]) -> dict[str, Any]:
     if os.path.realpath(base.file) in {os.path.realpath(link.file) for link in chain}:
         way = " → ".join(link.name for link in (*chain, base))
         raise SettingsError(chain[0].name, [f"{EXTENDS} goes round: {way}; take it out of one of them"])
-    return _merged(_read(base, chain), values)
+    return _read(base, chain)
 
 
 def _located(given: str, namer: _Source | None = None) -> _Source:

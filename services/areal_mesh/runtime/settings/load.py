@@ -8,7 +8,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from areal_mesh.runtime.settings.files import TYPE, SettingsError, read_values
+from areal_mesh.runtime.settings.base import NONE_WORDS
+from areal_mesh.runtime.settings.bundles import SECTION
+from areal_mesh.runtime.settings.files import TYPE, SettingsError, apply_bundle, read_values
 from areal_mesh.runtime.settings.overrides import override_value
 from areal_mesh.runtime.settings.run import RunSettings
 
@@ -24,13 +26,18 @@ def load_settings(source: str | Path, overrides: Iterable[str] = ()) -> RunSetti
             type, a value out of range, or an impossible combination.
     """
     values = read_values(source)
-    # A `type` first: it throws out what was set for another.
-    for override in sorted(overrides, key=lambda override: not override.partition("=")[0].strip().endswith(f".{TYPE}")):
+    for override in sorted(overrides, key=_precedence):
         _apply(values, override, str(source))
     try:
         return RunSettings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(str(source), (_fault(detail) for detail in error.errors())) from error
+
+
+def _precedence(override: str) -> int:
+    """A whole algorithm first, then a `type`: each throws out what was set for another."""
+    key = override.partition("=")[0].strip()
+    return 0 if key == SECTION else 1 if key.endswith(f".{TYPE}") else 2
 
 
 def _apply(values: dict[str, Any], override: str, source: str) -> None:
@@ -42,6 +49,9 @@ def _apply(values: dict[str, Any], override: str, source: str) -> None:
         )
     parts = key.strip().split(".")
     value = override_value(text, _annotation(parts))
+    if key.strip() == SECTION and isinstance(value, str):
+        values.update(apply_bundle(values, value, source))
+        return
     target: Any = values
     for position, part in enumerate(parts[:-1]):
         target = _child(target, part, ".".join(parts[: position + 1]), source, override)
@@ -54,7 +64,13 @@ def _apply(values: dict[str, Any], override: str, source: str) -> None:
 
 
 def _child(target: Any, part: str, path: str, source: str, override: str) -> Any:
-    child = target[_index(target, part, path, source)] if isinstance(target, list) else target.setdefault(part, {})
+    if isinstance(target, list):
+        child = target[_index(target, part, path, source)]
+    else:
+        # A section that was left out by a word may be set after all.
+        child = target.get(part)
+        if child is None or (isinstance(child, str) and child in NONE_WORDS):
+            child = target[part] = {}
     if not isinstance(child, dict | list):
         raise SettingsError(source, [f"--set {override}: {path} is a value, not a section"])
     return child
