@@ -128,6 +128,9 @@ class SimulatedEngine:
     def stats(self) -> EngineStats:
         return EngineStats(0, 0, 0.0, self.tokens, self.version, False)
 
+    def notify(self, on_step: Callable[[], None]) -> None:
+        self.on_step = on_step
+
     async def watch(self) -> None:
         await self.died.wait()
         raise EngineDied("the simulated engine died")

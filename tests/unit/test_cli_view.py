@@ -106,6 +106,15 @@ def test_the_view_shows_progress_figures_services_and_processes() -> None:
     assert "tokens a group trained 812, stale 2,961" in text
 
 
+def test_the_view_says_how_full_each_engine_is() -> None:
+    figures = {"responses_open": 1130.0, "responses_limit": 1024.0, "kv_cache_use": 0.42, "preemptions": 1.0}
+    status = example()
+    assert "responses open" not in rendered(run_view(status, [10, 10], {})), "not before it has said so"
+    full = dataclasses.replace(status, services=(dataclasses.replace(status.services[0], metrics=figures),))
+    text = rendered(run_view(full, [10, 10], {}))
+    assert "generator-0: 1,130 responses open, up to 1,024 at once, KV cache 42% full, 1 preemption" in text
+
+
 def test_the_view_and_the_table_tell_why_groups_came_to_nothing_and_what_keeps_weights_from_a_generator() -> None:
     reasons = {f"failed: cause {letter}": 10 - place for place, letter in enumerate("abcdef")}
     (service,) = example().services

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from areal_mesh.generator.concurrency import Concurrency, Look
 from areal_mesh.generator.leases import GroupEnd
-from areal_mesh.generator.pacing import Pacing
 from areal_mesh.generator.rollout import Load, RolloutLoop
 from areal_mesh.v1 import controller_pb2
 
 STORED = GroupEnd(controller_pb2.LEASE_END_STORED)
 DEADLINE = 10.0
+IDLE = Look(0, 0.0, 0)
 
 
 class PlannedLeases:
@@ -43,19 +44,19 @@ class PlannedLeases:
 
 def loop_of(
     leases: PlannedLeases,
-    complete: Callable[[controller_pb2.Lease], "asyncio.Future[GroupEnd] | object"],
+    complete: Callable[[controller_pb2.Lease, Callable[[], None]], "asyncio.Future[GroupEnd] | object"],
     max_groups: int = 4,
     drain_seconds: float = 5.0,
-    load: Callable[[], Load] = lambda: Load(True, 0.0),
+    load: Callable[[], Load] = lambda: Load(True, IDLE),
 ) -> RolloutLoop:
-    return RolloutLoop(leases, complete, load, Pacing.start(max_groups), drain_seconds)  # type: ignore[arg-type]
+    return RolloutLoop(leases, complete, load, Concurrency.start(64, 1, max_groups), drain_seconds)  # type: ignore[arg-type]
 
 
 async def test_every_group_ends_once_and_no_more_are_in_flight_than_allowed() -> None:
     names = [f"g{index}" for index in range(20)]
     leases, most = PlannedLeases(names), 0
 
-    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
+    async def complete(lease: controller_pb2.Lease, given: Callable[[], None]) -> GroupEnd:
         nonlocal most
         most = max(most, len(loop.group_ids))
         await asyncio.sleep(0)
@@ -76,7 +77,7 @@ async def test_a_drain_finishes_what_ends_in_time_and_hands_back_the_rest() -> N
     leases, quick, started = PlannedLeases(["quick", "slow"]), asyncio.Event(), asyncio.Semaphore(0)
     never = asyncio.Event()
 
-    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
+    async def complete(lease: controller_pb2.Lease, given: Callable[[], None]) -> GroupEnd:
         started.release()
         await (quick if lease.group_id == "quick" else never).wait()
         return STORED
@@ -98,7 +99,7 @@ async def test_a_lost_lease_is_dropped_without_an_end_and_may_come_back() -> Non
     leases, started, cancelled = PlannedLeases(["g"]), asyncio.Semaphore(0), asyncio.Event()
     never = asyncio.Event()
 
-    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
+    async def complete(lease: controller_pb2.Lease, given: Callable[[], None]) -> GroupEnd:
         started.release()
         if lease.attempt:
             return STORED
@@ -130,9 +131,9 @@ async def test_nothing_is_leased_before_weights_came() -> None:
 
     def load() -> Load:
         looked.set()
-        return Load(holds, 0.0)
+        return Load(holds, IDLE)
 
-    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
+    async def complete(lease: controller_pb2.Lease, given: Callable[[], None]) -> GroupEnd:
         return STORED
 
     loop, draining = loop_of(leases, complete, load=load), asyncio.Event()
@@ -150,7 +151,7 @@ async def test_nothing_is_leased_before_weights_came() -> None:
 async def test_an_exception_out_of_a_group_ends_the_loop() -> None:
     leases = PlannedLeases(["g", "h"])
 
-    async def complete(lease: controller_pb2.Lease) -> GroupEnd:
+    async def complete(lease: controller_pb2.Lease, given: Callable[[], None]) -> GroupEnd:
         raise RuntimeError("the engine died")
 
     with pytest.raises(ExceptionGroup) as raised:

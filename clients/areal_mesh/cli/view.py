@@ -75,6 +75,7 @@ def run_view(
         parts += [Text(line, style="bold red") for line in fault_lines(status)]
     parts.append(_services(status.services if status else (), processes))
     if status is not None:
+        parts += [Text(line, style="dim") for line in engine_lines(status)]
         parts += [Text(line, style="yellow") for line in [*waiting_lines(status), *reason_lines(status.end_reasons)]]
     if news:
         parts.append(Text(news, style="dim"))
@@ -170,6 +171,20 @@ def _service_cells(service: ServiceStatus) -> list[RenderableType]:
         f"{service.seconds_since_progress:.1f} s ago",
         str(service.starts),
     ]
+
+
+def engine_lines(status: RunStatus) -> list[str]:
+    """A line for each engine that says how full it is: responses open of those it may run, its cache, preemptions."""
+    lines = []
+    for service in status.services:
+        figures = service.metrics
+        if "responses_limit" in figures:
+            lines.append(
+                f"{service.service_id}: {figures['responses_open']:,.0f} responses open, up to "
+                f"{figures['responses_limit']:,.0f} at once, KV cache {figures['kv_cache_use']:.0%} full, "
+                f"{counted(int(figures['preemptions']), 'preemption')}"
+            )
+    return lines
 
 
 def waiting_lines(status: RunStatus) -> list[str]:

@@ -8,7 +8,7 @@ engine starts, not before.
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -77,7 +77,8 @@ class Engine:
 
         Cancelling the caller aborts the request. Raises ValueError when the prompt leaves no room for a response.
         """
-        from vllm import SamplingParams, TokensPrompt
+        from vllm import SamplingParams
+        from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -101,7 +102,7 @@ class Engine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         # Without the salt, a prompt's KV-cache of older weights would be taken for the new version's.
-        prompt = TokensPrompt(prompt_token_ids=list(prompt_token_ids), cache_salt=str(self._version))
+        prompt = tokens_input(list(prompt_token_ids), cache_salt=str(self._version))
         final: Any = None
         try:
             async for output in self._vllm.client.generate(prompt, params, request_id):
@@ -211,6 +212,10 @@ class Engine:
     def stats(self) -> EngineStats:
         """Load of the engine, as of its last step."""
         return self._vllm.stats(self._version, self._held or self._torn)
+
+    def notify(self, on_step: Callable[[], None]) -> None:
+        """Have `on_step` called after each step of the engine."""
+        self._vllm.notify(on_step)
 
     async def watch(self) -> None:
         """Wait until the engine's process dies, then raise EngineDied. For the service's task group."""

@@ -5,12 +5,12 @@ import functools
 import gc
 import os
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 from areal_mesh.generator.values import EngineStats
 from areal_mesh.generator.vllm_arguments import vllm_arguments, vllm_environment
-from areal_mesh.runtime.environment import available_cores
+from areal_mesh.runtime.environment import pin_threads, split_cores
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.weights.expected_warnings import keep_out
 from areal_mesh.weights.vllm_plugin import BACKEND, BOUND_VARIABLE
@@ -40,7 +40,8 @@ class EngineProcess:
 
         Sets the process's environment first, because vLLM and its children read their settings there.
         """
-        os.environ.update(vllm_environment(settings, available_cores(), os.environ) | {BOUND_VARIABLE: "1"})
+        engine_cores, _ = split_cores(settings.generator.engine_cores)
+        os.environ.update(vllm_environment(settings, len(engine_cores), os.environ) | {BOUND_VARIABLE: "1"})
         starter = _Starter(settings, asyncio.get_running_loop())
         try:
             client, recorder = await starter.built
@@ -76,8 +77,13 @@ class EngineProcess:
         raise EngineDied("vLLM's engine process ended; its own log says why")
 
     def stats(self, version: int, paused: bool) -> EngineStats:
-        """The engine as of its last step."""
-        return self._recorder.stats(version, paused)
+        """The engine as of its last step; the responses open in it as of now."""
+        ended = isinstance(self.client, _Ended)
+        return self._recorder.stats(version, paused, 0 if ended else self.client.get_num_unfinished_requests())
+
+    def notify(self, on_step: Callable[[], None]) -> None:
+        """Has `on_step` called after each step whose tokens came."""
+        self._recorder.on_step = on_step
 
     def shutdown(self) -> None:
         """End the processes; blocks for seconds. Idempotent."""
@@ -136,7 +142,7 @@ class _Starter:
 
     def _start(self, settings: RunSettings, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            loop.call_soon_threadsafe(self._deliver, _build(settings), None)
+            loop.call_soon_threadsafe(self._deliver, _build_on_cores(settings), None)
         except BaseException as error:  # noqa: BLE001 raised where the start is awaited
             loop.call_soon_threadsafe(self._deliver, None, error)
         self._left.wait()
@@ -150,6 +156,18 @@ class _Starter:
             built.set_result(result)
         elif error is not None:
             built.set_exception(error)
+
+
+def _build_on_cores(settings: RunSettings) -> "tuple[Any, _Recorder]":
+    """Starts the engine's processes on their cores, which they have from this thread, and leaves those to them."""
+    if settings.generator.engine_cores is None:
+        return _build(settings)
+    engine, service = split_cores(settings.generator.engine_cores)
+    os.sched_setaffinity(0, engine)
+    try:
+        return _build(settings)
+    finally:
+        pin_threads(service)
 
 
 def _build(settings: RunSettings) -> "tuple[Any, _Recorder]":
@@ -171,6 +189,8 @@ class _Recorder:
     def __init__(self) -> None:
         self._load: dict[int, tuple[int, int, float]] = {}
         self._tokens = 0
+        self._preemptions = 0
+        self.on_step: Callable[[], None] | None = None
 
     def replica(self, vllm_config: Any, engine_index: int = 0) -> "_Recorder":
         return self
@@ -183,11 +203,14 @@ class _Recorder:
             self._load[engine_idx] = (running, waiting, scheduler_stats.kv_cache_usage)
         if iteration_stats is not None:
             self._tokens += iteration_stats.num_generation_tokens
+            self._preemptions += iteration_stats.num_preempted_reqs
+            if self.on_step is not None:
+                self.on_step()
 
     def log_engine_initialized(self) -> None:
         """Part of vLLM's interface; there is nothing to say."""
 
-    def stats(self, version: int, paused: bool) -> EngineStats:
+    def stats(self, version: int, paused: bool, open_responses: int) -> EngineStats:
         load = list(self._load.values())
         return EngineStats(
             running_requests=sum(running for running, _, _ in load),
@@ -196,4 +219,6 @@ class _Recorder:
             tokens_generated=self._tokens,
             policy_version=version,
             paused=paused,
+            open_responses=open_responses,
+            preemptions=self._preemptions,
         )

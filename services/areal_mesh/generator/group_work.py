@@ -59,14 +59,14 @@ class GroupWork:
     tokenizer_thread: Executor
     clock: GeneratingClock
 
-    async def complete(self, lease: controller_pb2.Lease) -> GroupEnd:
-        """Works on a group until its end.
+    async def complete(self, lease: controller_pb2.Lease, given: Callable[[], None]) -> GroupEnd:
+        """Works on a group until its end; calls `given` as the engine is given its responses.
 
         Raises:
             EngineDied: no group can be sampled any more.
         """
         try:
-            return await self._complete(lease)
+            return await self._complete(lease, given)
         except (PromptRefused, VerdictsStayErrors) as error:
             return GroupEnd(controller_pb2.LEASE_END_FILTERED, str(error))
         except EngineDied:
@@ -75,9 +75,9 @@ class GroupWork:
             _LOG.error("group failed", group=lease.group_id, attempt=lease.attempt, exc_info=error)
             return GroupEnd(controller_pb2.LEASE_END_FAILED, f"{type(error).__name__}: {error}")
 
-    async def _complete(self, lease: controller_pb2.Lease) -> GroupEnd:
+    async def _complete(self, lease: controller_pb2.Lease, given: Callable[[], None]) -> GroupEnd:
         prompt_token_ids = await self._with_tokenizer(lambda: self.renderer.token_ids(lease.prompt))
-        completions = await self._sample(lease, prompt_token_ids)
+        completions = await self._sample(lease, prompt_token_ids, given)
         texts = await self._with_tokenizer(
             lambda: [self.renderer.response_text(completion.token_ids.tolist()) for completion in completions]
         )
@@ -90,7 +90,9 @@ class GroupWork:
             response_tokens=sum(len(completion.token_ids) for completion in completions),
         )
 
-    async def _sample(self, lease: controller_pb2.Lease, prompt_token_ids: Sequence[int]) -> tuple[Completion, ...]:
+    async def _sample(
+        self, lease: controller_pb2.Lease, prompt_token_ids: Sequence[int], given: Callable[[], None]
+    ) -> tuple[Completion, ...]:
         wanted = lease.sampling
         sampling = Sampling(
             responses=wanted.responses,
@@ -103,6 +105,7 @@ class GroupWork:
         try:
             # A lease that was lost may come back before the engine has dropped the first request.
             request_id = f"{lease.group_id}/{uuid.uuid4().hex}"
+            given()
             completions = await self.sampler.generate(prompt_token_ids, sampling, request_id)
         finally:
             self.clock.end()

@@ -7,13 +7,13 @@ by nothing at all where the lease was lost, for the group is then another's.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
 
+from areal_mesh.generator.concurrency import Concurrency, Look
 from areal_mesh.generator.leases import RETURNED, GroupEnd
-from areal_mesh.generator.pacing import Pacing
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import controller_pb2
 
@@ -39,8 +39,8 @@ class Load:
 
     holds_weights: bool
     """Weights that the learner published, whole."""
-    kv_cache_use: float
-    """0 to 1."""
+    engine: Look
+    """Its open responses are those that the engine has been given."""
 
 
 @dataclass(eq=False)
@@ -48,6 +48,8 @@ class _Running:
     """A group that is worked on."""
 
     lease: controller_pb2.Lease
+    in_engine: bool = False
+    """The engine was given its responses, and counts those that are open."""
     task: "asyncio.Task[None] | None" = None
     outcome: GroupEnd | None = None
     """Known once the work is done and only the controller has to hear of it."""
@@ -58,15 +60,17 @@ class RolloutLoop:
     """See the module."""
 
     leases: LeaseSource
-    complete: Callable[[controller_pb2.Lease], Awaitable[GroupEnd]]
-    """Works on one group; an exception from it ends the service."""
+    complete: Callable[[controller_pb2.Lease, Callable[[], None]], Awaitable[GroupEnd]]
+    """Works on one group, and calls what it is given when the engine has it; an exception ends the service."""
     load: Callable[[], Load]
-    pacing: Pacing
+    concurrency: Concurrency
     drain_seconds: float
     ends: dict[str, int] = field(default_factory=dict)
     """Groups ended here, by the name of the end."""
     _running: dict[str, _Running] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _full: bool = False
+    """Waits for room."""
 
     @property
     def group_ids(self) -> tuple[str, ...]:
@@ -76,6 +80,11 @@ class RolloutLoop:
     def look_again(self) -> None:
         """Something changed from which leasing may follow: weights came, a group ended."""
         self._changed.set()
+
+    def engine_stepped(self) -> None:
+        """Responses may have ended, so that there is room."""
+        if self._full:
+            self._changed.set()
 
     def lose(self, group_ids: Iterable[str]) -> None:
         """Drops groups that are no longer leased to this member."""
@@ -100,7 +109,9 @@ class RolloutLoop:
             self._changed.clear()
             room = self._room()
             if room == 0:
+                self._full = True
                 await wait_until(self._changed, _LOOK_SECONDS)
+                self._full = False
                 continue
             asked = time.monotonic()
             response = await self.leases.take(room)
@@ -113,8 +124,10 @@ class RolloutLoop:
         load = self.load()
         if not load.holds_weights:
             return 0
-        self.pacing = self.pacing.observe(len(self._running), load.kv_cache_use)
-        return self.pacing.room(len(self._running))
+        coming = sum(running.lease.sampling.responses for running in self._running.values() if not running.in_engine)
+        look = replace(load.engine, open_responses=load.engine.open_responses + coming)
+        self.concurrency = self.concurrency.observe(look)
+        return self.concurrency.room(look.open_responses, len(self._running))
 
     def _start(self, tasks: asyncio.TaskGroup, lease: controller_pb2.Lease) -> bool:
         """Begins work on a group; False where it is worked on already."""
@@ -126,7 +139,10 @@ class RolloutLoop:
         return True
 
     async def _work(self, running: _Running) -> None:
-        running.outcome = await self.complete(running.lease)
+        def given() -> None:
+            running.in_engine = True
+
+        running.outcome = await self.complete(running.lease, given)
         await self._end(running, running.outcome)
 
     async def _end(self, running: _Running, outcome: GroupEnd) -> None:

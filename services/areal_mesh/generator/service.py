@@ -1,13 +1,14 @@
 """The generator service: puts engine, tokenizer, rollout loop and weight receiver together, and reports on them."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from areal_mesh.generator.concurrency import Concurrency, Look
 from areal_mesh.generator.engine import Engine
 from areal_mesh.generator.group_work import GroupWork, Sampler
 from areal_mesh.generator.leases import Leases
-from areal_mesh.generator.pacing import Pacing
 from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.prompts import PromptRenderer, Tokenizer, load_tokenizer
 from areal_mesh.generator.rollout import Load, RolloutLoop
@@ -31,6 +32,9 @@ class GeneratorEngine(Sampler, WeightReceiver, Protocol):
 
     def stats(self) -> EngineStats:
         """Load, and tokens generated since the start."""
+
+    def notify(self, on_step: Callable[[], None]) -> None:
+        """Has `on_step` called after each step of the engine."""
 
     async def watch(self) -> None:
         """Waits until the engine dies, then raises."""
@@ -96,14 +100,16 @@ class GeneratorService:
             raise StartupError(str(error)) from error
         engine = await self._starter.engine(settings, ends)
         self._engine = engine
+        slots = self._section.max_sequences * self._section.data_parallel_size
         work = GroupWork(engine, renderer, self._members, self._section, self._tokenizer_thread, self._clock)
         self._loop = RolloutLoop(
             leases=Leases(self._members, self._context.identity),
             complete=work.complete,
             load=self._load,
-            pacing=Pacing.start(self._section.max_groups_in_flight),
+            concurrency=Concurrency.start(slots, settings.algorithm.responses, self._section.max_groups_in_flight),
             drain_seconds=self._section.drain_seconds,
         )
+        engine.notify(self._loop.engine_stepped)
 
     async def run(self, draining: asyncio.Event) -> None:
         """Runs the rollout loop; ends by the engine's exception if it dies."""
@@ -155,7 +161,9 @@ class GeneratorService:
             "generating_seconds": self._clock.seconds(),
             "kv_cache_use": stats.kv_cache_use,
             "groups_in_flight": float(len(loop.group_ids)),
-            "groups_limit": float(loop.pacing.limit),
+            "responses_open": float(stats.open_responses),
+            "responses_limit": float(loop.concurrency.limit),
+            "preemptions": float(stats.preemptions),
             "requests_running": float(stats.running_requests),
             "requests_waiting": float(stats.waiting_requests),
             "weight_updates": float(self._weights.received),
@@ -165,7 +173,9 @@ class GeneratorService:
 
     def _load(self) -> Load:
         engine, _ = self._started()
-        return Load(self._weights.policy_version != NO_VERSION, engine.stats().kv_cache_use)
+        stats = engine.stats()
+        look = Look(stats.open_responses, stats.kv_cache_use, stats.preemptions)
+        return Load(self._weights.policy_version != NO_VERSION, look)
 
     def _weights_came(self) -> None:
         if self._loop is not None:

@@ -72,3 +72,7 @@ class EngineStats:
     """Since the start."""
     policy_version: int
     paused: bool
+    open_responses: int = 0
+    """Given to the engine and not ended: running, waiting, or on their way."""
+    preemptions: int = 0
+    """Responses whose KV-cache blocks were taken for others, to be computed again; since the start."""

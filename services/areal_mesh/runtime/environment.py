@@ -9,6 +9,7 @@ import ctypes
 import gc
 import os
 import sys
+from pathlib import Path
 
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
@@ -50,6 +51,23 @@ def pin_to_cores(cores: list[int] | None) -> None:
         return
     available = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {available[core % len(available)] for core in cores})
+
+
+def split_cores(engine_cores: list[int] | None) -> tuple[set[int], set[int]]:
+    """Cores of the engine, positions among those that this process may use as in `pin_to_cores`; and of the rest.
+
+    All are both where nothing is said, or where the engine takes all.
+    """
+    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(available_cores()))
+    engine = {available[core % len(available)] for core in engine_cores} if engine_cores else set(available)
+    return engine, set(available) - engine or set(available)
+
+
+def pin_threads(cores: set[int]) -> None:
+    """Pins every thread that this process has now."""
+    for thread in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 def show_gpus(gpus: list[int] | None) -> None:

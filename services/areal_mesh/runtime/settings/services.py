@@ -66,9 +66,13 @@ class GeneratorSettings(ServiceSettings):
 
     device: Literal["cpu", "cuda"] = "cuda"
     max_groups_in_flight: int = Field(default=64, gt=0)
-    """Leases held at once; the KV-cache use adapts it downwards."""
+    """Most leases held at once, groups that are graded or stored among them. How many are worked on follows from
+    `max_sequences` and the KV-cache use."""
     max_sequences: int = Field(default=256, gt=0)
-    """vLLM's max_num_seqs."""
+    """Responses that each replica of the engine computes at once: vLLM's max_num_seqs."""
+    engine_cores: list[int] | None = None
+    """Cores of the engine's processes, as positions among the generator's; the service's own Python then keeps to the
+    others. Left out, they share."""
     kv_cache_gib: float = Field(default=2.0, gt=0)
     """On CPU: memory for the KV cache."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
