@@ -145,17 +145,18 @@ async def test_a_closed_pool_starts_no_worker(pool: WorkerPool) -> None:
     assert pool._factory.server_process is None
 
 
+@pytest.mark.timeout(240)
 async def test_a_fork_server_that_hangs_is_replaced_though_each_caller_leaves_early(
     pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Long enough for a server to start, and short for a test.
-    monkeypatch.setattr(processes, "_START_SECONDS", 5.0)
+    # Long enough for a server to start on a busy machine, and short for a test.
+    monkeypatch.setattr(processes, "_START_SECONDS", 12.0)
     server = pool._factory.server_process
     assert server is not None
     kill(server, signal.SIGSTOP)
     for process in pool.worker_processes:
         kill(process, signal.SIGKILL)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while statuses(await pool.grade_many([ALGEBRA], 0.5)) != ["correct"]:
             pass
     assert pool._factory.server_process != server

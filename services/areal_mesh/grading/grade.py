@@ -15,49 +15,13 @@ from areal_mesh.grading.extraction import extract_answer, find_answer, joined_bo
 from areal_mesh.grading.reading.spelling import spelled
 from areal_mesh.grading.reading.tokens import Token, canonical
 from areal_mesh.grading.trees.nodes import Bracketed, FiniteSet, Listing, Node
-from areal_mesh.grading.verdict import GradeRequest, Protocol, Verdict, gold_answers
+from areal_mesh.grading.verdict import GradeRequest, Verdict
 from areal_mesh.grading.vocabulary import SHORT_WORDS
 
-_ANSWER_SECONDS: Final = 30.0
-"""The worker has its own deadline, far below; this one bounds its start too."""
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
 _APPROXIMATE: Final = re.compile(r"\\approx\s*(-?\d{1,40}\.\d{1,40})\Z", re.ASCII)
 _DECIMAL_COMMA: Final = re.compile(r"-?\d+,(?:\d{2}|\d{4,})\Z", re.ASCII)
 _FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
-
-
-def answer_matches(
-    response: str,
-    gold: str | Sequence[str],
-    *,
-    protocol: Protocol = "qwen",
-    last_number: bool = False,
-    rounded_golds: bool = False,
-) -> Verdict:
-    """Grade one response: in this process by the cheap rules, in a worker of this process where it takes algebra.
-
-    The worker starts with the first answer that needs it and ends with this process. An answer that is not decided
-    before its deadline has the status `error`.
-
-    Args:
-        response: the model's whole response.
-        gold: the reference answer, or several of which any one may match.
-        protocol: `qwen`, or `strict_qwen` to reproduce that protocol's known mistakes too.
-        last_number: take the last number of a response that states no answer.
-        rounded_golds: take a reference that is a decimal for a rounded one: `66.7` for `\\frac{200}{3}`.
-
-    Raises:
-        ValueError: if there is no gold, or the protocol is unknown.
-    """
-    golds = rounded(gold_answers(gold)) if rounded_golds else gold_answers(gold)
-    request = GradeRequest(response, golds, protocol, last_number)
-    verdict = grade(request, None)
-    if verdict is None:
-        # Imported when first needed: most answers need no worker.
-        from areal_mesh.grading.synchronous_pool import shared_pool
-
-        verdict = shared_pool().grade_many([request], _ANSWER_SECONDS)[0]
-    return verdict
 
 
 def rounded(golds: Sequence[str]) -> tuple[str, ...]:
