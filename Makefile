@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt cpu.txt dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-compose test-environments smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
 
 setup: $(VENV)/.installed
 
@@ -33,6 +33,11 @@ test-compose: setup
 # A fresh clone in every kind of shell and folder a user may have: minutes, most of them downloads.
 test-environments: setup
 	AREAL_MESH_TEST_ENVIRONMENTS=1 $(BIN)/python -m pytest -x -s tests/e2e/test_environments.py
+
+# A fleet of generators on hosts of their own (network namespaces, as root), one of them disturbed every 15 seconds.
+HOSTS_SECONDS ?= 600
+test-hosts: setup
+	AREAL_MESH_TEST_HOSTS=$(HOSTS_SECONDS) $(BIN)/python -m pytest -x -s tests/chaos/test_fleet_of_hosts.py
 
 lint: setup
 	$(BIN)/ruff check .
