@@ -24,8 +24,10 @@ import grpc.aio
 from rich.console import Console
 from rich.table import Table
 
+from areal_mesh.simulation.figures import percentile
+from areal_mesh.simulation.processes import cpu_seconds, rss_bytes
 from areal_mesh.v1 import status_pb2, status_pb2_grpc
-from benchmarks.controller_process import controller_process, cpu_seconds, percentile, rss_bytes, write_settings
+from benchmarks.controller_process import controller_process, write_settings
 from benchmarks.long_run import late_table
 from benchmarks.meshrun import free_port
 from benchmarks.simulated import Load, SimulatedMesh
@@ -96,7 +98,7 @@ async def measure(
         with controller_process(settings, cores[0]) as process:
             os.sched_setaffinity(0, set(cores[1:]))
             mesh = SimulatedMesh(controller=f"127.0.0.1:{port}", load=load, max_staleness=max_staleness)
-            server, own_port = await mesh.serve()
+            server, own_port = await mesh.serve_all()
             statuses: list[float] = []
             async with asyncio.TaskGroup() as tasks:
                 running = [
@@ -105,7 +107,8 @@ async def measure(
                 ]
                 await mesh.started(_START_SECONDS)
                 await asyncio.sleep(warm_seconds)
-                mesh.figures.clear()
+                mesh.figures.clear_times()
+                mesh.figures.ended = 0
                 statuses.clear()
                 took, cpu_share = await cpu_while(process.pid, seconds)
                 ended, leases = mesh.figures.ended, tuple(mesh.figures.leases)

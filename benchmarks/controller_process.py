@@ -1,4 +1,4 @@
-"""A real controller in a process of its own on one core, and what the system says of it."""
+"""A real controller in a process of its own on one core."""
 
 import contextlib
 import json
@@ -6,10 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def write_settings(folder: Path, port: int, core: int, batch_groups: int, max_staleness: int) -> Path:
@@ -59,20 +57,3 @@ def controller_process(settings: Path, core: int) -> Iterator[subprocess.Popen[b
         os.sched_setaffinity(0, before)
         process.send_signal(signal.SIGKILL)
         process.wait()
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def rss_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of them lie; NaN of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")

@@ -16,6 +16,8 @@ from rich.table import Table
 from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.records import GroupRow, GroupState, PublishRow, StageEntry, StepRow
 from areal_mesh.runtime.channels import ROLE_KEY
+from areal_mesh.simulation.figures import percentile
+from areal_mesh.simulation.processes import cpu_seconds, rss_bytes
 from areal_mesh.v1 import (
     common_pb2,
     controller_pb2,
@@ -23,7 +25,7 @@ from areal_mesh.v1 import (
     status_pb2,
     status_pb2_grpc,
 )
-from benchmarks.controller_process import controller_process, cpu_seconds, percentile, rss_bytes, write_settings
+from benchmarks.controller_process import controller_process, write_settings
 from benchmarks.meshrun import free_port
 
 BATCH_GROUPS = 100

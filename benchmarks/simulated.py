@@ -7,26 +7,21 @@ controller has a channel to each as in a real run; the learner and the replay bu
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
-from areal_mesh.runtime.channels import ROLE_KEY, SERVICE_KEY
-from areal_mesh.runtime.durations import from_duration, to_duration
+from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.identity import Identity
-from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
+from areal_mesh.simulation.figures import Figures
+from areal_mesh.simulation.member import METRICS, SimulatedMember, plain_channel
+from areal_mesh.simulation.plan import host_of
+from areal_mesh.v1 import controller_pb2
 from benchmarks.simulated_services import SimulatedServices
 
-Answer = TypeVar("Answer")
 LEASE_WAIT_SECONDS = 5.0
-_CALL_SECONDS = 120.0
-_AGAIN = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
 _TOKENS = 16 * 4096
-_METRICS = {f"metric_{index}": float(index) for index in range(8)}
-"""As many as a real generator's heartbeat has."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +38,6 @@ class Load:
     every: float = 0.0
     bound: bool = True
     heartbeat_seconds: float = 1.0
-
-
-@dataclass
-class Figures:
-    """What was seen: seconds of each call (leases only where none waits for room), and groups that ended."""
-
-    leases: list[float] = field(default_factory=list)
-    commits: list[float] = field(default_factory=list)
-    ended: int = 0
-    again: int = 0
-    """Calls that were sent again: cancelled in the client, or without a connection."""
-
-    def clear(self) -> None:
-        """Starts counting anew."""
-        self.leases.clear()
-        self.commits.clear()
-        self.ended = 0
 
 
 @dataclass
@@ -91,9 +69,9 @@ class SimulatedMesh(SimulatedServices):
     async def _generator(self, number: int, port: int) -> None:
         chance = random.Random(number)
         me = Identity("generator", f"simulated-generator-{number}")
-        address = f"127.1.{number // 250}.{number % 250 + 1}:{port}"
+        address = f"{host_of(number)}:{port}"
         async with self._channel(me) as channel, asyncio.TaskGroup() as tasks:
-            member = _Member(me, channel, self.figures)
+            member = SimulatedMember(me, channel, self.figures)
             held: set[str] = set()
             freed = asyncio.Event()
             await asyncio.sleep(number * 0.002)  # hundreds of services do not start in one instant
@@ -111,8 +89,7 @@ class SimulatedMesh(SimulatedServices):
                     seconds = chance.uniform(*self.load.hold)
                     tasks.create_task(self._work(member, lease.group_id, held, freed, seconds))
 
-    async def _lease(self, member: "_Member", groups: int) -> list[controller_pb2.Lease]:
-        member.keys += 1
+    async def _lease(self, member: SimulatedMember, groups: int) -> list[controller_pb2.Lease]:
         asked = time.perf_counter()
         response = await member.call(
             member.stub.LeaseGroups,
@@ -120,7 +97,7 @@ class SimulatedMesh(SimulatedServices):
                 **member.me,
                 max_groups=groups,
                 wait=to_duration(LEASE_WAIT_SECONDS),
-                idempotency_key=f"{member.me['incarnation']}-{member.keys}",
+                idempotency_key=member.next_key(),
             ),
         )
         if response.leases:
@@ -130,7 +107,7 @@ class SimulatedMesh(SimulatedServices):
         return list(response.leases)
 
     async def _work(
-        self, member: "_Member", group_id: str, held: set[str], freed: asyncio.Event, seconds: float
+        self, member: SimulatedMember, group_id: str, held: set[str], freed: asyncio.Event, seconds: float
     ) -> None:
         version = self.version
         await asyncio.sleep(seconds)
@@ -153,7 +130,7 @@ class SimulatedMesh(SimulatedServices):
     async def _learner(self, port: int) -> None:
         me = Identity("learner", "simulated-learner")
         async with self._channel(me) as channel, asyncio.TaskGroup() as tasks:
-            member = _Member(me, channel, self.figures)
+            member = SimulatedMember(me, channel, self.figures)
             await member.register(f"127.0.0.1:{port}", version=0)
             tasks.create_task(member.beat(lambda: (self.learner_version, ()), self.load.heartbeat_seconds))
             while True:
@@ -166,7 +143,7 @@ class SimulatedMesh(SimulatedServices):
                 batch = await self._draw(member, order.batch_groups)
                 await self._commit(member, order.step, batch)
 
-    async def _draw(self, member: "_Member", groups: int) -> list[str]:
+    async def _draw(self, member: SimulatedMember, groups: int) -> list[str]:
         """A batch by order of arrival; what is too old is reported and left out."""
         batch: list[str] = []
         while len(batch) < groups:
@@ -188,14 +165,14 @@ class SimulatedMesh(SimulatedServices):
                 await self._news.wait()
         return batch
 
-    async def _commit(self, member: "_Member", step: int, batch: list[str]) -> None:
+    async def _commit(self, member: SimulatedMember, step: int, batch: list[str]) -> None:
         self.learner_version = step
         request = controller_pb2.CommitStepRequest(
             **member.me,
             step=step,
             policy_version=step,
             group_ids=batch,
-            metrics=_METRICS | {"reward": 0.0, "response_length": 4096.0, "truncated": 0.0},
+            metrics=METRICS | {"reward": 0.0, "response_length": 4096.0, "truncated": 0.0},
             staleness={0: len(batch)},
             group_tokens=[],
         )
@@ -206,53 +183,9 @@ class SimulatedMesh(SimulatedServices):
     async def _replay(self, port: int) -> None:
         me = Identity("replay", "simulated-replay")
         async with self._channel(me) as channel:
-            member = _Member(me, channel, self.figures)
+            member = SimulatedMember(me, channel, self.figures)
             await member.register(f"127.0.0.1:{port}")
             await member.beat(lambda: (-1, ()), self.load.heartbeat_seconds)
 
     def _channel(self, me: Identity) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(self.controller, options=[("grpc.use_local_subchannel_pool", 1)])
-
-
-class _Member:
-    """One member's calls to the controller."""
-
-    def __init__(self, identity: Identity, channel: grpc.aio.Channel, figures: Figures) -> None:
-        self.me: dict[str, str] = {"service_id": identity.service_id, "incarnation": identity.incarnation}
-        self.stub: controller_pb2_grpc.ControllerServiceAsyncStub = controller_pb2_grpc.ControllerServiceStub(channel)
-        self.metadata = ((ROLE_KEY, identity.role), (SERVICE_KEY, identity.service_id))
-        self.keys = 0
-        self._figures = figures
-        self._role = identity.role_number
-
-    async def call(self, method: Callable[..., Awaitable[Answer]], request: Any) -> Answer:
-        """Sends an idempotent call until it is answered, as a real member does."""
-        while True:
-            try:
-                return await method(request, timeout=_CALL_SECONDS, wait_for_ready=True, metadata=self.metadata)
-            except grpc.aio.AioRpcError as error:
-                if error.code() not in _AGAIN:
-                    raise
-                self._figures.again += 1
-
-    async def register(self, address: str, version: int = -1, ranks: int = 0) -> None:
-        request = controller_pb2.RegisterRequest(
-            **self.me, role=self._role, address=address, policy_version=version, transfer_ranks=ranks
-        )
-        await self.call(self.stub.Register, request)
-
-    async def beat(self, standing: Callable[[], tuple[int, Any]], seconds: float) -> None:
-        while True:
-            version, group_ids = standing()
-            request = controller_pb2.HeartbeatRequest(
-                service_id=self.me["service_id"],
-                incarnation=self.me["incarnation"],
-                state=common_pb2.SERVICE_STATE_SERVING,
-                policy_version=version,
-                group_ids=group_ids,
-                rate=1.0,
-                rate_unit="tokens",
-                metrics=_METRICS,
-            )
-            response = await self.call(self.stub.Heartbeat, request)
-            await asyncio.sleep(from_duration(response.interval) or seconds)
+        return plain_channel(self.controller)

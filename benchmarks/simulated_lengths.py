@@ -6,8 +6,6 @@ fails: what is measured is what drawing alone does to the lengths that are train
 """
 
 import heapq
-import math
-import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.drawing import Decision, GroupLedger
 from areal_mesh.replay.events import Chosen, Dropped, Event, GroupSummary, Stored
 from areal_mesh.runtime.settings import RunSettings, StageSettings
+from areal_mesh.simulation.lengths import Lengths
 
 _FOR_EVER = 1e9
 
@@ -50,10 +49,9 @@ class Workload:
 
     def lengths(self, sequence: int) -> list[int]:
         """Lengths of a group's responses: the same in every run of this seed, whatever draws."""
-        chance = random.Random(self.seed * 1_000_003 + sequence)
-        typical = math.log(self.median) + chance.gauss(0.0, self.prompt_spread)
-        drawn = (math.exp(typical + chance.gauss(0.0, self.response_spread)) for _ in range(self.responses))
-        return [max(1, min(self.limit, round(length))) for length in drawn]
+        return Lengths(
+            self.responses, self.limit, self.median, self.prompt_spread, self.response_spread, self.seed
+        ).of_group(sequence)
 
 
 @dataclass

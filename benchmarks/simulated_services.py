@@ -6,23 +6,12 @@ from typing import Any
 
 import grpc.aio
 
-from areal_mesh.v1 import (
-    generator_pb2,
-    generator_pb2_grpc,
-    learner_pb2,
-    learner_pb2_grpc,
-    replay_pb2,
-    replay_pb2_grpc,
-    weights_pb2,
-)
+from areal_mesh.simulation.servicer import WeightsServicer
+from areal_mesh.v1 import generator_pb2_grpc, learner_pb2_grpc, replay_pb2, replay_pb2_grpc
 
 
 @dataclass
-class SimulatedServices(
-    generator_pb2_grpc.GeneratorServiceServicer,
-    learner_pb2_grpc.LearnerServiceServicer,
-    replay_pb2_grpc.ReplayServiceServicer,
-):
+class SimulatedServices(WeightsServicer, replay_pb2_grpc.ReplayServiceServicer):
     """The services of all members, and what they share.
 
     `stored`: groups waiting to be drawn, with the version each began with; `seen`: ids of all ever stored.
@@ -30,10 +19,8 @@ class SimulatedServices(
 
     stored: "deque[tuple[str, int]]" = field(default_factory=deque)
     seen: set[str] = field(default_factory=set)
-    version: int = -1
-    learner_version: int = 0
 
-    async def serve(self) -> tuple[grpc.aio.Server, int]:
+    async def serve_all(self) -> tuple[grpc.aio.Server, int]:
         """One server for all members' own services; returns it and its port."""
         server = grpc.aio.server()
         generator_pb2_grpc.add_GeneratorServiceServicer_to_server(self, server)
@@ -42,24 +29,6 @@ class SimulatedServices(
         port = server.add_insecure_port("0.0.0.0:0")
         await server.start()
         return server, port
-
-    async def PrepareWeights(self, request: Any, context: Any) -> Any:
-        return generator_pb2.PrepareWeightsResponse()
-
-    async def ReceiveWeights(self, request: Any, context: Any) -> Any:
-        self.version = request.policy_version
-        tensor = weights_pb2.TensorDigest(name="w", digest="same")
-        return generator_pb2.ReceiveWeightsResponse(digests=[generator_pb2.WorkerDigests(tensors=[tensor])])
-
-    async def OpenTransfer(self, request: Any, context: Any) -> Any:
-        return learner_pb2.OpenTransferResponse(
-            manifest=weights_pb2.WeightManifest(policy_version=self.learner_version),
-            group=weights_pb2.TransferGroup(transfer_id=request.transfer_id, world_size=request.world_size),
-        )
-
-    async def SendWeights(self, request: Any, context: Any) -> Any:
-        tensor = weights_pb2.TensorDigest(name="w", digest="same")
-        return learner_pb2.SendWeightsResponse(bytes=100, digests=[tensor])
 
     async def EvictStale(self, request: Any, context: Any) -> Any:
         return replay_pb2.EvictStaleResponse()
@@ -75,12 +44,6 @@ class SimulatedServices(
 
     async def GetReplayStatistics(self, request: Any, context: Any) -> Any:
         return replay_pb2.GetReplayStatisticsResponse(waiting_groups=len(self.stored), last_drawn_step=2**31)
-
-    async def AbortTransfer(self, request: Any, context: Any) -> Any:
-        return learner_pb2.AbortTransferResponse()
-
-    async def AbortWeights(self, request: Any, context: Any) -> Any:
-        return generator_pb2.AbortWeightsResponse()
 
     async def _among_themselves(self, request: Any, context: Any) -> Any:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "simulated members do this among themselves")

@@ -25,6 +25,7 @@ def test_every_command_is_described() -> None:
         "stop",
         "config",
         "report",
+        "simulate",
         "verify",
     }
 

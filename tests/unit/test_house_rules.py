@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BUF = Path(sys.executable).with_name("buf")
 HEAVY = ("torch", "transformers", "vllm")
-LIGHT_PACKAGES = ("runtime", "grading", "views", "controller", "verifier", "replay", "client", "cli")
+LIGHT_PACKAGES = ("runtime", "grading", "views", "controller", "verifier", "replay", "simulation", "client", "cli")
 
 MAY_IMPORT = {
     "v1": {"v1"},
@@ -26,8 +26,9 @@ MAY_IMPORT = {
     "generator": {"generator", "weights", "runtime", "v1"},
     "learner": {"learner", "weights", "runtime", "v1"},
     "recipes": {"recipes", "runtime"},
+    "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {"cli", "client", "grading", "recipes", "runtime", "v1", "views"},
+    "cli": {"cli", "client", "grading", "recipes", "runtime", "simulation", "v1", "views"},
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {

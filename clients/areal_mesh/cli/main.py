@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
+from areal_mesh.cli.option_types import address, address_or_nothing, interval
 from areal_mesh.cli.printing import make_output_safe
-from areal_mesh.runtime.addresses import Address
+from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.output import silence
 from areal_mesh.runtime.roles import SERVICE_ROLES
@@ -99,6 +100,12 @@ def _report(options: argparse.Namespace) -> None:
     report_on(options.source)
 
 
+def _simulate(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.simulate import simulate
+
+    simulate(plan_of(options), options.as_json, options.progress)
+
+
 def _verify(options: argparse.Namespace) -> int:
     if options.golds:
         from areal_mesh.cli.golds import check_golds
@@ -145,7 +152,7 @@ def _add_running(commands: SubCommands) -> None:
     serve.add_argument(
         "--controller",
         default=os.environ.get(CONTROLLER_VARIABLE) or "",
-        type=_address_or_nothing,
+        type=address_or_nothing,
         metavar="ADDR",
         help=f"host:port of the controller (${CONTROLLER_VARIABLE}, else where the settings say)",
     )
@@ -158,6 +165,8 @@ def _add_running(commands: SubCommands) -> None:
     _overrides(serve)
     report = _add(commands, "report", _report, "Print the table of a run; write its plots and TensorBoard events anew.")
     report.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
+    text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
+    add_simulate_options(_add(commands, "simulate", _simulate, text))
 
 
 def _add_steering(commands: SubCommands) -> None:
@@ -165,7 +174,7 @@ def _add_steering(commands: SubCommands) -> None:
     _controller(status)
     status.add_argument("--json", action="store_true", dest="as_json", help="one JSON object; one a line with --watch")
     status.add_argument("--watch", action="store_true", help="go on showing it until the run ends")
-    status.add_argument("--interval", type=_interval, default=1.0, metavar="SECONDS", help="between two views (1)")
+    status.add_argument("--interval", type=interval, default=1.0, metavar="SECONDS", help="between two views (1)")
     stop = _add(commands, "stop", _stop, "End a run after the step in progress; every service drains.")
     _controller(stop)
     stop.add_argument("--reason", default="areal-mesh stop", help="kept with the run")
@@ -228,32 +237,10 @@ def _controller(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--controller",
         default=os.environ.get(CONTROLLER_VARIABLE) or DEFAULT_CONTROLLER,
-        type=_address,
+        type=address,
         metavar="ADDR",
         help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else {DEFAULT_CONTROLLER})",
     )
-
-
-def _address(text: str) -> str:
-    try:
-        address = Address.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} {error}") from error
-    if address.port == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} has port 0, at which nothing answers; give the controller's own")
-    return str(address)
-
-
-def _address_or_nothing(text: str) -> str:
-    # What `serve` is given by default: the settings say where the controller is.
-    return _address(text) if text else ""
-
-
-def _interval(text: str) -> float:
-    seconds = float(text)
-    if seconds < 0.1:
-        raise argparse.ArgumentTypeError("at least 0.1 seconds")
-    return seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

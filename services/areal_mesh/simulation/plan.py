@@ -1,0 +1,43 @@
+"""What is simulated: how many members, how fast they are, and how time is compressed. Pure."""
+
+from dataclasses import dataclass, field
+
+from areal_mesh.simulation.lengths import Lengths
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A simulated cluster. Times are simulated seconds; the services' own times, such as heartbeats, are real ones."""
+
+    generators: int = 16
+    groups_in_flight: int = 8
+    """That a generator works on at once."""
+    token_seconds: float = 0.02
+    """That a response takes for a token, whatever else is decoded beside it."""
+    step_seconds: float = 60.0
+    """That an update takes."""
+    batch_groups: int = 64
+    max_staleness: int = 4
+    steps: int = 20
+    speed: float = 1.0
+    """Simulated seconds in a real one."""
+    payload_tokens: int = 1
+    """Tokens that a response carries through the replay buffer, of those it is said to have."""
+    lengths: Lengths = field(default_factory=Lengths)
+
+    def real(self, seconds: float) -> float:
+        """Real seconds of simulated ones."""
+        return seconds / self.speed
+
+    def generation_seconds(self, lengths: list[int]) -> float:
+        """Real seconds that a group takes: its longest response does."""
+        return self.real(max(lengths) * self.token_seconds)
+
+
+def host_of(number: int) -> str:
+    """The loopback address of a simulated generator: one each, so that the controller has a channel to each."""
+    return f"127.1.{number // 250}.{number % 250 + 1}"
+
+
+MOST_GENERATORS = 4_000
+"""As many as a controller takes, and have addresses."""
