@@ -26,7 +26,9 @@ LEASE_SECONDS = 10.0
 class SimulatedMesh:
     """What can happen to a mesh, and a fair scheduler that finishes its run."""
 
-    def __init__(self, bound: int, batch: int, sync_every: int, steps: list[int], generators: int) -> None:
+    def __init__(
+        self, bound: int, batch: int, sync_every: int, steps: list[int], generators: int, **controller: int
+    ) -> None:
         self.folder = TemporaryDirectory()
         self.time = Time()
         stages = tuple(stage(f"stage {index}", 8 * (index + 1), count) for index, count in enumerate(steps))
@@ -36,6 +38,7 @@ class SimulatedMesh:
             max_staleness=bound,
             sync_every=min(sync_every, bound + 1),
             lease_seconds=LEASE_SECONDS,
+            **controller,
         )
         self.total_steps = sum(steps)
         self.replay = Replay()

@@ -15,7 +15,7 @@ class Mesh(RuleBasedStateMachine):
     """Rules are what happens to the mesh; its fair scheduler follows."""
 
     @initialize(
-        bound=st.integers(0, 3),
+        bound=st.integers(0, 4),
         batch=st.integers(1, 3),
         sync_every=st.integers(1, 4),
         steps=st.lists(st.integers(1, 4), min_size=1, max_size=3),
