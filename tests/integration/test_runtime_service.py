@@ -128,5 +128,5 @@ def test_a_service_that_cannot_go_on_says_so_and_is_not_to_be_started_again(caps
     def context() -> ServiceContext:
         raise CannotGoOn("5 groups in a row ended in vain")
 
-    assert run_service(context, build) == EXIT_CANNOT_START
+    assert run_service(context, build).exit_code == EXIT_CANNOT_START
     assert capsys.readouterr().err == "areal-mesh service: cannot go on: 5 groups in a row ended in vain\n"

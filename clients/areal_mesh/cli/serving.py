@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from areal_mesh.cli.end_run import exit_code_of
 from areal_mesh.cli.preflight import check_role
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.environment import pin_to_cores, show_gpus
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity
-from areal_mesh.runtime.service import EXIT_CANNOT_START, Service, ServiceContext, run_service
+from areal_mesh.runtime.service import EXIT_CANNOT_START, Service, ServiceContext, ServiceEnd, run_service
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
 from areal_mesh.runtime.telemetry import configure_logging
 
@@ -29,16 +30,26 @@ def serve_role(
         context = context_of(role, source, overrides, service_id, controller, run_id)
     except StartupError as error:
         print(f"areal-mesh {service_id}: cannot start: {error}", file=sys.stderr, flush=True)
-        return EXIT_CANNOT_START
-    exit_code = run_service(lambda: context, builder_of(role))
-    if role == "controller" and exit_code == 0:
+        end = ServiceEnd(EXIT_CANNOT_START, f"cannot start: {error}")
+        return exit_code_of(role, service_id, end, _settings_of(source, overrides), controller)
+    end = run_service(lambda: context, builder_of(role))
+    if role == "controller" and end.exit_code == 0:
         from areal_mesh.cli.report import print_end
 
         print_end(context.run_directory)
+    exit_code = exit_code_of(role, service_id, end, context.settings, context.controller)
     # The cause is to have the last word: finalisers of libraries (vLLM's client) complain when the interpreter ends.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def _settings_of(source: str, overrides: Sequence[str]) -> RunSettings | None:
+    """The settings; None where they do not hold."""
+    try:
+        return load_settings(source, overrides)
+    except SettingsError:
+        return None
 
 
 def context_of(

@@ -22,6 +22,7 @@ from areal_mesh.controller.calls.waiting_calls import WaitingCalls
 from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.condition import STOPPING
 from areal_mesh.controller.departures import Departures
 from areal_mesh.controller.fault_reports import FaultReports
 from areal_mesh.controller.lease_queue import LeaseQueue
@@ -224,9 +225,12 @@ class ControllerService:
             for task in working:
                 # A publish in progress ends at its members by itself; nobody is left who could take its weights.
                 task.cancel()
+        stopped = self._ledger.read(STOPPING)
         self._reports.finish()
         if self._run.life is not None:
             await self._reports.conclude_views()
+        if stopped is not None:
+            _LOG.warning("the run was stopped", reason=stopped)
         if hopeless:
             raise CannotGoOn(hopeless)
 

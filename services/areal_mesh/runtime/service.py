@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from prometheus_client import start_http_server
@@ -83,8 +83,15 @@ class Service(Protocol):
         """Frees what `start` took."""
 
 
-def run_service(context_of: Callable[[], ServiceContext], build: Callable[[ServiceContext], Service]) -> int:
-    """Runs a service to its end; returns the process's exit code. The last line on standard error is the cause."""
+class ServiceEnd(NamedTuple):
+    """How a service ended: its process's exit code, and why where that is EXIT_CANNOT_START."""
+
+    exit_code: int
+    reason: str = ""
+
+
+def run_service(context_of: Callable[[], ServiceContext], build: Callable[[ServiceContext], Service]) -> ServiceEnd:
+    """Runs a service to its end. The last line on standard error is the cause."""
     identity = "service"
     try:
         context = context_of()
@@ -96,22 +103,22 @@ def run_service(context_of: Callable[[], ServiceContext], build: Callable[[Servi
         return _crashed(identity, _first_cause(group))
     except Exception as error:  # noqa: BLE001 the process ends here, with its cause on the last line
         return _crashed(identity, error)
-    return 0
+    return ServiceEnd(0)
 
 
-def _useless(identity: str, error: StartupError) -> int:
+def _useless(identity: str, error: StartupError) -> ServiceEnd:
     what = "cannot go on" if isinstance(error, CannotGoOn) else "cannot start"
     print(f"areal-mesh {identity}: {what}: {error}", file=sys.stderr, flush=True)
-    return EXIT_CANNOT_START
+    return ServiceEnd(EXIT_CANNOT_START, f"{what}: {error}")
 
 
-def _crashed(identity: str, error: BaseException) -> int:
+def _crashed(identity: str, error: BaseException) -> ServiceEnd:
     if isinstance(error, StartupError):
         return _useless(identity, error)
     traceback.print_exception(error, file=sys.stderr)
     _LOG.error("service ended by an exception", error=repr(error))
     print(f"areal-mesh {identity}: ended by {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-    return EXIT_CRASHED
+    return ServiceEnd(EXIT_CRASHED)
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
