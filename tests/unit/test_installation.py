@@ -25,7 +25,7 @@ def test_torch_is_pinned_by_its_version_and_by_no_single_wheel() -> None:
     assert wanted in project["optional-dependencies"]["learner"]
 
 
-@pytest.mark.parametrize("name", ["cpu.txt", "dev.txt", "bootstrap.txt"])
+@pytest.mark.parametrize("name", ["cpu.txt", "dev.txt", "trl.txt", "bootstrap.txt"])
 def test_everything_else_is_pinned_by_hashes(name: str) -> None:
     entries = re.split(r"\n(?=[a-z])", (REQUIREMENTS / name).read_text().strip())
     assert all("--hash=sha256:" in entry for entry in entries)
