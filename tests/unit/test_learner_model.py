@@ -1,5 +1,8 @@
 """Packed forward passes and chunked log-probabilities against the plain way of computing them."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,10 @@ from transformers import AutoModelForCausalLM
 from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.batches.layout import build_layout
 from areal_mesh.learner.batches.micro_batch import MicroBatchBuilder
-from areal_mesh.learner.model.log_probabilities import token_log_probs
+from areal_mesh.learner.model import log_probabilities
+from areal_mesh.learner.model.log_probabilities import Head, token_log_probs
 from areal_mesh.learner.model.policy import PolicyModel, UnusableModel, load_policy
+from areal_mesh.learner.model.precision import MasterWeights
 from tests.unit.learner_support import VOCABULARY, make_batch, write_model
 
 CPU = torch.device("cpu")
@@ -93,6 +98,10 @@ def test_a_layout_places_every_token_once_and_pads_little(lengths: list[int]) ->
     assert sum(count for count, _ in layout.shapes) == len(lengths)
 
 
+def plain_head(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    return (hidden @ weight.T / temperature).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+
+
 @given(st.integers(0, 40), st.integers(1, 45), st.sampled_from([0.6, 1.0]))
 @settings(deadline=None, max_examples=30)
 def test_chunked_log_probs_and_gradients_equal_the_whole_softmax(tokens: int, chunk: int, temperature: float) -> None:
@@ -104,35 +113,89 @@ def test_chunked_log_probs_and_gradients_equal_the_whole_softmax(tokens: int, ch
     found = []
     for whole in (False, True):
         leaves = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
-
-        def head(rows: Tensor, matrix: Tensor = leaves[1]) -> Tensor:
-            return rows @ matrix.T
-
         if whole:
-            log_probs = (head(leaves[0]) / temperature).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+            log_probs = plain_head(*leaves, targets, temperature)
         else:
-            log_probs = token_log_probs(leaves[0], head, targets, temperature, VOCABULARY, chunk * VOCABULARY)
+            log_probs = token_log_probs(leaves[0], Head(leaves[1]), targets, temperature, chunk * VOCABULARY)
         (log_probs * seed).sum().backward()  # type: ignore[no-untyped-call]
         found.append((log_probs.detach(), leaves[0].grad, leaves[1].grad))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [16, 1000])
+def test_in_bfloat16_the_heads_gradient_is_that_of_float32(chunk: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    hidden, weight = (torch.randn(rows, 32, generator=generator).bfloat16() for rows in (976, 300))
+    targets, seed = torch.randint(0, 300, (976,), generator=generator), torch.randn(976, generator=generator)
+    master = torch.nn.Parameter(weight.float())
+    leaves = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+    log_probs = token_log_probs(leaves[0], Head(leaves[1], master), targets, 0.6, chunk * 300)
+    (log_probs * seed).sum().backward()  # type: ignore[no-untyped-call]
+    whole = hidden.double().requires_grad_(), weight.double().requires_grad_()
+    (plain_head(*whole, targets, 0.6) * seed).sum().backward()  # type: ignore[no-untyped-call]
+    assert leaves[1].grad is None, "the master has it"
+    assert master.grad is not None
+    assert whole[1].grad is not None
+    assert leaves[0].grad is not None
+    assert whole[0].grad is not None
+    assert float((master.grad - whole[1].grad).norm() / whole[1].grad.norm()) < 1e-5
+    assert float((leaves[0].grad - whole[0].grad).norm() / whole[0].grad.norm()) < 4e-3, "rounded once, to bfloat16"
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_masters_of_a_bfloat16_model_get_the_gradient_of_head_and_embedding(tmp_path: Path, tied: bool) -> None:
+    folder = write_model(tmp_path, tied=tied)
+    data = MicroBatchBuilder(make_batch(2), 0, CPU, torch.float32).build(range(12))
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        policy = load_policy(folder, dtype, 1.0, activation_checkpointing=False)
+        masters = MasterWeights(policy)
+        for _ in range(2):
+            policy(data).sum().backward()
+        found.append({name: master.grad for name, master in masters.named.items()})
+    assert found[0].keys() == found[1].keys()
+    for name, exact in found[0].items():
+        rounded = found[1][name]
+        assert exact is not None
+        assert rounded is not None
+        assert rounded.dtype == torch.float32
+        assert float((rounded - exact).norm() / exact.norm()) < 0.05, name
+
+
 @pytest.mark.parametrize("with_gradient", [True, False])
-def test_the_logits_of_a_long_response_never_exist_whole(with_gradient: bool) -> None:
+def test_the_logits_of_a_long_response_never_exist_whole(with_gradient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    weight = torch.randn(VOCABULARY, 4, requires_grad=True)
+    compute = log_probabilities._logits
 
-    def head(rows: Tensor) -> Tensor:
-        seen.append(rows.shape[0])
-        return rows @ weight.T
+    def counted(hidden: Tensor, operand: Tensor, temperature: float) -> Tensor:
+        seen.append(hidden.shape[0])
+        return compute(hidden, operand, temperature)
 
-    hidden = torch.randn(100, 4, requires_grad=True)
+    monkeypatch.setattr(log_probabilities, "_logits", counted)
+    weight, hidden = torch.randn(VOCABULARY, 4, requires_grad=True), torch.randn(100, 4, requires_grad=True)
     with torch.set_grad_enabled(with_gradient):
-        log_probs = token_log_probs(hidden, head, torch.zeros(100, dtype=torch.int64), 1.0, VOCABULARY, 10 * VOCABULARY)
+        log_probs = token_log_probs(hidden, Head(weight), torch.zeros(100, dtype=torch.int64), 1.0, 10 * VOCABULARY)
     assert seen == [10] * 10
     if with_gradient:
         log_probs.sum().backward()  # type: ignore[no-untyped-call]
         assert seen == [10] * 20, "the backward pass computes each chunk again"
+
+
+@pytest.mark.slow
+def test_a_response_of_24000_tokens_over_a_whole_vocabulary_takes_under_two_gigabytes(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.unit.long_response", str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["tokens"] == 24_000
+    assert figures["finite"]
+    assert 0 < figures["gigabytes_over_the_model"] < 2.0
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

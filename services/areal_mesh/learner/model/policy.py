@@ -11,7 +11,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from areal_mesh.learner.batches.micro_batch import MicroBatch
 from areal_mesh.learner.model import attention
-from areal_mesh.learner.model.log_probabilities import token_log_probs
+from areal_mesh.learner.model.log_probabilities import Head, token_log_probs
 
 
 class UnusableModel(ValueError):
@@ -29,6 +29,8 @@ class PolicyModel(nn.Module):
         self.causal_lm = causal_lm
         self.temperature = temperature
         self.vocabulary_size = int(causal_lm.config.vocab_size)  # type: ignore[union-attr, arg-type]
+        # A tuple, because a module takes a parameter for one of its own.
+        self._head_master: tuple[nn.Parameter, ...] = ()
 
     def forward(self, micro_batch: MicroBatch) -> Tensor:
         """float32 [response tokens of the micro-batch]."""
@@ -40,9 +42,19 @@ class PolicyModel(nn.Module):
             packed_layout=micro_batch.layout,
         ).last_hidden_state[0]
         predictors = hidden.index_select(0, micro_batch.predictor_index)
-        return token_log_probs(
-            predictors, causal_lm.lm_head, micro_batch.targets, self.temperature, self.vocabulary_size
-        )
+        head = Head(self.head_weight, *self._head_master)
+        return token_log_probs(predictors, head, micro_batch.targets, self.temperature)
+
+    @property
+    def head_weight(self) -> nn.Parameter:
+        """[vocabulary, width]; the embedding's where they are tied."""
+        causal_lm: Any = self.causal_lm
+        weight: nn.Parameter = causal_lm.lm_head.weight
+        return weight
+
+    def give_head_gradient_to(self, master: nn.Parameter) -> None:
+        """From now on the head's gradient is added up in `master.grad`, in float32, and not in that of its weight."""
+        self._head_master = (master,)
 
     def named_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Parameters by Hugging Face name, tied ones once."""
@@ -59,7 +71,7 @@ def load_policy(folder: Path, dtype: torch.dtype, temperature: float, activation
     """Load a Qwen2- or Llama-like causal language model on the CPU in `dtype`.
 
     Raises FileNotFoundError if the folder holds no model, UnusableModel if a weight is not finite, and for
-    sliding-window attention, which the packed kernels do not do.
+    sliding-window attention and a bias of the head, which the kernels do not do.
     """
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"no config.json in {folder}: model_folder must be a Hugging Face model folder")
@@ -72,6 +84,8 @@ def load_policy(folder: Path, dtype: torch.dtype, temperature: float, activation
     layer_types = getattr(causal_lm.config, "layer_types", None) or ()
     if "sliding_attention" in layer_types:
         raise UnusableModel(f"{folder} uses sliding-window attention: packed attention is full; choose another model")
+    if getattr(causal_lm.lm_head, "bias", None) is not None:
+        raise UnusableModel(f"{folder} has a bias in its head, which the fused head has not; choose another model")
     for name, weight in causal_lm.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             raise UnusableModel(

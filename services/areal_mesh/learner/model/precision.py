@@ -2,8 +2,9 @@
 
 Adam's updates at a learning rate of 1e-5 are lost when added to bfloat16 weights. On one rank the model is in the
 compute dtype, which is also what is published, and the optimizer holds float32 masters whose gradients accumulate in
-float32 over micro-batches. Sharded ranks have float32 shards already (`parallel` casts them as they are gathered), and
-so has a float32 model: there the masters are the parameters themselves.
+float32 over micro-batches; the head's gradient, a sum over all tokens, is float32 from the first token on. Sharded
+ranks have float32 shards already (`parallel` casts them as they are gathered), and so has a float32 model: there the
+masters are the parameters themselves.
 """
 
 import torch
@@ -23,6 +24,8 @@ class MasterWeights:
             self.named = {name: _master(parameter) for name, parameter in self._model.items()}
             for name, parameter in self._model.items():
                 parameter.register_post_accumulate_grad_hook(_Forward(self.named[name]))  # type: ignore[no-untyped-call]
+                if parameter is policy.head_weight:
+                    policy.give_head_gradient_to(self.named[name])
 
     def zero_grad(self) -> None:
         """Forget gradients."""
