@@ -31,6 +31,7 @@ def main(folder: Path) -> None:
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     policy = load_policy(folder, torch.float32, 1.0, activation_checkpointing=False)
     builder = MicroBatchBuilder(_batch(), 0, torch.device("cpu"), torch.float32)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 # Logits held at once: 64 Mi elements are 256 MiB in float32, large enough for full-speed matrix products.
 MAX_LOGIT_ELEMENTS = 2**26
+_CACHED_ELEMENTS = 2**20
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,16 @@ class _HeadLogProbs(torch.autograd.Function):
         operand = _operand(weight)
         found = torch.empty(targets.numel(), dtype=torch.float32, device=hidden.device)
         normalisers = torch.empty_like(found)
-        kept = None
+        room = _room(hidden, operand, chunk)
+        kept: tuple[Tensor, ...] = ()
         for rows in _chunks(targets.numel(), chunk):
-            logits = _logits(hidden[rows], operand, temperature)
+            logits = _logits(hidden[rows], operand, temperature, room)
             chosen = logits.gather(1, targets[rows, None])[:, 0]
-            largest = logits.amax(1)
-            kept = logits.sub_(largest[:, None]).exp_()
-            sums = kept.sum(1)
+            largest, sums = _exponentiate(logits)
             normalisers[rows] = largest + sums.log()
             found[rows] = chosen - normalisers[rows]
-        whole = kept if kept is not None and targets.numel() <= chunk else None
-        ctx.save_for_backward(hidden, weight, targets, normalisers, *(() if whole is None else (whole, sums)))
+            kept = (logits, sums) if targets.numel() <= chunk else ()
+        ctx.save_for_backward(hidden, weight, targets, normalisers, *kept)
         ctx.temperature, ctx.chunk, ctx.master = temperature, chunk, master
         return found
 
@@ -84,13 +84,14 @@ class _HeadLogProbs(torch.autograd.Function):
         into_hidden = torch.zeros_like(hidden)
         trained = ctx.needs_input_grad[1]
         into_weight = torch.zeros(weight.shape if trained else 0, dtype=torch.float32, device=weight.device)
+        room = None if kept else _room(hidden, operand, ctx.chunk)
         for rows in _chunks(targets.numel(), ctx.chunk):
             gradient = gradients[0][rows]
             if kept:
                 slopes = kept[0].mul_((-gradient / kept[1])[:, None])
             else:
-                logits = _logits(hidden[rows], operand, ctx.temperature)
-                slopes = logits.sub_(normalisers[rows, None]).exp_().mul_(-gradient[:, None])
+                logits = _logits(hidden[rows], operand, ctx.temperature, room)
+                slopes = _weighted_softmax(logits, normalisers[rows], -gradient)
             slopes[torch.arange(slopes.shape[0], device=slopes.device), targets[rows]] += gradient
             slopes = slopes.to(operand.dtype)
             into_hidden[rows] = (_product(slopes, operand) / ctx.temperature).to(hidden.dtype)
@@ -98,6 +99,28 @@ class _HeadLogProbs(torch.autograd.Function):
                 _add_product(into_weight, slopes.T, hidden[rows].to(operand.dtype) / ctx.temperature)
         of_weight = _give(into_weight, weight, ctx.master) if trained else None
         return into_hidden, of_weight, None, None, None, None
+
+
+def _exponentiate(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(logits - the largest of the row) in place; the largest and the sum of each row, [tokens]."""
+    largest, sums = logits.new_empty(2, logits.shape[0]).unbind()
+    for rows in _blocks(logits):
+        largest[rows] = logits[rows].amax(1)
+        sums[rows] = logits[rows].sub_(largest[rows, None]).exp_().sum(1)
+    return largest, sums
+
+
+def _weighted_softmax(logits: Tensor, normalisers: Tensor, weights: Tensor) -> Tensor:
+    """weight * exp(logits - normaliser) in place."""
+    for rows in _blocks(logits):
+        logits[rows].sub_(normalisers[rows, None]).exp_().mul_(weights[rows, None])
+    return logits
+
+
+def _blocks(logits: Tensor) -> Iterator[slice]:
+    """On a CPU few enough rows at a time to stay in its cache from one operation to the next; elsewhere all."""
+    elements = _CACHED_ELEMENTS if logits.device.type == "cpu" else logits.numel()
+    return _chunks(logits.shape[0], max(1, elements // logits.shape[1]))
 
 
 def _chunks(tokens: int, chunk: int) -> Iterator[slice]:
@@ -109,9 +132,17 @@ def _operand(weight: Tensor) -> Tensor:
     return weight if weight.device.type == "cuda" else weight.float()
 
 
-def _logits(hidden: Tensor, operand: Tensor, temperature: float) -> Tensor:
-    if operand.dtype == torch.float32:
-        return (hidden.float() / temperature) @ operand.T
+def _room(hidden: Tensor, operand: Tensor, chunk: int) -> Tensor | None:
+    """On a CPU one buffer for the logits of all chunks: pages that are new to a process cost as much as the product."""
+    if hidden.device.type != "cpu":
+        return None
+    return torch.empty(min(chunk, hidden.shape[0]), operand.shape[0], dtype=torch.float32)
+
+
+def _logits(hidden: Tensor, operand: Tensor, temperature: float, room: Tensor | None) -> Tensor:
+    """float32 [tokens, vocabulary], in `room` where there is one."""
+    if room is not None:
+        return torch.mm(hidden.float() / temperature, operand.T, out=room[: hidden.shape[0]])
     return _product(hidden, operand.T).div_(temperature)
 
 
