@@ -15,7 +15,7 @@ from areal_mesh.learner.model.parallel import Parallel, assign, single, whole
 from areal_mesh.learner.model.policy import PolicyModel, load_policy
 from areal_mesh.learner.model.precision import MasterWeights
 from areal_mesh.learner.passes.measuring import estimate_advantages, measure_proximal, measure_reference
-from areal_mesh.learner.passes.preparing import cut, treat_overlong
+from areal_mesh.learner.passes.preparing import Minibatch, cut, treat_overlong
 from areal_mesh.learner.passes.training import Trained, train_minibatch
 from areal_mesh.learner.step_result import Measured, StepResult, step_figures
 from areal_mesh.learner.stopwatch import Stopwatch
@@ -65,9 +65,7 @@ class Trainer:
         with watch.phase("prepare"):
             validate(batch, self._policy.vocabulary_size, self.policy_version)
             overlong = treat_overlong(batch, algorithm)
-            minibatches = cut(
-                batch, overlong.trained, self._settings, self.policy_version, self.parallel, self.compute_dtype
-            )
+            minibatches = self._cut(batch, overlong.trained)
         parts = list(chain.from_iterable(minibatch.parts for minibatch in minibatches))
         if self._reference is not None:
             with watch.phase("reference"):
@@ -148,6 +146,10 @@ class Trainer:
         policy = load_policy(self.model_folder, dtype, settings.algorithm.temperature, checkpointing)
         self.parallel.shard(policy, self.compute_dtype)
         return policy
+
+    def _cut(self, batch: TrainingBatch, trained: Tensor) -> list[Minibatch]:
+        parity = self._policy.attention_parity
+        return cut(batch, trained, self._settings, self.policy_version, self.parallel, self.compute_dtype, parity)
 
     @torch.no_grad()
     def _copy_policy_to_reference(self, reference: PolicyModel) -> None:

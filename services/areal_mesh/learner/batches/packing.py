@@ -3,40 +3,88 @@
 Invariants, each asserted by a test:
 
 1. Every response to train on is in exactly one minibatch, on exactly one rank, in exactly one micro-batch.
-2. Minibatches (and shares of ranks) differ by at most the longest response in tokens; no minibatch is empty.
+2. Minibatches differ by at most the longest response in tokens, shares of ranks by at most the dearest in cost; no
+   minibatch is empty.
 3. A micro-batch holds at most the budget of tokens, unless it is one response that is longer by itself.
-4. No two micro-batches of one packing would fit into one (first-fit-decreasing).
+4. A rank with the most micro-batches has as many as first-fit-decreasing needs, and no two of those would fit into one.
 5. In every minibatch each rank has the same number of micro-batches, because each forward pass is a collective under
    sharding; a rank that runs out of responses gets empty ones.
-6. The cut is a function of the lengths: the same on every rank and in every repetition.
+6. The cut is a function of the lengths and the keys, and not of the order in which responses are given: the same on
+   every rank, in every repetition, and for a batch whose responses are permuted.
 
-Lengths are whole sequences, prompt and response, in tokens, for that is what a pass costs.
+Lengths are whole sequences, prompt and response, in tokens. What a pass costs grows with them faster than linearly:
+attention has a quadratic term, which is weighed by `parity`, the length at which it costs what the rest does.
 """
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 Indices = tuple[int, ...]
 
 
-def balance(lengths: Sequence[int], indices: Sequence[int], parts: int) -> list[Indices]:
-    """Split responses into parts of nearly equal tokens: longest first, each to the part with the fewest tokens.
+@dataclass(frozen=True)
+class Responses:
+    """What is to be cut up, by index in the batch."""
 
-    lengths: tokens of every response of the batch; indices: those to split. A part is empty only if there are fewer
-    responses than parts. Raises ValueError if `parts` is below 1.
+    lengths: Sequence[int]
+    keys: Sequence[int]
+    """Which of two responses of equal length comes first; equal where they are interchangeable."""
+    parity: int
+    """Tokens at which attention costs as much as everything else."""
+
+    def ordered(self, indices: Sequence[int]) -> list[int]:
+        """From long to short."""
+        return sorted(indices, key=lambda index: (-self.lengths[index], self.keys[index]))
+
+    def cost(self, index: int) -> float:
+        """Of a pass over the response, in tokens of a short one."""
+        length = self.lengths[index]
+        return length + length * length / self.parity
+
+    def tokens(self, indices: Sequence[int]) -> int:
+        """Of these responses together."""
+        return sum(self.lengths[index] for index in indices)
+
+
+def partition(weights: Sequence[float], parts: int) -> list[Indices]:
+    """Positions of weights (each over 0, the largest first) in parts of nearly equal sums (Karmarkar and Karp 1982).
+
+    The largest differencing method: of all partial partitions the two with the largest spread are joined, the heaviest
+    part of the one with the lightest of the other. A part is empty only if there are fewer weights than parts; sums
+    differ by at most the largest weight. Raises ValueError if `parts` is below 1.
     """
     if parts < 1:
-        raise ValueError(f"cannot split {len(indices)} responses into {parts} parts: ask for at least 1")
-    heap = [(0, part) for part in range(parts)]
-    chosen: list[list[int]] = [[] for _ in range(parts)]
-    for index in sorted(indices, key=lambda index: (-lengths[index], index)):
-        tokens, part = heapq.heappop(heap)
-        chosen[part].append(index)
-        heapq.heappush(heap, (tokens + lengths[index], part))
-    return [tuple(part) for part in chosen]
+        raise ValueError(f"cannot split {len(weights)} responses into {parts} parts: ask for at least 1")
+    empty = [(0.0, ())] * (parts - 1)
+    heap: list[tuple[float, int, list[tuple[float, Indices]]]] = [
+        (-weight, position, [(weight, (position,)), *empty]) for position, weight in enumerate(weights)
+    ]
+    if not heap:
+        return [()] * parts
+    heapq.heapify(heap)
+    serial = len(heap)
+    while len(heap) > 1:
+        _, _, one = heapq.heappop(heap)
+        _, _, other = heapq.heappop(heap)
+        joined = [
+            (heavy + light, members + others)
+            for (heavy, members), (light, others) in zip(one, reversed(other), strict=True)
+        ]
+        joined.sort(key=lambda part: -part[0])
+        heapq.heappush(heap, (joined[-1][0] - joined[0][0], serial, joined))
+        serial += 1
+    return [members for _, members in heap[0][2]]
 
 
-def pack(lengths: Sequence[int], indices: Sequence[int], max_tokens: int) -> list[Indices]:
+def split(responses: Responses, indices: Sequence[int], parts: int, by_cost: bool) -> list[Indices]:
+    """Responses in parts of nearly equal cost, or of nearly equal tokens; each part from long to short."""
+    ordered = responses.ordered(indices)
+    weights = [responses.cost(index) if by_cost else float(responses.lengths[index]) for index in ordered]
+    return [tuple(ordered[position] for position in sorted(part)) for part in partition(weights, parts)]
+
+
+def pack(responses: Responses, indices: Sequence[int], max_tokens: int) -> list[Indices]:
     """First-fit-decreasing into micro-batches of at most `max_tokens` tokens; an over-long response is alone.
 
     Inside a micro-batch responses go from long to short. Raises ValueError if `max_tokens` is below 1.
@@ -45,8 +93,8 @@ def pack(lengths: Sequence[int], indices: Sequence[int], max_tokens: int) -> lis
         raise ValueError(f"max_tokens_per_micro_batch is {max_tokens}: set it to at least 1")
     bins: list[list[int]] = []
     room: list[int] = []
-    for index in sorted(indices, key=lambda index: (-lengths[index], index)):
-        length = lengths[index]
+    for index in responses.ordered(indices):
+        length = responses.lengths[index]
         fitting = next((position for position, left in enumerate(room) if length <= left), None)
         if fitting is None:
             bins.append([index])
@@ -57,14 +105,21 @@ def pack(lengths: Sequence[int], indices: Sequence[int], max_tokens: int) -> lis
     return [tuple(members) for members in bins]
 
 
-def equalise(per_rank: Sequence[Sequence[Indices]]) -> list[list[Indices]]:
-    """Give every rank as many micro-batches as the one with the most: halve the fullest, then add empty ones."""
-    target = max(len(bins) for bins in per_rank)
-    return [_stretch(list(bins), target) for bins in per_rank]
+def level(responses: Responses, packed: Sequence[Indices], count: int, max_tokens: int) -> list[Indices]:
+    """A rank's micro-batches as `count` of them, at least as many as are packed, of nearly equal cost.
+
+    Where parts of equal cost would break the budget, the packed ones stay: the fullest are halved, empty ones added.
+    """
+    members = [index for part in packed for index in part]
+    if len(members) >= count:
+        even = split(responses, members, count, by_cost=True)
+        if all(len(part) == 1 or responses.tokens(part) <= max_tokens for part in even):
+            return even
+    return _stretch(list(packed), count)
 
 
-def _stretch(bins: list[Indices], target: int) -> list[Indices]:
-    while len(bins) < target:
+def _stretch(bins: list[Indices], count: int) -> list[Indices]:
+    while len(bins) < count:
         fullest = max(range(len(bins)), key=lambda position: len(bins[position]), default=None)
         if fullest is None or len(bins[fullest]) < 2:
             bins.append(())
@@ -76,7 +131,7 @@ def _stretch(bins: list[Indices], target: int) -> list[Indices]:
 
 
 def plan_step(
-    lengths: Sequence[int],
+    responses: Responses,
     indices: Sequence[int],
     minibatches: int,
     max_tokens: int,
@@ -85,14 +140,14 @@ def plan_step(
 ) -> list[list[Indices]]:
     """One rank's micro-batches (response indices) for each minibatch of a step.
 
-    lengths: of every response of the batch; indices: those to train on. Fewer of them than minibatches give as many
-    minibatches as responses. Raises ValueError for none or for settings below 1.
+    indices: of the responses to train on. Fewer of them than minibatches give as many minibatches as responses. Raises
+    ValueError for none or for settings below 1.
     """
     if not indices:
         raise ValueError("cannot plan a step over no responses: draw a batch that has some")
-    parts = balance(lengths, indices, min(minibatches, len(indices)))
     plan = []
-    for part in parts:
-        shares = [pack(lengths, share, max_tokens) for share in balance(lengths, part, world_size)]
-        plan.append(equalise(shares)[rank])
+    for minibatch in split(responses, indices, min(minibatches, len(indices)), by_cost=False):
+        shares = split(responses, minibatch, world_size, by_cost=True)
+        packed = [pack(responses, share, max_tokens) for share in shares]
+        plan.append(level(responses, packed[rank], max(len(bins) for bins in packed), max_tokens))
     return plan

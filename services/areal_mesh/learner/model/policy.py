@@ -61,6 +61,16 @@ class PolicyModel(nn.Module):
         return self.causal_lm.named_parameters()
 
     @property
+    def attention_parity(self) -> int:
+        """Length at which causal attention costs as much as the rest of a decoder layer, in tokens.
+
+        A layer of width h has about 12 h^2 weights, two operations a token each; attention 2 h operations a token and
+        key, half of them masked.
+        """
+        config: Any = self.causal_lm.config
+        return 12 * int(config.hidden_size)
+
+    @property
     def decoder_layers(self) -> list[nn.Module]:
         """The transformer blocks, the units of sharding."""
         causal_lm: Any = self.causal_lm

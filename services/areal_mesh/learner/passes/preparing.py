@@ -1,5 +1,6 @@
 """Before the passes: which responses are trained on, and this rank's micro-batches of each minibatch."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.batches.micro_batch import MicroBatch, MicroBatchBuilder
-from areal_mesh.learner.batches.packing import plan_step
+from areal_mesh.learner.batches.packing import Responses, plan_step
 from areal_mesh.learner.losses.averaging import MinibatchTotals, token_weights
 from areal_mesh.learner.model.parallel import Parallel
 from areal_mesh.learner.overlong.inputs import OverlongInputs, OverlongOutputs
@@ -49,18 +50,20 @@ def cut(
     policy_version: int,
     parallel: Parallel,
     dtype: torch.dtype,
+    parity: int,
 ) -> list[Minibatch]:
     """This rank's minibatches of the responses that are trained on; none where there is no such response.
 
     Args:
         trained: bool [n], the same on every rank.
         dtype: of the activations.
+        parity: tokens at which attention costs as much as everything else.
     """
     indices = trained.nonzero().flatten().tolist()
     if not indices:
         return []
     plan = plan_step(
-        batch.sequence_lengths.tolist(),
+        Responses(batch.sequence_lengths.tolist(), content_keys(batch, settings.seed), parity),
         indices,
         settings.algorithm.minibatches,
         settings.learner.max_tokens_per_micro_batch,
@@ -73,6 +76,19 @@ def cut(
     return [
         Minibatch([_part(data, settings.algorithm, MinibatchTotals(*counts)) for data in micro_batches], number == 0)
         for number, (micro_batches, counts) in enumerate(zip(built, totals.tolist(), strict=True))
+    ]
+
+
+def content_keys(batch: TrainingBatch, seed: int) -> list[int]:
+    """A number for each sequence by what it says and where it was sampled, and not by its place in the batch.
+
+    The order of responses of equal length, so that a batch in another order is cut into the same minibatches.
+    """
+    tokens = torch.split(batch.token_ids, batch.sequence_lengths.tolist())
+    sampled = torch.split(batch.behaviour_log_probs, batch.response_lengths.tolist())
+    return [
+        zlib.crc32(log_probs.numpy().tobytes(), zlib.crc32(sequence.numpy().tobytes(), seed))
+        for sequence, log_probs in zip(tokens, sampled, strict=True)
     ]
 
 
