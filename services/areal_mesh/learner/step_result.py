@@ -48,6 +48,7 @@ def step_figures(step: Measured, parallel: Parallel) -> dict[str, float]:
     return {
         "optimizer_updates": float(sum(result.update.applied for result in step.results)),
         "rejected_minibatches": float(sum(result.rejected for result in step.results)),
+        "rejected_micro_batches": float(sum(result.rejected_parts for result in step.results)),
         "skipped_updates": float(sum(not result.update.applied for result in step.results)),
         "tokens_processed": float(step.batch.token_ids.numel()),
         "micro_batches": float(sum(len(minibatch.parts) for minibatch in step.minibatches)),

@@ -17,9 +17,29 @@ def warmup_updates(settings: RunSettings) -> int:
     return math.ceil(settings.learner.warmup_share * longest) * settings.algorithm.minibatches
 
 
-def learning_rate(peak: float, warmup: int, update: int) -> float:
-    """Learning rate of an update (0 the first since the last restart): linear warm-up, then constant."""
-    return peak if update >= warmup else peak * (update + 1) / warmup
+@dataclass(frozen=True)
+class Warmup:
+    """Linear warm-up of the learning rate, then constant."""
+
+    updates: int
+    """Over which the rate rises."""
+    updates_a_step: int
+    by_step: bool = False
+    """Whether all updates of a step have the same rate, those of the first 0 (AReaL v0.1)."""
+
+    def share(self, update: int) -> float:
+        """Share of the peak rate that an update has (0: the first since the last restart)."""
+        if update >= self.updates:
+            return 1.0
+        if self.by_step:
+            return update // self.updates_a_step * self.updates_a_step / self.updates
+        return (update + 1) / self.updates
+
+
+def warmup_of(settings: RunSettings) -> Warmup:
+    """The warm-up that the settings ask for."""
+    by_step = settings.learner.warmup_counts == "steps"
+    return Warmup(warmup_updates(settings), settings.algorithm.minibatches, by_step)
 
 
 @dataclass(frozen=True)
@@ -36,8 +56,7 @@ class Update:
 class Optimizer:
     """AdamW over named float32 parameters, plain or sharded."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], settings: LearnerSettings, warmup: int) -> None:
-        """warmup: updates (minibatches) over which the learning rate rises linearly to its constant value."""
+    def __init__(self, parameters: Mapping[str, nn.Parameter], settings: LearnerSettings, warmup: Warmup) -> None:
         self._settings = settings
         self._warmup = warmup
         self.updates = 0
@@ -51,7 +70,7 @@ class Optimizer:
             for parameter in parameters:
                 parameter.grad = torch.zeros_like(parameter)
         norm = float(whole(nn.utils.clip_grad_norm_(parameters, self._settings.gradient_clip)).item())
-        rate = learning_rate(self._settings.learning_rate, self._warmup, self.updates)
+        rate = self._settings.learning_rate * self._warmup.share(self.updates)
         finite = math.isfinite(norm)
         if finite:
             for group in self._adam.param_groups:

@@ -17,6 +17,7 @@ from areal_mesh.learner.passes import mismatch
 from areal_mesh.learner.passes.mismatch import Mismatch
 from areal_mesh.learner.passes.preparing import Minibatch, Part
 from areal_mesh.learner.stopwatch import Stopwatch
+from areal_mesh.runtime.settings.algorithm import RejectedPart
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Trained:
     optimizer: Optimizer
     loss: Loss
     parallel: Parallel
+    rejected_part: RejectedPart
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,19 @@ class MinibatchResult:
     figures: TokenFigures
     update: Update
     rejected: bool
+    """The whole minibatch."""
+    rejected_parts: int
+    """Micro-batches by themselves."""
     mismatches: Sequence[Mismatch]
 
 
 def train_minibatch(trained: Trained, minibatch: Minibatch, watch: Stopwatch) -> MinibatchResult:
-    """Accumulate the gradients of a minibatch and apply one update; zero gradients if its mean ratio is too large."""
+    """Accumulate the gradients of a minibatch and apply one update.
+
+    Where a mean ratio is too large, gradients are zero: of the minibatch, or of the micro-batch alone.
+    """
     losses, collected, mismatches = [], [], []
+    by_part, rejected_parts = trained.rejected_part == "micro_batch", 0
     with watch.phase("backward"):
         trained.masters.zero_grad()
         for part in minibatch.parts:
@@ -54,16 +63,21 @@ def train_minibatch(trained: Trained, minibatch: Minibatch, watch: Stopwatch) ->
             if measured is not None:
                 mismatches.append(mismatch.measure(measured, part.data.behaviour_log_probs, part.data.fresh))
             outputs = _loss(trained.loss, log_probs, part)
-            outputs.loss.backward()  # type: ignore[no-untyped-call]
+            rejects = by_part and outputs.figures.is_rejected
+            rejected_parts += rejects
+            # A pass all the same: under sharding it is a collective.
+            (outputs.loss * (0.0 if rejects else 1.0)).backward()  # type: ignore[no-untyped-call]
             losses.append(outputs.loss.detach())
             collected.append(outputs.figures)
         loss_sum, combined = _over_ranks(losses, collected, trained.parallel)
-        rejected = combined.is_rejected
+        rejected = not by_part and combined.is_rejected
+        counted = torch.tensor([rejected_parts], device=trained.parallel.device)
+        rejected_parts = int(trained.parallel.sum(counted).item())
     with watch.phase("update"):
         update = trained.optimizer.update(zero_gradients=rejected)
         trained.masters.write_back()
         trained.masters.zero_grad()
-    return MinibatchResult(loss_sum, combined, update, rejected, mismatches)
+    return MinibatchResult(loss_sum, combined, update, rejected, rejected_parts, mismatches)
 
 
 def _loss(loss: Loss, log_probs: Tensor, part: Part) -> LossOutputs:

@@ -12,6 +12,8 @@ from areal_mesh.runtime.settings.overlong import OverlongSettings
 
 Average = Literal["tokens", "responses", "limit"]
 """What a minibatch's loss is a mean over."""
+RejectedPart = Literal["minibatch", "micro_batch"]
+"""What gives no gradient where its mean ratio is too large."""
 
 
 class AlgorithmSettings(Settings):
@@ -41,6 +43,9 @@ class AlgorithmSettings(Settings):
     reward_bias: float = 0.0
     """Reward = (s - bias) * scale, s = +1 for a correct response and -1 for an incorrect one."""
     reward_clip: float = Field(default=20.0, gt=0)
+    rejected_part: RejectedPart = "minibatch"
+    """What gives no gradient where its mean ratio is over 5: the whole minibatch, on all ranks, however it is packed;
+    or the micro-batch, as in AReaL v0.1: what is left of the minibatch counts as it would have."""
     update_on_equal_rewards: bool = False
     """Whether a batch whose rewards are all equal (for a group estimate: those of each group) updates the weights, as
     in AReaL v0.1, though nothing but noise is left of its advantages. Else it makes a version without an update."""

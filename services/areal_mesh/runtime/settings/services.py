@@ -144,6 +144,9 @@ class LearnerSettings(ServiceSettings):
     learning_rate: float = Field(default=1e-5, gt=0, le=1)
     warmup_share: float = Field(default=0.02, ge=0, le=1)
     """Share of the longest stage's optimizer steps over which the learning rate rises, in every stage."""
+    warmup_counts: Literal["updates", "steps"] = "updates"
+    """The rate rises with each update, the first of them having a share of it; or with each step, all of whose updates
+    have the same, those of the first step 0, as in AReaL v0.1."""
     weight_decay: float = Field(default=0.05, ge=0)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
