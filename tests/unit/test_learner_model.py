@@ -182,6 +182,7 @@ def test_the_logits_of_a_long_response_never_exist_whole(with_gradient: bool, mo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1000)
 def test_a_response_of_24000_tokens_over_a_whole_vocabulary_takes_under_two_gigabytes(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.unit.long_response", str(tmp_path)],
