@@ -50,5 +50,8 @@ class SimulatedServices(WeightsServicer, replay_pb2_grpc.ReplayServiceServicer):
 
     AppendGroup = SetAside = ReleaseSteps = _among_themselves
 
+    async def Generate(self, request: Any, context: Any) -> Any:
+        yield await self._among_themselves(request, context)
+
     async def DrawBatch(self, request: Any, context: Any) -> Any:
         yield await self._among_themselves(request, context)

@@ -69,7 +69,7 @@ class Mesh:
     stack: AsyncExitStack
 
     async def generator(self, address: str, name: str = "generator-0", ready: bool = True, **changes: Any) -> Generator:
-        generator = Generator("generator", name, self.stack, **changes)
+        generator = Generator("generator", name, self.stack, **changes)  # type: ignore[abstract]
         if ready:
             generator.may_receive.set()
         await generator.serve(

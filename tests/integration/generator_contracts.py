@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from areal_mesh.generator.engine import WeightUpdateFailed
 from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.prompts import AddedToken
-from areal_mesh.generator.values import Completion, EngineStats, PublishReport, Sampling, VersionSpan
+from areal_mesh.generator.values import Completion, EngineStats, Piece, PublishReport, Sampling, VersionSpan
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
@@ -77,6 +77,8 @@ class SimulatedEngine:
         self.sampled: list[tuple[str, Sampling]] = []
         self.broken_prompts: set[str] = set()
         self.gate: asyncio.Event | None = None
+        self.stream_gate: asyncio.Semaphore | None = None
+        self.streams_ended = 0
         self.failure: WeightUpdateFailed | None = None
         self.transfers: list[int] = []
         self.transfer_gate: asyncio.Event | None = None
@@ -103,6 +105,27 @@ class SimulatedEngine:
             log_probs = np.full(len(ids), -0.25, dtype=np.float32)
             completions.append(Completion(ids, log_probs, (VersionSpan(self.version, 0, len(ids)),), "stop"))
         return tuple(completions)
+
+    async def stream(
+        self, prompt_token_ids: Sequence[int], sampling: Sampling, request_id: str
+    ) -> AsyncGenerator[Piece]:
+        """What `generate` answers, token by token, each response's after the one before; `gate` opens each."""
+        try:
+            for response, whole in enumerate(await self.generate(prompt_token_ids, sampling, request_id)):
+                for at in range(len(whole.token_ids)):
+                    last = at == len(whole.token_ids) - 1
+                    if self.stream_gate is not None:
+                        await self.stream_gate.acquire()
+                    yield Piece(
+                        response,
+                        whole.token_ids[at : at + 1],
+                        whole.log_probs[at : at + 1],
+                        whole.version_spans if last else (),
+                        whole.finish_reason if last else "",
+                    )
+        finally:
+            self.streams_ended += 1
+            self.changes.note()
 
     async def prepare(self, group: Group, first_rank: int) -> None:
         self.prepared = (group, first_rank)

@@ -66,6 +66,8 @@ class Mesh:
     verifier: Verifier
     replay: Replay
     engine: SimulatedEngine
+    address: str
+    """Of the generator."""
 
     async def publish(self, version: int, transfer_id: str = "") -> generator_pb2.ReceiveWeightsResponse:
         transfer_id = transfer_id or f"publish-{version}"
@@ -118,7 +120,8 @@ async def mesh_of(folder: Path, **generator: Any) -> AsyncIterator[Mesh]:
     await service.start()
     async with open_channel(f"127.0.0.1:{port}", Identity("controller", "controller-0")) as channel:
         stub = generator_pb2_grpc.GeneratorServiceStub(channel)
-        mesh = Mesh(service, context, stub, servers[0], servers[1], servers[2], controller, verifier, replay, engine)
+        around = (servers[0], servers[1], servers[2], controller, verifier, replay)
+        mesh = Mesh(service, context, stub, *around, engine, f"127.0.0.1:{port}")
         try:
             yield mesh
         finally:

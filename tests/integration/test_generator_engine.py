@@ -7,101 +7,29 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 
 import numpy as np
 import psutil
 import pytest
 import pytest_asyncio
-import torch
 
 from areal_mesh.generator.engine import Engine, WeightUpdateFailed
 from areal_mesh.generator.engine_process import EngineDied
-from areal_mesh.generator.values import Completion, Sampling
+from areal_mesh.generator.values import Piece, Sampling
 from areal_mesh.runtime.settings import RunSettings
-from areal_mesh.runtime.settings.weights import GlooSettings
-from areal_mesh.weights.engine_digests import ModelLayout, engine_digests
-from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe
-from areal_mesh.weights.sender import WeightSender
-from areal_mesh.weights.transports.gloo import Gloo
-from areal_mesh.weights.transports.store import StoreMeeting
+from tests.integration.engine_learner import END, PROMPT, Learner, mismatch_kl
 from tests.integration.engine_run import engine_run
 
 pytest.importorskip("vllm", reason="needs vLLM: install the generator and cpu extras")
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
 slow = pytest.mark.slow
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
-PROMPT = list(range(5, 25))
-END = 2
-CONFIG = Qwen2Config(
-    vocab_size=48,
-    hidden_size=128,
-    intermediate_size=192,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=512,
-    # Tied, because that is what vLLM's own reloading gets wrong on CPUs.
-    tie_word_embeddings=True,
-    eos_token_id=END,
-)
-LAYOUT = ModelLayout(num_key_value_heads=2, tie_word_embeddings=True)
-
 
 def drawing(responses: int, max_response_tokens: int, temperature: float = 1.0) -> Sampling:
     return Sampling(responses, max_response_tokens, temperature, top_p=1.0)
-
-
-class Learner:
-    """The other side of a publish: a transformers model whose weights move a little each version."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        self.model = Qwen2ForCausalLM(CONFIG).float().eval()
-        self.store = StoreMeeting("127.0.0.1")
-        self.version = 0
-        self.groups = 0
-        self.perturb(0.3)
-
-    @torch.no_grad()
-    def perturb(self, scale: float) -> None:
-        for parameter in self.model.parameters():
-            parameter.add_(scale * (parameter.std() + 0.05) * torch.randn_like(parameter))
-
-    def step(self) -> WeightManifest:
-        self.perturb(0.3)
-        self.version += 1
-        return describe(self.version, self.model.named_parameters())
-
-    def digests(self) -> dict[str, str]:
-        return engine_digests(self.model.named_parameters(), LAYOUT, torch.float32)
-
-    async def open(self, engine: Engine, timeout: float = 10.0) -> WeightSender:
-        self.groups += 1
-        group = self.store.open(f"group-{self.groups}", 2, timeout)
-        sender = WeightSender(Gloo(GlooSettings()), group)
-        await engine.prepare(group, first_rank=1)
-        return sender
-
-    async def publish(self, engine: Engine) -> None:
-        manifest = self.step()
-        sender = await self.open(engine)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(asyncio.to_thread(sender.broadcast, manifest, self.model.named_parameters()))
-            report = await engine.transfer(manifest)
-        sender.close()
-        assert report.num_bytes == manifest.num_bytes
-        assert min(report.pause_seconds, report.transfer_seconds, report.resume_seconds) > 0
-
-    @torch.no_grad()
-    def log_probs(self, completion: Completion, temperature: float) -> np.ndarray:
-        """Of each response token, by transformers, logits divided by the temperature."""
-        tokens = torch.tensor([[*PROMPT, *completion.token_ids.tolist()]])
-        logits = self.model(tokens).logits[0, len(PROMPT) - 1 : -1] / temperature
-        log_probs: np.ndarray = logits.log_softmax(-1).gather(1, tokens[0, len(PROMPT) :, None])[:, 0].numpy()
-        return log_probs
 
 
 @pytest.fixture(scope="module")
@@ -144,13 +72,6 @@ async def engine(settings: RunSettings, without_a_compiler: None) -> AsyncIterat
     assert not said, "an end that was asked for is no failure of the engine"
 
 
-def _mismatch_kl(learner: Learner, completions: tuple[Completion, ...], temperature: float) -> float:
-    """Mean of r - log r - 1 over the tokens, r = exp(learner's - engine's log-probability)."""
-    differences = [learner.log_probs(done, temperature) - done.log_probs for done in completions]
-    log_ratio = np.concatenate(differences).astype(np.float64)
-    return float(np.mean(np.exp(log_ratio) - log_ratio - 1))
-
-
 @slow
 async def test_a_group_is_answered_in_full(engine: Engine) -> None:
     completions = await engine.generate(PROMPT, drawing(8, 40), "group")
@@ -174,10 +95,35 @@ async def test_a_group_is_answered_in_full(engine: Engine) -> None:
 async def test_log_probabilities_are_those_sampled_from(engine: Engine, learner: Learner, temperature: float) -> None:
     request = f"mismatch-{temperature}"
     completions = await engine.generate(PROMPT, drawing(32, 60, temperature), request)
-    assert _mismatch_kl(learner, completions, temperature) < 1e-6
+    assert mismatch_kl(learner, completions, temperature) < 1e-6
     # The check can fail: log-probabilities before the temperature are far off.
     if temperature != 1.0:
-        assert _mismatch_kl(learner, completions, 1.0) > 0.01
+        assert mismatch_kl(learner, completions, 1.0) > 0.01
+
+
+@slow
+async def test_tokens_come_one_by_one_and_are_those_of_the_whole_group(engine: Engine) -> None:
+    sampling = Sampling(4, 40, 1.0, top_p=1.0, seed=11)
+    whole = await engine.generate(PROMPT, sampling, "whole")
+    pieces: list[list[Piece]] = [[] for _ in range(4)]
+    async with aclosing(engine.stream(PROMPT, sampling, "pieces")) as stream:
+        async for piece in stream:
+            pieces[piece.response].append(piece)
+    assert max(len(those) for those in pieces) > 4
+    for those, done in zip(pieces, whole, strict=True):
+        assert np.concatenate([piece.token_ids for piece in those]).tolist() == done.token_ids.tolist()
+        np.testing.assert_allclose(np.concatenate([piece.log_probs for piece in those]), done.log_probs, atol=1e-5)
+        assert [piece.finish_reason for piece in those] == [""] * (len(those) - 1) + [done.finish_reason]
+        assert those[-1].version_spans == done.version_spans
+
+
+@slow
+async def test_a_stream_that_is_closed_ends_its_request(engine: Engine) -> None:
+    async with aclosing(engine.stream(PROMPT, drawing(2, 480), "left")) as stream:
+        assert (await anext(stream)).finish_reason == ""
+    # A request that came later shows the engine as it is after the abort.
+    await engine.generate(PROMPT, drawing(1, 4), "marker")
+    assert engine.stats().running_requests <= 1
 
 
 @slow
@@ -210,12 +156,12 @@ async def test_kernels_compute_with_what_was_published(engine: Engine, learner: 
     assert await engine.digests() == [learner.digests()]
     fresh = await engine.generate(PROMPT, drawing(32, 60), "fresh")
     assert {span.version for done in fresh for span in done.version_spans} == {learner.version}
-    assert _mismatch_kl(learner, fresh, 1.0) < 1e-6
+    assert mismatch_kl(learner, fresh, 1.0) < 1e-6
     # Both proofs can fail: the learner's next weights have other digests and other log-probabilities.
     held = await engine.digests()
     learner.perturb(0.3)
     assert not set(held[0].values()) & set(learner.digests().values())
-    assert _mismatch_kl(learner, fresh, 1.0) > 0.001
+    assert mismatch_kl(learner, fresh, 1.0) > 0.001
     await learner.publish(engine)
 
 

@@ -19,6 +19,7 @@ def test_every_command_is_described() -> None:
         "prepare",
         "serve",
         "status",
+        "generate",
         "pause",
         "resume",
         "stage",

@@ -18,6 +18,8 @@ SHARED_FIELDS = 3
 COPIES = {
     "PoolSettings": "the grading library knows nothing of a run; its defaults are the settings' all the same",
     "Sampling": "of one group, as its lease says",
+    "GenerateOptions": "of one request of a person, who may leave each out",
+    "Started": "of one request, as the generator says",
 }
 
 

@@ -8,23 +8,26 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
-from areal_mesh.cli.option_types import address, address_or_nothing, interval
+from areal_mesh.cli.option_types import address_or_nothing, interval
+from areal_mesh.cli.options import (
+    CONTROLLER_VARIABLE,
+    RUN_ID_VARIABLE,
+    SubCommands,
+    add_command,
+    controller_option,
+    overrides_option,
+    source_argument,
+)
 from areal_mesh.cli.printing import make_output_safe
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
+from areal_mesh.cli.trying import add_trying
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.output import silence
 from areal_mesh.runtime.roles import SERVICE_ROLES
 
-DEFAULT_CONTROLLER = "127.0.0.1:7400"
-CONTROLLER_VARIABLE = "AREAL_MESH_CONTROLLER"
-RUN_ID_VARIABLE = "AREAL_MESH_RUN_ID"
-
-SubCommands = Any  # argparse gives the type no public name
-Command = Callable[[argparse.Namespace], int | None]
 _EXIT_INTERRUPTED = 130
 
 
@@ -127,25 +130,22 @@ def build_parser() -> argparse.ArgumentParser:
     _add_steering(commands)
     _add_settings(commands)
     _add_verifying(commands)
-    return parser
-
-
-def _add(commands: SubCommands, name: str, run: Command, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.set_defaults(run=run)
+    add_trying(commands)
     return parser
 
 
 def _add_running(commands: SubCommands) -> None:
-    up = _add(
+    up = add_command(
         commands, "up", _up, "Run a mesh on this machine to its end; started again, it goes on with the same run."
     )
-    _source(up)
+    source_argument(up)
     up.add_argument("--fresh", action="store_true", help="delete the run directory first")
-    _source(
-        _add(commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them.")
+    source_argument(
+        add_command(
+            commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them."
+        )
     )
-    serve = _add(commands, "serve", _serve, "Run one service until its run is over, or until SIGTERM drains it.")
+    serve = add_command(commands, "serve", _serve, "Run one service until its run is over, or until SIGTERM drains it.")
     serve.add_argument("role", choices=SERVICE_ROLES)
     serve.add_argument("--config", required=True, metavar="PRESET|FILE", help="settings of the run")
     serve.add_argument("--service-id", default="", metavar="ID", help="name in the mesh, kept over restarts (ROLE-0)")
@@ -162,43 +162,49 @@ def _add_running(commands: SubCommands) -> None:
         metavar="ID",
         help=f"the same for all services of a run; the controller refuses those with another (${RUN_ID_VARIABLE})",
     )
-    _overrides(serve)
-    report = _add(commands, "report", _report, "Print the table of a run; write its plots and TensorBoard events anew.")
+    overrides_option(serve)
+    report = add_command(
+        commands, "report", _report, "Print the table of a run; write its plots and TensorBoard events anew."
+    )
     report.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
-    add_simulate_options(_add(commands, "simulate", _simulate, text))
+    add_simulate_options(add_command(commands, "simulate", _simulate, text))
 
 
 def _add_steering(commands: SubCommands) -> None:
-    status = _add(commands, "status", _status, "What a run does now.")
-    _controller(status)
+    status = add_command(commands, "status", _status, "What a run does now.")
+    controller_option(status)
     status.add_argument("--json", action="store_true", dest="as_json", help="one JSON object; one a line with --watch")
     status.add_argument("--watch", action="store_true", help="go on showing it until the run ends")
     status.add_argument("--interval", type=interval, default=1.0, metavar="SECONDS", help="between two views (1)")
-    stop = _add(commands, "stop", _stop, "End a run after the step in progress; every service drains.")
-    _controller(stop)
+    stop = add_command(commands, "stop", _stop, "End a run after the step in progress; every service drains.")
+    controller_option(stop)
     stop.add_argument("--reason", default="areal-mesh stop", help="kept with the run")
-    _controller(_add(commands, "pause", _pause, "Lease nothing new; what runs goes on."))
-    _controller(_add(commands, "resume", _resume, "End a pause."))
+    controller_option(add_command(commands, "pause", _pause, "Lease nothing new; what runs goes on."))
+    controller_option(add_command(commands, "resume", _resume, "End a pause."))
     stage = commands.add_parser("stage", help="The schedule of context stages.").add_subparsers(required=True)
-    _controller(_add(stage, "next", _stage_next, "Go on to the next context stage now."))
+    controller_option(add_command(stage, "next", _stage_next, "Go on to the next context stage now."))
 
 
 def _add_settings(commands: SubCommands) -> None:
     config = commands.add_parser("config", help="Settings: show them resolved, check them.").add_subparsers(
         required=True
     )
-    show = _add(config, "show", _config_show, "Print resolved settings as JSON: of a preset or file, or of a run.")
+    show = add_command(
+        config, "show", _config_show, "Print resolved settings as JSON: of a preset or file, or of a run."
+    )
     show.add_argument("source", nargs="?", default="", metavar="PRESET|FILE", help="left out: ask the controller")
-    _controller(show)
-    _overrides(show)
-    check = _add(config, "check", _config_check, "Resolve settings, check them, say what this machine cannot run.")
+    controller_option(show)
+    overrides_option(show)
+    check = add_command(
+        config, "check", _config_check, "Resolve settings, check them, say what this machine cannot run."
+    )
     check.add_argument("sources", nargs="+", metavar="PRESET|FILE")
-    _overrides(check)
+    overrides_option(check)
 
 
 def _add_verifying(commands: SubCommands) -> None:
-    verify = _add(commands, "verify", _verify, "Grade a file of responses; print a table by rule and by source.")
+    verify = add_command(commands, "verify", _verify, "Grade a file of responses; print a table by rule and by source.")
     verify.add_argument("file", metavar="FILE", help="JSONL with response and answer, and optionally id and source")
     verify.add_argument("--protocol", choices=("qwen", "strict_qwen"), default="qwen", help="grading protocol (qwen)")
     verify.add_argument("--output", default="", metavar="VERDICTS.jsonl", help="write a verdict for each line")
@@ -214,32 +220,6 @@ def _add_verifying(commands: SubCommands) -> None:
     )
     verify.add_argument(
         "--golds", action="store_true", help="read the references alone; list those that no answer could match"
-    )
-
-
-def _source(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="PRESET|FILE", help="name of a preset, or path of a TOML or JSON file")
-    _overrides(parser)
-
-
-def _overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="KEY=VALUE",
-        help="a setting on top, such as learner.learning_rate=1e-6; may be repeated",
-    )
-
-
-def _controller(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--controller",
-        default=os.environ.get(CONTROLLER_VARIABLE) or DEFAULT_CONTROLLER,
-        type=address,
-        metavar="ADDR",
-        help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else {DEFAULT_CONTROLLER})",
     )
 
 

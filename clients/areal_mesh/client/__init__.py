@@ -9,10 +9,12 @@ Typed throughout, and importable with the base install alone: nothing here knows
 from areal_mesh.client.errors import (
     ControllerTimeout,
     ControllerUnreachable,
+    GeneratorUnreachable,
     MeshClientError,
     RequestRefused,
     UnexpectedAnswer,
 )
+from areal_mesh.client.generation import GeneratorClient, Started, Tokens
 from areal_mesh.client.mesh import MeshClient
 from areal_mesh.client.status import (
     FaultStatus,
@@ -30,6 +32,8 @@ __all__ = [
     "ControllerTimeout",
     "ControllerUnreachable",
     "FaultStatus",
+    "GeneratorClient",
+    "GeneratorUnreachable",
     "GroupCounts",
     "MeshClient",
     "MeshClientError",
@@ -40,6 +44,8 @@ __all__ = [
     "ServiceState",
     "ServiceStatus",
     "Stage",
+    "Started",
     "Step",
+    "Tokens",
     "UnexpectedAnswer",
 ]

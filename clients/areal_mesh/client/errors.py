@@ -1,13 +1,13 @@
-"""What can go wrong between a client and the controller: one family, each naming the address and what would do."""
+"""What can go wrong between a client and a service: one family, each naming the address and what would do."""
 
 import grpc
 import grpc.aio
 
 
 class MeshClientError(Exception):
-    """A call to the controller that did not succeed.
+    """A call to the controller, or to a generator, that did not succeed.
 
-    `address` is the controller's host:port; `call` the method's name.
+    `address` is the service's host:port; `call` the method's name.
     """
 
     def __init__(self, address: str, call: str, message: str) -> None:
@@ -20,16 +20,20 @@ class ControllerUnreachable(MeshClientError):
     """Nothing answers at the address, or the controller went away during the call."""
 
 
+class GeneratorUnreachable(MeshClientError):
+    """No generator answers at the address, or it cannot answer now: it has no weights yet, drains, or is busy."""
+
+
 class ControllerTimeout(MeshClientError):
     """The controller did not answer within the call's deadline."""
 
 
 class RequestRefused(MeshClientError):
-    """The controller answered that it will not: the state does not allow it, or an argument does not hold."""
+    """The service answered that it will not: the state does not allow it, or an argument does not hold."""
 
 
 class UnexpectedAnswer(MeshClientError):
-    """The controller failed while it served the call, or what serves at the address is no controller."""
+    """The service failed while it served the call, or what serves at the address is another."""
 
 
 _REFUSALS = (
@@ -62,5 +66,25 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str, call: str) -> Mesh
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return UnexpectedAnswer(
             address, call, f"{address} does not know {call}: is that a controller, and of this version?"
+        )
+    return UnexpectedAnswer(address, call, f"{call} failed at {address} with {code.name}: {text}")
+
+
+def from_generator_error(error: grpc.aio.AioRpcError, address: str, call: str) -> MeshClientError:
+    """As `from_rpc_error`, of a call to a generator."""
+    code, text = error.code(), error.details() or ""
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return GeneratorUnreachable(address, call, f"no generator answers at {address}: {text}")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return GeneratorUnreachable(address, call, f"the generator at {address} is busy: {text}; try again")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return GeneratorUnreachable(
+            address, call, f"the generator at {address} did not finish {call} in time; ask for fewer tokens"
+        )
+    if code in _REFUSALS:
+        return RequestRefused(address, call, f"the generator at {address} refuses {call}: {text}")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return UnexpectedAnswer(
+            address, call, f"{address} does not know {call}: is that a generator, and of this version?"
         )
     return UnexpectedAnswer(address, call, f"{call} failed at {address} with {code.name}: {text}")

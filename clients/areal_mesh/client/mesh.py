@@ -14,7 +14,7 @@ from areal_mesh.client.status import RunStatus, Stage, run_status_of, stage_of
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.identity import Identity
-from areal_mesh.v1 import controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
+from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
 
 T = TypeVar("T")
 
@@ -121,6 +121,13 @@ class MeshClient:
         response = await self._answer("GetConfig", self._control.GetConfig(request, timeout=self._timeout))
         settings: dict[str, Any] = json.loads(response.settings_json)
         return settings
+
+    async def generators(self) -> list[str]:
+        """Addresses of the run's generators that serve, in the order of their registration."""
+        request = controller_pb2.FindMembersRequest(role=common_pb2.ROLE_GENERATOR)
+        response = await self._answer("FindMembers", self._control.FindMembers(request, timeout=self._timeout))
+        serving = common_pb2.SERVICE_STATE_SERVING
+        return [member.address for member in response.members if member.state == serving]
 
     async def _answer(self, call: str, sent: Awaitable[T]) -> T:
         try:

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from areal_mesh.v1 import rollout_pb2 as _rollout_pb2
 from areal_mesh.v1 import weights_pb2 as _weights_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -187,3 +188,189 @@ class AbortWeightsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AbortWeightsResponse: _TypeAlias = AbortWeightsResponse  # noqa: Y015
+
+@_typing.final
+class GenerateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    RESPONSES_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TOP_P_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_TOKENS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    problem: _builtins.str
+    """A problem, put into the run's template as those that are leased."""
+    text: _builtins.str
+    """The prompt as the model is to read it, control tokens written out."""
+    prompt_token_ids: _builtins.bytes
+    """The prompt's token ids: little-endian int32."""
+    responses: _builtins.int
+    """Left out: 1."""
+    temperature: _builtins.float
+    """Left out: the run's settings. 0 takes the likeliest token."""
+    top_p: _builtins.float
+    max_response_tokens: _builtins.int
+    """Response limit in tokens; left out, the longest of all stages. What the prompt leaves no room for is cut off."""
+    seed: _builtins.int
+    """Response i is sampled with seed + i; left out, nothing can be repeated."""
+    policy_version: _builtins.int
+    """Every token is of this version, or the call fails; left out, of whatever is held when it is sampled."""
+    tag: _builtins.str
+    """What it is for, such as `evaluation`: tokens are counted by it in the generator's metrics."""
+    def __init__(
+        self,
+        *,
+        problem: _builtins.str = ...,
+        text: _builtins.str = ...,
+        prompt_token_ids: _builtins.bytes = ...,
+        responses: _builtins.int | None = ...,
+        temperature: _builtins.float | None = ...,
+        top_p: _builtins.float | None = ...,
+        max_response_tokens: _builtins.int | None = ...,
+        seed: _builtins.int | None = ...,
+        policy_version: _builtins.int | None = ...,
+        tag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_response_tokens", b"_max_response_tokens", "_policy_version", b"_policy_version", "_responses", b"_responses", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_response_tokens", b"max_response_tokens", "policy_version", b"policy_version", "problem", b"problem", "prompt", b"prompt", "prompt_token_ids", b"prompt_token_ids", "responses", b"responses", "seed", b"seed", "temperature", b"temperature", "text", b"text", "top_p", b"top_p"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_response_tokens", b"_max_response_tokens", "_policy_version", b"_policy_version", "_responses", b"_responses", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_response_tokens", b"max_response_tokens", "policy_version", b"policy_version", "problem", b"problem", "prompt", b"prompt", "prompt_token_ids", b"prompt_token_ids", "responses", b"responses", "seed", b"seed", "tag", b"tag", "temperature", b"temperature", "text", b"text", "top_p", b"top_p"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_response_tokens: _TypeAlias = _typing.Literal["max_response_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_response_tokens: _TypeAlias = _typing.Literal["_max_response_tokens", b"_max_response_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__policy_version: _TypeAlias = _typing.Literal["policy_version"]  # noqa: Y015
+    _WhichOneofArgType__policy_version: _TypeAlias = _typing.Literal["_policy_version", b"_policy_version"]  # noqa: Y015
+    _WhichOneofReturnType__responses: _TypeAlias = _typing.Literal["responses"]  # noqa: Y015
+    _WhichOneofArgType__responses: _TypeAlias = _typing.Literal["_responses", b"_responses"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
+    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
+    _WhichOneofReturnType_prompt: _TypeAlias = _typing.Literal["problem", "text", "prompt_token_ids"]  # noqa: Y015
+    _WhichOneofArgType_prompt: _TypeAlias = _typing.Literal["prompt", b"prompt"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_response_tokens) -> _WhichOneofReturnType__max_response_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__policy_version) -> _WhichOneofReturnType__policy_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__responses) -> _WhichOneofReturnType__responses | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_prompt) -> _WhichOneofReturnType_prompt | None: ...
+
+Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
+
+@_typing.final
+class GenerateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTED_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def started(self) -> Global___GenerationStarted:
+        """The first message."""
+
+    @_builtins.property
+    def tokens(self) -> Global___GeneratedTokens:
+        """Each further one."""
+
+    def __init__(
+        self,
+        *,
+        started: Global___GenerationStarted | None = ...,
+        tokens: Global___GeneratedTokens | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "started", b"started", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "started", b"started", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "tokens"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
+
+@_typing.final
+class GenerationStarted(_message.Message):
+    """What is sampled from what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    SAMPLING_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    prompt_token_ids: _builtins.bytes
+    """Token ids of the prompt: little-endian int32."""
+    policy_version: _builtins.int
+    """The version held."""
+    @_builtins.property
+    def sampling(self) -> _rollout_pb2.Sampling: ...
+    def __init__(
+        self,
+        *,
+        prompt_token_ids: _builtins.bytes = ...,
+        sampling: _rollout_pb2.Sampling | None = ...,
+        policy_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "prompt_token_ids", b"prompt_token_ids", "sampling", b"sampling"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerationStarted: _TypeAlias = GenerationStarted  # noqa: Y015
+
+@_typing.final
+class GeneratedTokens(_message.Message):
+    """The next tokens of one response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    LOG_PROBS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
+    VERSION_SPANS_FIELD_NUMBER: _builtins.int
+    response: _builtins.int
+    """Which response, from 0."""
+    token_ids: _builtins.bytes
+    """Token ids: little-endian int32; the end token too."""
+    log_probs: _builtins.bytes
+    """Log-probabilities under what was sampled from: little-endian float32, one for each token."""
+    text: _builtins.str
+    """Their text; bytes of a character that is not whole yet come with its last one."""
+    finish_reason: _rollout_pb2.FinishReason.ValueType
+    """Set with the last tokens of the response."""
+    @_builtins.property
+    def version_spans(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.VersionSpan]:
+        """Of the whole response, as the engine stamped them; with its last tokens."""
+
+    def __init__(
+        self,
+        *,
+        response: _builtins.int = ...,
+        token_ids: _builtins.bytes = ...,
+        log_probs: _builtins.bytes = ...,
+        text: _builtins.str = ...,
+        finish_reason: _rollout_pb2.FinishReason.ValueType = ...,
+        version_spans: _abc.Iterable[_rollout_pb2.VersionSpan] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "log_probs", b"log_probs", "response", b"response", "text", b"text", "token_ids", b"token_ids", "version_spans", b"version_spans"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GeneratedTokens: _TypeAlias = GeneratedTokens  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GeneratorServiceStub(object):
-    """Receives weights. Prompts come by lease, so nothing is asked of it here.
+    """Receives weights, and answers those who ask beside the run: prompts to train on come by lease alone.
     """
 
     def __init__(self, channel):
@@ -50,10 +50,15 @@ class GeneratorServiceStub(object):
                 request_serializer=areal__mesh_dot_v1_dot_generator__pb2.AbortWeightsRequest.SerializeToString,
                 response_deserializer=areal__mesh_dot_v1_dot_generator__pb2.AbortWeightsResponse.FromString,
                 _registered_method=True)
+        self.Generate = channel.unary_stream(
+                '/areal_mesh.v1.GeneratorService/Generate',
+                request_serializer=areal__mesh_dot_v1_dot_generator__pb2.GenerateRequest.SerializeToString,
+                response_deserializer=areal__mesh_dot_v1_dot_generator__pb2.GenerateResponse.FromString,
+                _registered_method=True)
 
 
 class GeneratorServiceServicer(object):
-    """Receives weights. Prompts come by lease, so nothing is asked of it here.
+    """Receives weights, and answers those who ask beside the run: prompts to train on come by lease alone.
     """
 
     def PrepareWeights(self, request, context):
@@ -77,6 +82,16 @@ class GeneratorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Generate(self, request, context):
+        """Answers a prompt with the weights held, token by token. Nothing of it enters the ledger or the replay buffer.
+        UNAVAILABLE: no weights are held yet, or the service drains. FAILED_PRECONDITION: another version than asked for
+        is held. ABORTED: another version came before the last token. RESOURCE_EXHAUSTED with RetryInfo: enough are
+        answered already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GeneratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +110,11 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
                     request_deserializer=areal__mesh_dot_v1_dot_generator__pb2.AbortWeightsRequest.FromString,
                     response_serializer=areal__mesh_dot_v1_dot_generator__pb2.AbortWeightsResponse.SerializeToString,
             ),
+            'Generate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Generate,
+                    request_deserializer=areal__mesh_dot_v1_dot_generator__pb2.GenerateRequest.FromString,
+                    response_serializer=areal__mesh_dot_v1_dot_generator__pb2.GenerateResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'areal_mesh.v1.GeneratorService', rpc_method_handlers)
@@ -104,7 +124,7 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GeneratorService(object):
-    """Receives weights. Prompts come by lease, so nothing is asked of it here.
+    """Receives weights, and answers those who ask beside the run: prompts to train on come by lease alone.
     """
 
     @staticmethod
@@ -178,6 +198,33 @@ class GeneratorService(object):
             '/areal_mesh.v1.GeneratorService/AbortWeights',
             areal__mesh_dot_v1_dot_generator__pb2.AbortWeightsRequest.SerializeToString,
             areal__mesh_dot_v1_dot_generator__pb2.AbortWeightsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Generate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/areal_mesh.v1.GeneratorService/Generate',
+            areal__mesh_dot_v1_dot_generator__pb2.GenerateRequest.SerializeToString,
+            areal__mesh_dot_v1_dot_generator__pb2.GenerateResponse.FromString,
             options,
             channel_credentials,
             insecure,

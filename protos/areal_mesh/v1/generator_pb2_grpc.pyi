@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GeneratorServiceStub:
-    """Receives weights. Prompts come by lease, so nothing is asked of it here."""
+    """Receives weights, and answers those who ask beside the run: prompts to train on come by lease alone."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -39,10 +39,16 @@ class GeneratorServiceStub:
     """Freezes requests, receives the broadcast, continues them on the new weights."""
     AbortWeights: _grpc.UnaryUnaryMultiCallable[_generator_pb2.AbortWeightsRequest, _generator_pb2.AbortWeightsResponse]
     """Leaves the group after a publish that failed."""
+    Generate: _grpc.UnaryStreamMultiCallable[_generator_pb2.GenerateRequest, _generator_pb2.GenerateResponse]
+    """Answers a prompt with the weights held, token by token. Nothing of it enters the ledger or the replay buffer.
+    UNAVAILABLE: no weights are held yet, or the service drains. FAILED_PRECONDITION: another version than asked for
+    is held. ABORTED: another version came before the last token. RESOURCE_EXHAUSTED with RetryInfo: enough are
+    answered already.
+    """
 
 @_typing.type_check_only
 class GeneratorServiceAsyncStub(GeneratorServiceStub):
-    """Receives weights. Prompts come by lease, so nothing is asked of it here."""
+    """Receives weights, and answers those who ask beside the run: prompts to train on come by lease alone."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PrepareWeights: _aio.UnaryUnaryMultiCallable[_generator_pb2.PrepareWeightsRequest, _generator_pb2.PrepareWeightsResponse]  # type: ignore[assignment]
@@ -51,9 +57,15 @@ class GeneratorServiceAsyncStub(GeneratorServiceStub):
     """Freezes requests, receives the broadcast, continues them on the new weights."""
     AbortWeights: _aio.UnaryUnaryMultiCallable[_generator_pb2.AbortWeightsRequest, _generator_pb2.AbortWeightsResponse]  # type: ignore[assignment]
     """Leaves the group after a publish that failed."""
+    Generate: _aio.UnaryStreamMultiCallable[_generator_pb2.GenerateRequest, _generator_pb2.GenerateResponse]  # type: ignore[assignment]
+    """Answers a prompt with the weights held, token by token. Nothing of it enters the ledger or the replay buffer.
+    UNAVAILABLE: no weights are held yet, or the service drains. FAILED_PRECONDITION: another version than asked for
+    is held. ABORTED: another version came before the last token. RESOURCE_EXHAUSTED with RetryInfo: enough are
+    answered already.
+    """
 
 class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Receives weights. Prompts come by lease, so nothing is asked of it here."""
+    """Receives weights, and answers those who ask beside the run: prompts to train on come by lease alone."""
 
     @_abc_1.abstractmethod
     def PrepareWeights(
@@ -78,5 +90,17 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_generator_pb2.AbortWeightsResponse, _abc.Awaitable[_generator_pb2.AbortWeightsResponse]]:
         """Leaves the group after a publish that failed."""
+
+    @_abc_1.abstractmethod
+    def Generate(
+        self,
+        request: _generator_pb2.GenerateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_generator_pb2.GenerateResponse], _abc.AsyncIterator[_generator_pb2.GenerateResponse]]:
+        """Answers a prompt with the weights held, token by token. Nothing of it enters the ledger or the replay buffer.
+        UNAVAILABLE: no weights are held yet, or the service drains. FAILED_PRECONDITION: another version than asked for
+        is held. ABORTED: another version came before the last token. RESOURCE_EXHAUSTED with RetryInfo: enough are
+        answered already.
+        """
 
 def add_GeneratorServiceServicer_to_server(servicer: GeneratorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

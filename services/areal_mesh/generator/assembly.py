@@ -10,7 +10,8 @@ from areal_mesh.generator.values import Completion
 from areal_mesh.runtime.groups import encode_float32, encode_int32, payload_crc32c
 from areal_mesh.v1 import controller_pb2, rollout_pb2, verifier_pb2
 
-_FINISH_REASONS = {"stop": rollout_pb2.FINISH_REASON_STOP, "length": rollout_pb2.FINISH_REASON_LENGTH}
+FINISH_REASONS = {"stop": rollout_pb2.FINISH_REASON_STOP, "length": rollout_pb2.FINISH_REASON_LENGTH}
+"""Reasons of the contract by those of the engine; any other means that the response is not whole."""
 
 
 class UnusableCompletion(ValueError):
@@ -29,7 +30,7 @@ def check_completions(completions: Sequence[Completion], responses: int) -> None
     if len(completions) != responses:
         raise UnusableCompletion(f"the engine gave {len(completions)} responses, {responses} were asked for")
     for index, completion in enumerate(completions):
-        if completion.finish_reason not in _FINISH_REASONS:
+        if completion.finish_reason not in FINISH_REASONS:
             raise UnusableCompletion(f"response {index} ended by {completion.finish_reason!r}, not by stop or length")
         length = len(completion.token_ids)
         if length == 0 or len(completion.log_probs) != length:
@@ -61,7 +62,7 @@ def verify_items(
             gold_answers=lease.prompt.gold_answers,
             response_tokens=len(completion.token_ids),
             max_response_tokens=lease.sampling.max_response_tokens,
-            finish_reason=_FINISH_REASONS[completion.finish_reason],
+            finish_reason=FINISH_REASONS[completion.finish_reason],
         )
         for completion, text in zip(completions, texts, strict=True)
     ]
@@ -86,7 +87,7 @@ def build_group(
         responses=[
             rollout_pb2.ResponseInfo(
                 length=len(completion.token_ids),
-                finish_reason=_FINISH_REASONS[completion.finish_reason],
+                finish_reason=FINISH_REASONS[completion.finish_reason],
                 version_spans=[
                     rollout_pb2.VersionSpan(policy_version=span.version, start=span.start, end=span.end)
                     for span in completion.version_spans

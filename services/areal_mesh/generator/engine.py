@@ -8,14 +8,14 @@ engine starts, not before.
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, Self
 
-import numpy as np
-
 from areal_mesh.generator.engine_process import CALL_SECONDS, EngineDied, EngineProcess
-from areal_mesh.generator.values import Completion, EngineStats, PublishReport, Sampling, VersionSpan
+from areal_mesh.generator.values import Completion, EngineStats, Piece, PublishReport, Sampling
 from areal_mesh.generator.vllm_arguments import context_tokens
+from areal_mesh.generator.vllm_requests import completion_of, piece_of, sampling_params
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import Group
@@ -77,9 +77,25 @@ class Engine:
 
         Cancelling the caller aborts the request. Raises ValueError when the prompt leaves no room for a response.
         """
-        from vllm import SamplingParams
+        final: Any = None
+        async for output in self._outputs(prompt_token_ids, sampling, request_id, in_pieces=False):
+            final = output
+        return tuple(completion_of(output) for output in sorted(final.outputs, key=lambda output: output.index))
+
+    async def stream(
+        self, prompt_token_ids: Sequence[int], sampling: Sampling, request_id: str
+    ) -> AsyncGenerator[Piece]:
+        """As `generate`, token by token; closing the iterator aborts the request."""
+        async with aclosing(self._outputs(prompt_token_ids, sampling, request_id, in_pieces=True)) as outputs:
+            async for output in outputs:
+                for piece in output.outputs:
+                    yield piece_of(piece)
+
+    async def _outputs(
+        self, prompt_token_ids: Sequence[int], sampling: Sampling, request_id: str, in_pieces: bool
+    ) -> AsyncGenerator[Any]:
+        """vLLM's outputs of a request."""
         from vllm.inputs import tokens_input
-        from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError
 
         context = context_tokens(self._settings)
@@ -89,27 +105,15 @@ class Engine:
                 f"request {request_id}: a prompt of {len(prompt_token_ids)} tokens does not fit with a response into "
                 f"the {context} tokens of prompts.max_prompt_tokens and the longest stage's max_response_tokens"
             )
-        params = SamplingParams(
-            n=sampling.responses,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=min(sampling.max_response_tokens, room),
-            seed=sampling.seed,
-            stop_token_ids=self._end_token_ids,
-            logprobs=0,
-            flat_logprobs=True,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+        params = sampling_params(sampling, room, self._end_token_ids, in_pieces)
         # Without the salt, a prompt's KV-cache of older weights would be taken for the new version's.
         prompt = tokens_input(list(prompt_token_ids), cache_salt=str(self._version))
-        final: Any = None
         try:
-            async for output in self._vllm.client.generate(prompt, params, request_id):
-                final = output
+            async with aclosing(self._vllm.client.generate(prompt, params, request_id)) as outputs:
+                async for output in outputs:
+                    yield output
         except EngineDeadError as error:
             raise EngineDied("vLLM's engine process ended during generation; its own log says why") from error
-        return tuple(_completion(output) for output in sorted(final.outputs, key=lambda output: output.index))
 
     async def prepare(self, group: Group, first_rank: int) -> None:
         """Join a transfer's group, the workers taking ranks `first_rank` and following; generation goes on.
@@ -255,13 +259,3 @@ class Engine:
             receive_seconds=max(state["receive_seconds"] for state in states),
             load_seconds=max(state["load_seconds"] for state in states),
         )
-
-
-def _completion(output: Any) -> Completion:
-    spans = tuple(VersionSpan(int(span.version), span.start, span.end) for span in output.weight_versions or ())
-    return Completion(
-        token_ids=np.asarray(output.token_ids, dtype=np.int32),
-        log_probs=np.asarray(output.logprobs.logprobs, dtype=np.float32),
-        version_spans=spans,
-        finish_reason=str(output.finish_reason),
-    )

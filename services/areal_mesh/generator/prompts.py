@@ -109,6 +109,10 @@ class PromptRenderer:
             )
         return ids
 
+    def written_token_ids(self, text: str) -> list[int]:
+        """Token ids of a prompt that is written out whole, control tokens included."""
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
     def _with_problem_as_text(self, text: str, problem: str) -> list[int]:
         """Token ids of `text`, in which the template's control tokens alone are such.
 

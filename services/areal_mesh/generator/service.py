@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from areal_mesh.generator.answers import Answers, AnswerSource, Streamer
 from areal_mesh.generator.concurrency import Concurrency, Look
 from areal_mesh.generator.engine import Engine
 from areal_mesh.generator.group_work import GroupWork, Sampler
@@ -12,6 +13,7 @@ from areal_mesh.generator.leases import Leases
 from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.prompts import PromptRenderer, Tokenizer, load_tokenizer
 from areal_mesh.generator.rollout import Load, RolloutLoop
+from areal_mesh.generator.servicer import GeneratorServicer
 from areal_mesh.generator.values import EngineStats
 from areal_mesh.generator.weight_receiver import NO_VERSION, WeightReceiver, WeightReceiverServicer
 from areal_mesh.runtime.calling import Members
@@ -27,7 +29,7 @@ from areal_mesh.v1 import common_pb2, generator_pb2_grpc
 SERVICE = "areal_mesh.v1.GeneratorService"
 
 
-class GeneratorEngine(Sampler, WeightReceiver, Protocol):
+class GeneratorEngine(Sampler, Streamer, WeightReceiver, Protocol):
     """What the service asks of its engine (`Engine`)."""
 
     def stats(self) -> EngineStats:
@@ -80,10 +82,12 @@ class GeneratorService:
         self._rate = CounterRate()
         self._loop: RolloutLoop | None = None
         self._weights = WeightReceiverServicer(self._clock, self._weights_came, context.standing)
+        self._answers = Answers(context.settings, lambda: self._weights.policy_version, context.draining)
 
     def attach(self, server: MeshServer) -> None:
         """Adds GeneratorService."""
-        server.add(generator_pb2_grpc.add_GeneratorServiceServicer_to_server, self._weights, SERVICE)
+        servicer = GeneratorServicer(self._weights, self._answers)
+        server.add(generator_pb2_grpc.add_GeneratorServiceServicer_to_server, servicer, SERVICE)
 
     async def start(self) -> None:
         """Loads tokenizer and engine. Raises StartupError where a second try is useless."""
@@ -101,6 +105,7 @@ class GeneratorService:
         engine = await self._starter.engine(settings, ends)
         self._engine = engine
         slots = self._section.max_sequences * self._section.data_parallel_size
+        self._answers.source = AnswerSource(engine, renderer, self._tokenizer_thread)
         work = GroupWork(engine, renderer, self._members, self._section, self._tokenizer_thread, self._clock)
         self._loop = RolloutLoop(
             leases=Leases(self._members, self._context.identity),
@@ -156,20 +161,24 @@ class GeneratorService:
 
     def _metrics(self, stats: EngineStats, loop: RolloutLoop) -> dict[str, float]:
         ends = {f"groups_{end}": float(count) for end, count in loop.ends.items()}
-        return ends | {
-            "tokens_generated": float(stats.tokens_generated),
-            "generating_seconds": self._clock.seconds(),
-            "kv_cache_use": stats.kv_cache_use,
-            "groups_in_flight": float(len(loop.group_ids)),
-            "responses_open": float(stats.open_responses),
-            "responses_limit": float(loop.concurrency.limit),
-            "preemptions": float(stats.preemptions),
-            "requests_running": float(stats.running_requests),
-            "requests_waiting": float(stats.waiting_requests),
-            "weight_updates": float(self._weights.received),
-            "pause_seconds_total": self._weights.pause_seconds,
-            "transfer_seconds_total": self._weights.transfer_seconds,
-        }
+        return (
+            ends
+            | self._answers.metrics()
+            | {
+                "tokens_generated": float(max(0, stats.tokens_generated - self._answers.all_tokens)),
+                "generating_seconds": self._clock.seconds(),
+                "kv_cache_use": stats.kv_cache_use,
+                "groups_in_flight": float(len(loop.group_ids)),
+                "responses_open": float(stats.open_responses),
+                "responses_limit": float(loop.concurrency.limit),
+                "preemptions": float(stats.preemptions),
+                "requests_running": float(stats.running_requests),
+                "requests_waiting": float(stats.waiting_requests),
+                "weight_updates": float(self._weights.received),
+                "pause_seconds_total": self._weights.pause_seconds,
+                "transfer_seconds_total": self._weights.transfer_seconds,
+            }
+        )
 
     def _load(self) -> Load:
         engine, _ = self._started()

@@ -44,6 +44,22 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """The next tokens of one response of several."""
+
+    response: int
+    """Which, from 0."""
+    token_ids: npt.NDArray[np.int32]
+    """Shape [T], as `Completion`'s; may be empty."""
+    log_probs: npt.NDArray[np.float32]
+    """Shape [T]."""
+    version_spans: tuple[VersionSpan, ...]
+    """Of the whole response, with its last piece; before that empty."""
+    finish_reason: str
+    """With the last piece; before that empty."""
+
+
+@dataclass(frozen=True)
 class PublishReport:
     """Seconds of one publish, by phase."""
 

@@ -23,7 +23,7 @@ from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import MeshError, aborted, failed_precondition, unavailable
 from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.runtime.transfer_key import require_transfer_key
-from areal_mesh.v1 import generator_pb2, generator_pb2_grpc
+from areal_mesh.v1 import generator_pb2
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.messages import decode_group, decode_manifest, encode_digests
@@ -60,8 +60,8 @@ class _Prepared:
 
 
 @dataclass
-class WeightReceiverServicer(generator_pb2_grpc.GeneratorServiceServicer):
-    """Serves GeneratorService. Weights can come while `serve` holds."""
+class WeightReceiverServicer:
+    """Serves the calls of a publish. Weights can come while `serve` holds."""
 
     clock: GeneratingClock
     weights_came: Callable[[], None]

@@ -83,6 +83,9 @@ class GeneratorSettings(ServiceSettings):
     verify_seconds: Seconds = 60.0
     verify_attempts: int = Field(default=3, gt=0)
     append_seconds: Seconds = 60.0
+    answers_at_once: int = Field(default=8, ge=0)
+    """Requests beside the run (`Generate`) that are answered at once; 0 for none. They share the engine with the run's
+    groups."""
 
     @property
     def transfer_ranks(self) -> int:

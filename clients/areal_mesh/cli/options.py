@@ -1,0 +1,51 @@
+"""Options that several commands have, and how a command is added to the parser."""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Any
+
+from areal_mesh.cli.option_types import address
+
+DEFAULT_CONTROLLER = "127.0.0.1:7400"
+CONTROLLER_VARIABLE = "AREAL_MESH_CONTROLLER"
+RUN_ID_VARIABLE = "AREAL_MESH_RUN_ID"
+
+SubCommands = Any  # argparse gives the type no public name
+Command = Callable[[argparse.Namespace], int | None]
+
+
+def add_command(commands: SubCommands, name: str, run: Command, text: str) -> argparse.ArgumentParser:
+    """Adds a command; its namespace has `run` as such."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def source_argument(parser: argparse.ArgumentParser) -> None:
+    """A preset or file, and settings on top."""
+    parser.add_argument("source", metavar="PRESET|FILE", help="name of a preset, or path of a TOML or JSON file")
+    overrides_option(parser)
+
+
+def overrides_option(parser: argparse.ArgumentParser) -> None:
+    """`--set`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="a setting on top, such as learner.learning_rate=1e-6; may be repeated",
+    )
+
+
+def controller_option(parser: argparse.ArgumentParser) -> None:
+    """`--controller`."""
+    parser.add_argument(
+        "--controller",
+        default=os.environ.get(CONTROLLER_VARIABLE) or DEFAULT_CONTROLLER,
+        type=address,
+        metavar="ADDR",
+        help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else {DEFAULT_CONTROLLER})",
+    )
