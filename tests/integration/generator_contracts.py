@@ -10,8 +10,8 @@ import numpy as np
 
 from areal_mesh.generator.engine import WeightUpdateFailed
 from areal_mesh.generator.engine_process import EngineDied
-from areal_mesh.generator.prompts import AddedToken
 from areal_mesh.generator.values import Completion, EngineStats, Piece, PublishReport, Sampling, VersionSpan
+from areal_mesh.prompts.renderer import AddedToken
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
@@ -51,12 +51,13 @@ class Changes:
 class CharacterTokenizer:
     """One token a character; token 0 ends a response."""
 
+    bos_token_id: int | None = None
     eos_token_id: int | None = END_TOKEN
     unk_token_id: int | None = None
     added_tokens_decoder: Mapping[int, AddedToken] = {}
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **kwargs: Any
     ) -> str:
         return conversation[0]["content"]
 

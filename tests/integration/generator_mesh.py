@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from areal_mesh.generator.prompts import Tokenizer
 from areal_mesh.generator.service import GeneratorEngine, GeneratorService
+from areal_mesh.prompts.renderer import Tokenizer
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.server import MeshServer

@@ -20,6 +20,7 @@ def test_every_command_is_described() -> None:
         "serve",
         "status",
         "generate",
+        "data",
         "pause",
         "resume",
         "stage",

@@ -12,23 +12,35 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BUF = Path(sys.executable).with_name("buf")
 HEAVY = ("torch", "transformers", "vllm")
-LIGHT_PACKAGES = ("runtime", "grading", "views", "controller", "verifier", "replay", "simulation", "client", "cli")
+LIGHT_PACKAGES = (
+    "runtime",
+    "grading",
+    "prompts",
+    "views",
+    "controller",
+    "verifier",
+    "replay",
+    "simulation",
+    "client",
+    "cli",
+)
 
 MAY_IMPORT = {
     "v1": {"v1"},
     "runtime": {"runtime", "v1"},
     "grading": {"grading"},
     "weights": {"weights", "runtime", "v1"},
+    "prompts": {"prompts", "runtime", "v1"},
     "views": {"views", "runtime"},
     "controller": {"controller", "views", "runtime", "v1"},
     "verifier": {"verifier", "grading", "runtime", "v1"},
     "replay": {"replay", "runtime", "v1"},
-    "generator": {"generator", "weights", "runtime", "v1"},
+    "generator": {"generator", "prompts", "weights", "runtime", "v1"},
     "learner": {"learner", "weights", "runtime", "v1"},
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {"cli", "client", "grading", "recipes", "runtime", "simulation", "v1", "views"},
+    "cli": {"cli", "client", "grading", "prompts", "recipes", "runtime", "simulation", "v1", "views"},
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {

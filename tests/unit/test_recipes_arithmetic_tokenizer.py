@@ -10,7 +10,7 @@ pytest.importorskip("transformers", reason="the learner extra is not installed: 
 
 from transformers import AutoTokenizer, Qwen2Config
 
-from areal_mesh.generator.prompts import PromptRenderer
+from areal_mesh.prompts.renderer import PromptRenderer
 from areal_mesh.recipes.arithmetic.problems import SolutionStyle, generate_problems, worked_solution
 from areal_mesh.recipes.arithmetic.tokenizer import END, build_tokenizer
 from areal_mesh.runtime.settings import PromptSettings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.client import GeneratorClient, MeshClientError, Started, Tokens
-from areal_mesh.runtime.text import plain_text
+from areal_mesh.runtime.text import printable
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class _View:
             return
         response = self._responses[event.response]
         response.log_probs += event.log_probs
-        response.printed += _token_lines(event) if self._by_token else [plain_text(event.text)]
+        response.printed += _token_lines(event) if self._by_token else [printable(event.text)]
         response.last = event if event.finish_reason else None
         while self._current < len(self._responses):
             shown = self._responses[self._current]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from areal_mesh.cli.preview import rendering_faults
 from areal_mesh.cli.prompt_lengths import prompts_too_long
 from areal_mesh.cli.weights_check import weight_faults
 from areal_mesh.runtime.settings import RunSettings
@@ -26,6 +27,7 @@ def model_faults(settings: RunSettings) -> Iterator[str]:
         return
     yield from position_faults(settings)
     yield from template_faults(settings)
+    yield from rendering_faults(settings)
     yield from prompts_too_long(settings)
     if importlib.util.find_spec("numpy") is not None:
         yield from (f"model.folder = {folder}: {fault}, or name another model" for fault in weight_faults(folder))

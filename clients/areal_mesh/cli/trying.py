@@ -1,10 +1,10 @@
-"""The options of the commands by which a person tries a model and its prompts: `generate`."""
+"""The options of the commands by which a person tries a model and its prompts: `generate`, `data preview`."""
 
 import argparse
 from argparse import ArgumentTypeError
 
 from areal_mesh.cli.option_types import address_or_nothing
-from areal_mesh.cli.options import SubCommands, add_command, controller_option
+from areal_mesh.cli.options import SubCommands, add_command, controller_option, source_argument
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -14,8 +14,23 @@ def _generate(options: argparse.Namespace) -> None:
     generate(options.controller, options.address, GenerateOptions(**given))
 
 
+def _preview(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.preview import preview
+
+    preview(options.source, options.overrides, options.count, options.as_json)
+
+
 def add_trying(commands: SubCommands) -> None:
     """Adds them to the command's parser."""
+    _add_generate(commands)
+    data = commands.add_parser("data", help="The prompt file: see what becomes of it.").add_subparsers(required=True)
+    preview = add_command(data, "preview", _preview, "Print prompts as the model will read them, with token ids.")
+    source_argument(preview)
+    preview.add_argument("--count", type=_positive, default=3, metavar="N", help="the first so many of the file (3)")
+    preview.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a line")
+
+
+def _add_generate(commands: SubCommands) -> None:
     text = "Ask a run's generator something, with the weights that it holds; nothing of it is trained on."
     generate = add_command(commands, "generate", _generate, text)
     generate.add_argument("prompt", metavar="PROBLEM", help="put into the run's template; - reads it from the input")

@@ -16,10 +16,10 @@ from typing import Protocol, TypeVar
 from areal_mesh.generator.answer_messages import sampling_message, sampling_of, tokens_message
 from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.pieces_text import PiecesText
-from areal_mesh.generator.prompts import PromptRefused, PromptRenderer
 from areal_mesh.generator.values import Piece, Sampling
 from areal_mesh.generator.vllm_arguments import context_tokens
 from areal_mesh.generator.weight_receiver import NO_VERSION
+from areal_mesh.prompts.renderer import PromptRefused, PromptRenderer
 from areal_mesh.runtime.errors import (
     aborted,
     failed_precondition,

@@ -18,8 +18,8 @@ from areal_mesh.generator.assembly import build_group, check_completions, verify
 from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.leases import GroupEnd
 from areal_mesh.generator.progress import GeneratingClock
-from areal_mesh.generator.prompts import PromptRefused, PromptRenderer
 from areal_mesh.generator.values import Completion, Sampling
+from areal_mesh.prompts.renderer import PromptRefused, PromptRenderer
 from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.groups import oldest_policy_version
 from areal_mesh.runtime.settings import GeneratorSettings

@@ -11,11 +11,12 @@ from areal_mesh.generator.engine import Engine
 from areal_mesh.generator.group_work import GroupWork, Sampler
 from areal_mesh.generator.leases import Leases
 from areal_mesh.generator.progress import GeneratingClock
-from areal_mesh.generator.prompts import PromptRenderer, Tokenizer, load_tokenizer
 from areal_mesh.generator.rollout import Load, RolloutLoop
 from areal_mesh.generator.servicer import GeneratorServicer
+from areal_mesh.generator.tokenizer import load_tokenizer
 from areal_mesh.generator.values import EngineStats
 from areal_mesh.generator.weight_receiver import NO_VERSION, WeightReceiver, WeightReceiverServicer
+from areal_mesh.prompts.renderer import PromptRenderer, Tokenizer, beginning_fault
 from areal_mesh.runtime.calling import Members
 from areal_mesh.runtime.end_tokens import EndTokenError, end_token_ids
 from areal_mesh.runtime.errors import StartupError
@@ -98,6 +99,8 @@ class GeneratorService:
             self._tokenizer_thread, self._starter.tokenizer, settings
         )
         renderer = PromptRenderer(tokenizer, settings.prompts)
+        if fault := beginning_fault(renderer, settings.prompts, tokenizer.bos_token_id):
+            raise StartupError(fault)
         try:
             ends = end_token_ids(settings.model.folder, tokenizer.eos_token_id, settings.model.end_token_ids)
         except EndTokenError as error:

@@ -1,8 +1,8 @@
 """Where the model and the prompts come from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.settings.base import Settings, SettingsPath
 from areal_mesh.runtime.settings.recipes import RecipeSettings
@@ -35,6 +35,16 @@ class PromptSettings(Settings):
     """`chat`: the tokenizer's chat template with one user message; else literal text with `{problem}` in it."""
     instruction: str = ""
     """Appended to the problem, after a line feed."""
+    system: str = ""
+    """System message of the chat template; empty: none."""
+    prefill: str = ""
+    """What the response begins with, given and not sampled: it is written after what the chat template ends with, and
+    the model goes on from there. Neither trained on nor graded."""
+    chat_template_kwargs: dict[str, bool | int | float | str] = {}
+    """What the chat template reads beside the messages, such as `enable_thinking = false` for Qwen3."""
+    begin: Literal["template", "add", "without"] = "template"
+    """The token with which the model's tokenizer begins a text: `template`, the template writes it, and one that does
+    not is refused; `add`, it is put in front where the template does not write it; `without`, it may be missing."""
     shuffle: bool = True
     """Each epoch in an order of its own, by the run's seed."""
 
@@ -47,3 +57,12 @@ class PromptSettings(Settings):
                 f'"{CHAT_TEMPLATE}" for the tokenizer\'s own template'
             )
         return value
+
+    @model_validator(mode="after")
+    def _chat_settings_have_a_chat_template(self) -> Self:
+        given = [name for name in ("system", "prefill", "chat_template_kwargs") if getattr(self, name)]
+        if given and self.template != CHAT_TEMPLATE:
+            raise ValueError(
+                f'{given[0]} goes with template = "{CHAT_TEMPLATE}"; write it into the template, or leave it out'
+            )
+        return self

@@ -1,12 +1,14 @@
 """Rendering of prompts."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from areal_mesh.generator.prompts import AddedToken, PromptRefused, PromptRenderer, PromptTooLong
+from areal_mesh.prompts.renderer import AddedToken, PromptRefused, PromptRenderer, PromptTooLong, beginning_fault
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import PromptSettings
 from areal_mesh.v1 import rollout_pb2
@@ -23,6 +25,7 @@ class Added:
 class CharacterTokenizer:
     """One token a character, and added tokens; token 0 is special. Its chat template marks the roles."""
 
+    bos_token_id: int | None = None
     eos_token_id: int | None = END
     unk_token_id: int | None = None
 
@@ -33,9 +36,10 @@ class CharacterTokenizer:
         self._trims = trims
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **kwargs: Any
     ) -> str:
         assert not tokenize
+        self.kwargs = kwargs
         contents = [message["content"] for message in conversation]
         if self._trims:
             contents = [content.strip().lower() for content in contents]
@@ -73,6 +77,51 @@ def renderer(
 def test_chat_renders_one_user_message_with_the_instruction_after_a_line_feed() -> None:
     assert renderer(instruction="Box it.").text("1+1?") == "<user>1+1?\nBox it.<assistant>"
     assert renderer().text("1+1?") == "<user>1+1?<assistant>"
+
+
+def test_system_message_prefill_and_what_the_template_reads_beside_them() -> None:
+    tokenizer = CharacterTokenizer()
+    settings = PromptSettings.model_validate(
+        {
+            "file": "p.jsonl",
+            "system": "Be brief.",
+            "prefill": "<think>\n",
+            "chat_template_kwargs": {"enable_thinking": False, "depth": 2},
+        }
+    )
+    rendering = PromptRenderer(tokenizer, settings)
+    assert rendering.text("1+1?") == "<system>Be brief.<user>1+1?<assistant><think>\n"
+    assert tokenizer.kwargs == {"enable_thinking": False, "depth": 2}
+    ids = rendering.token_ids(rollout_pb2.Prompt(problem="1<end>"))
+    assert ids == [*letters("<system>Be brief."), 1, *letters("1<end>"), 2, 3, ord("\n")]
+
+
+@pytest.mark.parametrize("given", [{"system": "s"}, {"prefill": "p"}, {"chat_template_kwargs": {"a": 1}}])
+def test_chat_settings_go_with_the_chat_template(given: dict[str, Any]) -> None:
+    name = next(iter(given))
+    with pytest.raises(ValidationError, match=f'{name} goes with template = "chat"; write it into the template'):
+        PromptSettings.model_validate({"file": "p.jsonl", "template": "{problem}", **given})
+
+
+BEGINNINGS: dict[str, tuple[str, str, list[int], str]] = {
+    "written once": ("<end>{problem}", "template", [END, ord("1")], ""),
+    "missing": ("{problem}", "template", [ord("1")], "token 0, .* is missing at the beginning of a prompt"),
+    "missing on purpose": ("{problem}", "without", [ord("1")], ""),
+    "added": ("{problem}", "add", [END, ord("1")], ""),
+    "not added twice": ("<end>{problem}", "add", [END, ord("1")], ""),
+    "written twice": ("<end><end>{problem}", "template", [END, END, ord("1")], "token 0, .* stands twice"),
+}
+
+
+@pytest.mark.parametrize("case", BEGINNINGS)
+def test_how_a_prompt_begins_is_looked_at(case: str) -> None:
+    """This tokenizer begins a text with token 0."""
+    template, begin, ids, fault = BEGINNINGS[case]
+    settings = PromptSettings.model_validate({"file": "p.jsonl", "template": template, "begin": begin})
+    rendering = PromptRenderer(CharacterTokenizer(), settings)
+    assert rendering.token_ids(rollout_pb2.Prompt(problem="1")) == ids
+    said = beginning_fault(rendering, settings, None)
+    assert re.search(fault, said) if fault else said == ""
 
 
 def test_a_literal_template_keeps_its_own_braces() -> None:

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import PromptSettings
@@ -12,6 +11,7 @@ from areal_mesh.v1 import rollout_pb2
 
 TOO_LONG = "prompt too long"
 CONTROL_TOKEN = "control token in a problem"
+_PROBLEM = "1+1?"
 # Private-use characters: no problem, template or instruction holds them.
 _PLACE = "\ue000problem\ue001"
 
@@ -26,17 +26,26 @@ class AddedToken(Protocol):
 class Tokenizer(Protocol):
     """The part of a transformers tokenizer that is used here."""
 
-    eos_token_id: int | None
-    unk_token_id: int | None
+    @property
+    def bos_token_id(self) -> int | None:
+        """The token that begins a text; None where the tokenizer names none."""
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The token that ends one."""
+
+    @property
+    def unk_token_id(self) -> int | None:
+        """The token of what has none."""
 
     @property
     def added_tokens_decoder(self) -> Mapping[int, AddedToken]:
         """Added tokens by their ids; control tokens are the special ones."""
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **kwargs: Any
     ) -> str:
-        """The conversation as text."""
+        """The conversation as text; `kwargs` are what the template reads beside it."""
 
     def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool = False) -> list[int]:
         """Token ids of a text; with `split_special_tokens` those that stand in it are text."""
@@ -56,8 +65,9 @@ class PromptTooLong(PromptRefused):
 class PromptRenderer:
     """Renders prompts by one tokenizer and the run's prompt settings.
 
-    Control tokens are those of the template and the instruction. One that stands as text in a problem, such as the
-    token that ends a turn, stays text: the problem's author is not the one who speaks to the model in control tokens.
+    Control tokens are those of the template, the instruction, the system message and the prefill. One that stands as
+    text in a problem, such as the token that ends a turn, stays text: the problem's author is not the one who speaks to
+    the model in control tokens.
 
     Raises:
         StartupError: the template cannot be rendered.
@@ -71,6 +81,8 @@ class PromptRenderer:
         self._control_ids = set(special) - {tokenizer.unk_token_id}
         longest_first = sorted(filter(None, special.values()), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self.begin_token_id = begin_token_id(tokenizer)
+        """What the tokenizer puts before a text by itself; None where it puts nothing there."""
         try:
             self._template = self.text(_PLACE)
         except Exception as error:
@@ -85,10 +97,20 @@ class PromptRenderer:
         instruction = self._settings.instruction
         content = f"{problem}\n{instruction}" if instruction else problem
         if self._settings.template == CHAT_TEMPLATE:
-            message = {"role": "user", "content": content}
-            return self._tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+            return self._chat(content) + self._settings.prefill
         # Not str.format: a template may hold braces of its own, as in \boxed{}.
         return self._settings.template.replace(PROBLEM_PLACE, content)
+
+    def _chat(self, content: str) -> str:
+        """The conversation up to where the model begins."""
+        system = self._settings.system
+        messages = [{"role": "system", "content": system}] if system else []
+        return self._tokenizer.apply_chat_template(
+            [*messages, {"role": "user", "content": content}],
+            tokenize=False,
+            add_generation_prompt=True,
+            **self._settings.chat_template_kwargs,
+        )
 
     def token_ids(self, prompt: rollout_pb2.Prompt) -> list[int]:
         """Token ids of a prompt.
@@ -103,6 +125,9 @@ class PromptRenderer:
             ids = self._tokenizer.encode(text, add_special_tokens=False)
         else:
             ids = self._with_problem_as_text(text, prompt.problem)
+        begin = self.begin_token_id
+        if self._settings.begin == "add" and begin is not None and ids[:1] != [begin]:
+            ids.insert(0, begin)
         if len(ids) > self._settings.max_prompt_tokens:
             raise PromptTooLong(
                 f"{TOO_LONG}: {len(ids)} tokens, prompts.max_prompt_tokens = {self._settings.max_prompt_tokens}"
@@ -141,16 +166,32 @@ class PromptRenderer:
         return self._tokenizer.decode(token_ids, skip_special_tokens=True)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model folder; takes seconds, for transformers is imported here.
+def begin_token_id(tokenizer: Tokenizer) -> int | None:
+    """The token that a tokenizer puts before a text by itself; None where it puts none there."""
+    with_added, alone = (tokenizer.encode("a", add_special_tokens=added) for added in (True, False))
+    added = len(with_added) - len(alone)
+    return with_added[0] if added > 0 and with_added[1 : 1 + len(alone)] == alone else None
 
-    Raises:
-        StartupError: the folder holds none.
+
+def beginning_fault(renderer: PromptRenderer, settings: PromptSettings, begin_token_id: int | None) -> str:
+    """What is wrong with the beginning of every prompt; empty where nothing is.
+
+    Args:
+        begin_token_id: the token that the tokenizer names as the beginning of a text; None where it names none.
     """
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    except (OSError, ValueError) as error:
-        raise StartupError(f"model.folder = {folder}: no tokenizer could be loaded from it: {error}") from error
-    return tokenizer
+        first, second = [*renderer.token_ids(rollout_pb2.Prompt(problem=_PROBLEM)), -1][:2]
+    except PromptRefused:
+        return ""
+    own = renderer.begin_token_id
+    if first == second and first in (own, begin_token_id):
+        return (
+            f"prompts: token {first}, with which a text begins for this model, stands twice at the beginning of a "
+            "prompt; write it once in prompts.template"
+        )
+    if settings.begin == "template" and own is not None and first != own:
+        return (
+            f"prompts: token {own}, with which this model's tokenizer begins a text, is missing at the beginning of a "
+            'prompt; set prompts.begin = "add", or "without" for a model that was trained without it'
+        )
+    return ""
