@@ -275,7 +275,7 @@ async def serve(servicer: Any, listen: str = "127.0.0.1:0") -> MeshServer:
     return server
 
 
-def run_settings(folder: Path, **generator: Any) -> RunSettings:
+def run_settings(folder: Path, algorithm: Mapping[str, Any] | None = None, **generator: Any) -> RunSettings:
     """Settings of a run whose model folder exists."""
     (folder / "config.json").write_text("{}")
     return RunSettings.model_validate(
@@ -283,7 +283,7 @@ def run_settings(folder: Path, **generator: Any) -> RunSettings:
             "name": "test",
             "directory": folder,
             "stages": [{"name": "8", "max_response_tokens": 32, "max_steps": 1}],
-            "algorithm": {"batch_groups": 4, "responses": 2},
+            "algorithm": {"batch_groups": 4, "responses": 2, **(algorithm or {})},
             "model": {"folder": folder},
             "prompts": {"file": folder / "prompts.jsonl", "max_prompt_tokens": 8},
             "generator": {"device": "cpu", "drain_seconds": 5.0, **generator},

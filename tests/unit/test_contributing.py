@@ -21,7 +21,7 @@ PATHS = sorted(
     | set(re.findall(r"\]\(([^):]+)\)", PAGE))
 )
 # From the folder of the tree, or from one that is named just before.
-ELSEWHERE = {"grading/", "weights/", "recipes/", "views/", "runtime/"}
+ELSEWHERE = {"grading/", "prompts/", "weights/", "recipes/", "views/", "runtime/"}
 MOST_FILES = 4
 
 
@@ -31,8 +31,8 @@ def folder_of(path: str) -> Path:
 
 
 def test_what_grows_is_on_the_page() -> None:
-    kinds = ("A loss", "An advantage", "A reward term", "A transport", "A stage rule", "A recipe", "A preset")
-    assert list(ADDITIONS) == [*kinds, "A figure in the status"]
+    kinds = ("A loss", "An advantage", "A reward term", "A filter", "A transport", "A stage rule", "A recipe")
+    assert list(ADDITIONS) == [*kinds, "A preset", "A figure in the status"]
     assert len(PATHS) > 30
 
 

@@ -52,6 +52,7 @@ FACTS = RunFacts(
     publishes=[publish(0, 110.0), publish(1, 120.0)],
     counts=GroupCounts(running=1, stored=2, trained=16, stale=3, filtered=4, failed=5),
     generating=[(110.0, 115.0), (113.0, 119.0)],
+    reason_tokens={},
     group_tokens={"trained": 50.0, "stale": 150.0},
     end_reasons={"filtered: prompt too long": 4, "failed: lease expired": 5},
     generated_tokens=900,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 import pytest
 
 from areal_mesh.controller.rules.table import RULES
+from areal_mesh.generator.filters.table import FILTERS
 from areal_mesh.learner.advantages.table import ADVANTAGES
 from areal_mesh.learner.kl.estimators import ESTIMATORS
 from areal_mesh.learner.losses.averaging import AVERAGES
@@ -18,6 +19,7 @@ from areal_mesh.recipes.table import RECIPES
 from areal_mesh.runtime.settings.advantages import AdvantageSettings
 from areal_mesh.runtime.settings.algorithm import Average
 from areal_mesh.runtime.settings.base import kinds
+from areal_mesh.runtime.settings.filters import FilterSettings
 from areal_mesh.runtime.settings.kl import KlEstimator
 from areal_mesh.runtime.settings.losses import LossSettings
 from areal_mesh.runtime.settings.overlong import OverlongSettings
@@ -32,6 +34,7 @@ REGISTRIES: dict[str, tuple[Any, Any, str]] = {
     "losses": (LOSSES, LossSettings, "docs/learner.md"),
     "advantages": (ADVANTAGES, AdvantageSettings, "docs/learner.md"),
     "overlong": (OVERLONG, OverlongSettings, "docs/learner.md"),
+    "filters": (FILTERS, FilterSettings, "docs/generator.md"),
     "recipes": (RECIPES, Annotated[RecipeSettings, "type"], "docs/cli.md"),
     "stage rules": (RULES, RuleSettings, "docs/controller.md"),
     "transports": (TRANSPORTS, TransportSettings, "docs/weights.md"),

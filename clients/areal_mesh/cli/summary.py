@@ -48,6 +48,8 @@ def summary_so_far(name: str, rows: Sequence[Row]) -> dict[str, Any]:
         "mismatch_kl": mean([row.get("mismatch_kl") for row in rows]),
         "groups": {"trained": leased - sum(ends.values()), **ends, "leased": leased},
         "group_tokens": {end: last[key] for end in _ENDS if (key := f"{end}_group_tokens") in last},
+        "end_reasons": last.get("end_reasons", {}),
+        "reason_tokens": last.get("reason_tokens", {}),
         "stages": [_stage_so_far(list(of_stage)) for _, of_stage in groupby(rows, lambda row: row.get("stage"))],
     }
 
@@ -113,7 +115,7 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("mismatch KL", _number(summary.get("mismatch_kl"), ".2e")),
         ("groups", f"leased {groups.get('leased', 0):,}: {ends}" if groups else _ABSENT),
         ("tokens a group", lengths_line(summary.get("group_tokens", {}))),
-        *(("", line) for line in reason_lines(summary.get("end_reasons", {}))),
+        *(("", line) for line in reason_lines(summary.get("end_reasons", {}), summary.get("reason_tokens", {}))),
     ]
 
 

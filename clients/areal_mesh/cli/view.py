@@ -76,7 +76,10 @@ def run_view(
     parts.append(_services(status.services if status else (), processes))
     if status is not None:
         parts += [Text(line, style="dim") for line in engine_lines(status)]
-        parts += [Text(line, style="yellow") for line in [*waiting_lines(status), *reason_lines(status.end_reasons)]]
+        parts += [
+            Text(line, style="yellow")
+            for line in [*waiting_lines(status), *reason_lines(status.end_reasons, status.reason_tokens)]
+        ]
     if news:
         parts.append(Text(news, style="dim"))
     return Group(*parts)
@@ -193,10 +196,14 @@ def waiting_lines(status: RunStatus) -> list[str]:
     return [f"{service.service_id} waits for weights: {_first_line(service.waits_for)}" for service in waiting]
 
 
-def reason_lines(end_reasons: Mapping[str, int]) -> list[str]:
-    """Why groups ended with nothing to train on, the commonest reasons first; empty where none did."""
+def reason_lines(end_reasons: Mapping[str, int], tokens: Mapping[str, float]) -> list[str]:
+    """Why groups ended with nothing to train on, the commonest reasons first, with the mean of their response `tokens`
+    where it is known; empty where none did."""
     listed = list(end_reasons.items())
-    lines = [f"{counted(count, 'group')} {kind}" for kind, count in listed[:_REASONS_SHOWN]]
+    lines = [
+        f"{counted(count, 'group')} {kind}" + (f", {tokens[kind]:,.0f} tokens each" if kind in tokens else "")
+        for kind, count in listed[:_REASONS_SHOWN]
+    ]
     rest = sum(count for _, count in listed[_REASONS_SHOWN:])
     return [*lines, f"{counted(rest, 'group')} for other reasons"] if rest else lines
 

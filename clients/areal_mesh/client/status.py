@@ -150,6 +150,8 @@ class RunStatus:
     """Mean response tokens of the groups that ended, by end."""
     end_reasons: dict[str, int] = dataclasses.field(default_factory=dict)
     """Groups that ended stale, filtered or failed, by reason, the commonest first."""
+    reason_tokens: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Mean response tokens of a group, by the same reasons."""
     faults: tuple[FaultStatus, ...] = ()
     """The oldest first."""
     new_steps: tuple[Step, ...] = ()
@@ -214,6 +216,7 @@ def run_status_of(message: status_pb2.RunStatus, new_steps: Iterable[status_pb2.
         steps_without_update=message.steps_without_update,
         last_pause_seconds=message.last_pause.ToNanoseconds() / 1e9,
         group_tokens=dict(message.group_tokens),
+        reason_tokens=dict(message.reason_tokens),
         end_reasons=dict(sorted(message.end_reasons.items(), key=lambda reason: (-reason[1], reason[0]))),
         faults=tuple(_fault(fault) for fault in message.faults),
         new_steps=tuple(step_of(step) for step in new_steps),

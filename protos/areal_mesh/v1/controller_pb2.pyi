@@ -589,7 +589,7 @@ class EndLeaseRequest(_message.Message):
     end: Global___LeaseEnd.ValueType
     reason: _builtins.str
     oldest_policy_version: _builtins.int
-    """Of a stored group: oldest policy version in it, its response tokens."""
+    """Oldest policy version in a stored group; response tokens of a stored one, or of one filtered after it was sampled."""
     response_tokens: _builtins.int
     def __init__(
         self,

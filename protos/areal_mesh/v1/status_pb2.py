@@ -29,7 +29,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61real_mesh/v1/status.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1a\x61real_mesh/v1/common.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"=\n\x11GetStatusResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.areal_mesh.v1.RunStatus\"\x87\x01\n\x12WatchStatusRequest\x12:\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\xbaH\n\xaa\x01\x07\"\x03\x08\x90\x1c\x32\x00\x12&\n\nafter_step\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00H\x00\x88\x01\x01\x42\r\n\x0b_after_step\"c\n\x13WatchStatusResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.areal_mesh.v1.RunStatus\x12\"\n\x05steps\x18\x02 \x03(\x0b\x32\x13.areal_mesh.v1.Step\"\x9c\x01\n\x04Step\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12#\n\x05stage\x18\x02 \x01(\x0b\x32\x14.areal_mesh.v1.Stage\x12\x31\n\x07metrics\x18\x03 \x03(\x0b\x32 .areal_mesh.v1.Step.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xe2\x08\n\tRunStatus\x12\x10\n\x08run_name\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.areal_mesh.v1.RunState\x12#\n\x05stage\x18\x04 \x01(\x0b\x32\x14.areal_mesh.v1.Stage\x12\x0e\n\x06stages\x18\x05 \x01(\x05\x12\x0c\n\x04step\x18\x06 \x01(\x03\x12\x12\n\nstage_step\x18\x07 \x01(\x03\x12\x15\n\rplanned_steps\x18\x08 \x01(\x03\x12\x16\n\x0epolicy_version\x18\t \x01(\x03\x12\x19\n\x11published_version\x18\n \x01(\x03\x12?\n\x0cstep_metrics\x18\x0b \x03(\x0b\x32).areal_mesh.v1.RunStatus.StepMetricsEntry\x12+\n\x06replay\x18\x0c \x01(\x0b\x32\x1b.areal_mesh.v1.ReplayStatus\x12:\n\tstaleness\x18\r \x03(\x0b\x32\'.areal_mesh.v1.RunStatus.StalenessEntry\x12*\n\x06groups\x18\x0e \x01(\x0b\x32\x1a.areal_mesh.v1.GroupCounts\x12.\n\x08services\x18\x0f \x03(\x0b\x32\x1c.areal_mesh.v1.ServiceStatus\x12+\n\x07started\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_step\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10tokens_generated\x18\x12 \x01(\x03\x12\x16\n\x0etokens_trained\x18\x13 \x01(\x03\x12\x16\n\x0eweight_updates\x18\x14 \x01(\x03\x12-\n\nlast_pause\x18\x15 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14steps_without_update\x18\x16 \x01(\x03\x12=\n\x0b\x65nd_reasons\x18\x17 \x03(\x0b\x32(.areal_mesh.v1.RunStatus.EndReasonsEntry\x12$\n\x06\x66\x61ults\x18\x18 \x03(\x0b\x32\x14.areal_mesh.v1.Fault\x12?\n\x0cgroup_tokens\x18\x19 \x03(\x0b\x32).areal_mesh.v1.RunStatus.GroupTokensEntry\x1a\x32\n\x10StepMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x30\n\x0eStalenessEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x31\n\x0f\x45ndReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x32\n\x10GroupTokensEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"l\n\x05\x46\x61ult\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12(\n\x05since\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fholds_admission\x18\x04 \x01(\x08\"m\n\x0cReplayStatus\x12\x16\n\x0ewaiting_groups\x18\x01 \x01(\x03\x12\x15\n\rwaiting_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x63onsumed_groups\x18\x03 \x01(\x03\x12\x15\n\rbytes_on_disk\x18\x04 \x01(\x03\"m\n\x0bGroupCounts\x12\x0e\n\x06leased\x18\x01 \x01(\x03\x12\x0f\n\x07trained\x18\x02 \x01(\x03\x12\r\n\x05stale\x18\x03 \x01(\x03\x12\x10\n\x08\x66iltered\x18\x04 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x03\x12\x0c\n\x04open\x18\x06 \x01(\x03\"\xb2\x03\n\rServiceStatus\x12!\n\x04role\x18\x01 \x01(\x0e\x32\x13.areal_mesh.v1.Role\x12\x12\n\nservice_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.areal_mesh.v1.ServiceState\x12\x16\n\x0epolicy_version\x18\x05 \x01(\x03\x12\x0c\n\x04rate\x18\x06 \x01(\x01\x12\x11\n\trate_unit\x18\x07 \x01(\t\x12\x31\n\x0esince_progress\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fsince_heartbeat\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06starts\x18\n \x01(\x05\x12\x11\n\twaits_for\x18\x0b \x01(\t\x12:\n\x07metrics\x18\x0c \x03(\x0b\x32).areal_mesh.v1.ServiceStatus.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\x9a\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATE_STARTING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x14\n\x10RUN_STATE_PAUSED\x10\x03\x12\x16\n\x12RUN_STATE_STOPPING\x10\x04\x12\x16\n\x12RUN_STATE_FINISHED\x10\x05\x32\xc3\x01\n\rStatusService\x12T\n\tGetStatus\x12\x1f.areal_mesh.v1.GetStatusRequest\x1a .areal_mesh.v1.GetStatusResponse\"\x04\xf0\xc7\x18\x01\x12\\\n\x0bWatchStatus\x12!.areal_mesh.v1.WatchStatusRequest\x1a\".areal_mesh.v1.WatchStatusResponse\"\x04\xf0\xc7\x18\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61real_mesh/v1/status.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1a\x61real_mesh/v1/common.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"=\n\x11GetStatusResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.areal_mesh.v1.RunStatus\"\x87\x01\n\x12WatchStatusRequest\x12:\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\xbaH\n\xaa\x01\x07\"\x03\x08\x90\x1c\x32\x00\x12&\n\nafter_step\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00H\x00\x88\x01\x01\x42\r\n\x0b_after_step\"c\n\x13WatchStatusResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.areal_mesh.v1.RunStatus\x12\"\n\x05steps\x18\x02 \x03(\x0b\x32\x13.areal_mesh.v1.Step\"\x9c\x01\n\x04Step\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12#\n\x05stage\x18\x02 \x01(\x0b\x32\x14.areal_mesh.v1.Stage\x12\x31\n\x07metrics\x18\x03 \x03(\x0b\x32 .areal_mesh.v1.Step.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xda\t\n\tRunStatus\x12\x10\n\x08run_name\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.areal_mesh.v1.RunState\x12#\n\x05stage\x18\x04 \x01(\x0b\x32\x14.areal_mesh.v1.Stage\x12\x0e\n\x06stages\x18\x05 \x01(\x05\x12\x0c\n\x04step\x18\x06 \x01(\x03\x12\x12\n\nstage_step\x18\x07 \x01(\x03\x12\x15\n\rplanned_steps\x18\x08 \x01(\x03\x12\x16\n\x0epolicy_version\x18\t \x01(\x03\x12\x19\n\x11published_version\x18\n \x01(\x03\x12?\n\x0cstep_metrics\x18\x0b \x03(\x0b\x32).areal_mesh.v1.RunStatus.StepMetricsEntry\x12+\n\x06replay\x18\x0c \x01(\x0b\x32\x1b.areal_mesh.v1.ReplayStatus\x12:\n\tstaleness\x18\r \x03(\x0b\x32\'.areal_mesh.v1.RunStatus.StalenessEntry\x12*\n\x06groups\x18\x0e \x01(\x0b\x32\x1a.areal_mesh.v1.GroupCounts\x12.\n\x08services\x18\x0f \x03(\x0b\x32\x1c.areal_mesh.v1.ServiceStatus\x12+\n\x07started\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_step\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10tokens_generated\x18\x12 \x01(\x03\x12\x16\n\x0etokens_trained\x18\x13 \x01(\x03\x12\x16\n\x0eweight_updates\x18\x14 \x01(\x03\x12-\n\nlast_pause\x18\x15 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14steps_without_update\x18\x16 \x01(\x03\x12=\n\x0b\x65nd_reasons\x18\x17 \x03(\x0b\x32(.areal_mesh.v1.RunStatus.EndReasonsEntry\x12$\n\x06\x66\x61ults\x18\x18 \x03(\x0b\x32\x14.areal_mesh.v1.Fault\x12?\n\x0cgroup_tokens\x18\x19 \x03(\x0b\x32).areal_mesh.v1.RunStatus.GroupTokensEntry\x12\x41\n\rreason_tokens\x18\x1a \x03(\x0b\x32*.areal_mesh.v1.RunStatus.ReasonTokensEntry\x1a\x32\n\x10StepMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x30\n\x0eStalenessEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x31\n\x0f\x45ndReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x32\n\x10GroupTokensEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x33\n\x11ReasonTokensEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"l\n\x05\x46\x61ult\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12(\n\x05since\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fholds_admission\x18\x04 \x01(\x08\"m\n\x0cReplayStatus\x12\x16\n\x0ewaiting_groups\x18\x01 \x01(\x03\x12\x15\n\rwaiting_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x63onsumed_groups\x18\x03 \x01(\x03\x12\x15\n\rbytes_on_disk\x18\x04 \x01(\x03\"m\n\x0bGroupCounts\x12\x0e\n\x06leased\x18\x01 \x01(\x03\x12\x0f\n\x07trained\x18\x02 \x01(\x03\x12\r\n\x05stale\x18\x03 \x01(\x03\x12\x10\n\x08\x66iltered\x18\x04 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x03\x12\x0c\n\x04open\x18\x06 \x01(\x03\"\xb2\x03\n\rServiceStatus\x12!\n\x04role\x18\x01 \x01(\x0e\x32\x13.areal_mesh.v1.Role\x12\x12\n\nservice_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.areal_mesh.v1.ServiceState\x12\x16\n\x0epolicy_version\x18\x05 \x01(\x03\x12\x0c\n\x04rate\x18\x06 \x01(\x01\x12\x11\n\trate_unit\x18\x07 \x01(\t\x12\x31\n\x0esince_progress\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fsince_heartbeat\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06starts\x18\n \x01(\x05\x12\x11\n\twaits_for\x18\x0b \x01(\t\x12:\n\x07metrics\x18\x0c \x03(\x0b\x32).areal_mesh.v1.ServiceStatus.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\x9a\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATE_STARTING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x14\n\x10RUN_STATE_PAUSED\x10\x03\x12\x16\n\x12RUN_STATE_STOPPING\x10\x04\x12\x16\n\x12RUN_STATE_FINISHED\x10\x05\x32\xc3\x01\n\rStatusService\x12T\n\tGetStatus\x12\x1f.areal_mesh.v1.GetStatusRequest\x1a .areal_mesh.v1.GetStatusResponse\"\x04\xf0\xc7\x18\x01\x12\\\n\x0bWatchStatus\x12!.areal_mesh.v1.WatchStatusRequest\x1a\".areal_mesh.v1.WatchStatusResponse\"\x04\xf0\xc7\x18\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,14 +50,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSTATUS_ENDREASONSENTRY']._serialized_options = b'8\001'
   _globals['_RUNSTATUS_GROUPTOKENSENTRY']._loaded_options = None
   _globals['_RUNSTATUS_GROUPTOKENSENTRY']._serialized_options = b'8\001'
+  _globals['_RUNSTATUS_REASONTOKENSENTRY']._loaded_options = None
+  _globals['_RUNSTATUS_REASONTOKENSENTRY']._serialized_options = b'8\001'
   _globals['_SERVICESTATUS_METRICSENTRY']._loaded_options = None
   _globals['_SERVICESTATUS_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_STATUSSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\360\307\030\001'
   _globals['_STATUSSERVICE'].methods_by_name['WatchStatus']._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['WatchStatus']._serialized_options = b'\360\307\030\001'
-  _globals['_RUNSTATE']._serialized_start=2572
-  _globals['_RUNSTATE']._serialized_end=2726
+  _globals['_RUNSTATE']._serialized_start=2692
+  _globals['_RUNSTATE']._serialized_end=2846
   _globals['_GETSTATUSREQUEST']._serialized_start=196
   _globals['_GETSTATUSREQUEST']._serialized_end=214
   _globals['_GETSTATUSRESPONSE']._serialized_start=216
@@ -71,25 +73,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STEP_METRICSENTRY']._serialized_start=629
   _globals['_STEP_METRICSENTRY']._serialized_end=675
   _globals['_RUNSTATUS']._serialized_start=678
-  _globals['_RUNSTATUS']._serialized_end=1800
-  _globals['_RUNSTATUS_STEPMETRICSENTRY']._serialized_start=1597
-  _globals['_RUNSTATUS_STEPMETRICSENTRY']._serialized_end=1647
-  _globals['_RUNSTATUS_STALENESSENTRY']._serialized_start=1649
-  _globals['_RUNSTATUS_STALENESSENTRY']._serialized_end=1697
-  _globals['_RUNSTATUS_ENDREASONSENTRY']._serialized_start=1699
-  _globals['_RUNSTATUS_ENDREASONSENTRY']._serialized_end=1748
-  _globals['_RUNSTATUS_GROUPTOKENSENTRY']._serialized_start=1750
-  _globals['_RUNSTATUS_GROUPTOKENSENTRY']._serialized_end=1800
-  _globals['_FAULT']._serialized_start=1802
-  _globals['_FAULT']._serialized_end=1910
-  _globals['_REPLAYSTATUS']._serialized_start=1912
-  _globals['_REPLAYSTATUS']._serialized_end=2021
-  _globals['_GROUPCOUNTS']._serialized_start=2023
-  _globals['_GROUPCOUNTS']._serialized_end=2132
-  _globals['_SERVICESTATUS']._serialized_start=2135
-  _globals['_SERVICESTATUS']._serialized_end=2569
+  _globals['_RUNSTATUS']._serialized_end=1920
+  _globals['_RUNSTATUS_STEPMETRICSENTRY']._serialized_start=1664
+  _globals['_RUNSTATUS_STEPMETRICSENTRY']._serialized_end=1714
+  _globals['_RUNSTATUS_STALENESSENTRY']._serialized_start=1716
+  _globals['_RUNSTATUS_STALENESSENTRY']._serialized_end=1764
+  _globals['_RUNSTATUS_ENDREASONSENTRY']._serialized_start=1766
+  _globals['_RUNSTATUS_ENDREASONSENTRY']._serialized_end=1815
+  _globals['_RUNSTATUS_GROUPTOKENSENTRY']._serialized_start=1817
+  _globals['_RUNSTATUS_GROUPTOKENSENTRY']._serialized_end=1867
+  _globals['_RUNSTATUS_REASONTOKENSENTRY']._serialized_start=1869
+  _globals['_RUNSTATUS_REASONTOKENSENTRY']._serialized_end=1920
+  _globals['_FAULT']._serialized_start=1922
+  _globals['_FAULT']._serialized_end=2030
+  _globals['_REPLAYSTATUS']._serialized_start=2032
+  _globals['_REPLAYSTATUS']._serialized_end=2141
+  _globals['_GROUPCOUNTS']._serialized_start=2143
+  _globals['_GROUPCOUNTS']._serialized_end=2252
+  _globals['_SERVICESTATUS']._serialized_start=2255
+  _globals['_SERVICESTATUS']._serialized_end=2689
   _globals['_SERVICESTATUS_METRICSENTRY']._serialized_start=629
   _globals['_SERVICESTATUS_METRICSENTRY']._serialized_end=675
-  _globals['_STATUSSERVICE']._serialized_start=2729
-  _globals['_STATUSSERVICE']._serialized_end=2924
+  _globals['_STATUSSERVICE']._serialized_start=2849
+  _globals['_STATUSSERVICE']._serialized_end=3044
 # @@protoc_insertion_point(module_scope)

@@ -267,6 +267,26 @@ class RunStatus(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class ReasonTokensEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     RUN_NAME_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -292,6 +312,7 @@ class RunStatus(_message.Message):
     END_REASONS_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
     GROUP_TOKENS_FIELD_NUMBER: _builtins.int
+    REASON_TOKENS_FIELD_NUMBER: _builtins.int
     run_name: _builtins.str
     run_id: _builtins.str
     """The id that whoever started the run gave its services; empty where nobody did."""
@@ -348,6 +369,10 @@ class RunStatus(_message.Message):
         how many they have do not count, and an end without others is left out.
         """
 
+    @_builtins.property
+    def reason_tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """The same by the reasons of `end_reasons`, so that it shows whom a filter leaves out."""
+
     def __init__(
         self,
         *,
@@ -376,10 +401,11 @@ class RunStatus(_message.Message):
         end_reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         faults: _abc.Iterable[Global___Fault] | None = ...,
         group_tokens: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        reason_tokens: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "replay", b"replay", "stage", b"stage", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "faults", b"faults", "group_tokens", b"group_tokens", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "replay", b"replay", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "step_metrics", b"step_metrics", "steps_without_update", b"steps_without_update", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "weight_updates", b"weight_updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reasons", b"end_reasons", "faults", b"faults", "group_tokens", b"group_tokens", "groups", b"groups", "last_pause", b"last_pause", "last_step", b"last_step", "planned_steps", b"planned_steps", "policy_version", b"policy_version", "published_version", b"published_version", "reason_tokens", b"reason_tokens", "replay", b"replay", "run_id", b"run_id", "run_name", b"run_name", "services", b"services", "stage", b"stage", "stage_step", b"stage_step", "stages", b"stages", "staleness", b"staleness", "started", b"started", "state", b"state", "step", b"step", "step_metrics", b"step_metrics", "steps_without_update", b"steps_without_update", "tokens_generated", b"tokens_generated", "tokens_trained", b"tokens_trained", "weight_updates", b"weight_updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -77,9 +77,9 @@ def failed(row: GroupRow, attempts: int, reason: str) -> GroupRow:
     return replace(row, state=state, holder="", attempt=attempt, reason=reason)
 
 
-def ended(row: GroupRow, state: GroupState, reason: str) -> GroupRow:
-    """A group that ended with nothing to train on."""
-    return replace(row, state=state, holder="", reason=reason)
+def ended(row: GroupRow, state: GroupState, reason: str, tokens: int = 0) -> GroupRow:
+    """A group that ended with nothing to train on; `tokens` are its response tokens, 0 where nobody says."""
+    return replace(row, state=state, holder="", reason=reason, tokens=tokens or row.tokens)
 
 
 def trained(row: GroupRow, step: int, tokens: int) -> GroupRow:

@@ -131,11 +131,12 @@ class GroupBook:
             if wanted is None or row.group_id in wanted
         )
 
-    def filter(self, holder: str, group_id: str, reason: str) -> None:
-        """Ends a group as filtered, if the member still holds it."""
+    def filter(self, holder: str, group_id: str, reason: str, tokens: int = 0) -> None:
+        """Ends a group as filtered, if the member still holds it; `tokens` are its response tokens, 0 if unsampled."""
         row = self.row(group_id)
         if row.state is GroupState.RUNNING and row.holder == holder:
-            self._save([group_changes.ended(row, GroupState.FILTERED, reason)])
+            self._save([group_changes.ended(row, GroupState.FILTERED, reason, tokens)])
+            self.generated_tokens += tokens - row.tokens if tokens else 0
 
     def fail(self, holder: str, group_id: str, reason: str) -> None:
         """Fails a group's generation, if the member still holds it: it waits to be issued again, or ends as failed."""

@@ -108,6 +108,7 @@ class Reports:
             generating=ledger.generation_intervals(),
             end_reasons=run.groups.end_reasons,
             group_tokens=run.groups.totals.group_tokens,
+            reason_tokens=run.groups.totals.reason_tokens,
             generated_tokens=run.groups.generated_tokens,
             finished=run.finished,
             starts=ledger.member_starts(),

@@ -41,6 +41,8 @@ def step_line(run: Run, step: StepRow, replay: replay_pb2.GetReplayStatisticsRes
         "groups_filtered": counts.filtered,
         "groups_failed": counts.failed,
         "tokens_generated": run.groups.generated_tokens,
+        "end_reasons": run.groups.end_reasons,
+        "reason_tokens": run.groups.totals.reason_tokens,
         **{f"{end}_group_tokens": tokens for end, tokens in run.groups.totals.group_tokens.items()},
     }
     if publish is not None:

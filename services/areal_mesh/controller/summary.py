@@ -32,6 +32,8 @@ class RunFacts:
     """Groups that ended with nothing to train on, by reason."""
     group_tokens: Mapping[str, float]
     """Mean response tokens of the groups that ended, by end."""
+    reason_tokens: Mapping[str, float]
+    """The same by the reasons of `end_reasons`."""
     generated_tokens: int
     finished: bool
     starts: Mapping[str, int]
@@ -63,6 +65,7 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
         "groups": _groups(facts.counts),
         "group_tokens": dict(facts.group_tokens),
         "end_reasons": dict(facts.end_reasons),
+        "reason_tokens": dict(facts.reason_tokens),
         "reward_curve": [step.metrics.get("reward") for step in steps],
         "length_curve": [step.metrics.get("response_length") for step in steps],
         "stages": [_stage(plan, index, facts) for index, plan in enumerate(facts.plans)],

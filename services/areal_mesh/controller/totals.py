@@ -5,7 +5,7 @@ a million groups.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from areal_mesh.controller.reasons import WITHOUT_TRAINING, count_reason
 from areal_mesh.controller.records import GroupRow, GroupState, StepRow
@@ -24,6 +24,15 @@ class Lengths:
         """With a group of so many tokens more, or less."""
         return type(self)(self.groups + sign * (tokens > 0), self.tokens + sign * tokens)
 
+    def and_those(self, others: Self) -> Self:
+        """With those of other groups."""
+        return type(self)(self.groups + others.groups, self.tokens + others.tokens)
+
+    @property
+    def mean(self) -> float | None:
+        """Tokens a group; None where nobody said any."""
+        return self.tokens / self.groups if self.groups > 0 else None
+
 
 @dataclass(frozen=True)
 class GroupTotals:
@@ -33,6 +42,8 @@ class GroupTotals:
     lengths: Mapping[GroupState, Lengths] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Of those that ended with nothing to train on, by reason, see `reasons.kind_of`."""
+    reason_lengths: Mapping[str, Lengths] = field(default_factory=dict)
+    """By the same reasons."""
 
     @property
     def groups(self) -> int:
@@ -47,11 +58,13 @@ class GroupTotals:
     @property
     def group_tokens(self) -> dict[str, float]:
         """Mean response tokens of a group by how it ended: a bias in what is trained on shows here."""
-        return {
-            state.value: self.lengths[state].tokens / self.lengths[state].groups
-            for state in ENDS
-            if state in self.lengths and self.lengths[state].groups
-        }
+        return {state.value: mean for state in ENDS if (mean := self.lengths.get(state, Lengths()).mean) is not None}
+
+    @property
+    def reason_tokens(self) -> dict[str, float]:
+        """Mean response tokens of a group by the reason for which it was not trained on: whom a filter leaves out."""
+        means = {kind: lengths.mean for kind, lengths in self.reason_lengths.items()}
+        return {kind: mean for kind, mean in means.items() if mean is not None}
 
     def after(self, changes: Iterable[tuple[GroupRow | None, GroupRow]]) -> Self:
         """The totals once groups went from the first row to the second; None: the group is new.
@@ -64,18 +77,24 @@ class GroupTotals:
         ends = list(changes)
         if not ends:
             return self
-        ended, lengths, reasons = dict(self.ended), dict(self.lengths), dict(self.reasons)
+        totals = type(self)(dict(self.ended), dict(self.lengths), dict(self.reasons), dict(self.reason_lengths))
         for before, row in ends:
             if before is not None and not before.state.is_open:
-                ended[before.state] -= 1
-                lengths[before.state] = lengths[before.state].plus(before.tokens, -1)
-                if before.state in WITHOUT_TRAINING:
-                    count_reason(reasons, before.state, before.reason, -1)
-            ended[row.state] = ended.get(row.state, 0) + 1
-            lengths[row.state] = lengths.get(row.state, Lengths()).plus(row.tokens)
-            if row.state in WITHOUT_TRAINING:
-                count_reason(reasons, row.state, row.reason, 1)
-        return type(self)(ended, lengths, reasons)
+                totals._count(before, -1)
+            totals._count(row, 1)
+        return totals
+
+    def _count(self, row: GroupRow, sign: int) -> None:
+        """Adds a group that ended, or takes it away; for totals that are still being made."""
+        ended: Any = self.ended
+        ended[row.state] = ended.get(row.state, 0) + sign
+        lengths: Any = self.lengths
+        lengths[row.state] = lengths.get(row.state, Lengths()).plus(row.tokens, sign)
+        if row.state in WITHOUT_TRAINING:
+            reasons: Any = self.reasons
+            kind = count_reason(reasons, row.state, row.reason, sign)
+            by_reason: Any = self.reason_lengths
+            by_reason[kind] = by_reason.get(kind, Lengths()).plus(row.tokens, sign)
 
     @classmethod
     def added_up(cls, counts: Iterable[tuple[GroupState, str, int, Lengths]]) -> Self:
@@ -83,21 +102,24 @@ class GroupTotals:
         ended: dict[GroupState, int] = {}
         lengths: dict[GroupState, Lengths] = {}
         reasons: dict[str, int] = {}
+        by_reason: dict[str, Lengths] = {}
         for state, reason, groups, of_these in counts:
             if state not in ENDS:
                 continue
             ended[state] = ended.get(state, 0) + groups
-            before = lengths.get(state, Lengths())
-            lengths[state] = Lengths(before.groups + of_these.groups, before.tokens + of_these.tokens)
+            lengths[state] = lengths.get(state, Lengths()).and_those(of_these)
             if state in WITHOUT_TRAINING:
-                count_reason(reasons, state, reason, groups)
-        return cls(ended, lengths, reasons)
+                kind = count_reason(reasons, state, reason, groups)
+                by_reason[kind] = by_reason.get(kind, Lengths()).and_those(of_these)
+        return cls(ended, lengths, reasons, by_reason)
 
     def to_json(self) -> str:
         """As the ledger keeps it."""
         ended = {state.value: count for state, count in self.ended.items()}
         lengths = {state.value: [of.groups, of.tokens] for state, of in self.lengths.items()}
-        return json.dumps({"ended": ended, "lengths": lengths, "reasons": dict(self.reasons)})
+        by_reason = {kind: [of.groups, of.tokens] for kind, of in self.reason_lengths.items()}
+        reasons = {"reasons": dict(self.reasons), "reason_lengths": by_reason}
+        return json.dumps({"ended": ended, "lengths": lengths, **reasons})
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
@@ -107,7 +129,8 @@ class GroupTotals:
             return None
         ended = {GroupState(state): count for state, count in value["ended"].items()}
         lengths = {GroupState(state): Lengths(*counts) for state, counts in value["lengths"].items()}
-        return cls(ended, lengths, value.get("reasons", {}))
+        by_reason = {kind: Lengths(*counts) for kind, counts in value.get("reason_lengths", {}).items()}
+        return cls(ended, lengths, value.get("reasons", {}), by_reason)
 
 
 @dataclass(frozen=True)

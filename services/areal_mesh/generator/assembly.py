@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from areal_mesh.generator.filters.inputs import GradedGroup
 from areal_mesh.generator.values import Completion
 from areal_mesh.runtime.groups import encode_float32, encode_int32, payload_crc32c
 from areal_mesh.v1 import controller_pb2, rollout_pb2, verifier_pb2
@@ -66,6 +67,14 @@ def verify_items(
         )
         for completion, text in zip(completions, texts, strict=True)
     ]
+
+
+def graded_group(completions: Sequence[Completion], verdicts: Sequence[rollout_pb2.Verdict]) -> GradedGroup:
+    """The group as filters see it."""
+    return GradedGroup(
+        correct=tuple(verdict.status == rollout_pb2.VERDICT_STATUS_CORRECT for verdict in verdicts),
+        truncated=tuple(completion.finish_reason == "length" for completion in completions),
+    )
 
 
 def build_group(

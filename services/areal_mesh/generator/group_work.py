@@ -14,8 +14,9 @@ from typing import Protocol, TypeVar
 import grpc.aio
 import structlog
 
-from areal_mesh.generator.assembly import build_group, check_completions, verify_items
+from areal_mesh.generator.assembly import build_group, check_completions, graded_group, verify_items
 from areal_mesh.generator.engine_process import EngineDied
+from areal_mesh.generator.filters.table import NO_FILTERS, FilterChain
 from areal_mesh.generator.leases import GroupEnd
 from areal_mesh.generator.progress import GeneratingClock
 from areal_mesh.generator.values import Completion, Sampling
@@ -58,6 +59,7 @@ class GroupWork:
     settings: GeneratorSettings
     tokenizer_thread: Executor
     clock: GeneratingClock
+    filters: FilterChain = NO_FILTERS
 
     async def complete(self, lease: controller_pb2.Lease, given: Callable[[], None]) -> GroupEnd:
         """Works on a group until its end; calls `given` as the engine is given its responses.
@@ -82,12 +84,15 @@ class GroupWork:
             lambda: [self.renderer.response_text(completion.token_ids.tolist()) for completion in completions]
         )
         verdicts = await self._verify(verify_items(lease, completions, texts))
+        tokens = sum(len(completion.token_ids) for completion in completions)
+        if reason := self.filters.reason(graded_group(completions, verdicts)):
+            return GroupEnd(controller_pb2.LEASE_END_FILTERED, reason, response_tokens=tokens)
         group = build_group(lease, prompt_token_ids, completions, verdicts)
         await self._append(group, lease.seal)
         return GroupEnd(
             controller_pb2.LEASE_END_STORED,
             oldest_policy_version=oldest_policy_version(group),
-            response_tokens=sum(len(completion.token_ids) for completion in completions),
+            response_tokens=tokens,
         )
 
     async def _sample(

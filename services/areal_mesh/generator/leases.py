@@ -26,8 +26,9 @@ class GroupEnd:
     end: controller_pb2.LeaseEnd.ValueType
     reason: str = ""
     oldest_policy_version: int = -1
-    """Of a stored group, like the two below."""
+    """Of a stored group."""
     response_tokens: int = 0
+    """Of a stored group, or of one that was filtered after it was sampled."""
 
 
 RETURNED = GroupEnd(controller_pb2.LEASE_END_RETURNED, "the generator drains")

@@ -8,6 +8,7 @@ from typing import Protocol
 from areal_mesh.generator.answers import Answers, AnswerSource, Streamer
 from areal_mesh.generator.concurrency import Concurrency, Look
 from areal_mesh.generator.engine import Engine
+from areal_mesh.generator.filters.table import build_filters
 from areal_mesh.generator.group_work import GroupWork, Sampler
 from areal_mesh.generator.leases import Leases
 from areal_mesh.generator.progress import GeneratingClock
@@ -109,7 +110,8 @@ class GeneratorService:
         self._engine = engine
         slots = self._section.max_sequences * self._section.data_parallel_size
         self._answers.source = AnswerSource(engine, renderer, self._tokenizer_thread)
-        work = GroupWork(engine, renderer, self._members, self._section, self._tokenizer_thread, self._clock)
+        filters = build_filters(settings.algorithm.filters)
+        work = GroupWork(engine, renderer, self._members, self._section, self._tokenizer_thread, self._clock, filters)
         self._loop = RolloutLoop(
             leases=Leases(self._members, self._context.identity),
             complete=work.complete,

@@ -31,11 +31,16 @@ def check_transfer_ranks(request: controller_pb2.RegisterRequest, generator: Gen
         )
 
 
-def check_stored(request: controller_pb2.EndLeaseRequest, row: GroupRow, version: int, settings: RunSettings) -> None:
-    """Checks the figures of a stored group: what its lease and the committed `version` allow."""
+def check_tokens(request: controller_pb2.EndLeaseRequest, row: GroupRow, settings: RunSettings) -> None:
+    """Checks the response tokens of a group: as many as its lease allows."""
     limit = settings.algorithm.responses * settings.stages[row.stage].max_response_tokens
     if request.response_tokens > limit:
         raise invalid_argument("response_tokens", f"{request.response_tokens}; {row.group_id} has {limit} at most")
+
+
+def check_stored(request: controller_pb2.EndLeaseRequest, row: GroupRow, version: int, settings: RunSettings) -> None:
+    """Checks the figures of a stored group: what its lease and the committed `version` allow."""
+    check_tokens(request, row, settings)
     if not 0 <= request.oldest_policy_version <= version:
         raise invalid_argument(
             "oldest_policy_version", f"{request.oldest_policy_version} is none of the run's, 0 to {version}"

@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 
 from areal_mesh.controller.calls.callers import Callers
-from areal_mesh.controller.calls.claims import check_stored, check_version, too_old
+from areal_mesh.controller.calls.claims import check_stored, check_tokens, check_version, too_old
 from areal_mesh.controller.calls.issued import IssuedLeases
 from areal_mesh.controller.calls.lease_messages import LeaseMessages
 from areal_mesh.controller.calls.messages import wait_seconds
@@ -111,7 +111,8 @@ class LeaseCalls:
             self.changes.notify()  # what is stored keeps its place
             return controller_pb2.EndLeaseResponse()
         if request.end == controller_pb2.LEASE_END_FILTERED:
-            groups.filter(holder, request.group_id, request.reason)
+            check_tokens(request, groups.row(request.group_id), self.settings)
+            groups.filter(holder, request.group_id, request.reason, request.response_tokens)
         elif request.end == controller_pb2.LEASE_END_FAILED:
             groups.fail(holder, request.group_id, request.reason)
         elif request.end == controller_pb2.LEASE_END_RETURNED:

@@ -69,6 +69,7 @@ class StatusReader:
             weight_updates=run.weight_updates,
             end_reasons=run.groups.end_reasons,
             group_tokens=run.groups.totals.group_tokens,
+            reason_tokens=run.groups.totals.reason_tokens,
             faults=[_fault(fault, now) for fault in run.faults.all()],
             steps_without_update=run.totals.without_update,
         )

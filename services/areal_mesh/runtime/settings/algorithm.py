@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.settings.advantages import AdvantageSettings, ArealAdvantageSettings, WithKlReward
 from areal_mesh.runtime.settings.base import Settings, kinds
+from areal_mesh.runtime.settings.filters import FilterList
 from areal_mesh.runtime.settings.kl import KlLossSettings
 from areal_mesh.runtime.settings.losses import DecoupledPpoSettings, LossSettings
 from areal_mesh.runtime.settings.overlong import OverlongSettings
@@ -37,6 +38,11 @@ class AlgorithmSettings(Settings):
     advantage: AdvantageSettings = ArealAdvantageSettings()
     overlong: OverlongSettings | None = None
     """What becomes of responses near the limit or cut by it; left out, they are as any other."""
+    filters: FilterList = []
+    """What leaves groups out before they are stored, such as `["equal_verdicts"]`; others are leased instead."""
+    oversampling: float = Field(default=1.0, ge=1, le=8)
+    """Groups that run for each place they may take: over 1, filtered ones are made up for before they end. What then
+    is stored beyond the bound of `max_staleness` grows too old and is dropped, which costs its tokens."""
     minibatches: int = Field(default=4, gt=0)
     """Updates a step."""
     reward_scale: float = 5.0
@@ -69,6 +75,14 @@ class AlgorithmSettings(Settings):
             raise ValueError(
                 f'loss.type = "{self.loss.type}" with max_staleness = {self.max_staleness}: stale rollouts need one of '
                 f"{', '.join(fitting)}, or max_staleness = 0"
+            )
+        twice = [section.type for section in self.filters]
+        if len(set(twice)) < len(twice):
+            raise ValueError(f"filters: {', '.join(twice)}: each may stand once; take one out")
+        if self.responses < 2 and "equal_verdicts" in twice:
+            raise ValueError(
+                'filters: "equal_verdicts" with responses = 1: one response is all right or all wrong, and every group '
+                "would be left out; set responses to at least 2, or take the filter out"
             )
         if self.responses < 2 and self.advantage.compares_a_group:
             raise ValueError(
