@@ -27,6 +27,8 @@ class FaultKind(StrEnum):
     """The controller compared the replay log with its ledger."""
     DISK = "disk"
     """The controller's own disk."""
+    MISMATCH = "mismatch"
+    """A step of the learner was over `learner.mismatch_alarm`; the next one that is not takes it back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from areal_mesh.controller.begun_with import PromptFact, facts_of_run
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.condition import LEARNER_LEFT, PAUSED, STOPPING, Condition
 from areal_mesh.controller.faults import Faults, Hold
+from areal_mesh.controller.giving_up import why_given_up
 from areal_mesh.controller.group_changes import LeaseStart
 from areal_mesh.controller.groups import GroupBook
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.ledger_reader import LedgerReader
 from areal_mesh.controller.ledger_rows import GROUP_TOTALS, STEP_TOTALS
-from areal_mesh.controller.reasons import hopeless
 from areal_mesh.controller.records import GroupRow, PublishRow, RunState, StageEntry, StepRow
 from areal_mesh.controller.schedule import steps_looked_at
 from areal_mesh.controller.stage_progress import StageProgress, StepOrder, check_follows
@@ -160,9 +160,8 @@ class Run:
 
     @property
     def hopeless(self) -> str:
-        """Why nothing will ever be trained on here, as far as the groups so far tell; empty while that is open."""
-        most = self.settings.controller.fruitless_groups
-        return "" if self.over else hopeless(self.groups.fruitless, most, self.groups.counts)
+        """Why the run ends as it stands: nothing will ever be trained on, or `learner.mismatch_stop`; else empty."""
+        return "" if self.over else why_given_up(self.settings, self.groups, self.totals.mismatch_kl)
 
     def publish_due(self) -> bool:
         """Whether the committed version has to be published."""

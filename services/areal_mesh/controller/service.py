@@ -189,7 +189,7 @@ class ControllerService:
                 stored=StoredEnds(run.groups),
                 waiting=self._waiting_leases,
             ),
-            StepCalls(run, settings, roster, callers, self._publisher, changes, clock),
+            StepCalls(run, settings, roster, callers, self._publisher, changes, clock, faults),
             PeopleCalls(run, changes, settings),
         )
 
@@ -207,7 +207,7 @@ class ControllerService:
         """Works until the run is over and its members have left, or until `draining` is set.
 
         Raises:
-            CannotGoOn: so many groups ended with nothing to train on that none ever will.
+            CannotGoOn: see `Run.hopeless`.
         """
         section = self._settings.controller
         async with asyncio.TaskGroup() as tasks:

@@ -70,8 +70,6 @@ def _of_training(results: Sequence[MinibatchResult], parallel: Parallel) -> dict
 
 
 def _mismatches(results: Sequence[MinibatchResult], parallel: Parallel) -> dict[str, float]:
-    """Learner against engine, on fresh tokens and on all; left out where no such token was measured."""
+    """Learner against engine; left out where no such token was measured."""
     local = mismatch.combine(list(chain.from_iterable(result.mismatches for result in results)))
-    measured = mismatch.Mismatch(parallel.sum(local.sums))
-    found = {"mismatch_kl": measured.fresh, "mismatch_kl_all": measured.overall}
-    return {name: value for name, value in found.items() if value is not None}
+    return local.over_ranks(parallel).figures()

@@ -11,8 +11,11 @@ from areal_mesh.controller.calls.messages import stage_message, wait_seconds
 from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.ending import learner_done
+from areal_mesh.controller.fault_reports import FaultReports
+from areal_mesh.controller.faults import FaultKind
 from areal_mesh.controller.member import Member
 from areal_mesh.controller.membership import Roster
+from areal_mesh.controller.mismatch import mismatch_alarm
 from areal_mesh.controller.publish.task import SETTLING, Publisher
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.running import running_groups
@@ -34,6 +37,7 @@ class StepCalls:
     publisher: Publisher
     changes: Changes
     clock: Clock
+    faults: FaultReports
 
     async def _learner(self, request: MemberRequest) -> Member:
         member = await self.callers.wait_for(request)
@@ -101,6 +105,8 @@ class StepCalls:
         if new:
             stage = self.run.last_step.stage if self.run.last_step else None
             _LOG.info("committed", step=request.step, stage=stage, reward=metrics.get("reward"))
+            alarm = mismatch_alarm(self.settings.learner, self.run.totals.mismatch_kl)
+            self.faults.put(request.service_id, FaultKind.MISMATCH, alarm)
         self.roster.holds(learner.key, request.policy_version)
         self.publisher.learner_committed(learner.key)
         self.changes.notify(Change.STEPS)

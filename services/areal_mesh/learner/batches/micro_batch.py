@@ -27,6 +27,8 @@ class MicroBatch:
     """float32 [R]."""
     fresh: Tensor
     """bool [R]: the whole response is of the learner's version."""
+    ages: Tensor
+    """int64 [R]: versions between the one that sampled the token and the learner's."""
     rows: Tensor
     """int64 [R], on the CPU: places of these response tokens among those of the whole batch."""
     response_lengths: Tensor
@@ -69,6 +71,7 @@ class MicroBatchBuilder:
             targets=token_ids[target_positions].to(self._device),
             behaviour_log_probs=batch.behaviour_log_probs[response_rows].to(self._device),
             fresh=self._is_fresh(chosen, responses).to(self._device),
+            ages=(self._policy_version - batch.token_versions[response_rows]).to(self._device),
             rows=response_rows,
             response_lengths=responses.to(self._device),
             limit_tokens=int(batch.response_limits[chosen].sum()),
@@ -97,6 +100,7 @@ class MicroBatchBuilder:
             targets=none(torch.int64),
             behaviour_log_probs=none(torch.float32),
             fresh=none(torch.bool),
+            ages=none(torch.int64),
             rows=torch.empty(0, dtype=torch.int64),
             response_lengths=none(torch.int64),
             limit_tokens=0,

@@ -61,7 +61,8 @@ def train_minibatch(trained: Trained, minibatch: Minibatch, watch: Stopwatch) ->
                 part.proximal = log_probs.detach()
             measured = log_probs.detach() if minibatch.is_first else part.proximal
             if measured is not None:
-                mismatches.append(mismatch.measure(measured, part.data.behaviour_log_probs, part.data.fresh))
+                data = part.data
+                mismatches.append(mismatch.measure(measured, data.behaviour_log_probs, data.fresh, data.ages))
             outputs = _loss(trained.loss, log_probs, part)
             rejects = by_part and outputs.figures.is_rejected
             rejected_parts += rejects

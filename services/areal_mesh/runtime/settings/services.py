@@ -162,3 +162,15 @@ class LearnerSettings(ServiceSettings):
     export_every: int = Field(default=0, ge=0)
     """Steps between exports in Hugging Face format; 0 exports at the end alone."""
     draw_seconds: Seconds = 30.0
+    mismatch_alarm: float | None = Field(default=None, gt=0)
+    """`mismatch_kl` of a step over which status shows a fault; training goes on. Left out: never."""
+    mismatch_stop: float | None = Field(default=None, gt=0)
+    """`mismatch_kl` of a step over which the run ends; left out, never. On CPU with float32 learner and engine agree to
+    rounding: 1e-6 holds there."""
+
+    @model_validator(mode="after")
+    def _alarm_comes_first(self) -> Self:
+        alarm, stop = self.mismatch_alarm, self.mismatch_stop
+        if alarm is not None and stop is not None and alarm > stop:
+            raise ValueError(f"mismatch_alarm = {alarm} is over mismatch_stop = {stop}, which ends the run; lower it")
+        return self
