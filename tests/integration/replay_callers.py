@@ -31,6 +31,7 @@ class Callers:
     generator: Any
     learner: Any
     controller: Any
+    address: str
     standing: HeardStanding = field(default_factory=HeardStanding)
 
 
@@ -40,7 +41,7 @@ async def callers_of(port: int) -> AsyncIterator[Callers]:
     channels = [open_channel(f"127.0.0.1:{port}", Identity(role, f"{role}-0"), "bulk") for role in roles]
     try:
         generator, learner, controller = (replay_pb2_grpc.ReplayServiceStub(channel) for channel in channels)
-        yield Callers(generator, learner, controller)
+        yield Callers(generator, learner, controller, f"127.0.0.1:{port}")
     finally:
         for channel in channels:
             await channel.close()

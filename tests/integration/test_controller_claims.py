@@ -41,7 +41,7 @@ async def test_figures_that_a_group_cannot_have_are_refused_and_a_restart_starts
             assert await code_of(generator.stub.EndLease(request, timeout=SECONDS)) is INVALID, change
         other = await mesh.generator(address, "generator-1")
         foreign = controller_pb2.EndLeaseRequest(**sound | other.me())
-        assert await code_of(other.stub.EndLease(foreign, timeout=SECONDS)) is REFUSED
+        assert await code_of(other.stub.EndLease(foreign, timeout=SECONDS)) is grpc.StatusCode.PERMISSION_DENIED
         await generator.stub.EndLease(controller_pb2.EndLeaseRequest(**sound), timeout=SECONDS)
         stranger = controller_pb2.EndLeaseRequest(**sound | {"service_id": "nobody"})
         assert await code_of(generator.stub.EndLease(stranger, timeout=SECONDS)) is grpc.StatusCode.NOT_FOUND

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import logging
 import os
 import signal
@@ -13,13 +14,15 @@ import numpy as np
 import psutil
 import pytest
 import pytest_asyncio
+import torch
 
+from areal_mesh.generator.assembly import UnusableCompletion, check_completions
 from areal_mesh.generator.engine import Engine, WeightUpdateFailed
 from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.values import Piece, Sampling
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.weights.packing import describe
-from tests.integration.engine_learner import END, PROMPT, Learner, mismatch_kl
+from tests.integration.engine_learner import CONFIG, END, PROMPT, Learner, mismatch_kl
 from tests.integration.engine_run import engine_run
 
 pytest.importorskip("vllm", reason="needs vLLM: install the generator and cpu extras")
@@ -43,6 +46,9 @@ def learner() -> Iterator[Learner]:
 def settings(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> RunSettings:
     folder = tmp_path_factory.mktemp("model")
     learner.model.save_pretrained(folder)
+    # None of it is anybody's choice here: every test below samples as the settings say.
+    others = {"temperature": 0.01, "top_k": 1, "top_p": 0.1, "repetition_penalty": 5.0, "max_new_tokens": 3}
+    (folder / "generation_config.json").write_text(json.dumps(others))
     return engine_run(folder)
 
 
@@ -115,6 +121,16 @@ async def test_tokens_come_one_by_one_and_are_those_of_the_whole_group(engine: E
         np.testing.assert_allclose(np.concatenate([piece.log_probs for piece in those]), done.log_probs, atol=1e-5)
         assert [piece.finish_reason for piece in those] == [""] * (len(those) - 1) + [done.finish_reason]
         assert those[-1].version_spans == done.version_spans
+
+
+@slow
+async def test_rows_that_pad_the_vocabulary_are_never_sampled(engine: Engine) -> None:
+    """vLLM pads the 48 rows of this model to 64, with weights of zero: as likely as many a token."""
+    flat = drawing(32, 60, temperature=2.0)
+    sampled = np.concatenate([done.token_ids for done in await engine.generate(PROMPT, flat, "padding")])
+    assert sampled.min() >= 0
+    assert sampled.max() < CONFIG.vocab_size
+    assert len(set(sampled.tolist())) > 40, "of a distribution so flat, rows that could be sampled would have been"
 
 
 @slow
@@ -198,6 +214,20 @@ async def test_a_torn_publish_freezes_generation_until_the_next_one(engine: Engi
         await learner.publish(engine)
     assert {span.version for span in waiting.result()[0].version_spans} == {learner.version}
     assert await engine.digests() == [learner.digests()]
+
+
+@slow
+async def test_weights_that_are_no_numbers_are_named_as_that(engine: Engine, learner: Learner) -> None:
+    kept = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    with torch.no_grad():
+        learner.model.model.norm.weight.fill_(float("nan"))
+    await learner.publish(engine)
+    completions = await engine.generate(PROMPT, drawing(2, 5), "not-a-number")
+    with pytest.raises(UnusableCompletion, match=f"weights of version {learner.version} are NaN or infinite"):
+        check_completions(completions, 2)
+    learner.model.load_state_dict(kept)
+    await learner.publish(engine)
+    check_completions(await engine.generate(PROMPT, drawing(2, 5), "numbers-again"), 2)
 
 
 @slow

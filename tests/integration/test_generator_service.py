@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.service import GeneratorService, build
@@ -230,8 +231,11 @@ async def test_every_end_token_that_is_named_anywhere_ends_a_response(tmp_path: 
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [3, 5]}')
     starter = Starter(SimulatedEngine())
     service = GeneratorService(ServiceContext(settings, Identity("generator", "generator-0"), "127.0.0.1:1"), starter)
-    await service.start()
+    with capture_logs() as said:
+        await service.start()
     assert starter.simulated.end_token_ids == (0, 3, 5, 7)
+    (line,) = [entry for entry in said if "end_token_ids" in entry]
+    assert (line["end_token_ids"], line["temperature"], line["max_response_tokens"]) == ([0, 3, 5, 7], 0.6, [32])
     await service.close()
 
 

@@ -1,5 +1,8 @@
 """A group out of completions and verdicts."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,6 +21,11 @@ def completion(
         version_spans=tuple(VersionSpan(*span) for span in (spans if spans is not None else [(3, 0, len(tokens))])),
         finish_reason=finish_reason,
     )
+
+
+def unsound(log_prob: float) -> Completion:
+    """A completion with a log-probability that is no number."""
+    return replace(completion([1, 2]), log_probs=np.asarray([-0.5, log_prob], dtype=np.float32))
 
 
 LEASE = controller_pb2.Lease(
@@ -68,6 +76,8 @@ def test_the_verifier_is_told_length_limit_and_finish_reason() -> None:
         ([completion([1]), completion([1, 2], [(3, 0, 1)])], "end at 1, it has 2 tokens"),
         ([completion([1]), completion([1, 2], [(3, 1, 2)])], "leave out token 0"),
         ([completion([1]), completion([1, 2], [])], "end at 0"),
+        ([completion([1]), unsound(math.nan)], "response 1 .* weights of version 3 are NaN or infinite"),
+        ([unsound(-math.inf), completion([1])], "response 0 .* weights of version 3 are NaN or infinite"),
     ],
 )
 def test_a_completion_that_cannot_be_trained_on_is_refused(completions: list[Completion], why: str) -> None:

@@ -22,6 +22,10 @@ def test_each_setting_reaches_the_argument_that_it_is_for() -> None:
     assert given["kv_cache_memory_bytes"] == 1 << 29
 
 
+def test_what_a_model_folder_says_of_sampling_is_not_asked_for() -> None:
+    assert vllm_arguments(trial())["generation_config"] == "vllm"
+
+
 def test_a_step_can_decode_every_sequence() -> None:
     assert vllm_arguments(trial())["max_num_batched_tokens"] == STEP_TOKENS
     assert vllm_arguments(trial("generator.max_sequences=5000"))["max_num_batched_tokens"] == 5000

@@ -23,7 +23,8 @@ def check_completions(completions: Sequence[Completion], responses: int) -> None
     """Checks what the engine gave for a group of `responses`.
 
     Invariants of a usable group: as many completions as asked for; each ended by stop or length and has a token; a
-    log-probability for each token; version spans that cover the tokens in order, each of a published version.
+    log-probability for each token, a finite number; version spans that cover the tokens in order, each of a published
+    version.
 
     Raises:
         UnusableCompletion: one of them does not hold.
@@ -39,6 +40,11 @@ def check_completions(completions: Sequence[Completion], responses: int) -> None
                 f"response {index} has {length} tokens and {len(completion.log_probs)} log-probabilities"
             )
         _check_spans(index, completion, length)
+        if not np.isfinite(completion.log_probs).all():
+            raise UnusableCompletion(
+                f"response {index} has log-probabilities that are no numbers: weights of version "
+                f"{completion.version_spans[-1].version} are NaN or infinite, or overflow in the model's dtype"
+            )
 
 
 def _check_spans(index: int, completion: Completion, length: int) -> None:

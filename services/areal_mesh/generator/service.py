@@ -5,6 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+import structlog
+
 from areal_mesh.generator.answers import Answers, AnswerSource, Streamer
 from areal_mesh.generator.concurrency import Concurrency, Look
 from areal_mesh.generator.engine import Engine
@@ -29,6 +31,7 @@ from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import common_pb2, generator_pb2_grpc
 
 SERVICE = "areal_mesh.v1.GeneratorService"
+_LOG = structlog.get_logger("generator")
 
 
 class GeneratorEngine(Sampler, Streamer, WeightReceiver, Protocol):
@@ -106,6 +109,9 @@ class GeneratorService:
             ends = end_token_ids(settings.model.folder, tokenizer.eos_token_id, settings.model.end_token_ids)
         except EndTokenError as error:
             raise StartupError(str(error)) from error
+        algorithm, limits = settings.algorithm, [stage.max_response_tokens for stage in settings.stages]
+        how = {"temperature": algorithm.temperature, "top_p": algorithm.top_p, "max_response_tokens": limits}
+        _LOG.info("samples as the settings say and no other way", end_token_ids=list(ends), **how)
         engine = await self._starter.engine(settings, ends)
         self._engine = engine
         slots = self._section.max_sequences * self._section.data_parallel_size

@@ -31,6 +31,8 @@ def vllm_arguments(settings: RunSettings) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": str(settings.model.folder),
         "skip_tokenizer_init": True,
+        # What the folder's generation_config.json says of sampling is nobody's choice here.
+        "generation_config": "vllm",
         "dtype": settings.model.dtype,
         "max_model_len": context_tokens(settings),
         "max_num_seqs": section.max_sequences,

@@ -21,7 +21,7 @@ from areal_mesh.controller.records import GroupRow, GroupState
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.stored_ends import StoredEnds
-from areal_mesh.runtime.errors import failed_precondition, invalid_argument, permission_denied
+from areal_mesh.runtime.errors import invalid_argument, permission_denied
 from areal_mesh.runtime.problem_lines import Problem
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import common_pb2, controller_pb2
@@ -110,6 +110,7 @@ class LeaseCalls:
             await self._store(request, holder)
             self.changes.notify()  # what is stored keeps its place
             return controller_pb2.EndLeaseResponse()
+        self._check_holder(request, holder)
         if request.end == controller_pb2.LEASE_END_FILTERED:
             check_tokens(request, groups.row(request.group_id), self.settings)
             groups.filter(holder, request.group_id, request.reason, request.response_tokens)
@@ -122,13 +123,19 @@ class LeaseCalls:
         self.changes.notify(Change.PLACES)
         return controller_pb2.EndLeaseResponse()
 
+    def _check_holder(self, request: controller_pb2.EndLeaseRequest, holder: str) -> None:
+        """A lease that lapsed is nobody's until it is issued again; then it is another's to end."""
+        row = self.run.groups.row(request.group_id)
+        if row.state is GroupState.RUNNING and row.holder not in ("", holder):
+            raise permission_denied(f"group_id: {request.group_id} is not leased to {request.service_id}")
+
     async def _store(self, request: controller_pb2.EndLeaseRequest, holder: str) -> None:
         """Takes in a stored group; of one leased to another, or to nobody, the replay buffer has to know."""
         row = self.run.groups.row(request.group_id)
         check_stored(request, row, self.run.version, self.settings)
         foreign = row.state is GroupState.RUNNING and row.holder != holder
         if foreign and not await self.replay.holds(request.group_id):
-            raise failed_precondition(f"{request.group_id} is not leased to {request.service_id}, and is not stored")
+            raise permission_denied(f"group_id: {request.group_id} is not leased to {request.service_id}")
         figures = StoredFigures(request.oldest_policy_version, request.response_tokens)
         await self.stored.store(request.group_id, figures)
 
