@@ -1,6 +1,7 @@
 """GeneratorService whole: the receiving end of a publish, and answers to those who ask beside the run."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,5 +39,6 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         self, request: generator_pb2.GenerateRequest, context: Any
     ) -> AsyncIterator[generator_pb2.GenerateResponse]:
         """See `Answers`."""
-        async for response in self.answers.generate(request):
-            yield response
+        async with aclosing(self.answers.generate(request)) as responses:
+            async for response in responses:
+                yield response
