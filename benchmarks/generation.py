@@ -27,7 +27,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from areal_mesh.generator.prompts import load_tokenizer
+from areal_mesh.generator.tokenizer import load_tokenizer
 from areal_mesh.recipes.arithmetic.__main__ import main as make_recipe
 from areal_mesh.recipes.arithmetic.__main__ import prompt_seed
 from areal_mesh.recipes.arithmetic.choices import ModelShape
