@@ -12,10 +12,10 @@ class Lengths:
     The same for a sequence number in every run of a seed, whoever generates it and whatever draws it.
     """
 
-    responses: int = 16
+    responses: int
     """To a prompt."""
-    limit: int = 24_000
-    median: float = 3000.0
+    limit: int
+    median: float
     prompt_spread: float = 0.7
     response_spread: float = 0.7
     """Standard deviations of the logarithm of a length, between prompts and between responses to one."""

@@ -1,6 +1,6 @@
 """What is simulated: how many members, how fast they are, and how time is compressed. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from areal_mesh.simulation.lengths import Lengths
 
@@ -9,21 +9,21 @@ from areal_mesh.simulation.lengths import Lengths
 class Plan:
     """A simulated cluster. Times are simulated seconds; the services' own times, such as heartbeats, are real ones."""
 
-    generators: int = 16
-    groups_in_flight: int = 8
+    generators: int
+    groups_in_flight: int
     """That a generator works on at once."""
-    token_seconds: float = 0.02
+    token_seconds: float
     """That a response takes for a token, whatever else is decoded beside it."""
-    step_seconds: float = 60.0
+    step_seconds: float
     """That an update takes."""
-    batch_groups: int = 64
-    max_staleness: int = 4
-    steps: int = 20
-    speed: float = 1.0
+    batch_groups: int
+    max_staleness: int
+    steps: int
+    speed: float
     """Simulated seconds in a real one."""
-    payload_tokens: int = 1
+    payload_tokens: int
     """Tokens that a response carries through the replay buffer, of those it is said to have."""
-    lengths: Lengths = field(default_factory=Lengths)
+    lengths: Lengths
 
     def real(self, seconds: float) -> float:
         """Real seconds of simulated ones."""
