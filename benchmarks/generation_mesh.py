@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM
 
 from areal_mesh.controller.prompts import group_seed
 from areal_mesh.learner.ranks import RankLeader
+from areal_mesh.learner.snapshots import WeightSnapshots
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.learner.weight_sender import WeightSenderServicer
 from areal_mesh.runtime.calling import Members, Patience
@@ -80,12 +81,19 @@ class Mesh:
     """The mesh, round after round: a round is a batch of `algorithm.batch_groups` groups."""
 
     def __init__(
-        self, settings: RunSettings, members: Members, identity: Identity, weights: _Weights, sender: _Sender
+        self,
+        settings: RunSettings,
+        members: Members,
+        identity: Identity,
+        weights: _Weights,
+        snapshots: WeightSnapshots,
+        sender: _Sender,
     ) -> None:
         self._settings = settings
         self._members = members
-        self._me = {"service_id": identity.service_id, "incarnation": identity.incarnation}
+        self._me: dict[str, Any] = {"service_id": identity.service_id, "incarnation": identity.incarnation}
         self._weights = weights
+        self._snapshots = snapshots
         self._sender = sender
 
     async def generate(self) -> tuple[list[Request], Done]:
@@ -106,6 +114,7 @@ class Mesh:
     async def commit(self) -> None:
         """Ends the round; the next begins when its weights are published."""
         step = self._weights.policy_version = self._weights.policy_version + 1
+        await self._snapshots.take()
         request = controller_pb2.CommitStepRequest(
             **self._me,
             step=step,
@@ -162,7 +171,12 @@ async def mesh(preset: str, overrides: Sequence[str], settings: RunSettings, fol
     async def engine_ranks() -> int:
         return settings.generator.transfer_ranks
 
-    sender = _Sender(settings, lambda: cast(RankLeader, weights), torch_thread, engine_ranks, standing)
+    def leader() -> RankLeader:
+        return cast(RankLeader, weights)
+
+    snapshots = WeightSnapshots(leader, torch_thread, settings.weights.transport.bucket_mib << 20)
+    await snapshots.take()
+    sender = _Sender(settings, leader, snapshots, engine_ranks, standing)
     server, members = MeshServer("127.0.0.1:0"), Members(controller, identity)
     server.add(learner_pb2_grpc.add_LearnerServiceServicer_to_server, sender, "areal_mesh.v1.LearnerService")
     membership = Membership(controller, identity, RunIdentity(settings.name, ""), standing)
@@ -171,7 +185,7 @@ async def mesh(preset: str, overrides: Sequence[str], settings: RunSettings, fol
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(_beat(membership, weights))
             try:
-                yield Mesh(settings, members, identity, weights, sender)
+                yield Mesh(settings, members, identity, weights, snapshots, sender)
             finally:
                 beating.cancel()
                 await members.close()

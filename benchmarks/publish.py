@@ -35,6 +35,7 @@ from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe, torch_dtype
 from areal_mesh.weights.sender import WeightSender
+from areal_mesh.weights.snapshot import Snapshot
 from areal_mesh.weights.transports.gloo import Gloo, GlooWire
 from areal_mesh.weights.transports.store import StoreMeeting
 from benchmarks.meshrun import write_result
@@ -120,12 +121,13 @@ def _broadcast_bare(wire: GlooWire, peer: Connection, tensors: list[torch.Tensor
 
 async def _publish(engine: Engine, store: StoreMeeting, version: int, model: torch.nn.Module) -> PublishReport:
     manifest = describe(version, model.named_parameters())
+    snapshot = Snapshot.of(manifest, model.named_parameters())
     group = store.open(f"publish-{version}", 2, TIMEOUT_SECONDS)
     sender = WeightSender(Gloo(GlooSettings()), group)
     await engine.prepare(group, first_rank=1)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(engine.generate([3, 4, 5], SAMPLING, f"load-{version}"))
-        tasks.create_task(asyncio.to_thread(sender.broadcast, manifest, model.named_parameters()))
+        tasks.create_task(asyncio.to_thread(sender.broadcast, snapshot))
         report = await engine.transfer(manifest)
     sender.close()
     return report

@@ -211,7 +211,7 @@ def deadly_to_the_weights(mesh: LiveMesh) -> list[Deadly]:
     group = weights_pb2.TransferGroup(transfer_id="t", endpoint="tcp://127.0.0.1:1", world_size=2, rank=1)
     group.timeout.FromSeconds(80_000)
     tensor = weights_pb2.TensorSpec(name="w", dtype="float32", shape=[1])
-    manifest = weights_pb2.WeightManifest(policy_version=1, tensors=[tensor])
+    manifest = weights_pb2.WeightManifest(policy_version=1, tensors=[tensor], bucket_bytes=1024)
     prepared = generator_pb2.PrepareWeightsRequest(group=group, manifest=manifest, transfer_key=b"\1" * 16)
     received = generator_pb2.ReceiveWeightsRequest(**forged)
     refused = {grpc.StatusCode.PERMISSION_DENIED}

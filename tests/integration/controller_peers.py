@@ -159,7 +159,9 @@ class Learner(Peer, learner_pb2_grpc.LearnerServiceServicer):
         await self.obey(request)
         return learner_pb2.OpenTransferResponse(
             manifest=weights_pb2.WeightManifest(
-                policy_version=self.version, tensors=[weights_pb2.TensorSpec(name="w", dtype="float32", shape=[1])]
+                policy_version=self.version,
+                tensors=[weights_pb2.TensorSpec(name="w", dtype="float32", shape=[1])],
+                bucket_bytes=1024,
             ),
             group=weights_pb2.TransferGroup(
                 transfer_id=request.transfer_id,

@@ -13,6 +13,7 @@ from areal_mesh.weights.engine_digests import ModelLayout, engine_digests
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe
 from areal_mesh.weights.sender import WeightSender
+from areal_mesh.weights.snapshot import Snapshot
 from areal_mesh.weights.transports.gloo import Gloo
 from areal_mesh.weights.transports.store import StoreMeeting
 
@@ -66,9 +67,10 @@ class Learner:
 
     async def publish(self, engine: Engine) -> None:
         manifest = self.step()
+        snapshot = Snapshot.of(manifest, self.model.named_parameters())
         sender = await self.open(engine)
         async with asyncio.TaskGroup() as group:
-            group.create_task(asyncio.to_thread(sender.broadcast, manifest, self.model.named_parameters()))
+            group.create_task(asyncio.to_thread(sender.broadcast, snapshot))
             report = await engine.transfer(manifest)
         sender.close()
         assert report.num_bytes == manifest.num_bytes

@@ -22,6 +22,7 @@ from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.values import Piece, Sampling
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.weights.packing import describe
+from areal_mesh.weights.snapshot import Snapshot
 from tests.integration.engine_learner import CONFIG, END, PROMPT, Learner, mismatch_kl
 from tests.integration.engine_run import engine_run
 
@@ -203,7 +204,7 @@ async def test_a_torn_publish_freezes_generation_until_the_next_one(engine: Engi
     lacking = describe(manifest.version, parameters)
     sender = await learner.open(engine)
     async with asyncio.TaskGroup() as group:
-        group.create_task(asyncio.to_thread(sender.broadcast, lacking, parameters))
+        group.create_task(asyncio.to_thread(sender.broadcast, Snapshot.of(lacking, parameters)))
         with pytest.raises(WeightUpdateFailed, match=r"torn.*\['model.norm.weight'\]") as failure:
             await engine.transfer(lacking)
     sender.close()

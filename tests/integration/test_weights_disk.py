@@ -15,6 +15,7 @@ from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe, unpack
 from areal_mesh.weights.receiver import BucketReceiver
 from areal_mesh.weights.sender import WeightSender
+from areal_mesh.weights.snapshot import Snapshot
 from areal_mesh.weights.transports.disk import Disk, DiskMeeting
 
 TIMEOUT = 5.0
@@ -47,7 +48,7 @@ def test_every_member_receives_what_was_sent_and_old_transfers_go(disk: Disk, me
             members = [threads.submit(receive, disk, group, rank, manifest) for rank in (1, 2)]
             disk.await_arrival(group, range(1, 3))
             sender = WeightSender(disk, group)
-            assert sender.broadcast(manifest, TENSORS.items()).num_bytes == manifest.num_bytes
+            assert sender.broadcast(Snapshot.of(manifest, TENSORS.items())).num_bytes == manifest.num_bytes
             sender.close()
             for member in members:
                 received = member.result(timeout=30)
@@ -59,7 +60,7 @@ def test_a_member_that_never_comes_is_an_error_within_the_timeout(disk: Disk, me
     began = time.monotonic()
     sender = WeightSender(disk, meeting.open("missing", 2, 0.5))
     with pytest.raises(TransferError, match="not all members came"):
-        sender.broadcast(describe(1, TENSORS.items()), TENSORS.items())
+        sender.broadcast(Snapshot.of(describe(1, TENSORS.items()), TENSORS.items()))
     assert time.monotonic() - began < 4
     sender.close()
 

@@ -18,6 +18,7 @@ from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe, unpack
 from areal_mesh.weights.receiver import BucketReceiver
 from areal_mesh.weights.sender import WeightSender
+from areal_mesh.weights.snapshot import Snapshot
 from areal_mesh.weights.transports.gloo import Gloo, GlooWire, local_address
 from areal_mesh.weights.transports.store import StoreMeeting, wait_for_arrival
 
@@ -61,8 +62,8 @@ def _receive(group: Group, rank: int, manifest: WeightManifest) -> dict[str, tor
 
 def _broadcast_twice(sender: WeightSender, manifest: WeightManifest, tensors: dict[str, torch.Tensor]) -> None:
     """The first may still fit into the socket of a member that is gone."""
-    sender.broadcast(manifest, tensors.items())
-    sender.broadcast(manifest, tensors.items())
+    sender.broadcast(Snapshot.of(manifest, tensors.items()))
+    sender.broadcast(Snapshot.of(manifest, tensors.items()))
 
 
 def _assert_received(future: "Future[dict[str, torch.Tensor]]", tensors: dict[str, torch.Tensor]) -> None:
@@ -78,7 +79,7 @@ def test_every_member_receives_what_was_sent(
     manifest = describe(7, tensors.items())
     members = [threads.submit(_receive, group, rank, manifest) for rank in (1, 2, 3)]
     sender = WeightSender(GLOO, group)
-    report = sender.broadcast(manifest, tensors.items())
+    report = sender.broadcast(Snapshot.of(manifest, tensors.items()))
     assert report.num_bytes == manifest.num_bytes
     for member in members:
         _assert_received(member, tensors)
@@ -104,7 +105,7 @@ def test_a_member_that_never_joins_is_an_error_within_the_timeout(
     sender = WeightSender(GLOO, store.open("missing", 2, 1.0))
     begin = time.monotonic()
     with pytest.raises(TransferError, match="joining group 'missing' of 2"):
-        sender.broadcast(describe(1, tensors.items()), tensors.items())
+        sender.broadcast(Snapshot.of(describe(1, tensors.items()), tensors.items()))
     assert time.monotonic() - begin < 1.0 + SLACK
     sender.close()
 
@@ -139,7 +140,7 @@ def test_a_killed_member_is_an_error_and_the_group_is_built_anew_without_it(
     second = store.open("without-victim", 2, TIMEOUT)
     again = threads.submit(_receive, second, 1, manifest)
     sender = WeightSender(GLOO, second)
-    sender.broadcast(manifest, tensors.items())
+    sender.broadcast(Snapshot.of(manifest, tensors.items()))
     _assert_received(again, tensors)
     sender.close()
 
@@ -179,7 +180,7 @@ def test_a_store_that_is_not_there_is_named(tensors: dict[str, torch.Tensor]) ->
     group = gone.open("gone", 2, 1.0)
     gone.close()
     with pytest.raises(TransferError, match=rf"store at 127.0.0.1:{gone.address.port} was not reached in 1 s"):
-        WeightSender(GLOO, group).broadcast(describe(1, tensors.items()), tensors.items())
+        WeightSender(GLOO, group).broadcast(Snapshot.of(describe(1, tensors.items()), tensors.items()))
 
 
 def test_a_store_cannot_take_a_port_that_is_taken(store: StoreMeeting) -> None:

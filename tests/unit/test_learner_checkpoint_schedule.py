@@ -72,7 +72,6 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Checkpoints,
         cast(RankLeader, leader),
         cast(Members, replay),
         cast(TorchThread, Torch()),
-        asyncio.Lock(),
     )
     return checkpoints, leader, replay
 

@@ -18,13 +18,13 @@ specs = st.lists(st.tuples(st.sampled_from(sorted(DTYPE_BYTES)), shapes), max_si
 
 @given(specs, st.integers(1, 4096))
 def test_buckets_hold_every_tensor_once_and_in_order(tensors: tuple[TensorSpec, ...], bucket_bytes: int) -> None:
-    buckets = WeightManifest(3, tensors).buckets(bucket_bytes)
+    buckets = WeightManifest(3, tensors, bucket_bytes).buckets()
     assert tuple(slot.tensor for bucket in buckets for slot in bucket.slots) == tensors
 
 
 @given(specs, st.integers(1, 4096))
 def test_tensors_of_a_bucket_are_aligned_and_do_not_overlap(tensors: tuple[TensorSpec, ...], bucket_bytes: int) -> None:
-    for bucket in WeightManifest(3, tensors).buckets(bucket_bytes):
+    for bucket in WeightManifest(3, tensors, bucket_bytes).buckets():
         end = 0
         for slot in bucket.slots:
             assert slot.offset % ALIGNMENT == 0
@@ -37,7 +37,7 @@ def test_tensors_of_a_bucket_are_aligned_and_do_not_overlap(tensors: tuple[Tenso
 def test_a_bucket_exceeds_the_bound_only_for_one_long_tensor(
     tensors: tuple[TensorSpec, ...], bucket_bytes: int
 ) -> None:
-    for bucket in WeightManifest(3, tensors).buckets(bucket_bytes):
+    for bucket in WeightManifest(3, tensors, bucket_bytes).buckets():
         assert bucket.num_bytes <= bucket_bytes or len(bucket.slots) == 1
 
 

@@ -1,11 +1,12 @@
 """Tensors to buckets and back."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from areal_mesh.weights.packing import describe, pack, unpack
-
-CPU = torch.device("cpu")
+from areal_mesh.weights.packing import describe
+from areal_mesh.weights.snapshot import Snapshot
 
 
 def _tensors() -> dict[str, torch.Tensor]:
@@ -20,10 +21,11 @@ def _tensors() -> dict[str, torch.Tensor]:
 def test_what_is_unpacked_is_what_was_packed() -> None:
     tensors = _tensors()
     manifest = describe(1, tensors.items())
-    unpacked: dict[str, torch.Tensor] = {}
-    for bucket, buffer in zip(manifest.buckets(), pack(manifest, tensors.items(), CPU), strict=True):
-        assert buffer.dtype is torch.uint8
-        unpacked |= {spec.name: view for spec, view in unpack(bucket, buffer)}
+    snapshot = Snapshot.of(manifest, tensors.items())
+    assert [(buffer.dtype, buffer.numel()) for buffer in snapshot.buckets()] == [
+        (torch.uint8, bucket.num_bytes) for bucket in manifest.buckets()
+    ]
+    unpacked = dict(snapshot.named_tensors())
     assert list(unpacked) == list(tensors)
     for name, tensor in tensors.items():
         assert unpacked[name].dtype is tensor.dtype
@@ -33,18 +35,16 @@ def test_what_is_unpacked_is_what_was_packed() -> None:
 def test_tensors_are_cast_to_the_manifests_dtype() -> None:
     tensors = _tensors()
     manifest = describe(1, tensors.items(), dtype="bfloat16")
-    (bucket,), (buffer,) = manifest.buckets(), pack(manifest, tensors.items(), CPU)
-    for spec, view in unpack(bucket, buffer):
+    for name, view in Snapshot.of(manifest, tensors.items()).named_tensors():
         assert view.dtype is torch.bfloat16
-        assert torch.equal(view, tensors[spec.name].to(torch.bfloat16))
+        assert torch.equal(view, tensors[name].to(torch.bfloat16))
 
 
 def test_negative_zeros_are_sent_as_zeros() -> None:
     for dtype in (None, "bfloat16"):
         tensors = {"w": torch.tensor([-0.0, 1.0, -2.0])}
         manifest = describe(1, tensors.items(), dtype)
-        (bucket,), (buffer,) = manifest.buckets(), pack(manifest, tensors.items(), CPU)
-        ((_, view),) = unpack(bucket, buffer)
+        ((_, view),) = Snapshot.of(manifest, tensors.items()).named_tensors()
         assert not torch.signbit(view[0])
         assert view.tolist() == [0.0, 1.0, -2.0]
 
@@ -52,7 +52,7 @@ def test_negative_zeros_are_sent_as_zeros() -> None:
 def test_packing_leaves_the_source_as_it_was() -> None:
     weight = torch.tensor([-0.0, 1.0], requires_grad=True)
     manifest = describe(1, [("w", weight)])
-    list(pack(manifest, [("w", weight)], CPU))
+    Snapshot.of(manifest, [("w", weight)])
     assert torch.signbit(weight.detach()[0])
 
 
@@ -69,4 +69,23 @@ def test_tensors_that_are_not_the_manifests_are_named(names: list[str], message:
     manifest = describe(1, tensors.items())
     offered = [(name, tensors.get(name, torch.zeros(1))) for name in names]
     with pytest.raises(ValueError, match=message):
-        list(pack(manifest, offered, CPU))
+        Snapshot.of(manifest, offered)
+
+
+def test_a_snapshot_holds_what_it_was_filled_with_and_digests_it_once() -> None:
+    tensors = _tensors()
+    snapshot = Snapshot.of(describe(1, tensors.items()), tensors.items())
+    kept = {name: tensor.clone() for name, tensor in tensors.items()}
+    tensors["a"].zero_()
+    assert all(torch.equal(view, kept[name]) for name, view in snapshot.named_tensors())
+    computed: list[int] = []
+
+    def compute(named: Iterator[tuple[str, torch.Tensor]]) -> dict[str, str]:
+        computed.append(1)
+        return {name: str(tensor.sum().item()) for name, tensor in named}
+
+    first = snapshot.digests(compute)
+    assert snapshot.digests(compute) == first
+    assert len(computed) == 1
+    snapshot.fill(describe(2, tensors.items()), tensors.items())
+    assert snapshot.digests(compute) != first

@@ -886,11 +886,14 @@ class CommitStepRequest(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     STALENESS_FIELD_NUMBER: _builtins.int
     GROUP_TOKENS_FIELD_NUMBER: _builtins.int
+    GOES_ON_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     incarnation: _builtins.str
     step: _builtins.int
     policy_version: _builtins.int
     """The version this step made."""
+    goes_on: _builtins.bool
+    """The learner goes on with the next step while the version is published: it publishes from a copy."""
     @_builtins.property
     def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -916,10 +919,11 @@ class CommitStepRequest(_message.Message):
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         staleness: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
         group_tokens: _abc.Iterable[_builtins.int] | None = ...,
+        goes_on: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_ids", b"group_ids", "group_tokens", b"group_tokens", "incarnation", b"incarnation", "metrics", b"metrics", "policy_version", b"policy_version", "service_id", b"service_id", "staleness", b"staleness", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goes_on", b"goes_on", "group_ids", b"group_ids", "group_tokens", b"group_tokens", "incarnation", b"incarnation", "metrics", b"metrics", "policy_version", b"policy_version", "service_id", b"service_id", "staleness", b"staleness", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -197,7 +197,8 @@ class ControllerServiceServicer(object):
 
     def CommitStep(self, request, context):
         """Commits an optimizer batch: its groups end as trained and the policy version advances.
-        Returns when the new version is published, or when publishing is not due.
+        Returns when the new version is published, or when publishing is not due; to a learner that goes on, at once, but at
+        the end of the run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,7 +63,8 @@ class ControllerServiceStub:
     """Groups found too old when the batch was drawn: they end as stale, and admission issues others."""
     CommitStep: _grpc.UnaryUnaryMultiCallable[_controller_pb2.CommitStepRequest, _controller_pb2.CommitStepResponse]
     """Commits an optimizer batch: its groups end as trained and the policy version advances.
-    Returns when the new version is published, or when publishing is not due.
+    Returns when the new version is published, or when publishing is not due; to a learner that goes on, at once, but at
+    the end of the run.
     """
     Pause: _grpc.UnaryUnaryMultiCallable[_controller_pb2.PauseRequest, _controller_pb2.PauseResponse]
     """Holds admission: nothing new is leased; what runs goes on.
@@ -115,7 +116,8 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     """Groups found too old when the batch was drawn: they end as stale, and admission issues others."""
     CommitStep: _aio.UnaryUnaryMultiCallable[_controller_pb2.CommitStepRequest, _controller_pb2.CommitStepResponse]  # type: ignore[assignment]
     """Commits an optimizer batch: its groups end as trained and the policy version advances.
-    Returns when the new version is published, or when publishing is not due.
+    Returns when the new version is published, or when publishing is not due; to a learner that goes on, at once, but at
+    the end of the run.
     """
     Pause: _aio.UnaryUnaryMultiCallable[_controller_pb2.PauseRequest, _controller_pb2.PauseResponse]  # type: ignore[assignment]
     """Holds admission: nothing new is leased; what runs goes on.
@@ -230,7 +232,8 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.CommitStepResponse, _abc.Awaitable[_controller_pb2.CommitStepResponse]]:
         """Commits an optimizer batch: its groups end as trained and the policy version advances.
-        Returns when the new version is published, or when publishing is not due.
+        Returns when the new version is published, or when publishing is not due; to a learner that goes on, at once, but at
+        the end of the run.
         """
 
     @_abc_1.abstractmethod

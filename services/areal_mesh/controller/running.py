@@ -1,7 +1,8 @@
-"""Which groups run under a version older than the published one: the draw of a step may have to wait for them. Pure.
+"""Which groups run under a version older than the learner's: the draw of a step may have to wait for them. Pure.
 
-Those under the published version have the latest deadline of all that are leased, and admission leases no more of them
-than the steps up to it can train beside all others: no draw has to wait for them.
+Those under the learner's version have the latest deadline of all that are leased, and admission leases no more of them
+than the steps up to it can train beside all others: no draw has to wait for them. It is the committed version that
+counts, for a draw may begin while the publish of the version before it is in progress.
 """
 
 from areal_mesh.controller.records import GroupState
@@ -16,5 +17,5 @@ def running_groups(run: Run) -> dict[str, int]:
     return {
         row.group_id: row.lease_version
         for row in run.groups.open.all()
-        if row.state is GroupState.RUNNING and row.holder and row.lease_version < run.published_version
+        if row.state is GroupState.RUNNING and row.holder and row.lease_version < run.version
     }

@@ -178,7 +178,8 @@ class Engine:
         if self._group is None:
             raise TransferError("no transfer was prepared")
         tensors = [(spec.name, spec.dtype, list(spec.shape)) for spec in manifest.tensors]
-        request = WeightTransferUpdateRequest(update_info={"version": manifest.version, "tensors": tensors})
+        info = {"version": manifest.version, "tensors": tensors, "bucket_bytes": manifest.bucket_bytes}
+        request = WeightTransferUpdateRequest(update_info=info)
         # Reaching the meeting, joining, the fingerprint and each bucket have the group's timeout for themselves.
         seconds = self._group.timeout_seconds * (3 + len(manifest.buckets())) + CALL_SECONDS
         await self._vllm.call(self._vllm.client.start_weight_update())

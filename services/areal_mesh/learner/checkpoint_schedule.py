@@ -20,8 +20,7 @@ _ROOM_SECONDS = 5.0  # between two looks for room at the end of a run
 class Checkpoints:
     """Checkpoints every so many steps and at the end; an export at the end, and every so many steps where asked.
 
-    Saving begins and exporting happens under `still`, the lock of a publish: generators frozen for one would otherwise
-    wait for a disk.
+    A publish is made from a snapshot, so that neither waits for the other.
     """
 
     def __init__(
@@ -31,14 +30,12 @@ class Checkpoints:
         leader: RankLeader,
         members: Members,
         torch: TorchThread,
-        weights_lock: asyncio.Lock,
     ) -> None:
         self._settings = settings
         self._identity = identity
         self._leader = leader
         self._members = members
         self._torch = torch
-        self._weights_lock = weights_lock
         self._begun: int | None = None
         self._last_stage = ""
         self._no_room = ""
@@ -82,8 +79,7 @@ class Checkpoints:
             await asyncio.sleep(_ROOM_SECONDS)
 
     async def _save(self, step: int, stage: str) -> None:
-        async with self._weights_lock:
-            await self._torch.run(lambda: self._leader.save_checkpoint(step, stage))
+        await self._torch.run(lambda: self._leader.save_checkpoint(step, stage))
         # Saving waited for the one before: it is durable by now, or found no room.
         if self._begun is not None and not self._leader.checkpoint_missing:
             await self._release(self._begun)
@@ -101,8 +97,7 @@ class Checkpoints:
             self._no_room = f"{folder}: no room for an export of {needed} bytes; free space there"
             _LOG.warning("no export, for the disk is full", folder=str(folder), bytes=needed)
             return False
-        async with self._weights_lock:
-            await self._torch.run(lambda: self._leader.export(folder))
+        await self._torch.run(lambda: self._leader.export(folder))
         return True
 
     async def _release(self, step: int) -> None:

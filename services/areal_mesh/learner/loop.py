@@ -14,9 +14,9 @@ from areal_mesh.learner.batches.decoding import decode_batch, shuffle_rewards
 from areal_mesh.learner.batches.figures import batch_figures, staleness_histogram
 from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.ranks import RankLeader
+from areal_mesh.learner.snapshots import WeightSnapshots
 from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.torch_thread import TorchThread
-from areal_mesh.learner.weight_sender import WeightSenderServicer
 from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.v1 import (
@@ -42,14 +42,14 @@ class TrainingLoop:
         context: ServiceContext,
         members: Members,
         leader: RankLeader,
-        weight_sender: WeightSenderServicer,
+        snapshots: WeightSnapshots,
         checkpoints: Checkpoints,
         torch: TorchThread,
     ) -> None:
         self._context = context
         self._members = members
         self._leader = leader
-        self._weight_sender = weight_sender
+        self._snapshots = snapshots
         self._checkpoints = checkpoints
         self._torch = torch
         self._check = BatchCheck(context.identity, members, leader, torch)
@@ -113,8 +113,7 @@ class TrainingLoop:
     async def _keep_ranks(self) -> None:
         """Tells the other ranks that there is nothing to do: a run may be paused for days."""
         if self._context.settings.learner.ranks > 1:
-            async with self._weight_sender.weights_lock:
-                await self._torch.run(self._leader.keep_followers)
+            await self._torch.run(self._leader.keep_followers)
 
     async def _report_stale(self, group_ids: list[str]) -> None:
         request = controller_pb2.ReportStaleRequest(
@@ -129,14 +128,14 @@ class TrainingLoop:
         self, order: controller_pb2.NextStepResponse, groups: list[rollout_pb2.Group]
     ) -> controller_pb2.CommitStepRequest:
         drawn_at = self._leader.policy_version
-        async with self._weight_sender.weights_lock:
-            started = time.monotonic()
-            result = await self._torch.run(lambda: self._train(order, groups))
-            finished = self.last_progress = time.monotonic()
+        started = time.monotonic()
+        result = await self._torch.run(lambda: self._train(order, groups))
+        finished = self.last_progress = time.monotonic()
+        await self._snapshots.take()
         metrics = batch_figures(groups, drawn_at) | result.metrics()
         self.tokens_trained += int(metrics["response_tokens"])
         self.tokens_per_second = metrics["response_tokens"] / max(finished - started, 1e-9)
-        metrics |= {"update_seconds": finished - started}
+        metrics |= {"update_seconds": finished - started, "snapshot_seconds": time.monotonic() - finished}
         identity = self._context.identity
         return controller_pb2.CommitStepRequest(
             service_id=identity.service_id,
@@ -147,6 +146,8 @@ class TrainingLoop:
             metrics=metrics,
             staleness=staleness_histogram(groups, drawn_at),
             group_tokens=[sum(response.length for response in group.responses) for group in groups],
+            # Without staleness the next batch needs this version: waiting for the publish saves asking for it.
+            goes_on=self._context.settings.algorithm.max_staleness > 0,
         )
 
     def _train(self, order: controller_pb2.NextStepResponse, groups: list[rollout_pb2.Group]) -> StepResult:

@@ -10,6 +10,7 @@ from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.loop import TrainingLoop
 from areal_mesh.learner.model.policy import UnusableModel
 from areal_mesh.learner.ranks import RankLeader, start_ranks
+from areal_mesh.learner.snapshots import WeightSnapshots
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.learner.weight_sender import WeightSenderServicer
 from areal_mesh.runtime.calling import Members, MemberUnreachable, Patience
@@ -41,8 +42,10 @@ class LearnerService:
         self._loop: TrainingLoop | None = None
         self._checkpoints: Checkpoints | None = None
         self._ended_well = False
+        bucket_bytes = context.settings.weights.transport.bucket_mib << 20
+        self._snapshots = WeightSnapshots(self._started_leader, self._torch, bucket_bytes)
         self._weight_sender = WeightSenderServicer(
-            context.settings, self._started_leader, self._torch, self._engine_ranks, context.standing
+            context.settings, self._started_leader, self._snapshots, self._engine_ranks, context.standing
         )
 
     def _started_leader(self) -> RankLeader:
@@ -76,12 +79,11 @@ class LearnerService:
         except UnusableModel as error:
             raise StartupError(f"model.folder = {error}") from error
         checkpoints = self._checkpoints = Checkpoints(
-            settings, self._context.identity, self._leader, self._members, self._torch, self._weight_sender.weights_lock
+            settings, self._context.identity, self._leader, self._members, self._torch
         )
+        await self._snapshots.take()
         _LOG.info("ready", policy_version=self._leader.policy_version, restored=self._leader.restored is not None)
-        self._loop = TrainingLoop(
-            self._context, self._members, self._leader, self._weight_sender, checkpoints, self._torch
-        )
+        self._loop = TrainingLoop(self._context, self._members, self._leader, self._snapshots, checkpoints, self._torch)
 
     async def run(self, draining: asyncio.Event) -> None:
         """Trains until the run is finished or the service drains."""

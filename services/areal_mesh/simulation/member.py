@@ -31,7 +31,7 @@ class SimulatedMember:
     """One life of a member, and its channel to the controller."""
 
     def __init__(self, identity: Identity, channel: grpc.aio.Channel, figures: Figures) -> None:
-        self.me: dict[str, str] = {"service_id": identity.service_id, "incarnation": identity.incarnation}
+        self.me: dict[str, Any] = {"service_id": identity.service_id, "incarnation": identity.incarnation}
         self.stub: controller_pb2_grpc.ControllerServiceAsyncStub = controller_pb2_grpc.ControllerServiceStub(channel)
         self.metadata = ((ROLE_KEY, identity.role), (SERVICE_KEY, identity.service_id))
         self.draining = asyncio.Event()

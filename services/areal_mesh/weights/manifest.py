@@ -70,8 +70,12 @@ class WeightManifest:
 
     version: int
     tensors: tuple[TensorSpec, ...]
+    bucket_bytes: int = BUCKET_BYTES
+    """Longest bucket, as the transport likes it."""
 
     def __post_init__(self) -> None:
+        if self.bucket_bytes <= 0:
+            raise ValueError(f"bucket_bytes must be positive, not {self.bucket_bytes}")
         names = [tensor.name for tensor in self.tensors]
         if len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -83,15 +87,15 @@ class WeightManifest:
         return sum(tensor.num_bytes for tensor in self.tensors)
 
     def fingerprint(self) -> bytes:
-        """SHA-256 (32 bytes) of version, names, dtypes and shapes: equal on both ends or nothing is loaded."""
+        """SHA-256 (32 bytes) of version, names, dtypes, shapes, buckets: equal on both ends or nothing is loaded."""
         rows = [[tensor.name, tensor.dtype, list(tensor.shape)] for tensor in self.tensors]
-        return hashlib.sha256(json.dumps([self.version, rows], separators=(",", ":")).encode()).digest()
+        return hashlib.sha256(
+            json.dumps([self.version, self.bucket_bytes, rows], separators=(",", ":")).encode()
+        ).digest()
 
-    def buckets(self, bucket_bytes: int = BUCKET_BYTES) -> tuple[Bucket, ...]:
-        """The packing plan. Raises ValueError when `bucket_bytes` is not positive."""
-        if bucket_bytes <= 0:
-            raise ValueError(f"bucket_bytes must be positive, not {bucket_bytes}")
-        return _pack(self.tensors, bucket_bytes)
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The packing plan."""
+        return _pack(self.tensors, self.bucket_bytes)
 
 
 def _pack(tensors: Sequence[TensorSpec], bucket_bytes: int) -> tuple[Bucket, ...]:

@@ -14,7 +14,7 @@ from areal_mesh.weights.manifest import TensorSpec, WeightManifest
 
 def encode_manifest(manifest: WeightManifest) -> weights_pb2.WeightManifest:
     """The message of a manifest."""
-    message = weights_pb2.WeightManifest(policy_version=manifest.version)
+    message = weights_pb2.WeightManifest(policy_version=manifest.version, bucket_bytes=manifest.bucket_bytes)
     for tensor in manifest.tensors:
         message.tensors.add(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape)
     return message
@@ -28,7 +28,7 @@ def decode_manifest(message: weights_pb2.WeightManifest) -> WeightManifest:
         raise invalid_argument("manifest.tensors", "no tensor is named; a publish carries at least one")
     try:
         tensors = tuple(TensorSpec(spec.name, spec.dtype, tuple(spec.shape)) for spec in message.tensors)
-        return WeightManifest(message.policy_version, tensors)
+        return WeightManifest(message.policy_version, tensors, message.bucket_bytes)
     except ValueError as error:
         raise invalid_argument("manifest.tensors", str(error)) from error
 

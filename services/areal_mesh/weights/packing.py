@@ -26,24 +26,18 @@ def describe(
     return WeightManifest(version, tuple(specs))
 
 
-def pack(
-    manifest: WeightManifest, named_tensors: Iterable[tuple[str, torch.Tensor]], device: torch.device
-) -> Iterator[torch.Tensor]:
-    """Yield one uint8 buffer on `device` a bucket, filled from `named_tensors` (same names, same order).
-
-    The buffer is filled anew for the next bucket: use it before asking for that. (Fresh memory for each would cost a
-    page fault for each page, as much as the copy.)
+def pack_into(
+    manifest: WeightManifest, named_tensors: Iterable[tuple[str, torch.Tensor]], buffers: Iterable[torch.Tensor]
+) -> None:
+    """Fill one uint8 buffer a bucket, in host memory, from `named_tensors` (same names, same order).
 
     A tensor of another dtype is cast. Negative zeros are sent as zeros: a kernel's packed copy of a weight can only be
     read back by arithmetic, which does not keep the sign of a zero, and digests of both ends must agree.
 
     Raises ValueError when names, order or shapes differ from the manifest's.
     """
-    source, buckets = iter(named_tensors), manifest.buckets()
-    longest = max((bucket.num_bytes for bucket in buckets), default=0)
-    memory = torch.empty(longest, dtype=torch.uint8, device=device)
-    for bucket in buckets:
-        buffer = memory[: bucket.num_bytes]
+    source = iter(named_tensors)
+    for bucket, buffer in zip(manifest.buckets(), buffers, strict=True):
         for spec, view in unpack(bucket, buffer):
             name, tensor = next(source, ("nothing", None))
             if name != spec.name or tensor is None or tuple(tensor.shape) != spec.shape:
@@ -52,10 +46,12 @@ def pack(
                     f"manifest of version {manifest.version} wants {spec.name!r} {spec.shape}, got {found}"
                 )
             _copy_without_negative_zero(tensor.detach(), view)
-        yield buffer
     extra = next(source, None)
     if extra is not None:
         raise ValueError(f"tensor {extra[0]!r} is not in the manifest of version {manifest.version}")
+    if torch.cuda.is_available():
+        # Copies from a device to pinned memory are still under way.
+        torch.cuda.synchronize()
 
 
 def unpack(bucket: Bucket, buffer: torch.Tensor) -> Iterator[tuple[TensorSpec, torch.Tensor]]:
@@ -66,8 +62,10 @@ def unpack(bucket: Bucket, buffer: torch.Tensor) -> Iterator[tuple[TensorSpec, t
 
 
 def _copy_without_negative_zero(source: torch.Tensor, target: torch.Tensor) -> None:
-    if source.dtype == target.dtype and source.device == target.device:
+    if source.device != target.device:
+        target.copy_(source.to(target.dtype) + 0.0, non_blocking=True)
+    elif source.dtype == target.dtype:
         torch.add(source, 0.0, out=target)
-        return
-    target.copy_(source)
-    target.add_(0.0)
+    else:
+        target.copy_(source)
+        target.add_(0.0)

@@ -1,15 +1,14 @@
 """The learner's end of a publish."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from areal_mesh.weights.group import SENDER_RANK, Group
 from areal_mesh.weights.joining import PendingWire
-from areal_mesh.weights.manifest import WeightManifest
-from areal_mesh.weights.packing import pack
+from areal_mesh.weights.snapshot import Snapshot
 from areal_mesh.weights.transport import Transport
 
 
@@ -24,30 +23,52 @@ class TransferReport:
 
 
 class WeightSender:
-    """Rank 0 of one broadcast group. Not thread-safe; its calls block.
-
-    Only the learner's rank 0 holds one. Where the parameters are sharded, the other ranks iterate the same tensors,
-    because gathering each is a collective, and send nothing.
-    """
+    """Rank 0 of one broadcast group: the learner's. Not thread-safe; its calls block."""
 
     def __init__(self, transport: Transport, group: Group) -> None:
         """Start joining the group, in the background: `broadcast` waits for it. The meeting must be hosted already."""
         self._pending = PendingWire(transport, group, SENDER_RANK)
 
-    def broadcast(self, manifest: WeightManifest, named_tensors: Iterable[tuple[str, torch.Tensor]]) -> TransferReport:
-        """Send every tensor of the manifest to all members, in buckets, one bucket in memory at a time.
+    def broadcast(self, snapshot: Snapshot) -> TransferReport:
+        """Send a snapshot to all members, bucket by bucket.
 
         The manifest's fingerprint goes first; members that expect another manifest refuse it before any weight moves.
-        Raises TransferError when a member is gone or late, ValueError when the tensors are not the manifest's.
+        Raises TransferError when a member is gone or late.
         """
-        wire = self._pending.wait()
+        wire, manifest = self._pending.wait(), snapshot.manifest
         start = time.monotonic()
         fingerprint = torch.frombuffer(bytearray(manifest.fingerprint()), dtype=torch.uint8)
         wire.broadcast(fingerprint.to(wire.device))
-        for buffer in pack(manifest, named_tensors, wire.device):
+        for buffer in _staged(snapshot, wire.device):
             wire.broadcast(buffer)
         return TransferReport(manifest.num_bytes, time.monotonic() - start)
 
     def close(self) -> None:
         """Leave the group. Idempotent."""
         self._pending.close()
+
+
+def _staged(snapshot: Snapshot, device: torch.device) -> Iterator[torch.Tensor]:
+    """The snapshot's buckets on `device`. On a GPU there are two buffers: one is filled while the other is sent.
+
+    A buffer is used before the next one is asked for; a broadcast has ended when it returns, so the buffer before the
+    last is free by then.
+    """
+    if device.type == "cpu":
+        yield from snapshot.buckets()
+        return
+    sizes = [bucket.num_bytes for bucket in snapshot.manifest.buckets()]
+    memory = [torch.empty(max(sizes), dtype=torch.uint8, device=device) for _ in range(2)]
+    copies, coming = torch.cuda.Stream(device), None  # type: ignore[no-untyped-call]
+    for index, source in enumerate(snapshot.buckets()):
+        with torch.cuda.stream(copies):
+            following = memory[index % 2][: source.numel()]
+            following.copy_(source, non_blocking=True)
+            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            arrived.record(copies)
+        if coming is not None:
+            yield coming
+        arrived.synchronize()
+        coming = following
+    if coming is not None:
+        yield coming

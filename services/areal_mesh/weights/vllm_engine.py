@@ -55,10 +55,11 @@ class BroadcastUpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc]
     version: int
     tensors: list[tuple[str, str, list[int]]]
     """Name, dtype, shape of each, in the order of the broadcast."""
+    bucket_bytes: int
 
     def manifest(self) -> WeightManifest:
         specs = (TensorSpec(name, dtype, tuple(shape)) for name, dtype, shape in self.tensors)
-        return WeightManifest(self.version, tuple(specs))
+        return WeightManifest(self.version, tuple(specs), self.bucket_bytes)
 
 
 @dataclass

@@ -88,7 +88,10 @@ class StepCalls:
         )
 
     async def commit(self, request: controller_pb2.CommitStepRequest) -> controller_pb2.CommitStepResponse:
-        """Commits a step; returns when its version is published, or nothing is to be published soon."""
+        """Commits a step; returns when its version is published, or nothing is to be published soon.
+
+        A learner that goes on is not held up, but for the run's last version.
+        """
         if request.policy_version != request.step:
             raise invalid_argument("policy_version", f"step {request.step} makes version {request.step}, no other")
         if request.group_tokens and len(request.group_tokens) != len(request.group_ids):
@@ -110,9 +113,13 @@ class StepCalls:
         self.roster.holds(learner.key, request.policy_version)
         self.publisher.learner_committed(learner.key)
         self.changes.notify(Change.STEPS)
-        await self.changes.until(lambda: self.publisher.settled, self._publish_seconds(), *SETTLING)
-        finished = learner_done(self.run.over, self.run.stopping, self.run.version, request.step)
-        return controller_pb2.CommitStepResponse(finished=finished)
+        if self._finished(request.step) or not request.goes_on:
+            await self.changes.until(lambda: self.publisher.settled, self._publish_seconds(), *SETTLING)
+        return controller_pb2.CommitStepResponse(finished=self._finished(request.step))
+
+    def _finished(self, step: int) -> bool:
+        """Whether the learner that committed `step` is done."""
+        return learner_done(self.run.over, self.run.stopping, self.run.version, step)
 
     def _publish_seconds(self) -> float:
         """Longest time that a commit waits for its publish: every attempt taking its time in full."""

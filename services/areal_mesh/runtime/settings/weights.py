@@ -15,6 +15,8 @@ class GlooSettings(Settings):
     type: Literal["gloo"] = "gloo"
     interface: str | None = None
     """Network interface of the broadcast; left out, the one that has the learner's address."""
+    bucket_mib: int = Field(default=8, gt=0, le=16384)
+    """Longest piece of the broadcast. Longer ones leave the processor's cache, and are slower over loopback."""
 
 
 class NcclSettings(Settings):
@@ -22,6 +24,8 @@ class NcclSettings(Settings):
 
     needs_gpus: ClassVar[bool] = True
     type: Literal["nccl"] = "nccl"
+    bucket_mib: int = Field(default=256, gt=0, le=16384)
+    """Longest piece of the broadcast; learner and generators have two such buffers each, on the GPU."""
 
 
 class DiskSettings(Settings):
@@ -31,6 +35,8 @@ class DiskSettings(Settings):
     type: Literal["disk"] = "disk"
     folder: SettingsPath = Path("runs/.weights")
     """The folder as each of them reaches it; it holds the last two versions while the learner lives."""
+    bucket_mib: int = Field(default=64, gt=0, le=16384)
+    """Longest file."""
 
 
 TransportSettings = Annotated[GlooSettings | NcclSettings | DiskSettings, Field(discriminator="type")]
