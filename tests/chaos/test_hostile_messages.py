@@ -203,16 +203,18 @@ def deadly_to_the_weights(mesh: LiveMesh) -> list[Deadly]:
     """A group too large for the run, and what would hold learner or engine up, with a key that nobody has."""
     said = mesh.contexts["learner"].standing.said
     assert said is not None
-    large = learner_pb2.OpenTransferRequest(transfer_id="t", world_size=60_000, transfer_key=said.transfer_key)
+    large = learner_pb2.OpenTransferRequest(transfer_id="t", group_id="g", world_size=60_000)
+    large.transfer_key = said.transfer_key
     large.timeout.FromSeconds(60)
     forged: dict[str, Any] = {"transfer_id": "t", "transfer_key": b"0123"}
-    opened = learner_pb2.OpenTransferRequest(world_size=2, transfer_id="t", transfer_key=b"\1" * 16)
+    opened = learner_pb2.OpenTransferRequest(world_size=2, transfer_id="t", group_id="g", transfer_key=b"\1" * 16)
     opened.timeout.FromSeconds(60)
-    group = weights_pb2.TransferGroup(transfer_id="t", endpoint="tcp://127.0.0.1:1", world_size=2, rank=1)
+    group = weights_pb2.TransferGroup(group_id="g", endpoint="tcp://127.0.0.1:1", world_size=2, rank=1)
     group.timeout.FromSeconds(80_000)
     tensor = weights_pb2.TensorSpec(name="w", dtype="float32", shape=[1])
     manifest = weights_pb2.WeightManifest(policy_version=1, tensors=[tensor], bucket_bytes=1024)
-    prepared = generator_pb2.PrepareWeightsRequest(group=group, manifest=manifest, transfer_key=b"\1" * 16)
+    prepared = generator_pb2.PrepareWeightsRequest(transfer_id="t", group=group, manifest=manifest)
+    prepared.transfer_key = b"\1" * 16
     received = generator_pb2.ReceiveWeightsRequest(**forged)
     refused = {grpc.StatusCode.PERMISSION_DENIED}
     return [

@@ -164,7 +164,7 @@ class Learner(Peer, learner_pb2_grpc.LearnerServiceServicer):
                 bucket_bytes=1024,
             ),
             group=weights_pb2.TransferGroup(
-                transfer_id=request.transfer_id,
+                group_id=request.group_id,
                 endpoint="tcp://127.0.0.1:1",
                 world_size=request.world_size,
                 timeout=request.timeout,

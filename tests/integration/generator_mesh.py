@@ -88,10 +88,12 @@ class Mesh:
 
 def prepare_request(version: int, transfer_id: str) -> generator_pb2.PrepareWeightsRequest:
     tensor = weights_pb2.TensorSpec(name="w", dtype="float32", shape=[2, 2])
-    group = weights_pb2.TransferGroup(transfer_id=transfer_id, endpoint="tcp://127.0.0.1:1234", world_size=2, rank=1)
+    group = weights_pb2.TransferGroup(group_id="members", endpoint="tcp://127.0.0.1:1234", world_size=2, rank=1)
     group.timeout.FromSeconds(5)
     manifest = weights_pb2.WeightManifest(policy_version=version, tensors=[tensor], bucket_bytes=1024)
-    return generator_pb2.PrepareWeightsRequest(manifest=manifest, group=group, transfer_key=TRANSFER_KEY)
+    return generator_pb2.PrepareWeightsRequest(
+        manifest=manifest, group=group, transfer_id=transfer_id, transfer_key=TRANSFER_KEY
+    )
 
 
 def receive_request(version: int, transfer_id: str) -> generator_pb2.ReceiveWeightsRequest:

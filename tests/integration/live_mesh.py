@@ -88,7 +88,8 @@ class CopyingEngine(SimulatedEngine):
     """Takes part in the broadcast, and keeps nothing of it but the version."""
 
     async def prepare(self, group: Group, first_rank: int) -> None:
-        self._wire = await asyncio.to_thread(GlooWire, group, first_rank)
+        if getattr(self, "_group", None) != group:
+            self._wire, self._group = await asyncio.to_thread(GlooWire, group, first_rank), group
 
     async def transfer(self, manifest: WeightManifest) -> PublishReport:
         await asyncio.to_thread(self._receive, manifest)
@@ -98,7 +99,6 @@ class CopyingEngine(SimulatedEngine):
     def _receive(self, manifest: WeightManifest) -> None:
         for _ in BucketReceiver(self._wire, manifest).buckets():
             pass
-        self._wire.close()
 
 
 @dataclass

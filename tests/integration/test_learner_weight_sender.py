@@ -21,6 +21,7 @@ from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.runtime.settings import load_settings
 from areal_mesh.v1 import learner_pb2
+from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.messages import decode_group, decode_manifest
 from areal_mesh.weights.packing import unpack
 from areal_mesh.weights.receiver import BucketReceiver
@@ -56,10 +57,13 @@ class Parts:
         self.leader.policy_version += 1
         await self.snapshots.take()
 
-    async def open(self, name: str, version: int = 0, seconds: float = SECONDS) -> learner_pb2.OpenTransferResponse:
+    async def open(
+        self, name: str, version: int = 0, seconds: float = SECONDS, group: str = ""
+    ) -> learner_pb2.OpenTransferResponse:
         request = learner_pb2.OpenTransferRequest(
             policy_version=version,
             transfer_id=name,
+            group_id=group or name,
             world_size=2,
             timeout=to_duration(seconds),
             transfer_key=TRANSFER_KEY,
@@ -92,17 +96,26 @@ async def parts_in(folder: Path) -> AsyncIterator[Parts]:
     worker.close()
 
 
-def receive(opened: learner_pb2.OpenTransferResponse) -> float:
-    """The value of the weights that one generator gets."""
+def joined(opened: learner_pb2.OpenTransferResponse) -> GlooWire:
     group = opened.group
     group.rank = 1
-    wire = GlooWire(decode_group(group), 1)
+    return GlooWire(decode_group(group), 1)
+
+
+def values_of(wire: GlooWire, opened: learner_pb2.OpenTransferResponse) -> set[float]:
+    """The values of the weights that one generator gets."""
     values: set[float] = set()
     for bucket, buffer in BucketReceiver(wire, decode_manifest(opened.manifest)).buckets():
         for _, view in unpack(bucket, buffer):
             values |= set(view.flatten().tolist())
+    return values
+
+
+def receive(opened: learner_pb2.OpenTransferResponse) -> float:
+    """The same, by a generator that joins and leaves."""
+    wire = joined(opened)
+    (value,) = values_of(wire, opened)
     wire.close()
-    (value,) = values
     return value
 
 
@@ -160,3 +173,25 @@ async def test_what_a_given_up_transfer_still_sends_is_not_written_over(tmp_path
         assert all(bool((weight == 0).all()) for _, weight in lent.named_tensors())
         await asyncio.to_thread(parts.servicer._threads.shutdown)
         assert parts.snapshots._lent == []
+
+
+async def test_a_group_is_kept_from_one_transfer_to_the_next_and_left_after_one_that_failed(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as generator:
+        async with parts_in(tmp_path) as parts:
+            opened = await parts.open("t0", group="members")
+            joining = generator.submit(joined, opened)
+            wire = await asyncio.wrap_future(joining)
+            for version in range(3):
+                opened = await parts.open(f"t{version}", group="members")
+                received = generator.submit(values_of, wire, opened)
+                await parts.send(f"t{version}")
+                assert received.result(SECONDS) == {float(version)}
+                await parts.commit()
+            await parts.open("t3", group="members")
+            await parts.abort("t3")
+            with pytest.raises(TransferError):
+                await asyncio.wrap_future(generator.submit(values_of, wire, opened))
+            opened = await parts.open("t4", group="others")
+            last = generator.submit(receive, opened)
+            await parts.send("t4")
+            assert last.result(SECONDS) == 3

@@ -51,7 +51,7 @@ async def test_a_publish_to_hundreds_leaves_the_loop_to_others_between_its_calls
 
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(look())
-        result = await transfer_weights(ends, TransferPlan(1, receivers, settings, confirmed))
+        result = await transfer_weights(ends, TransferPlan(1, "group", receivers, settings, confirmed))
         looking.cancel()
     assert len(result.holders) == 300
     assert sum(at_once) + members.begun == 600

@@ -29,7 +29,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61real_mesh/v1/generator.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/rollout.proto\x1a\x1b\x61real_mesh/v1/weights.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xa4\x01\n\x15PrepareWeightsRequest\x12\x37\n\x08manifest\x18\x01 \x01(\x0b\x32\x1d.areal_mesh.v1.WeightManifestB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x05group\x18\x02 \x01(\x0b\x32\x1c.areal_mesh.v1.TransferGroupB\x06\xbaH\x03\xc8\x01\x01\x12\x1d\n\x0ctransfer_key\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"\x18\n\x16PrepareWeightsResponse\"\xae\x01\n\x15ReceiveWeightsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12>\n\x0btransfer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x0f\n\x07\x64igests\x18\x03 \x01(\x08\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"\xc9\x01\n\x16ReceiveWeightsResponse\x12(\n\x05pause\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08transfer\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06resume\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x07\x64igests\x18\x04 \x03(\x0b\x32\x1c.areal_mesh.v1.WorkerDigests\"=\n\rWorkerDigests\x12,\n\x07tensors\x18\x01 \x03(\x0b\x32\x1b.areal_mesh.v1.TensorDigest\"\xc2\x01\n\x13\x41\x62ortWeightsRequest\x12\x36\n\x06reason\x18\x02 \x01(\tB&\xbaH#r!(\x80 2\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\x12>\n\x0btransfer_id\x18\x03 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@J\x04\x08\x01\x10\x02R\x0epolicy_version\"\x16\n\x14\x41\x62ortWeightsResponse\"\x8a\x04\n\x0fGenerateRequest\x12\x1e\n\x07problem\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06 \x01(\x80\x80@H\x00\x12\x1b\n\x04text\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06 \x01(\x80\x80@H\x00\x12(\n\x10prompt_token_ids\x18\x03 \x01(\x0c\x42\x0c\xbaH\tz\x07\x10\x04\x18\x80\x80\x80\x02H\x00\x12\"\n\tresponses\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x02(\x01H\x01\x88\x01\x01\x12+\n\x0btemperature\x18\x05 \x01(\x02\x42\x11\xbaH\x0e\n\x0c\x1d\x00\x00\x00@-\x00\x00\x00\x00@\x01H\x02\x88\x01\x01\x12%\n\x05top_p\x18\x06 \x01(\x02\x42\x11\xbaH\x0e\n\x0c\x1d\x00\x00\x80?%\x00\x00\x00\x00@\x01H\x03\x88\x01\x01\x12.\n\x13max_response_tokens\x18\x07 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x80\x80\x08(\x01H\x04\x88\x01\x01\x12$\n\x04seed\x18\x08 \x01(\x03\x42\x11\xbaH\x0e\"\x0c\x18\xff\xff\xff\xff\xff\xff\xff\xff?(\x00H\x05\x88\x01\x01\x12*\n\x0epolicy_version\x18\t \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00H\x06\x88\x01\x01\x12\x30\n\x03tag\x18\n \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9_]{0,31}$\xd8\x01\x01\x42\x08\n\x06promptB\x0c\n\n_responsesB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x16\n\x14_max_response_tokensB\x07\n\x05_seedB\x11\n\x0f_policy_version\"\x82\x01\n\x10GenerateResponse\x12\x33\n\x07started\x18\x01 \x01(\x0b\x32 .areal_mesh.v1.GenerationStartedH\x00\x12\x30\n\x06tokens\x18\x02 \x01(\x0b\x32\x1e.areal_mesh.v1.GeneratedTokensH\x00\x42\x07\n\x05\x65vent\"p\n\x11GenerationStarted\x12\x18\n\x10prompt_token_ids\x18\x01 \x01(\x0c\x12)\n\x08sampling\x18\x02 \x01(\x0b\x32\x17.areal_mesh.v1.Sampling\x12\x16\n\x0epolicy_version\x18\x03 \x01(\x03\"\xbe\x01\n\x0fGeneratedTokens\x12\x10\n\x08response\x18\x01 \x01(\x05\x12\x11\n\ttoken_ids\x18\x02 \x01(\x0c\x12\x11\n\tlog_probs\x18\x03 \x01(\x0c\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x32\n\rfinish_reason\x18\x05 \x01(\x0e\x32\x1b.areal_mesh.v1.FinishReason\x12\x31\n\rversion_spans\x18\x06 \x03(\x0b\x32\x1a.areal_mesh.v1.VersionSpan2\xaf\x03\n\x10GeneratorService\x12o\n\x0ePrepareWeights\x12$.areal_mesh.v1.PrepareWeightsRequest\x1a%.areal_mesh.v1.PrepareWeightsResponse\"\x10\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 \x12h\n\x0eReceiveWeights\x12$.areal_mesh.v1.ReceiveWeightsRequest\x1a%.areal_mesh.v1.ReceiveWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x62\n\x0c\x41\x62ortWeights\x12\".areal_mesh.v1.AbortWeightsRequest\x1a#.areal_mesh.v1.AbortWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\\\n\x08Generate\x12\x1e.areal_mesh.v1.GenerateRequest\x1a\x1f.areal_mesh.v1.GenerateResponse\"\r\xea\xc7\x18\x02\x01\x06\xf8\xc7\x18\x80\x80\x80\x04\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61real_mesh/v1/generator.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/rollout.proto\x1a\x1b\x61real_mesh/v1/weights.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe4\x01\n\x15PrepareWeightsRequest\x12\x37\n\x08manifest\x18\x01 \x01(\x0b\x32\x1d.areal_mesh.v1.WeightManifestB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x05group\x18\x02 \x01(\x0b\x32\x1c.areal_mesh.v1.TransferGroupB\x06\xbaH\x03\xc8\x01\x01\x12\x1d\n\x0ctransfer_key\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\x12>\n\x0btransfer_id\x18\x04 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"\x18\n\x16PrepareWeightsResponse\"\xae\x01\n\x15ReceiveWeightsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12>\n\x0btransfer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x0f\n\x07\x64igests\x18\x03 \x01(\x08\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"\xc9\x01\n\x16ReceiveWeightsResponse\x12(\n\x05pause\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08transfer\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06resume\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x07\x64igests\x18\x04 \x03(\x0b\x32\x1c.areal_mesh.v1.WorkerDigests\"=\n\rWorkerDigests\x12,\n\x07tensors\x18\x01 \x03(\x0b\x32\x1b.areal_mesh.v1.TensorDigest\"\xc2\x01\n\x13\x41\x62ortWeightsRequest\x12\x36\n\x06reason\x18\x02 \x01(\tB&\xbaH#r!(\x80 2\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\x12>\n\x0btransfer_id\x18\x03 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@J\x04\x08\x01\x10\x02R\x0epolicy_version\"\x16\n\x14\x41\x62ortWeightsResponse\"\x8a\x04\n\x0fGenerateRequest\x12\x1e\n\x07problem\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06 \x01(\x80\x80@H\x00\x12\x1b\n\x04text\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06 \x01(\x80\x80@H\x00\x12(\n\x10prompt_token_ids\x18\x03 \x01(\x0c\x42\x0c\xbaH\tz\x07\x10\x04\x18\x80\x80\x80\x02H\x00\x12\"\n\tresponses\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x02(\x01H\x01\x88\x01\x01\x12+\n\x0btemperature\x18\x05 \x01(\x02\x42\x11\xbaH\x0e\n\x0c\x1d\x00\x00\x00@-\x00\x00\x00\x00@\x01H\x02\x88\x01\x01\x12%\n\x05top_p\x18\x06 \x01(\x02\x42\x11\xbaH\x0e\n\x0c\x1d\x00\x00\x80?%\x00\x00\x00\x00@\x01H\x03\x88\x01\x01\x12.\n\x13max_response_tokens\x18\x07 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x80\x80\x08(\x01H\x04\x88\x01\x01\x12$\n\x04seed\x18\x08 \x01(\x03\x42\x11\xbaH\x0e\"\x0c\x18\xff\xff\xff\xff\xff\xff\xff\xff?(\x00H\x05\x88\x01\x01\x12*\n\x0epolicy_version\x18\t \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00H\x06\x88\x01\x01\x12\x30\n\x03tag\x18\n \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9_]{0,31}$\xd8\x01\x01\x42\x08\n\x06promptB\x0c\n\n_responsesB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x16\n\x14_max_response_tokensB\x07\n\x05_seedB\x11\n\x0f_policy_version\"\x82\x01\n\x10GenerateResponse\x12\x33\n\x07started\x18\x01 \x01(\x0b\x32 .areal_mesh.v1.GenerationStartedH\x00\x12\x30\n\x06tokens\x18\x02 \x01(\x0b\x32\x1e.areal_mesh.v1.GeneratedTokensH\x00\x42\x07\n\x05\x65vent\"p\n\x11GenerationStarted\x12\x18\n\x10prompt_token_ids\x18\x01 \x01(\x0c\x12)\n\x08sampling\x18\x02 \x01(\x0b\x32\x17.areal_mesh.v1.Sampling\x12\x16\n\x0epolicy_version\x18\x03 \x01(\x03\"\xbe\x01\n\x0fGeneratedTokens\x12\x10\n\x08response\x18\x01 \x01(\x05\x12\x11\n\ttoken_ids\x18\x02 \x01(\x0c\x12\x11\n\tlog_probs\x18\x03 \x01(\x0c\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x32\n\rfinish_reason\x18\x05 \x01(\x0e\x32\x1b.areal_mesh.v1.FinishReason\x12\x31\n\rversion_spans\x18\x06 \x03(\x0b\x32\x1a.areal_mesh.v1.VersionSpan2\xaf\x03\n\x10GeneratorService\x12o\n\x0ePrepareWeights\x12$.areal_mesh.v1.PrepareWeightsRequest\x1a%.areal_mesh.v1.PrepareWeightsResponse\"\x10\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 \x12h\n\x0eReceiveWeights\x12$.areal_mesh.v1.ReceiveWeightsRequest\x1a%.areal_mesh.v1.ReceiveWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x62\n\x0c\x41\x62ortWeights\x12\".areal_mesh.v1.AbortWeightsRequest\x1a#.areal_mesh.v1.AbortWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\\\n\x08Generate\x12\x1e.areal_mesh.v1.GenerateRequest\x1a\x1f.areal_mesh.v1.GenerateResponse\"\r\xea\xc7\x18\x02\x01\x06\xf8\xc7\x18\x80\x80\x80\x04\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['group']._serialized_options = b'\272H\003\310\001\001'
   _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['transfer_key']._loaded_options = None
   _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['transfer_key']._serialized_options = b'\272H\004z\002\030@'
+  _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['transfer_id']._loaded_options = None
+  _globals['_PREPAREWEIGHTSREQUEST'].fields_by_name['transfer_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
   _globals['_RECEIVEWEIGHTSREQUEST'].fields_by_name['policy_version']._loaded_options = None
   _globals['_RECEIVEWEIGHTSREQUEST'].fields_by_name['policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
   _globals['_RECEIVEWEIGHTSREQUEST'].fields_by_name['transfer_id']._loaded_options = None
@@ -83,27 +85,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATORSERVICE'].methods_by_name['Generate']._loaded_options = None
   _globals['_GENERATORSERVICE'].methods_by_name['Generate']._serialized_options = b'\352\307\030\002\001\006\370\307\030\200\200\200\004'
   _globals['_PREPAREWEIGHTSREQUEST']._serialized_start=197
-  _globals['_PREPAREWEIGHTSREQUEST']._serialized_end=361
-  _globals['_PREPAREWEIGHTSRESPONSE']._serialized_start=363
-  _globals['_PREPAREWEIGHTSRESPONSE']._serialized_end=387
-  _globals['_RECEIVEWEIGHTSREQUEST']._serialized_start=390
-  _globals['_RECEIVEWEIGHTSREQUEST']._serialized_end=564
-  _globals['_RECEIVEWEIGHTSRESPONSE']._serialized_start=567
-  _globals['_RECEIVEWEIGHTSRESPONSE']._serialized_end=768
-  _globals['_WORKERDIGESTS']._serialized_start=770
-  _globals['_WORKERDIGESTS']._serialized_end=831
-  _globals['_ABORTWEIGHTSREQUEST']._serialized_start=834
-  _globals['_ABORTWEIGHTSREQUEST']._serialized_end=1028
-  _globals['_ABORTWEIGHTSRESPONSE']._serialized_start=1030
-  _globals['_ABORTWEIGHTSRESPONSE']._serialized_end=1052
-  _globals['_GENERATEREQUEST']._serialized_start=1055
-  _globals['_GENERATEREQUEST']._serialized_end=1577
-  _globals['_GENERATERESPONSE']._serialized_start=1580
-  _globals['_GENERATERESPONSE']._serialized_end=1710
-  _globals['_GENERATIONSTARTED']._serialized_start=1712
-  _globals['_GENERATIONSTARTED']._serialized_end=1824
-  _globals['_GENERATEDTOKENS']._serialized_start=1827
-  _globals['_GENERATEDTOKENS']._serialized_end=2017
-  _globals['_GENERATORSERVICE']._serialized_start=2020
-  _globals['_GENERATORSERVICE']._serialized_end=2451
+  _globals['_PREPAREWEIGHTSREQUEST']._serialized_end=425
+  _globals['_PREPAREWEIGHTSRESPONSE']._serialized_start=427
+  _globals['_PREPAREWEIGHTSRESPONSE']._serialized_end=451
+  _globals['_RECEIVEWEIGHTSREQUEST']._serialized_start=454
+  _globals['_RECEIVEWEIGHTSREQUEST']._serialized_end=628
+  _globals['_RECEIVEWEIGHTSRESPONSE']._serialized_start=631
+  _globals['_RECEIVEWEIGHTSRESPONSE']._serialized_end=832
+  _globals['_WORKERDIGESTS']._serialized_start=834
+  _globals['_WORKERDIGESTS']._serialized_end=895
+  _globals['_ABORTWEIGHTSREQUEST']._serialized_start=898
+  _globals['_ABORTWEIGHTSREQUEST']._serialized_end=1092
+  _globals['_ABORTWEIGHTSRESPONSE']._serialized_start=1094
+  _globals['_ABORTWEIGHTSRESPONSE']._serialized_end=1116
+  _globals['_GENERATEREQUEST']._serialized_start=1119
+  _globals['_GENERATEREQUEST']._serialized_end=1641
+  _globals['_GENERATERESPONSE']._serialized_start=1644
+  _globals['_GENERATERESPONSE']._serialized_end=1774
+  _globals['_GENERATIONSTARTED']._serialized_start=1776
+  _globals['_GENERATIONSTARTED']._serialized_end=1888
+  _globals['_GENERATEDTOKENS']._serialized_start=1891
+  _globals['_GENERATEDTOKENS']._serialized_end=2081
+  _globals['_GENERATORSERVICE']._serialized_start=2084
+  _globals['_GENERATORSERVICE']._serialized_end=2515
 # @@protoc_insertion_point(module_scope)

@@ -28,8 +28,10 @@ class PrepareWeightsRequest(_message.Message):
     MANIFEST_FIELD_NUMBER: _builtins.int
     GROUP_FIELD_NUMBER: _builtins.int
     TRANSFER_KEY_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
     transfer_key: _builtins.bytes
     """The key of the controller's life, `RunStanding.transfer_key`."""
+    transfer_id: _builtins.str
     @_builtins.property
     def manifest(self) -> _weights_pb2.WeightManifest: ...
     @_builtins.property
@@ -40,10 +42,11 @@ class PrepareWeightsRequest(_message.Message):
         manifest: _weights_pb2.WeightManifest | None = ...,
         group: _weights_pb2.TransferGroup | None = ...,
         transfer_key: _builtins.bytes = ...,
+        transfer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "manifest", b"manifest", "transfer_key", b"transfer_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "manifest", b"manifest", "transfer_id", b"transfer_id", "transfer_key", b"transfer_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

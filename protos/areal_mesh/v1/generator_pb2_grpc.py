@@ -62,7 +62,8 @@ class GeneratorServiceServicer(object):
     """
 
     def PrepareWeights(self, request, context):
-        """Joins the group of a transfer and learns what is to come. Generation goes on.
+        """Joins the group, unless it is in it already, and learns what is to come. Generation goes on. Answered once all
+        members have joined; FAILED_PRECONDITION where others have not, ABORTED where this one could not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

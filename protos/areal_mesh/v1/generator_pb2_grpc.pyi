@@ -34,7 +34,9 @@ class GeneratorServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GeneratorServiceAsyncStub: ...
     PrepareWeights: _grpc.UnaryUnaryMultiCallable[_generator_pb2.PrepareWeightsRequest, _generator_pb2.PrepareWeightsResponse]
-    """Joins the group of a transfer and learns what is to come. Generation goes on."""
+    """Joins the group, unless it is in it already, and learns what is to come. Generation goes on. Answered once all
+    members have joined; FAILED_PRECONDITION where others have not, ABORTED where this one could not.
+    """
     ReceiveWeights: _grpc.UnaryUnaryMultiCallable[_generator_pb2.ReceiveWeightsRequest, _generator_pb2.ReceiveWeightsResponse]
     """Freezes requests, receives the broadcast, continues them on the new weights."""
     AbortWeights: _grpc.UnaryUnaryMultiCallable[_generator_pb2.AbortWeightsRequest, _generator_pb2.AbortWeightsResponse]
@@ -52,7 +54,9 @@ class GeneratorServiceAsyncStub(GeneratorServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PrepareWeights: _aio.UnaryUnaryMultiCallable[_generator_pb2.PrepareWeightsRequest, _generator_pb2.PrepareWeightsResponse]  # type: ignore[assignment]
-    """Joins the group of a transfer and learns what is to come. Generation goes on."""
+    """Joins the group, unless it is in it already, and learns what is to come. Generation goes on. Answered once all
+    members have joined; FAILED_PRECONDITION where others have not, ABORTED where this one could not.
+    """
     ReceiveWeights: _aio.UnaryUnaryMultiCallable[_generator_pb2.ReceiveWeightsRequest, _generator_pb2.ReceiveWeightsResponse]  # type: ignore[assignment]
     """Freezes requests, receives the broadcast, continues them on the new weights."""
     AbortWeights: _aio.UnaryUnaryMultiCallable[_generator_pb2.AbortWeightsRequest, _generator_pb2.AbortWeightsResponse]  # type: ignore[assignment]
@@ -73,7 +77,9 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generator_pb2.PrepareWeightsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generator_pb2.PrepareWeightsResponse, _abc.Awaitable[_generator_pb2.PrepareWeightsResponse]]:
-        """Joins the group of a transfer and learns what is to come. Generation goes on."""
+        """Joins the group, unless it is in it already, and learns what is to come. Generation goes on. Answered once all
+        members have joined; FAILED_PRECONDITION where others have not, ABORTED where this one could not.
+        """
 
     @_abc_1.abstractmethod
     def ReceiveWeights(

@@ -28,7 +28,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/learner.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/weights.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xfb\x01\n\x13OpenTransferRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12>\n\x0btransfer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1f\n\nworld_size\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x02\x12=\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x08\"\x04\x08\x80\xa3\x05*\x00\xc8\x01\x01\x12\x1d\n\x0ctransfer_key\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"t\n\x14OpenTransferResponse\x12/\n\x08manifest\x18\x01 \x01(\x0b\x32\x1d.areal_mesh.v1.WeightManifest\x12+\n\x05group\x18\x02 \x01(\x0b\x32\x1c.areal_mesh.v1.TransferGroup\"\xab\x01\n\x12SendWeightsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12>\n\x0btransfer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x0f\n\x07\x64igests\x18\x03 \x01(\x08\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"\x7f\n\x13SendWeightsResponse\x12\r\n\x05\x62ytes\x18\x01 \x01(\x03\x12+\n\x08transfer\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x07\x64igests\x18\x03 \x03(\x0b\x32\x1b.areal_mesh.v1.TensorDigest\"\xc3\x01\n\x14\x41\x62ortTransferRequest\x12\x36\n\x06reason\x18\x02 \x01(\tB&\xbaH#r!(\x80 2\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\x12>\n\x0btransfer_id\x18\x03 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@J\x04\x08\x01\x10\x02R\x0epolicy_version\"\x17\n\x15\x41\x62ortTransferResponse2\xbc\x02\n\x0eLearnerService\x12\x62\n\x0cOpenTransfer\x12\".areal_mesh.v1.OpenTransferRequest\x1a#.areal_mesh.v1.OpenTransferResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12_\n\x0bSendWeights\x12!.areal_mesh.v1.SendWeightsRequest\x1a\".areal_mesh.v1.SendWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x65\n\rAbortTransfer\x12#.areal_mesh.v1.AbortTransferRequest\x1a$.areal_mesh.v1.AbortTransferResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/learner.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/weights.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb8\x02\n\x13OpenTransferRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12>\n\x0btransfer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1f\n\nworld_size\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x02\x12=\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x08\"\x04\x08\x80\xa3\x05*\x00\xc8\x01\x01\x12\x1d\n\x0ctransfer_key\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\x12;\n\x08group_id\x18\x06 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"t\n\x14OpenTransferResponse\x12/\n\x08manifest\x18\x01 \x01(\x0b\x32\x1d.areal_mesh.v1.WeightManifest\x12+\n\x05group\x18\x02 \x01(\x0b\x32\x1c.areal_mesh.v1.TransferGroup\"\xab\x01\n\x12SendWeightsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12>\n\x0btransfer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x0f\n\x07\x64igests\x18\x03 \x01(\x08\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"\x7f\n\x13SendWeightsResponse\x12\r\n\x05\x62ytes\x18\x01 \x01(\x03\x12+\n\x08transfer\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x07\x64igests\x18\x03 \x03(\x0b\x32\x1b.areal_mesh.v1.TensorDigest\"\xc3\x01\n\x14\x41\x62ortTransferRequest\x12\x36\n\x06reason\x18\x02 \x01(\tB&\xbaH#r!(\x80 2\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\x12>\n\x0btransfer_id\x18\x03 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1d\n\x0ctransfer_key\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@J\x04\x08\x01\x10\x02R\x0epolicy_version\"\x17\n\x15\x41\x62ortTransferResponse2\xbc\x02\n\x0eLearnerService\x12\x62\n\x0cOpenTransfer\x12\".areal_mesh.v1.OpenTransferRequest\x1a#.areal_mesh.v1.OpenTransferResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12_\n\x0bSendWeights\x12!.areal_mesh.v1.SendWeightsRequest\x1a\".areal_mesh.v1.SendWeightsResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x65\n\rAbortTransfer\x12#.areal_mesh.v1.AbortTransferRequest\x1a$.areal_mesh.v1.AbortTransferResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENTRANSFERREQUEST'].fields_by_name['timeout']._serialized_options = b'\272H\016\252\001\010\"\004\010\200\243\005*\000\310\001\001'
   _globals['_OPENTRANSFERREQUEST'].fields_by_name['transfer_key']._loaded_options = None
   _globals['_OPENTRANSFERREQUEST'].fields_by_name['transfer_key']._serialized_options = b'\272H\004z\002\030@'
+  _globals['_OPENTRANSFERREQUEST'].fields_by_name['group_id']._loaded_options = None
+  _globals['_OPENTRANSFERREQUEST'].fields_by_name['group_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
   _globals['_SENDWEIGHTSREQUEST'].fields_by_name['policy_version']._loaded_options = None
   _globals['_SENDWEIGHTSREQUEST'].fields_by_name['policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
   _globals['_SENDWEIGHTSREQUEST'].fields_by_name['transfer_id']._loaded_options = None
@@ -64,17 +66,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEARNERSERVICE'].methods_by_name['AbortTransfer']._loaded_options = None
   _globals['_LEARNERSERVICE'].methods_by_name['AbortTransfer']._serialized_options = b'\352\307\030\001\001\360\307\030\001'
   _globals['_OPENTRANSFERREQUEST']._serialized_start=166
-  _globals['_OPENTRANSFERREQUEST']._serialized_end=417
-  _globals['_OPENTRANSFERRESPONSE']._serialized_start=419
-  _globals['_OPENTRANSFERRESPONSE']._serialized_end=535
-  _globals['_SENDWEIGHTSREQUEST']._serialized_start=538
-  _globals['_SENDWEIGHTSREQUEST']._serialized_end=709
-  _globals['_SENDWEIGHTSRESPONSE']._serialized_start=711
-  _globals['_SENDWEIGHTSRESPONSE']._serialized_end=838
-  _globals['_ABORTTRANSFERREQUEST']._serialized_start=841
-  _globals['_ABORTTRANSFERREQUEST']._serialized_end=1036
-  _globals['_ABORTTRANSFERRESPONSE']._serialized_start=1038
-  _globals['_ABORTTRANSFERRESPONSE']._serialized_end=1061
-  _globals['_LEARNERSERVICE']._serialized_start=1064
-  _globals['_LEARNERSERVICE']._serialized_end=1380
+  _globals['_OPENTRANSFERREQUEST']._serialized_end=478
+  _globals['_OPENTRANSFERRESPONSE']._serialized_start=480
+  _globals['_OPENTRANSFERRESPONSE']._serialized_end=596
+  _globals['_SENDWEIGHTSREQUEST']._serialized_start=599
+  _globals['_SENDWEIGHTSREQUEST']._serialized_end=770
+  _globals['_SENDWEIGHTSRESPONSE']._serialized_start=772
+  _globals['_SENDWEIGHTSRESPONSE']._serialized_end=899
+  _globals['_ABORTTRANSFERREQUEST']._serialized_start=902
+  _globals['_ABORTTRANSFERREQUEST']._serialized_end=1097
+  _globals['_ABORTTRANSFERRESPONSE']._serialized_start=1099
+  _globals['_ABORTTRANSFERRESPONSE']._serialized_end=1122
+  _globals['_LEARNERSERVICE']._serialized_start=1125
+  _globals['_LEARNERSERVICE']._serialized_end=1441
 # @@protoc_insertion_point(module_scope)

@@ -29,12 +29,15 @@ class OpenTransferRequest(_message.Message):
     WORLD_SIZE_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     TRANSFER_KEY_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
     transfer_id: _builtins.str
     world_size: _builtins.int
     """Learner and engine workers together."""
     transfer_key: _builtins.bytes
     """The key of the controller's life, `RunStanding.transfer_key`."""
+    group_id: _builtins.str
+    """The group to send to; one that was joined before is used again, and any other is left."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -45,10 +48,11 @@ class OpenTransferRequest(_message.Message):
         world_size: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
         transfer_key: _builtins.bytes = ...,
+        group_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "timeout", b"timeout", "transfer_id", b"transfer_id", "transfer_key", b"transfer_key", "world_size", b"world_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "policy_version", b"policy_version", "timeout", b"timeout", "transfer_id", b"transfer_id", "transfer_key", b"transfer_key", "world_size", b"world_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

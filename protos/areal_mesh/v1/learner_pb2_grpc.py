@@ -57,7 +57,7 @@ class LearnerServiceServicer(object):
     """
 
     def OpenTransfer(self, request, context):
-        """Opens a group for a transfer and says what the version holds.
+        """Opens a transfer, begins to join its group if it is a new one, and says what the version holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +71,7 @@ class LearnerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AbortTransfer(self, request, context):
-        """Leaves the group after a publish that failed.
+        """Ends a transfer that failed, and leaves its group.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,11 +34,11 @@ class LearnerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LearnerServiceAsyncStub: ...
     OpenTransfer: _grpc.UnaryUnaryMultiCallable[_learner_pb2.OpenTransferRequest, _learner_pb2.OpenTransferResponse]
-    """Opens a group for a transfer and says what the version holds."""
+    """Opens a transfer, begins to join its group if it is a new one, and says what the version holds."""
     SendWeights: _grpc.UnaryUnaryMultiCallable[_learner_pb2.SendWeightsRequest, _learner_pb2.SendWeightsResponse]
     """Broadcasts the version to the group."""
     AbortTransfer: _grpc.UnaryUnaryMultiCallable[_learner_pb2.AbortTransferRequest, _learner_pb2.AbortTransferResponse]
-    """Leaves the group after a publish that failed."""
+    """Ends a transfer that failed, and leaves its group."""
 
 @_typing.type_check_only
 class LearnerServiceAsyncStub(LearnerServiceStub):
@@ -46,11 +46,11 @@ class LearnerServiceAsyncStub(LearnerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     OpenTransfer: _aio.UnaryUnaryMultiCallable[_learner_pb2.OpenTransferRequest, _learner_pb2.OpenTransferResponse]  # type: ignore[assignment]
-    """Opens a group for a transfer and says what the version holds."""
+    """Opens a transfer, begins to join its group if it is a new one, and says what the version holds."""
     SendWeights: _aio.UnaryUnaryMultiCallable[_learner_pb2.SendWeightsRequest, _learner_pb2.SendWeightsResponse]  # type: ignore[assignment]
     """Broadcasts the version to the group."""
     AbortTransfer: _aio.UnaryUnaryMultiCallable[_learner_pb2.AbortTransferRequest, _learner_pb2.AbortTransferResponse]  # type: ignore[assignment]
-    """Leaves the group after a publish that failed."""
+    """Ends a transfer that failed, and leaves its group."""
 
 class LearnerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Publishes weights. Steps are asked for by the learner, so nothing else is asked of it here."""
@@ -61,7 +61,7 @@ class LearnerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _learner_pb2.OpenTransferRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_learner_pb2.OpenTransferResponse, _abc.Awaitable[_learner_pb2.OpenTransferResponse]]:
-        """Opens a group for a transfer and says what the version holds."""
+        """Opens a transfer, begins to join its group if it is a new one, and says what the version holds."""
 
     @_abc_1.abstractmethod
     def SendWeights(
@@ -77,6 +77,6 @@ class LearnerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _learner_pb2.AbortTransferRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_learner_pb2.AbortTransferResponse, _abc.Awaitable[_learner_pb2.AbortTransferResponse]]:
-        """Leaves the group after a publish that failed."""
+        """Ends a transfer that failed, and leaves its group."""
 
 def add_LearnerServiceServicer_to_server(servicer: LearnerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

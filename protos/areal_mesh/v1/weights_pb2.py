@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/weights.proto\x12\rareal_mesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x93\x01\n\nTensorSpec\x12\x36\n\x04name\x18\x01 \x01(\tB(\xbaH%r# \x01(\x80\x08\x32\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\x12\'\n\x05\x64type\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9_]{1,32}$\x12$\n\x05shape\x18\x03 \x03(\x03\x42\x15\xbaH\x12\x92\x01\x0f\x10\x10\"\x0b\"\t\x18\x80\x80\x80\x80\x80 (\x00\"\x96\x01\n\x0eWeightManifest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\x38\n\x07tensors\x18\x02 \x03(\x0b\x32\x19.areal_mesh.v1.TensorSpecB\x0c\xbaH\t\x92\x01\x06\x08\x01\x10\xc0\x84=\x12#\n\x0c\x62ucket_bytes\x18\x03 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\x80@ \x00\"\xfd\x01\n\rTransferGroup\x12>\n\x0btransfer_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x31\n\x08\x65ndpoint\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a(\x80 2\x15^[a-z]+://[^\\s\\x00]+$\x12\x1f\n\nworld_size\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x02\x12\x19\n\x04rank\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12=\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x08\"\x04\x08\x80\xa3\x05*\x00\xc8\x01\x01\",\n\x0cTensorDigest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/weights.proto\x12\rareal_mesh.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x93\x01\n\nTensorSpec\x12\x36\n\x04name\x18\x01 \x01(\tB(\xbaH%r# \x01(\x80\x08\x32\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\x12\'\n\x05\x64type\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9_]{1,32}$\x12$\n\x05shape\x18\x03 \x03(\x03\x42\x15\xbaH\x12\x92\x01\x0f\x10\x10\"\x0b\"\t\x18\x80\x80\x80\x80\x80 (\x00\"\x96\x01\n\x0eWeightManifest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\x38\n\x07tensors\x18\x02 \x03(\x0b\x32\x19.areal_mesh.v1.TensorSpecB\x0c\xbaH\t\x92\x01\x06\x08\x01\x10\xc0\x84=\x12#\n\x0c\x62ucket_bytes\x18\x03 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\x80@ \x00\"\xfa\x01\n\rTransferGroup\x12;\n\x08group_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x31\n\x08\x65ndpoint\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a(\x80 2\x15^[a-z]+://[^\\s\\x00]+$\x12\x1f\n\nworld_size\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x02\x12\x19\n\x04rank\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12=\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x08\"\x04\x08\x80\xa3\x05*\x00\xc8\x01\x01\",\n\x0cTensorDigest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,8 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEIGHTMANIFEST'].fields_by_name['tensors']._serialized_options = b'\272H\t\222\001\006\010\001\020\300\204='
   _globals['_WEIGHTMANIFEST'].fields_by_name['bucket_bytes']._loaded_options = None
   _globals['_WEIGHTMANIFEST'].fields_by_name['bucket_bytes']._serialized_options = b'\272H\n\"\010\030\200\200\200\200@ \000'
-  _globals['_TRANSFERGROUP'].fields_by_name['transfer_id']._loaded_options = None
-  _globals['_TRANSFERGROUP'].fields_by_name['transfer_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_TRANSFERGROUP'].fields_by_name['group_id']._loaded_options = None
+  _globals['_TRANSFERGROUP'].fields_by_name['group_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
   _globals['_TRANSFERGROUP'].fields_by_name['endpoint']._loaded_options = None
   _globals['_TRANSFERGROUP'].fields_by_name['endpoint']._serialized_options = b'\272H\034r\032(\200 2\025^[a-z]+://[^\\s\\x00]+$'
   _globals['_TRANSFERGROUP'].fields_by_name['world_size']._loaded_options = None
@@ -60,7 +60,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEIGHTMANIFEST']._serialized_start=258
   _globals['_WEIGHTMANIFEST']._serialized_end=408
   _globals['_TRANSFERGROUP']._serialized_start=411
-  _globals['_TRANSFERGROUP']._serialized_end=664
-  _globals['_TENSORDIGEST']._serialized_start=666
-  _globals['_TENSORDIGEST']._serialized_end=710
+  _globals['_TRANSFERGROUP']._serialized_end=661
+  _globals['_TENSORDIGEST']._serialized_start=663
+  _globals['_TENSORDIGEST']._serialized_end=707
 # @@protoc_insertion_point(module_scope)

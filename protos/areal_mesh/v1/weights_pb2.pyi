@@ -79,17 +79,17 @@ Global___WeightManifest: _TypeAlias = WeightManifest  # noqa: Y015
 
 @_typing.final
 class TransferGroup(_message.Message):
-    """The group of one transfer: rank 0 is the learner, which hosts the meeting."""
+    """A membership that weights are sent to together: rank 0 is the learner, which hosts the meeting."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
     ENDPOINT_FIELD_NUMBER: _builtins.int
     WORLD_SIZE_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
-    transfer_id: _builtins.str
-    """Differs for every group that is opened."""
+    group_id: _builtins.str
+    """Differs for every membership. A group carries publishes as long as all of its members live."""
     endpoint: _builtins.str
     """Where the members meet, as a URI of the transport's own."""
     world_size: _builtins.int
@@ -100,7 +100,7 @@ class TransferGroup(_message.Message):
     def __init__(
         self,
         *,
-        transfer_id: _builtins.str = ...,
+        group_id: _builtins.str = ...,
         endpoint: _builtins.str = ...,
         world_size: _builtins.int = ...,
         rank: _builtins.int = ...,
@@ -108,7 +108,7 @@ class TransferGroup(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "rank", b"rank", "timeout", b"timeout", "transfer_id", b"transfer_id", "world_size", b"world_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "group_id", b"group_id", "rank", b"rank", "timeout", b"timeout", "world_size", b"world_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,7 +17,7 @@ from areal_mesh.generator.values import Completion, EngineStats, Piece, PublishR
 from areal_mesh.generator.vllm_arguments import context_tokens
 from areal_mesh.generator.vllm_requests import completion_of, piece_of, sampling_params
 from areal_mesh.runtime.settings import RunSettings
-from areal_mesh.weights.errors import TransferError
+from areal_mesh.weights.errors import PeersMissing, TransferError
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.worker_digests import merge_digests
@@ -116,18 +116,21 @@ class Engine:
             raise EngineDied("vLLM's engine process ended during generation; its own log says why") from error
 
     async def prepare(self, group: Group, first_rank: int) -> None:
-        """Join a transfer's group, the workers taking ranks `first_rank` and following; generation goes on.
+        """Join a group, the workers taking ranks `first_rank` and following; generation goes on.
 
-        Returns when the workers have reached the meeting; they then meet the other members in the background.
-        A group joined before is left. Raises TransferError after the group's timeout.
+        Returns when all members have joined, at once for the group that the workers are in; another one is left.
+        Raises TransferError after the group's timeout, PeersMissing where it was others who did not come.
         """
+        if self._group == group:
+            return
+        self._group = None
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
         from areal_mesh.weights.transports.table import build_transport
 
         transport = self._settings.weights.transport
         info = {
-            "transfer_id": group.transfer_id,
+            "group_id": group.group_id,
             "endpoint": group.endpoint,
             "world_size": group.world_size,
             "timeout_seconds": group.timeout_seconds,
@@ -136,7 +139,12 @@ class Engine:
         }
         await self._vllm.call(self._vllm.client.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info)))
         ranks = range(first_rank, first_rank + self._settings.generator.transfer_ranks)
-        await asyncio.to_thread(build_transport(transport).await_arrival, group, ranks)
+        meeting = build_transport(transport)
+        await asyncio.to_thread(meeting.await_arrival, group, ranks)
+        try:
+            await asyncio.to_thread(meeting.await_joined, group, ranks)
+        except TransferError as error:
+            raise PeersMissing(str(error)) from error
         self._group = group
 
     async def transfer(self, manifest: WeightManifest) -> PublishReport:
@@ -176,7 +184,7 @@ class Engine:
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         if self._group is None:
-            raise TransferError("no transfer was prepared")
+            raise TransferError("no group was joined; prepare a transfer first")
         tensors = [(spec.name, spec.dtype, list(spec.shape)) for spec in manifest.tensors]
         info = {"version": manifest.version, "tensors": tensors, "bucket_bytes": manifest.bucket_bytes}
         request = WeightTransferUpdateRequest(update_info=info)

@@ -24,6 +24,7 @@ from areal_mesh.runtime.errors import MeshError, aborted, failed_precondition, u
 from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.runtime.transfer_key import require_transfer_key
 from areal_mesh.v1 import generator_pb2
+from areal_mesh.weights.errors import PeersMissing
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.messages import decode_group, decode_manifest, encode_digests
@@ -42,7 +43,7 @@ class WeightReceiver(Protocol):
     """The part of the engine that receives weights."""
 
     async def prepare(self, group: Group, first_rank: int) -> None:
-        """Joins the group of a transfer."""
+        """Joins the group, unless it is in it. Raises PeersMissing where others have not come."""
 
     async def transfer(self, manifest: WeightManifest) -> PublishReport:
         """Receives the manifest's weights. Raises WeightUpdateFailed."""
@@ -105,19 +106,21 @@ class WeightReceiverServicer:
     async def PrepareWeights(
         self, request: generator_pb2.PrepareWeightsRequest, context: Any
     ) -> generator_pb2.PrepareWeightsResponse:
-        """Joins the group; generation goes on."""
+        """Joins the group, if it is a new one; generation goes on."""
         await require_transfer_key(self.standing, request.transfer_key)
         manifest, group = decode_manifest(request.manifest), decode_group(request.group)
-        wanted = _Prepared(manifest, group.transfer_id)
+        wanted = _Prepared(manifest, request.transfer_id)
         async with self._lock:
-            if self._prepared == wanted or self._answer_of(manifest.version, group.transfer_id):
+            if self._prepared == wanted or self._answer_of(manifest.version, request.transfer_id):
                 return generator_pb2.PrepareWeightsResponse()
             self._prepared = None
             receiver, _ = self._require_serving()
             try:
                 await receiver.prepare(group, request.group.rank)
+            except PeersMissing as error:
+                raise failed_precondition(str(error)) from error
             except (RuntimeError, TimeoutError) as error:
-                raise aborted(f"transfer {group.transfer_id} was not joined: {error}") from error
+                raise aborted(f"transfer {request.transfer_id} was not joined: {error}") from error
             self._prepared = wanted
         return generator_pb2.PrepareWeightsResponse()
 

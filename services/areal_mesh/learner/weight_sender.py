@@ -1,4 +1,6 @@
-"""The learner's end of a publish: opens a group, sends the weights it holds, says their digests.
+"""The learner's end of a publish: joins the group of the members, sends the weights it holds, says their digests.
+
+A group is kept from one publish to the next, until a transfer fails or the controller names another membership.
 
 What is sent is a snapshot (`snapshots`), lent from OpenTransfer until the transfer has ended, or until its deadline if
 the controller never comes back; the learner trains on meanwhile.
@@ -23,7 +25,6 @@ from areal_mesh.runtime.transfer_key import require_transfer_key
 from areal_mesh.v1 import learner_pb2, learner_pb2_grpc
 from areal_mesh.weights.engine_digests import ModelLayout, engine_digests
 from areal_mesh.weights.errors import TransferError
-from areal_mesh.weights.group import Group
 from areal_mesh.weights.messages import encode_digests, encode_group, encode_manifest
 from areal_mesh.weights.sender import TransferReport, WeightSender
 from areal_mesh.weights.snapshot import Snapshot
@@ -39,7 +40,7 @@ _LOG = structlog.get_logger("publishing")
 class _Transfer:
     """A publish that is open. `sending`: its bytes are on their way, and its snapshot is the thread's to give back."""
 
-    group: Group
+    transfer_id: str
     snapshot: Snapshot
     sender: WeightSender
     expiry: asyncio.TimerHandle
@@ -73,6 +74,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
         self._meeting: Meeting | None = None
         self._opening = asyncio.Lock()
         self._open: _Transfer | None = None
+        self._sender: WeightSender | None = None
         self.sent_bytes = 0
 
     async def OpenTransfer(
@@ -80,7 +82,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
     ) -> learner_pb2.OpenTransferResponse:
         """Lends the newest snapshot to the transfer, and begins to join its group."""
         await require_transfer_key(self._standing, request.transfer_key)
-        if self._open is not None and self._open.group.transfer_id == request.transfer_id:
+        if self._open is not None and self._open.transfer_id == request.transfer_id:
             return _opened(self._open)
         await self._check_bounds(request)
         async with self._opening:
@@ -89,8 +91,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
             seconds = from_duration(request.timeout)
             snapshot = await self._snapshots.lend(seconds)
             try:
-                group = self._host_meeting().open(request.transfer_id, request.world_size, seconds)
-                sender = WeightSender(self._transport, group)
+                sender = self._sender_to(request.group_id, request.world_size, seconds)
             except BaseException as error:
                 self._snapshots.give_back(snapshot)
                 if isinstance(error, TransferError | RuntimeError | OSError):
@@ -98,9 +99,22 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
                         f"transfer {request.transfer_id} could not be opened: {type(error).__name__}"
                     ) from error
                 raise
-            expiry = asyncio.get_running_loop().call_later(2 * seconds, self._expire, group.transfer_id)
-            self._open = _Transfer(group, snapshot, sender, expiry)
+            expiry = asyncio.get_running_loop().call_later(2 * seconds, self._expire, request.transfer_id)
+            self._open = _Transfer(request.transfer_id, snapshot, sender, expiry)
             return _opened(self._open)
+
+    def _sender_to(self, group_id: str, world_size: int, seconds: float) -> WeightSender:
+        """The end of a group: the one that is joined already, or a new one in place of it."""
+        if self._sender is not None and self._sender.group.group_id == group_id:
+            return self._sender
+        self._leave_group()
+        self._sender = WeightSender(self._transport, self._host_meeting().open(group_id, world_size, seconds))
+        return self._sender
+
+    def _leave_group(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
 
     async def _check_bounds(self, request: learner_pb2.OpenTransferRequest) -> None:
         """Refuses a group that the run cannot have asked for: it takes memory for each rank."""
@@ -124,7 +138,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
         """Broadcasts to the open group; ABORTED where a member is gone or late."""
         await require_transfer_key(self._standing, request.transfer_key)
         transfer = self._open
-        if transfer is None or transfer.group.transfer_id != request.transfer_id:
+        if transfer is None or transfer.transfer_id != request.transfer_id:
             raise failed_precondition(f"transfer {request.transfer_id!r} is not open; open it first")
         if transfer.sending:
             raise failed_precondition(f"transfer {request.transfer_id!r} is being sent already")
@@ -136,9 +150,12 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
             sending.add_done_callback(_heard)
             report, digests = await asyncio.shield(sending)
         except TransferError as error:
+            self._end(transfer, "failed")
             raise aborted(str(error)) from error
-        finally:
-            self._end(transfer, "sent")
+        except BaseException:
+            self._end(transfer, "given up")
+            raise
+        self._end(transfer, "sent", keep_group=True)
         self.sent_bytes += report.num_bytes
         return learner_pb2.SendWeightsResponse(
             bytes=report.num_bytes, transfer=to_duration(report.seconds), digests=encode_digests(digests)
@@ -161,22 +178,23 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
     ) -> learner_pb2.AbortTransferResponse:
         """Leaves the transfer's group, if it is open."""
         await require_transfer_key(self._standing, request.transfer_key)
-        if self._open is not None and self._open.group.transfer_id == request.transfer_id:
+        if self._open is not None and self._open.transfer_id == request.transfer_id:
             self._end(self._open, request.reason)
         return learner_pb2.AbortTransferResponse()
 
     def _expire(self, transfer_id: str) -> None:
-        if self._open is not None and self._open.group.transfer_id == transfer_id:
+        if self._open is not None and self._open.transfer_id == transfer_id:
             _LOG.warning("the controller never finished a transfer; it is given up", transfer_id=transfer_id)
             self._end(self._open, "expired")
 
-    def _end(self, transfer: _Transfer, reason: str) -> None:
-        """Ends `transfer` unless another has taken its place: what that holds still is its own."""
+    def _end(self, transfer: _Transfer, reason: str, keep_group: bool = False) -> None:
+        """Ends `transfer`, unless another has taken its place. A group in which one went wrong is of no more use."""
         if self._open is not transfer:
             return
         self._open = None
         transfer.expiry.cancel()
-        transfer.sender.close()
+        if not keep_group:
+            self._leave_group()
         if not transfer.sending:
             self._snapshots.give_back(transfer.snapshot)
         _LOG.info("transfer ended", version=transfer.snapshot.manifest.version, reason=reason)
@@ -185,6 +203,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
         """Ends an open transfer and stops hosting the meeting."""
         if self._open is not None:
             self._end(self._open, "the learner ends")
+        self._leave_group()
         if self._meeting is not None:
             self._meeting.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -192,7 +211,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
 
 def _opened(transfer: _Transfer) -> learner_pb2.OpenTransferResponse:
     return learner_pb2.OpenTransferResponse(
-        manifest=encode_manifest(transfer.snapshot.manifest), group=encode_group(transfer.group)
+        manifest=encode_manifest(transfer.snapshot.manifest), group=encode_group(transfer.sender.group)
     )
 
 

@@ -44,7 +44,7 @@ class WeightsServicer(generator_pb2_grpc.GeneratorServiceServicer, learner_pb2_g
     async def OpenTransfer(self, request: Any, context: Any) -> Any:
         return learner_pb2.OpenTransferResponse(
             manifest=weights_pb2.WeightManifest(policy_version=self.learner_version, bucket_bytes=1024),
-            group=weights_pb2.TransferGroup(transfer_id=request.transfer_id, world_size=request.world_size),
+            group=weights_pb2.TransferGroup(group_id=request.group_id, world_size=request.world_size),
         )
 
     async def SendWeights(self, request: Any, context: Any) -> Any:

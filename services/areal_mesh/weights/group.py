@@ -1,4 +1,4 @@
-"""The members of one transfer. Plain values, without torch."""
+"""The members that weights are sent to together. Plain values, without torch."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,15 @@ SENDER_RANK = 0
 
 @dataclass(frozen=True)
 class Group:
-    """The members of one transfer. Never changed: another membership is another group, of another transfer id.
+    """A membership. Never changed: another membership is another group, of another id.
+
+    It is joined once, and carries publishes as long as all of its members live.
 
     Raises:
         ValueError: for a value out of range.
     """
 
-    transfer_id: str
+    group_id: str
     """Differs for every group that is opened."""
     endpoint: str
     """Where the members meet, as a URI of the transport's own."""
@@ -24,13 +26,11 @@ class Group:
     """Deadline of the join and of each broadcast: a dead peer is an error within it."""
 
     def __post_init__(self) -> None:
-        if not self.transfer_id:
-            raise ValueError("transfer_id is empty; every transfer has a name of its own")
+        if not self.group_id:
+            raise ValueError("group_id is empty; every group has a name of its own")
         if self.world_size < 2:
             raise ValueError(
-                f"transfer {self.transfer_id!r}: world_size is {self.world_size}; the learner and a worker make 2"
+                f"group {self.group_id!r}: world_size is {self.world_size}; the learner and a worker make 2"
             )
         if self.timeout_seconds <= 0:
-            raise ValueError(
-                f"transfer {self.transfer_id!r}: timeout_seconds must be positive, not {self.timeout_seconds}"
-            )
+            raise ValueError(f"group {self.group_id!r}: timeout_seconds must be positive, not {self.timeout_seconds}")

@@ -18,7 +18,7 @@ class PendingWire:
 
     def __init__(self, transport: Transport, group: Group, rank: int) -> None:
         self.group = group
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"weights-{group.transfer_id}")
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"weights-{group.group_id}")
         self._joined: Future[Wire] = self._executor.submit(transport.join, group, rank)
         self._closed = False
 
@@ -28,7 +28,7 @@ class PendingWire:
             # Reaching the meeting and meeting the members each have the timeout, and report better than this does.
             return self._joined.result(timeout=2 * self.group.timeout_seconds + _JOIN_SLACK_SECONDS)
         except TimeoutError as error:
-            raise TransferError(f"group {self.group.transfer_id!r} was not joined in time") from error
+            raise TransferError(f"group {self.group.group_id!r} was not joined in time") from error
 
     def close(self) -> None:
         """Leave the group as soon as the join has ended, without waiting for it. Idempotent."""

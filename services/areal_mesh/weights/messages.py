@@ -36,7 +36,7 @@ def decode_manifest(message: weights_pb2.WeightManifest) -> WeightManifest:
 def encode_group(group: Group, rank: int = SENDER_RANK) -> weights_pb2.TransferGroup:
     """The message of a group, for the member whose first rank is `rank`."""
     return weights_pb2.TransferGroup(
-        transfer_id=group.transfer_id,
+        group_id=group.group_id,
         endpoint=group.endpoint,
         world_size=group.world_size,
         rank=rank,
@@ -46,14 +46,14 @@ def encode_group(group: Group, rank: int = SENDER_RANK) -> weights_pb2.TransferG
 
 def decode_group(message: weights_pb2.TransferGroup) -> Group:
     """The group of a request to a member that receives."""
-    if not message.transfer_id:
-        raise invalid_argument("group.transfer_id", "is empty; every transfer has a name of its own")
+    if not message.group_id:
+        raise invalid_argument("group.group_id", "is empty; every group has a name of its own")
     if not message.endpoint:
         raise invalid_argument("group.endpoint", "is empty; say where the members meet")
     if not SENDER_RANK < message.rank < message.world_size:
         raise invalid_argument("group.rank", f"{message.rank} is not from 1 to {message.world_size - 1}")
     try:
-        return Group(message.transfer_id, message.endpoint, message.world_size, from_duration(message.timeout))
+        return Group(message.group_id, message.endpoint, message.world_size, from_duration(message.timeout))
     except ValueError as error:
         raise invalid_argument("group", str(error)) from error
 

@@ -23,10 +23,11 @@ class TransferReport:
 
 
 class WeightSender:
-    """Rank 0 of one broadcast group: the learner's. Not thread-safe; its calls block."""
+    """Rank 0 of one group: the learner's, as long as the group lives. One thread at a time; calls block."""
 
     def __init__(self, transport: Transport, group: Group) -> None:
         """Start joining the group, in the background: `broadcast` waits for it. The meeting must be hosted already."""
+        self.group = group
         self._pending = PendingWire(transport, group, SENDER_RANK)
 
     def broadcast(self, snapshot: Snapshot) -> TransferReport:
@@ -38,6 +39,7 @@ class WeightSender:
         wire, manifest = self._pending.wait(), snapshot.manifest
         start = time.monotonic()
         fingerprint = torch.frombuffer(bytearray(manifest.fingerprint()), dtype=torch.uint8)
+        wire.begin()
         wire.broadcast(fingerprint.to(wire.device))
         for buffer in _staged(snapshot, wire.device):
             wire.broadcast(buffer)

@@ -1,7 +1,7 @@
 """How weights travel: a transport's two ends, and the groups that they meet in.
 
 One transport a file in `transports/`, all in its table. A transport makes its own rendezvous: the learner hosts a
-`Meeting`, which opens a group for each transfer; what a member needs to find it there is the group's endpoint, which
+`Meeting`, which opens a group for each membership; what a member needs to find it there is the group's endpoint, which
 the controller carries and nobody else reads. All calls block and are made from one thread at a time.
 """
 
@@ -14,10 +14,13 @@ from areal_mesh.weights.group import Group
 
 
 class Wire(ABC):
-    """One member's end of one group."""
+    """One member's end of one group, for as many publishes as the group lives."""
 
     device: torch.device
     """Where the buffers lie."""
+
+    def begin(self) -> None:  # noqa: B027 most have nothing to clear away
+        """A publish begins: every member has what was broadcast before. Rank 0 only."""
 
     @abstractmethod
     def broadcast(self, buffer: torch.Tensor) -> None:
@@ -41,7 +44,7 @@ class Wire(ABC):
 class Meeting(Protocol):
     """Where the groups of a run meet: the learner hosts it as long as it lives."""
 
-    def open(self, transfer_id: str, world_size: int, timeout_seconds: float) -> Group:
+    def open(self, group_id: str, world_size: int, timeout_seconds: float) -> Group:
         """A new group that meets here."""
 
     def close(self) -> None:
@@ -62,3 +65,6 @@ class Transport(Protocol):
 
     def await_arrival(self, group: Group, ranks: range) -> None:
         """Wait until the members `ranks` have come to the meeting. Raises TransferError after the group's timeout."""
+
+    def await_joined(self, group: Group, ranks: range) -> None:
+        """Wait until they have joined, which takes all members. Raises TransferError after the group's timeout."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class BroadcastInitInfo(WeightTransferInitInfo):  # type: ignore[misc]
     """One group to join, as plain values (it crosses two process boundaries)."""
 
-    transfer_id: str
+    group_id: str
     endpoint: str
     world_size: int
     timeout_seconds: float
@@ -95,7 +95,7 @@ class BroadcastWeightTransferEngine(WeightTransferEngine[BroadcastInitInfo, Broa
     def init_transfer_engine(self, init_info: BroadcastInitInfo) -> None:
         """Leave the present group, if any, and start joining the new one; returns at once, so generation goes on."""
         self.shutdown()
-        group = Group(init_info.transfer_id, init_info.endpoint, init_info.world_size, init_info.timeout_seconds)
+        group = Group(init_info.group_id, init_info.endpoint, init_info.world_size, init_info.timeout_seconds)
         parallel = self.parallel_config
         rank = init_info.first_rank + parallel.data_parallel_index * parallel.world_size + parallel.rank
         settings = TypeAdapter[TransportSettings](TransportSettings).validate_python(init_info.transport)

@@ -45,6 +45,7 @@ class TransferPlan:
     """What is attempted. `confirmed(version)` waits until the run has committed the version really held."""
 
     version: int
+    group_id: str
     receivers: Sequence[GeneratorWeights]
     settings: WeightSettings
     confirmed: Callable[[int], Awaitable[bool]]
@@ -83,7 +84,7 @@ async def transfer_weights(ends: Ends, plan: TransferPlan) -> AttemptResult:
         await _dissolve(ends, everyone[:1], transfer_id, f"version {version} is not the one wanted")
         failure = Failure(ends.learner_key, "open", Cause.REFUSED, f"it holds version {version}, not {plan.version}")
         return AttemptResult(version, failures=(failure,))
-    prepared = await _prepare(ends, plan, opened)
+    prepared = await _prepare(ends, plan, opened, transfer_id)
     if prepared.failures:
         await _dissolve(ends, everyone, transfer_id, "a member could not join")
         return AttemptResult(version, failures=tuple(prepared.failures))
@@ -101,7 +102,9 @@ async def _open(
         policy_version=plan.version,
         transfer_id=transfer_id,
         world_size=1 + sum(receiver.ranks for receiver in plan.receivers),
-        timeout=to_duration(plan.settings.transfer_seconds),
+        # All members join before any deadline of theirs is over, or say for whom they wait.
+        timeout=to_duration(min(plan.settings.prepare_seconds, plan.settings.transfer_seconds)),
+        group_id=plan.group_id,
         transfer_key=ends.transfer_key,
     )
     results = await _at_once(
@@ -110,7 +113,9 @@ async def _open(
     return results.answers.get(ends.learner_key), tuple(results.failures)
 
 
-async def _prepare(ends: Ends, plan: TransferPlan, opened: learner_pb2.OpenTransferResponse) -> _Results:
+async def _prepare(
+    ends: Ends, plan: TransferPlan, opened: learner_pb2.OpenTransferResponse, transfer_id: str
+) -> _Results:
     ranks = ranks_of(plan.receivers)
     calls: dict[str, _Call] = {}
     for receiver in plan.receivers:
@@ -118,10 +123,12 @@ async def _prepare(ends: Ends, plan: TransferPlan, opened: learner_pb2.OpenTrans
         group.CopyFrom(opened.group)
         group.rank = ranks[receiver.key]
         request = generator_pb2.PrepareWeightsRequest(
-            manifest=opened.manifest, group=group, transfer_key=ends.transfer_key
+            manifest=opened.manifest, group=group, transfer_id=transfer_id, transfer_key=ends.transfer_key
         )
         prepare = ends.generators[receiver.key].PrepareWeights
-        calls[receiver.key] = partial(prepare, request, timeout=plan.settings.prepare_seconds)
+        calls[receiver.key] = partial(
+            prepare, request, timeout=plan.settings.prepare_seconds + _DEADLINE_MARGIN_SECONDS
+        )
     return await _at_once("prepare", calls)
 
 
@@ -224,4 +231,6 @@ async def _at_once(state: str, calls: Mapping[str, _Call]) -> _Results:
 def _cause(code: grpc.StatusCode) -> Cause:
     if code in _GONE:
         return Cause.GONE
+    if code is grpc.StatusCode.FAILED_PRECONDITION:
+        return Cause.WAITED
     return Cause.SILENT if code is grpc.StatusCode.DEADLINE_EXCEEDED else Cause.REFUSED

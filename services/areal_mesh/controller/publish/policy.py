@@ -17,11 +17,15 @@ _LONGEST_SECONDS = 60.0
 
 
 class Cause(StrEnum):
-    """Why a member's part of a publish failed, the gravest first: its process is gone, it is silent, it said no."""
+    """Why a member's part of a publish failed, the gravest first.
+
+    Its process is gone; it is silent; it said no; it waited for others; its weights are not the learner's.
+    """
 
     GONE = "gone"
     SILENT = "silent"
     REFUSED = "refused"
+    WAITED = "waited for others"
     CHECKSUMS = "checksums"
 
 

@@ -4,6 +4,7 @@ It holds nothing that leases need, so generation goes on. Whoever changes what i
 a lost member) notifies `Changes`; it then asks `Demand` again.
 """
 
+import uuid
 from collections.abc import Callable
 
 import grpc.aio
@@ -15,6 +16,7 @@ from areal_mesh.controller.member import Member
 from areal_mesh.controller.membership import Roster
 from areal_mesh.controller.publish.attempt import AttemptResult, Ends, TransferPlan, transfer_weights
 from areal_mesh.controller.publish.demand import Demand
+from areal_mesh.controller.publish.groups import Groups
 from areal_mesh.controller.publish.policy import Cause, Failure, GeneratorWeights, blamed
 from areal_mesh.controller.records import PublishRow
 from areal_mesh.controller.replay_link import ReplayLink
@@ -57,6 +59,7 @@ class Publisher:
         self._settings = settings
         self._channel_to = channel_to
         self._transfer_key = transfer_key
+        self._groups = Groups(uuid.uuid4().hex[:12])
         self._demand = Demand(run, roster, clock, settings, lease_seconds)
         self._busy = False
 
@@ -121,12 +124,15 @@ class Publisher:
         if held is not None and await self._replay.evict_stale(min(held, self._run.version)):
             self._changes.notify(Change.PLACES)
         # Members may have come and gone meanwhile.
-        learner, targets = self._demand.learner(), self._demand.receivers()
+        learner, targets = self._demand.learner(), sorted(self._demand.receivers(), key=lambda target: target.key)
         if learner is None or not targets:
             return
         version = min(learner.policy_version, self._run.version)
-        plan = TransferPlan(version, targets, self._settings, self._committed)
+        group_id = self._groups.group_for(learner.key, targets)
+        plan = TransferPlan(version, group_id, targets, self._settings, self._committed)
         result = await transfer_weights(self._ends(learner, targets), plan)
+        if result.failures:
+            self._groups.broke()
         self._record(result, learner.key)
         self._note_failures(result)
 
@@ -163,6 +169,7 @@ class Publisher:
                 "published",
                 policy_version=result.version,
                 members=len(result.holders),
+                epoch=self._groups.epoch,
                 pause=round(result.pause, 4),
                 transfer=round(result.transfer, 4),
                 resume=round(result.resume, 4),

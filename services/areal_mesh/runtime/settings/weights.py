@@ -34,7 +34,7 @@ class DiskSettings(Settings):
     needs_gpus: ClassVar[bool] = False
     type: Literal["disk"] = "disk"
     folder: SettingsPath = Path("runs/.weights")
-    """The folder as each of them reaches it; it holds the last two versions while the learner lives."""
+    """The folder as each of them reaches it; it holds the last version while the learner lives."""
     bucket_mib: int = Field(default=64, gt=0, le=16384)
     """Longest file."""
 

@@ -1,8 +1,8 @@
 """Weights through a shared folder, for hosts that share a file system and no network that Gloo or NCCL could use.
 
-    <folder>/<transfer id>/arrived-<rank>    a member has come
-    <folder>/<transfer id>/<number>          one broadcast, whole: it is written aside and renamed
-    <folder>/<transfer id>/closed            rank 0 has left: what is not there will not come
+    <folder>/<group id>/arrived-<rank>    a member has come
+    <folder>/<group id>/<number>          one broadcast, whole: it is written aside and renamed; gone once all have it
+    <folder>/<group id>/closed            rank 0 has left: what is not there will not come
 
 A shared file system tells nobody of changes, so members look again and again, less and less often.
 """
@@ -24,8 +24,8 @@ from areal_mesh.weights.transport import Wire
 
 _SCHEME = "file://"
 _FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.002, 0.1
-# A member may still read the transfer before the one that is written.
-_TRANSFERS_KEPT = 2
+# A member may still be in the group before the one that is formed.
+_GROUPS_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -47,28 +47,32 @@ class Disk:
         marks = [_folder(group) / f"arrived-{rank}" for rank in ranks]
         _wait(group, lambda: all(mark.exists() for mark in marks), f"members {list(ranks)} did not all arrive")
 
+    def await_joined(self, group: Group, ranks: range) -> None:
+        """See `Transport`."""
+        _wait_for_all(group)
+
 
 class DiskMeeting:
-    """A folder for each transfer, the last few kept. Raises OSError where none can be made."""
+    """A folder for each group, the last few kept. Raises OSError where none can be made."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder.resolve()
-        self._transfers: deque[Path] = deque()
+        self._groups: deque[Path] = deque()
 
-    def open(self, transfer_id: str, world_size: int, timeout_seconds: float) -> Group:
+    def open(self, group_id: str, world_size: int, timeout_seconds: float) -> Group:
         """A new group that meets here."""
-        folder = self._folder / transfer_id
+        folder = self._folder / group_id
         folder.mkdir()
-        self._transfers.append(folder)
-        while len(self._transfers) > _TRANSFERS_KEPT:
-            shutil.rmtree(self._transfers.popleft(), ignore_errors=True)
-        return Group(transfer_id, f"{_SCHEME}{folder}", world_size, timeout_seconds)
+        self._groups.append(folder)
+        while len(self._groups) > _GROUPS_KEPT:
+            shutil.rmtree(self._groups.popleft(), ignore_errors=True)
+        return Group(group_id, f"{_SCHEME}{folder}", world_size, timeout_seconds)
 
     def close(self) -> None:
         """Delete what is kept. Idempotent."""
-        while self._transfers:
-            shutil.rmtree(self._transfers.popleft(), ignore_errors=True)
+        while self._groups:
+            shutil.rmtree(self._groups.popleft(), ignore_errors=True)
 
 
 class DiskWire(Wire):
@@ -77,14 +81,18 @@ class DiskWire(Wire):
     device = torch.device("cpu")
 
     def __init__(self, group: Group, rank: int) -> None:
-        self._group, self._rank, self._number = group, rank, 0
+        self._group, self._rank, self._number, self._oldest = group, rank, 0, 0
         self._path = _folder(group)
         try:
             (self._path / f"arrived-{rank}").touch()
         except OSError as error:
-            raise TransferError(f"transfer {group.transfer_id!r}: {self._path}: {error.strerror}") from error
-        others = [self._path / f"arrived-{other}" for other in range(group.world_size)]
-        _wait(group, lambda: all(mark.exists() for mark in others), "not all members came")
+            raise TransferError(f"group {group.group_id!r}: {self._path}: {error.strerror}") from error
+        _wait_for_all(group)
+
+    def begin(self) -> None:
+        for number in range(self._oldest, self._number):
+            (self._path / str(number)).unlink(missing_ok=True)
+        self._oldest = self._number
 
     def broadcast(self, buffer: torch.Tensor) -> None:
         aside, name = self._path / ".aside", self._path / str(self._number)
@@ -92,16 +100,16 @@ class DiskWire(Wire):
             aside.write_bytes(buffer.numpy().data)
             aside.rename(name)
         except OSError as error:
-            raise TransferError(f"transfer {self._group.transfer_id!r}: {name}: {error.strerror}") from error
+            raise TransferError(f"group {self._group.group_id!r}: {name}: {error.strerror}") from error
         self._number += 1
 
     def receive(self, buffer: torch.Tensor) -> None:
         name, closed = self._path / str(self._number), self._path / "closed"
         _wait(self._group, lambda: name.exists() or closed.exists(), f"broadcast {self._number} did not come")
         if not name.exists():
-            raise TransferError(f"transfer {self._group.transfer_id!r}: the learner left before broadcast {name.name}")
+            raise TransferError(f"group {self._group.group_id!r}: the learner left before broadcast {name.name}")
         if os.stat(name).st_size != buffer.numel():
-            raise TransferError(f"transfer {self._group.transfer_id!r}: {name} has not the bytes of the manifest")
+            raise TransferError(f"group {self._group.group_id!r}: {name} has not the bytes of the manifest")
         with name.open("rb") as file:
             file.readinto(buffer.numpy().data)
         self._number += 1
@@ -114,16 +122,21 @@ class DiskWire(Wire):
 def _folder(group: Group) -> Path:
     if not group.endpoint.startswith(_SCHEME):
         raise TransferError(
-            f"transfer {group.transfer_id!r} meets at {group.endpoint}, which is no folder; set the same "
+            f"group {group.group_id!r} meets at {group.endpoint}, which is no folder; set the same "
             "weights.transport at the learner and the generators"
         )
     return Path(group.endpoint.removeprefix(_SCHEME))
+
+
+def _wait_for_all(group: Group) -> None:
+    marks = [_folder(group) / f"arrived-{rank}" for rank in range(group.world_size)]
+    _wait(group, lambda: all(mark.exists() for mark in marks), "not all members came")
 
 
 def _wait(group: Group, reached: Callable[[], bool], what: str) -> None:
     deadline, pause = time.monotonic() + group.timeout_seconds, _FIRST_LOOK_SECONDS
     while not reached():
         if time.monotonic() > deadline:
-            raise TransferError(f"transfer {group.transfer_id!r}: {what} in {group.timeout_seconds:g} s")
+            raise TransferError(f"group {group.group_id!r}: {what} in {group.timeout_seconds:g} s")
         time.sleep(pause)
         pause = min(2 * pause, _LAST_LOOK_SECONDS)

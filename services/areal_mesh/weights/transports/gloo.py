@@ -10,7 +10,7 @@ from torch.distributed.distributed_c10d import PrefixStore, ProcessGroupGloo
 from areal_mesh.runtime.settings.weights import GlooSettings
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.transports.process_group import ProcessGroupWire
-from areal_mesh.weights.transports.store import StoreMeeting, store_address, wait_for_arrival
+from areal_mesh.weights.transports.store import StoreMeeting, store_address, wait_for_arrival, wait_until_joined
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class Gloo:
     def await_arrival(self, group: Group, ranks: range) -> None:
         """See `Transport`."""
         wait_for_arrival(group, ranks)
+
+    def await_joined(self, group: Group, ranks: range) -> None:
+        """See `Transport`."""
+        wait_until_joined(group, ranks)
 
 
 class GlooWire(ProcessGroupWire):

@@ -12,7 +12,7 @@ from areal_mesh.runtime.settings.weights import NcclSettings
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.transports.process_group import ProcessGroupWire
-from areal_mesh.weights.transports.store import StoreMeeting, wait_for_arrival
+from areal_mesh.weights.transports.store import StoreMeeting, wait_for_arrival, wait_until_joined
 
 
 class Nccl:
@@ -34,6 +34,10 @@ class Nccl:
         """See `Transport`."""
         wait_for_arrival(group, ranks)
 
+    def await_joined(self, group: Group, ranks: range) -> None:
+        """See `Transport`."""
+        wait_until_joined(group, ranks)
+
 
 class NcclWire(ProcessGroupWire):
     """Buffers lie on one CUDA device of the process, which becomes the joining thread's current one.
@@ -48,6 +52,8 @@ class NcclWire(ProcessGroupWire):
         torch.cuda.set_device(device)
         self.device = torch.device("cuda", device)
         super().__init__(group, rank)
+
+    def _meet(self) -> None:
         self._broadcast(torch.zeros(1, dtype=torch.uint8, device=self.device), "joining")
 
     def _open(self, store: PrefixStore, rank: int) -> Any:

@@ -13,7 +13,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import SENDER_RANK, Group
 from areal_mesh.weights.transport import Wire
-from areal_mesh.weights.transports.store import arrival_key, connect_store
+from areal_mesh.weights.transports.store import arrival_key, connect_store, joined_key
 
 
 class ProcessGroupWire(Wire):
@@ -26,11 +26,16 @@ class ProcessGroupWire(Wire):
         store = connect_store(group)
         with self._explained("joining"):
             store.set(arrival_key(group, rank), "")
-            self._backend = self._open(PrefixStore(group.transfer_id, store), rank)
+            self._backend = self._open(PrefixStore(group.group_id, store), rank)
+            self._meet()
+            store.set(joined_key(group, rank), "")
 
     @abstractmethod
     def _open(self, store: PrefixStore, rank: int) -> Any:
         """The backend of `torch.distributed`. Raises RuntimeError when the others do not come."""
+
+    def _meet(self) -> None:
+        """Wait for the other members, where opening the backend did not."""
 
     def broadcast(self, buffer: torch.Tensor) -> None:
         self._broadcast(buffer, "broadcasting to")
@@ -43,7 +48,7 @@ class ProcessGroupWire(Wire):
 
     def _broadcast(self, buffer: torch.Tensor, doing: str) -> None:
         if self._backend is None:
-            raise TransferError(f"{doing} group {self._group.transfer_id!r}: this member has left it")
+            raise TransferError(f"{doing} group {self._group.group_id!r}: this member has left it")
         options = BroadcastOptions()
         options.rootRank = SENDER_RANK
         options.timeout = self._timeout
@@ -59,6 +64,6 @@ class ProcessGroupWire(Wire):
         except RuntimeError as error:
             group = self._group
             raise TransferError(
-                f"{doing} group {group.transfer_id!r} of {group.world_size} failed "
+                f"{doing} group {group.group_id!r} of {group.world_size} failed "
                 f"(timeout {group.timeout_seconds:g} s): {error}"
             ) from error

@@ -35,9 +35,9 @@ class StoreMeeting:
             master_listen_fd=listener.detach(),
         )
 
-    def open(self, transfer_id: str, world_size: int, timeout_seconds: float) -> Group:
+    def open(self, group_id: str, world_size: int, timeout_seconds: float) -> Group:
         """A new group that meets here."""
-        return Group(transfer_id, f"{_SCHEME}{self.address}", world_size, timeout_seconds)
+        return Group(group_id, f"{_SCHEME}{self.address}", world_size, timeout_seconds)
 
     def close(self) -> None:
         """Stop serving. Idempotent."""
@@ -48,18 +48,23 @@ def store_address(group: Group) -> Address:
     """Where the group's store serves. Raises TransferError for an endpoint of another transport."""
     if not group.endpoint.startswith(_SCHEME):
         raise TransferError(
-            f"group {group.transfer_id!r} meets at {group.endpoint}, which is no store; set the same weights.transport "
+            f"group {group.group_id!r} meets at {group.endpoint}, which is no store; set the same weights.transport "
             "at the learner and the generators"
         )
     try:
         return Address.parse(group.endpoint.removeprefix(_SCHEME))
     except ValueError as error:
-        raise TransferError(f"group {group.transfer_id!r}: its store's address {error}") from error
+        raise TransferError(f"group {group.group_id!r}: its store's address {error}") from error
 
 
 def arrival_key(group: Group, rank: int) -> str:
     """Key that member `rank` sets in the store once it has reached it."""
-    return f"{group.transfer_id}/arrived/{rank}"
+    return f"{group.group_id}/arrived/{rank}"
+
+
+def joined_key(group: Group, rank: int) -> str:
+    """Key that member `rank` sets once it has joined, which takes all members."""
+    return f"{group.group_id}/joined/{rank}"
 
 
 def connect_store(group: Group) -> TCPStore:
@@ -70,18 +75,24 @@ def connect_store(group: Group) -> TCPStore:
         return TCPStore(address.host, address.port, is_master=False, timeout=timeout, wait_for_workers=False)
     except (DistNetworkError, DistStoreError, OSError) as error:
         raise TransferError(
-            f"group {group.transfer_id!r}: the learner's store at {address} was not "
+            f"group {group.group_id!r}: the learner's store at {address} was not "
             f"reached in {group.timeout_seconds:g} s; check that the learner runs and the port is open"
         ) from error
 
 
 def wait_for_arrival(group: Group, ranks: range) -> None:
     """Block until the members `ranks` have reached the store. Raises TransferError after the timeout."""
+    _wait_for(group, [arrival_key(group, rank) for rank in ranks], f"members {list(ranks)} did not all arrive")
+
+
+def wait_until_joined(group: Group, ranks: range) -> None:
+    """Block until the members `ranks` have joined. Raises TransferError after the timeout."""
+    _wait_for(group, [joined_key(group, rank) for rank in ranks], f"members {list(ranks)} wait for others to join")
+
+
+def _wait_for(group: Group, keys: list[str], what: str) -> None:
     store = connect_store(group)
-    keys = [arrival_key(group, rank) for rank in ranks]
     try:
         store.wait(keys, timedelta(seconds=group.timeout_seconds))
     except (DistNetworkError, DistStoreError) as error:
-        raise TransferError(
-            f"group {group.transfer_id!r}: members {list(ranks)} did not all arrive in {group.timeout_seconds:g} s"
-        ) from error
+        raise TransferError(f"group {group.group_id!r}: {what} in {group.timeout_seconds:g} s") from error
