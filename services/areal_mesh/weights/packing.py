@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from areal_mesh.weights.manifest import Bucket, TensorSpec, WeightManifest
+from areal_mesh.weights.manifest import BUCKET_BYTES, Bucket, TensorSpec, WeightManifest
 
 
 def torch_dtype(name: str) -> torch.dtype:
@@ -16,14 +16,17 @@ def torch_dtype(name: str) -> torch.dtype:
 
 
 def describe(
-    version: int, named_tensors: Iterable[tuple[str, torch.Tensor]], dtype: str | None = None
+    version: int,
+    named_tensors: Iterable[tuple[str, torch.Tensor]],
+    dtype: str | None = None,
+    bucket_bytes: int = BUCKET_BYTES,
 ) -> WeightManifest:
     """The manifest of `named_tensors`, sent as `dtype` (torch's name) or, when None, as they are."""
     specs = (
         TensorSpec(name, dtype or str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
         for name, tensor in named_tensors
     )
-    return WeightManifest(version, tuple(specs))
+    return WeightManifest(version, tuple(specs), bucket_bytes)
 
 
 def pack_into(

@@ -6,44 +6,58 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from areal_mesh.weights.buffers import ReceiveBuffers
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.manifest import Bucket, WeightManifest
+from areal_mesh.weights.packing import unpack
 from areal_mesh.weights.transport import Wire
 
 
 class BucketReceiver:
     """Receives one publish; while one bucket is loaded, the next is on the wire."""
 
-    def __init__(self, wire: Wire, manifest: WeightManifest) -> None:
+    def __init__(self, wire: Wire, manifest: WeightManifest, fixed_buffers: bool | None = None) -> None:
         self._wire = wire
         self._manifest = manifest
+        self._plan = manifest.buckets()
+        longest = max((bucket.num_bytes for bucket in self._plan), default=0)
+        self._buffers = ReceiveBuffers(wire.device, longest, fixed_buffers)
         self.seconds = 0.0
-        """Spent receiving buckets so far, the sender's packing included; the caller's loading runs beside it. The
-        fingerprint, and the wait for a sender that has still to begin, are not in it."""
+        """Spent receiving buckets so far; the caller's loading runs beside it. The fingerprint, and the wait for a
+        sender that has still to begin, are not in it."""
 
     def buckets(self) -> Iterator[tuple[Bucket, torch.Tensor]]:
-        """Yield each bucket of the manifest with its bytes, each in memory of its own.
+        """Yield each bucket of the manifest with its bytes.
 
-        (A loader may keep views into a bucket until the last tensor of a layer has come.)
+        A loader keeps of a bucket only what it has from `named_tensors`: the buffer may be received into again.
         Raises TransferError, before the first bucket when the sender's manifest is another one.
         """
         expected = self._manifest.fingerprint()
-        found = bytes(self._receive(len(expected)).tolist())
-        self.seconds = 0.0
-        if found != expected:
+        fingerprint = torch.empty(len(expected), dtype=torch.uint8, device=self._wire.device)
+        self._wire.receive(fingerprint)
+        if bytes(fingerprint.tolist()) != expected:
             version = self._manifest.version
             raise TransferError(f"the learner sends another manifest than the one announced for version {version}")
-        plan = self._manifest.buckets()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="weights-ahead") as ahead:
-            coming = [ahead.submit(self._receive, bucket.num_bytes) for bucket in plan[:1]]
-            for index, bucket in enumerate(plan):
+            coming = [ahead.submit(self._receive, 0)] if self._plan else []
+            for index, bucket in enumerate(self._plan):
                 buffer = coming.pop().result()
-                coming = [ahead.submit(self._receive, after.num_bytes) for after in plan[index + 1 : index + 2]]
+                if index + 1 < len(self._plan):
+                    coming = [ahead.submit(self._receive, index + 1)]
                 yield bucket, buffer
+                self._buffers.loaded(index)
 
-    def _receive(self, num_bytes: int) -> torch.Tensor:
+    def named_tensors(self, bucket: Bucket, buffer: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+        """The tensors of a bucket, for a loader that may keep them."""
+        for spec, view in unpack(bucket, buffer):
+            yield spec.name, self._buffers.loaded_from(view)
+
+    def _receive(self, index: int) -> torch.Tensor:
+        if self._wire.device.type == "cuda":
+            # A new thread begins on device 0.
+            torch.cuda.set_device(self._wire.device)
+        buffer = self._buffers.to_receive(index, self._plan[index].num_bytes)
         begin = time.monotonic()
-        buffer = torch.empty(num_bytes, dtype=torch.uint8, device=self._wire.device)
         self._wire.receive(buffer)
         self.seconds += time.monotonic() - begin
         return buffer

@@ -23,7 +23,6 @@ from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.joining import PendingWire
 from areal_mesh.weights.manifest import TensorSpec, WeightManifest
-from areal_mesh.weights.packing import unpack
 from areal_mesh.weights.receiver import BucketReceiver
 from areal_mesh.weights.transport import Wire
 from areal_mesh.weights.transports.table import build_transport
@@ -142,7 +141,7 @@ class BroadcastWeightTransferEngine(WeightTransferEngine[BroadcastInitInfo, Broa
                 if not reloading:
                     reloading = self.state.torn = True
                     initialize_layerwise_reload(self.model)
-                tensors = ((spec.name, view.to(self.device)) for spec, view in unpack(bucket, buffer))
+                tensors = ((name, view.to(self.device)) for name, view in receiver.named_tensors(bucket, buffer))
                 loaded |= self.model.load_weights(tensors)
                 loading += time.monotonic() - arrived
         finally:

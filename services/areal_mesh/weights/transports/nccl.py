@@ -1,8 +1,16 @@
 """Weights over NCCL, for engines and learners on GPUs: the protocol of `gloo`, byte for byte.
 
+Left alone, a process group of NCCL has a watchdog that ends the process when a peer is gone. Here each broadcast blocks
+until its own deadline, an error is raised where it is waited for, and nothing else watches: no failure of a peer ends a
+process. That is so of these groups alone; those of the learner's ranks stay as they are.
+
 Needs a CUDA build of torch and a GPU for each member. On a machine without them it is type-checked and never run.
 """
 
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +21,17 @@ from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.transports.process_group import ProcessGroupWire
 from areal_mesh.weights.transports.store import StoreMeeting, wait_for_arrival, wait_until_joined
+
+_RAISE_ERRORS = {
+    # wait() blocks until the group's timeout, then aborts the communicator and raises.
+    "TORCH_NCCL_BLOCKING_WAIT": "1",
+    # No watchdog that ends the process for an error, a timeout, or a watchdog that hangs.
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "0",
+    "TORCH_NCCL_ENABLE_MONITORING": "0",
+    "TORCH_NCCL_RETHROW_CUDA_ERRORS": "0",
+    "TORCH_NCCL_DUMP_ON_TIMEOUT": "0",
+}
+_MAKING = threading.Lock()
 
 
 class Nccl:
@@ -50,7 +69,7 @@ class NcclWire(ProcessGroupWire):
         if not torch.cuda.is_available():
             raise TransferError("transport nccl needs a CUDA device; use transport gloo on a CPU")
         torch.cuda.set_device(device)
-        self.device = torch.device("cuda", device)
+        self.device = cuda_device(device)
         super().__init__(group, rank)
 
     def _meet(self) -> None:
@@ -62,13 +81,38 @@ class NcclWire(ProcessGroupWire):
 
         options = ProcessGroupNCCL.Options()
         options._timeout = self._timeout
-        return ProcessGroupNCCL(store, rank, self._group.world_size, options)
+        with errors_are_raised():
+            return ProcessGroupNCCL(store, rank, self._group.world_size, options)
 
     def close(self) -> None:
         if self._backend is not None:
             # Not shutdown: that would wait for a peer that may be gone.
             self._backend.abort()
         super().close()
+
+
+@contextmanager
+def errors_are_raised() -> Iterator[None]:
+    """A process group that is made meanwhile raises its errors in `wait`, and ends no process.
+
+    The group reads the process's environment as it is made; afterwards that is as it was.
+    """
+    with _MAKING:
+        before = {name: os.environ.get(name) for name in _RAISE_ERRORS}
+        os.environ.update(_RAISE_ERRORS)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def cuda_device(index: int) -> torch.device:
+    """The device of that index."""
+    return torch.device("cuda", index)
 
 
 def current_device() -> int:
