@@ -41,7 +41,7 @@ class WeightSender:
         fingerprint = torch.frombuffer(bytearray(manifest.fingerprint()), dtype=torch.uint8)
         wire.begin()
         wire.broadcast(fingerprint.to(wire.device))
-        for buffer in _staged(snapshot, wire.device):
+        for buffer in staged(snapshot, wire.device):
             wire.broadcast(buffer)
         return TransferReport(manifest.num_bytes, time.monotonic() - start)
 
@@ -50,7 +50,7 @@ class WeightSender:
         self._pending.close()
 
 
-def _staged(snapshot: Snapshot, device: torch.device) -> Iterator[torch.Tensor]:
+def staged(snapshot: Snapshot, device: torch.device) -> Iterator[torch.Tensor]:
     """The snapshot's buckets on `device`. On a GPU there are two buffers: one is filled while the other is sent.
 
     A buffer is used before the next one is asked for; a broadcast has ended when it returns, so the buffer before the
