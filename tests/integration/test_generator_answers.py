@@ -167,6 +167,7 @@ async def test_the_command_prints_answers_as_text_tokens_or_json(
 ) -> None:
     async with generator(tmp_path) as mesh:
         asking = ("127.0.0.1:1", mesh.address)
+        capsys.readouterr()  # what the generator said at its start
         await asyncio.to_thread(generate, *asking, GenerateOptions("47", responses=2))
         shown = capsys.readouterr()
         assert shown.out == "47\n4747\n"
@@ -196,6 +197,7 @@ async def test_the_command_finds_the_generator_by_the_runs_controller(
     async with generator(tmp_path) as mesh:
         mesh.controller.addresses[common_pb2.ROLE_GENERATOR] = mesh.address
         controller = f"127.0.0.1:{mesh.controller_server.port}"
+        capsys.readouterr()  # what the generator said at its start
         await asyncio.to_thread(generate, controller, "", GenerateOptions("8"))
         assert capsys.readouterr().out == "8\n"
 

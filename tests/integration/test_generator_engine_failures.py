@@ -37,6 +37,9 @@ class Client:
         if failure := self.failures.pop(name, None):
             raise failure
 
+    def get_num_unfinished_requests(self) -> int:
+        return 0
+
     async def pause_generation(self, **_: Any) -> None:
         await self._called("pause")
 
@@ -69,8 +72,8 @@ def engine(client: Client, tmp_path: Path) -> Engine:
 
 
 class _Idle:
-    def stats(self, version: int, paused: bool) -> EngineStats:
-        return EngineStats(0, 0, 0.0, 0, version, paused)
+    def stats(self, version: int, paused: bool, open_responses: int) -> EngineStats:
+        return EngineStats(0, 0, 0.0, 0, version, paused, open_responses)
 
 
 def _held(engine: Engine) -> tuple[int, bool]:
