@@ -71,12 +71,12 @@ def test_a_dtype_that_cannot_travel_is_rejected_with_those_that_can() -> None:
 
 
 @pytest.mark.parametrize(
-    ("transfer_id", "world_size", "timeout", "message"),
-    [("", 2, 1.0, "transfer_id is empty"), ("t", 1, 1.0, "make 2"), ("t", 2, 0.0, "timeout_seconds must be positive")],
+    ("group_id", "world_size", "timeout", "message"),
+    [("", 2, 1.0, "group_id is empty"), ("t", 1, 1.0, "make 2"), ("t", 2, 0.0, "timeout_seconds must be positive")],
 )
-def test_a_group_that_cannot_work_says_why(transfer_id: str, world_size: int, timeout: float, message: str) -> None:
+def test_a_group_that_cannot_work_says_why(group_id: str, world_size: int, timeout: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Group(transfer_id, "tcp://127.0.0.1:80", world_size, timeout)
+        Group(group_id, "tcp://127.0.0.1:80", world_size, timeout)
 
 
 def test_plain_values_import_without_torch() -> None:
