@@ -1,5 +1,7 @@
 """What can go wrong between a client and a service: one family, each naming the address and what would do."""
 
+from dataclasses import dataclass
+
 import grpc
 import grpc.aio
 
@@ -46,45 +48,53 @@ _REFUSALS = (
 )
 
 
+@dataclass(frozen=True)
+class _Peer:
+    """What errors of calls to one kind of service say and are."""
+
+    name: str
+    unreachable: type[MeshClientError]
+    late: type[MeshClientError]
+    absent_hint: str
+    late_hint: str
+
+
+_CONTROLLER = _Peer(
+    "controller",
+    ControllerUnreachable,
+    ControllerTimeout,
+    "start a run with `areal-mesh up`, or name another address (--controller, $AREAL_MESH_CONTROLLER)",
+    "it is busy or hangs: try again",
+)
+_GENERATOR = _Peer("generator", GeneratorUnreachable, GeneratorUnreachable, "", "ask for fewer tokens")
+
+
 def from_rpc_error(error: grpc.aio.AioRpcError, address: str, call: str) -> MeshClientError:
-    """The client's error for a gRPC status."""
-    code, text = error.code(), error.details() or ""
-    # A server that stops cancels the calls it still holds: it is gone, and nobody here cancelled anything.
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return ControllerUnreachable(
-            address,
-            call,
-            f"no controller answers at {address}; start a run with `areal-mesh up`, or name another address "
-            "(--controller, $AREAL_MESH_CONTROLLER)",
-        )
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return ControllerTimeout(
-            address, call, f"the controller at {address} did not answer {call} in time; it is busy or hangs: try again"
-        )
-    if code in _REFUSALS:
-        return RequestRefused(address, call, f"the controller at {address} refuses {call}: {text}")
-    if code is grpc.StatusCode.UNIMPLEMENTED:
-        return UnexpectedAnswer(
-            address, call, f"{address} does not know {call}: is that a controller, and of this version?"
-        )
-    return UnexpectedAnswer(address, call, f"{call} failed at {address} with {code.name}: {text}")
+    """The client's error for a gRPC status of a call to a controller."""
+    return _from(_CONTROLLER, error, address, call)
 
 
 def from_generator_error(error: grpc.aio.AioRpcError, address: str, call: str) -> MeshClientError:
     """As `from_rpc_error`, of a call to a generator."""
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        message = f"the generator at {address} is busy: {error.details() or ''}; try again"
+        return GeneratorUnreachable(address, call, message)
+    return _from(_GENERATOR, error, address, call)
+
+
+def _from(peer: _Peer, error: grpc.aio.AioRpcError, address: str, call: str) -> MeshClientError:
     code, text = error.code(), error.details() or ""
+    # A server that stops cancels the calls it still holds: it is gone, and nobody here cancelled anything.
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return GeneratorUnreachable(address, call, f"no generator answers at {address}: {text}")
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return GeneratorUnreachable(address, call, f"the generator at {address} is busy: {text}; try again")
+        ending = f"; {peer.absent_hint}" if peer.absent_hint else f": {text}"
+        return peer.unreachable(address, call, f"no {peer.name} answers at {address}{ending}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return GeneratorUnreachable(
-            address, call, f"the generator at {address} did not finish {call} in time; ask for fewer tokens"
-        )
+        message = f"the {peer.name} at {address} did not answer {call} in time; {peer.late_hint}"
+        return peer.late(address, call, message)
     if code in _REFUSALS:
-        return RequestRefused(address, call, f"the generator at {address} refuses {call}: {text}")
+        return RequestRefused(address, call, f"the {peer.name} at {address} refuses {call}: {text}")
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return UnexpectedAnswer(
-            address, call, f"{address} does not know {call}: is that a generator, and of this version?"
+            address, call, f"{address} does not know {call}: is that a {peer.name}, and of this version?"
         )
     return UnexpectedAnswer(address, call, f"{call} failed at {address} with {code.name}: {text}")

@@ -1,9 +1,10 @@
 """What simulated generators and the simulated learner serve to the controller: weights that arrive at once."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import grpc.aio
 
 from areal_mesh.v1 import generator_pb2, generator_pb2_grpc, learner_pb2, learner_pb2_grpc, weights_pb2
@@ -40,6 +41,10 @@ class WeightsServicer(generator_pb2_grpc.GeneratorServiceServicer, learner_pb2_g
 
     async def AbortWeights(self, request: Any, context: Any) -> Any:
         return generator_pb2.AbortWeightsResponse()
+
+    async def Generate(self, request: Any, context: Any) -> AsyncIterator[generator_pb2.GenerateResponse]:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "a simulated generator has no model to answer with")
+        yield generator_pb2.GenerateResponse()  # never reached: what has a yield is a stream
 
     async def OpenTransfer(self, request: Any, context: Any) -> Any:
         return learner_pb2.OpenTransferResponse(
