@@ -5,7 +5,9 @@
 On two cores. Rounds alternate: the mesh generates, grades and stores a batch, drawn when it is whole; then
 `LLM.generate` answers the same requests: the same prompts, seeds, sampling parameters (log-probabilities of the drawn
 tokens among them), engine arguments and weights, and so the same tokens, which the table shows. Of the mesh everything
-counts, from the end of one publish to the last group of the batch: leases, tokens, texts, grading, the durable append.
+counts, from the end of one publish to the last group of the batch: leases, tokens, texts, grading, the durable append,
+the choice of the batch. The figure is the median over the rounds of a round's mesh over its neighbour in time, for a
+machine with neighbours is slow or fast for seconds together.
 
 Each shape has the cores as it needs them. The trial's model is so small that Python is all of its time: the engine has
 one core, and the generator's own Python, verifier, replay buffer and controller the other. `LLM` is one process, and
@@ -81,8 +83,12 @@ class Measured:
 
     @property
     def figure(self) -> float:
-        """Median rate of the mesh over that of the better `LLM.generate`."""
-        return _rate(self.mesh) / max(_rate(done) for done in self.offline.values())
+        """Median over the rounds of the mesh's rate over that of the better `LLM.generate`, see the module."""
+        return min(_ratio(self.mesh, done) for done in self.offline.values())
+
+
+def _ratio(ours: list[Done], theirs: list[Done]) -> float:
+    return statistics.median(mine.rate / other.rate for mine, other in zip(ours, theirs, strict=True))
 
 
 def _rate(rounds: list[Done]) -> float:
@@ -161,7 +167,7 @@ def table_of(measured: list[Measured]) -> Table:
         sides += [("LLM.generate", str(list(cores)), done) for cores, done in one.offline.items()]
         for side, cores, rounds in sides:
             rates = " ".join(f"{done.rate:.0f}" for done in rounds)
-            over = _rate(one.mesh) / _rate(rounds)
+            over = _ratio(one.mesh, rounds)
             tokens = str(sum(done.tokens for done in rounds))
             table.add_row(one.shape, side, cores, f"{_rate(rounds):.0f}", rates, tokens, f"{over:.2f}")
     return table
@@ -171,7 +177,7 @@ def main() -> None:
     """Prints the table and the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", action="append", choices=sorted(SHAPES), help="default: all")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     # What was started is ended when this is.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

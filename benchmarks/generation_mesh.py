@@ -95,12 +95,13 @@ class Mesh:
         self._weights = weights
         self._snapshots = snapshots
         self._sender = sender
+        self._chosen_at = 0.0
 
     async def generate(self) -> tuple[list[Request], Done]:
-        """From the end of a publish to the end of drawing the batch that was generated on it; and its requests."""
+        """From the end of a publish until the batch generated on it is whole, durable and drawn; and its requests."""
         async with asyncio.timeout(_ROUND_SECONDS):
             groups = await self._draw()
-        done = Done(sum(_tokens(group) for group in groups), time.perf_counter() - self._sender.sent_at)
+        done = Done(sum(_tokens(group) for group in groups), self._chosen_at - self._sender.sent_at)
         self._batch = groups
         requests = [
             Request(
@@ -145,7 +146,12 @@ class Mesh:
 
             async def read(channel: Any, seconds: float, request: Any = request) -> list[Any]:
                 stub: Any = replay_pb2_grpc.ReplayServiceStub(channel)
-                return [part async for part in stub.DrawBatch(request, timeout=seconds)]
+                parts: list[Any] = []
+                async for part in stub.DrawBatch(request, timeout=seconds):
+                    # The header: the batch is chosen. Reading its groups is the learner's time.
+                    self._chosen_at = self._chosen_at if parts else time.perf_counter()
+                    parts.append(part)
+                return parts
 
             parts = await self._members.call("replay", read, _CALL)
             if parts[0].header.complete:
