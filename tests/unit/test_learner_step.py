@@ -209,6 +209,42 @@ def test_groups_of_equal_rewards_that_differ_from_each_other_say_something_to_ar
     assert figure(result, "optimizer_updates") == updates
 
 
+@pytest.mark.parametrize("average", ["tokens", "responses", "limit"])
+def test_responses_without_an_advantage_cost_no_pass_and_count_in_every_mean(
+    folder: Path, average: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = make_batch(0)
+    batch = replace(batch, rewards=torch.where(batch.group_index == 1, 5.0, batch.rewards))
+    chosen = ("algorithm.advantage.type=grpo", f"algorithm.average={average}", "algorithm.minibatches=1")
+    trainers = [build(folder, *chosen, f"algorithm.update_on_equal_rewards={each}") for each in ("true", "false")]
+    passed = count_passes(monkeypatch)
+    norms, tokens = [], []
+    for trainer in trainers:
+        norms.append(figure(trainer.step(batch), "grad_norm"))
+        tokens.append(sum(passed))
+        passed.clear()
+    equal = [bool((batch.rewards[batch.group_index == group] == 5.0).all()) for group in range(3)]
+    silent = torch.tensor(equal)[batch.group_index]
+    assert tokens == [int(batch.response_lengths.sum()), int(batch.response_lengths[~silent].sum())]
+    assert norms[1] == pytest.approx(norms[0], rel=1e-5)
+    torch.testing.assert_close(weights(trainers[1]), weights(trainers[0]), rtol=1e-4, atol=1e-6)
+
+
+def test_with_a_kl_term_every_response_has_its_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = make_batch(0)
+    batch = replace(batch, rewards=torch.where(batch.group_index == 1, 5.0, batch.rewards))
+    chosen = (
+        "algorithm.loss.type=ppo",
+        "algorithm.max_staleness=0",
+        "algorithm.advantage.type=grpo",
+        "algorithm.kl_loss.coefficient=0.1",
+    )
+    trainer = build(folder, *chosen)
+    passed = count_passes(monkeypatch)
+    trainer.step(batch)
+    assert sum(passed) == 2 * batch.behaviour_log_probs.numel(), "the reference's and the training pass"
+
+
 def test_equal_rewards_update_at_full_size_where_the_settings_ask_for_areals_way(folder: Path) -> None:
     trainer = build(folder, "algorithm.update_on_equal_rewards=true", "learner.weight_decay=0.0")
     before, batch = weights(trainer), make_batch(0)

@@ -6,6 +6,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from areal_mesh.learner.advantages.inputs import AdvantageOutputs
 from areal_mesh.learner.advantages.table import build_advantage
 from areal_mesh.learner.batches.batch import TrainingBatch, validate
 from areal_mesh.learner.losses.table import build_loss
@@ -14,7 +15,13 @@ from areal_mesh.learner.model.optimizer import Optimizer, warmup_of
 from areal_mesh.learner.model.parallel import Parallel, assign, single, whole
 from areal_mesh.learner.model.policy import PolicyModel, load_policy
 from areal_mesh.learner.model.precision import MasterWeights
-from areal_mesh.learner.passes.measuring import estimate_advantages, measure_proximal, measure_reference
+from areal_mesh.learner.passes.measuring import (
+    estimate_advantages,
+    give_advantages,
+    measure_proximal,
+    measure_reference,
+    silent,
+)
 from areal_mesh.learner.passes.preparing import Minibatch, cut, treat_overlong
 from areal_mesh.learner.passes.training import Trained, train_minibatch
 from areal_mesh.learner.step_result import Measured, StepResult, step_figures
@@ -61,17 +68,10 @@ class Trainer:
         none where the rewards say nothing, unless the settings ask for it, nor where no response is trained on. Raises
         InvalidBatchError, before anything has changed, if the batch does not fit.
         """
-        watch, reference, algorithm = Stopwatch(), None, self._settings.algorithm
+        watch, algorithm = Stopwatch(), self._settings.algorithm
         with watch.phase("prepare"):
             validate(batch, self._policy.vocabulary_size, self.policy_version)
-            overlong = treat_overlong(batch, algorithm)
-            minibatches = self._cut(batch, overlong.trained)
-        parts = list(chain.from_iterable(minibatch.parts for minibatch in minibatches))
-        if self._reference is not None:
-            with watch.phase("reference"):
-                reference = measure_reference(self._reference, parts, batch, self.parallel)
-        with watch.phase("advantages"):
-            estimate = estimate_advantages(self._advantage, batch, reference, overlong, algorithm, parts)
+        minibatches, estimate = self._with_advantages(batch, watch)
         updates = algorithm.update_on_equal_rewards or not estimate.says_nothing
         if updates and self._loss.needs_proximal:
             # The first minibatch is trained on by the policy before the step: its training pass measures it too.
@@ -149,9 +149,31 @@ class Trainer:
         self.parallel.shard(policy, self.compute_dtype)
         return policy
 
-    def _cut(self, batch: TrainingBatch, trained: Tensor) -> list[Minibatch]:
-        parity = self._policy.attention_parity
-        return cut(batch, trained, self._settings, self.policy_version, self.parallel, self.compute_dtype, parity)
+    def _with_advantages(self, batch: TrainingBatch, watch: Stopwatch) -> tuple[list[Minibatch], AdvantageOutputs]:
+        """The minibatches with their advantages, and the estimate of the whole batch.
+
+        Where nothing but its advantages moves the weights by a response, one that has none is left out: it would cost
+        a pass and give no gradient.
+        """
+        algorithm, reference = self._settings.algorithm, None
+        overlong = treat_overlong(batch, algorithm)
+        trained = overlong.trained
+        if self._reference is None:
+            with watch.phase("advantages"):
+                estimate = estimate_advantages(self._advantage, batch, None, overlong, algorithm)
+            if not algorithm.update_on_equal_rewards:
+                trained = trained & ~silent(estimate.advantages, batch)
+        with watch.phase("prepare"):
+            where = (self.parallel, self.compute_dtype, self._policy.attention_parity)
+            minibatches = cut(batch, trained, overlong.trained, self._settings, self.policy_version, *where)
+        parts = list(chain.from_iterable(minibatch.parts for minibatch in minibatches))
+        if self._reference is not None:
+            with watch.phase("reference"):
+                reference = measure_reference(self._reference, parts, batch, self.parallel)
+            with watch.phase("advantages"):
+                estimate = estimate_advantages(self._advantage, batch, reference, overlong, algorithm)
+        give_advantages(parts, estimate.advantages)
+        return minibatches, estimate
 
     @torch.no_grad()
     def _copy_policy_to_reference(self, reference: PolicyModel) -> None:

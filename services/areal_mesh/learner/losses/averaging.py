@@ -20,24 +20,24 @@ from areal_mesh.runtime.settings.algorithm import Average
 
 @dataclass(frozen=True)
 class MinibatchTotals:
-    """Of the responses of a global minibatch, on all ranks."""
+    """Of the responses of a global minibatch, on all ranks, and of its part of those that need no pass."""
 
-    tokens: int
-    responses: int
-    limits: int
+    tokens: float
+    responses: float
+    limits: float
     """Sum of the responses' limits, in tokens."""
 
 
 def _tokens(lengths: Tensor, totals: MinibatchTotals) -> Tensor:
-    return torch.full_like(lengths, 1.0 / max(totals.tokens, 1), dtype=torch.float64)
+    return torch.full_like(lengths, 1.0 / max(totals.tokens, 1.0), dtype=torch.float64)
 
 
 def _responses(lengths: Tensor, totals: MinibatchTotals) -> Tensor:
-    return 1.0 / (max(totals.responses, 1) * lengths.double())
+    return 1.0 / (max(totals.responses, 1.0) * lengths.double())
 
 
 def _limit(lengths: Tensor, totals: MinibatchTotals) -> Tensor:
-    return torch.full_like(lengths, 1.0 / max(totals.limits, 1), dtype=torch.float64)
+    return torch.full_like(lengths, 1.0 / max(totals.limits, 1.0), dtype=torch.float64)
 
 
 AVERAGES: Mapping[Average, Callable[[Tensor, MinibatchTotals], Tensor]] = {

@@ -1,4 +1,4 @@
-"""The passes before training: reference and proximal log-probabilities, and the advantages of the whole batch."""
+"""Before training: reference and proximal log-probabilities, the advantages of the whole batch, and who has none."""
 
 from collections.abc import Sequence
 
@@ -46,12 +46,8 @@ def estimate_advantages(
     reference: Tensor | None,
     overlong: OverlongOutputs,
     algorithm: AlgorithmSettings,
-    parts: Sequence[Part],
 ) -> AdvantageOutputs:
-    """Fill in `advantages` of each part, estimated on the whole batch; returns the whole estimate.
-
-    Its figures have those of the overlong treatment beside them.
-    """
+    """Advantages of the whole batch; their figures have those of the overlong treatment beside them."""
     rewards = batch.rewards + algorithm.reward_scale * overlong.rewards
     outputs = estimate(
         AdvantageInputs(
@@ -62,11 +58,21 @@ def estimate_advantages(
             reference_log_probs=reference,
         )
     )
-    for part in parts:
-        part.advantages = outputs.advantages[part.data.rows].to(part.data.behaviour_log_probs.device)
     trained = overlong.trained.repeat_interleave(batch.response_lengths)
     return AdvantageOutputs(
         outputs.advantages,
         {**outputs.figures, **overlong.figures},
         outputs.says_nothing or not bool(outputs.advantages[trained].any()),
     )
+
+
+def silent(advantages: Tensor, batch: TrainingBatch) -> Tensor:
+    """Responses whose every advantage is 0, which give a loss of advantages alone no gradient; bool [n]."""
+    parts = torch.split(advantages, batch.response_lengths.tolist())
+    return torch.tensor([not bool(part.any()) for part in parts], dtype=torch.bool)
+
+
+def give_advantages(parts: Sequence[Part], advantages: Tensor) -> None:
+    """Fill in `advantages` of each part."""
+    for part in parts:
+        part.advantages = advantages[part.data.rows].to(part.data.behaviour_log_probs.device)

@@ -46,6 +46,7 @@ def treat_overlong(batch: TrainingBatch, algorithm: AlgorithmSettings) -> Overlo
 def cut(
     batch: TrainingBatch,
     trained: Tensor,
+    counted: Tensor,
     settings: RunSettings,
     policy_version: int,
     parallel: Parallel,
@@ -56,6 +57,8 @@ def cut(
 
     Args:
         trained: bool [n], the same on every rank.
+        counted: bool [n], those among them, and those that would give no gradient and are left out: they count in the
+            means over a minibatch, each minibatch having its part of them.
         dtype: of the activations.
         parity: tokens at which attention costs as much as everything else.
     """
@@ -73,9 +76,10 @@ def cut(
     builder = MicroBatchBuilder(batch, policy_version, parallel.device, dtype)
     built = [[builder.build(members) for members in micro_batches] for micro_batches in plan]
     totals = parallel.sum(torch.tensor([_counts(micro_batches) for micro_batches in built], device=parallel.device))
+    counts = totals.double().cpu() * (_counts_of(batch, counted) / _counts_of(batch, trained))
     return [
-        Minibatch([_part(data, settings.algorithm, MinibatchTotals(*counts)) for data in micro_batches], number == 0)
-        for number, (micro_batches, counts) in enumerate(zip(built, totals.tolist(), strict=True))
+        Minibatch([_part(data, settings.algorithm, MinibatchTotals(*each)) for data in micro_batches], number == 0)
+        for number, (micro_batches, each) in enumerate(zip(built, counts.tolist(), strict=True))
     ]
 
 
@@ -99,6 +103,13 @@ def _counts(micro_batches: Sequence[MicroBatch]) -> list[int]:
         sum(data.response_lengths.numel() for data in micro_batches),
         sum(data.limit_tokens for data in micro_batches),
     ]
+
+
+def _counts_of(batch: TrainingBatch, chosen: Tensor) -> Tensor:
+    """The same of these responses of the batch; float64 [3]."""
+    return torch.stack(
+        [batch.response_lengths[chosen].sum(), chosen.sum(), batch.response_limits[chosen].sum()]
+    ).double()
 
 
 def _part(data: MicroBatch, algorithm: AlgorithmSettings, totals: MinibatchTotals) -> Part:
