@@ -51,6 +51,11 @@ def python_of_trl(folder: Path) -> Path:
     return python
 
 
+def trl_environment() -> dict[str, str]:
+    """Environment of a process of TRL's Python: it finds the project's grader, and asks no hub."""
+    return os.environ | {"PYTHONPATH": str(ROOT / "services"), "HF_HUB_OFFLINE": "1"}
+
+
 def run_trl(
     python: Path, settings: RunSettings, setting: TrlSetting, seed: int, folder: Path, target: float, window: int
 ) -> tuple[float, list[Batch]]:
@@ -75,8 +80,7 @@ def run_trl(
     }
     command = [str(python), str(Path(__file__).with_name("trl_grpo.py"))]
     command += [word for name, value in given.items() for word in (f"--{name}", str(value))]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "services"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=3600, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=trl_environment(), timeout=3600, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
     return read_lines(done.stdout.splitlines())

@@ -319,3 +319,16 @@ def test_warm_up_is_a_share_of_the_longest_stage(folder: Path) -> None:
     longest = (f"stages.1.max_steps={steps}" for steps in (55, 100, 101))
     chosen = [settings_for(folder, "learner.warmup_share=0.02", "algorithm.minibatches=3", stage) for stage in longest]
     assert [warmup_updates(settings) for settings in chosen] == [6, 6, 9]
+
+
+def test_the_rate_falls_over_the_schedule_to_what_is_to_be_left_of_it(folder: Path) -> None:
+    stages = ("stages.0.max_steps=1", "stages.1.max_steps=1", "stages.2.max_steps=2")
+    trainer = build(
+        folder, "learner.warmup_share=0", "learner.learning_rate=1e-3", "learner.end_rate_share=0.2", *stages
+    )
+    rates = [figure(trainer.step(make_batch(number)), "learning_rate") for number in range(5)]
+    assert rates == pytest.approx([1e-3, 0.8e-3, 0.6e-3, 0.4e-3, 0.2e-3])
+    trainer.restart(optimizer=True, reference=False)
+    assert figure(trainer.step(make_batch(5)), "learning_rate") == pytest.approx(0.2e-3), (
+        "a stage does not begin it anew"
+    )

@@ -11,7 +11,7 @@ from areal_mesh.learner.advantages.table import build_advantage
 from areal_mesh.learner.batches.batch import TrainingBatch, validate
 from areal_mesh.learner.losses.table import build_loss
 from areal_mesh.learner.model.export import save_hf
-from areal_mesh.learner.model.optimizer import Optimizer, warmup_of
+from areal_mesh.learner.model.optimizer import Optimizer, decay_of, warmup_of
 from areal_mesh.learner.model.parallel import Parallel, assign, single, whole
 from areal_mesh.learner.model.policy import PolicyModel, load_policy
 from areal_mesh.learner.model.precision import MasterWeights
@@ -53,7 +53,7 @@ class Trainer:
         # Shards are the optimizer's weights and float32; FSDP casts them as it gathers them.
         self._policy = self._load(self.compute_dtype if self.parallel.mesh is None else torch.float32)
         self._masters = MasterWeights(self._policy)
-        self.optimizer = Optimizer(self._masters.named, settings.learner, warmup_of(settings))
+        self.optimizer = Optimizer(self._masters.named, settings.learner, warmup_of(settings), decay_of(settings))
         self._loss = build_loss(settings.algorithm.loss, settings.algorithm.kl_loss)
         self._advantage = build_advantage(settings.algorithm.advantage)
         self._reference: PolicyModel | None = None
@@ -78,7 +78,13 @@ class Trainer:
             with watch.phase("proximal"):
                 measure_proximal(self._policy, [part for minibatch in minibatches[1:] for part in minibatch.parts])
         trained = Trained(
-            self._policy, self._masters, self.optimizer, self._loss, self.parallel, algorithm.rejected_part
+            self._policy,
+            self._masters,
+            self.optimizer,
+            self._loss,
+            self.parallel,
+            algorithm.rejected_part,
+            self.policy_version,
         )
         results = [train_minibatch(trained, minibatch, watch) for minibatch in (minibatches if updates else ())]
         self.policy_version += 1

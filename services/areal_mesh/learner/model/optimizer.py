@@ -1,4 +1,4 @@
-"""AdamW with linear warm-up and global-norm clipping; state is complete from the start, named, and can be restarted."""
+"""AdamW with linear warm-up, linear decay and global-norm clipping; its state is complete from the start, and named."""
 
 import math
 from collections.abc import Mapping
@@ -43,6 +43,25 @@ def warmup_of(settings: RunSettings) -> Warmup:
 
 
 @dataclass(frozen=True)
+class Decay:
+    """Linear decay of the learning rate over the steps of the whole run."""
+
+    steps: int
+    """That the schedule has, if no rule ends a stage before its time."""
+    end_share: float
+    """Share of the peak rate that is left at the end; 1: the rate stays."""
+
+    def share(self, step: int) -> float:
+        """Share of the peak rate that a step has (0: the first of the run)."""
+        return 1.0 - (1.0 - self.end_share) * min(step / self.steps, 1.0)
+
+
+def decay_of(settings: RunSettings) -> Decay:
+    """The decay that the settings ask for."""
+    return Decay(sum(stage.max_steps for stage in settings.stages), settings.learner.end_rate_share)
+
+
+@dataclass(frozen=True)
 class Update:
     """What one update did."""
 
@@ -56,21 +75,29 @@ class Update:
 class Optimizer:
     """AdamW over named float32 parameters, plain or sharded."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], settings: LearnerSettings, warmup: Warmup) -> None:
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], settings: LearnerSettings, warmup: Warmup, decay: Decay
+    ) -> None:
         self._settings = settings
         self._warmup = warmup
+        self._decay = decay
         self.updates = 0
         self._parameters = dict(parameters)
         self._adam = self._build()
 
-    def update(self, zero_gradients: bool = False) -> Update:
-        """Clip, step and count. `zero_gradients`: step with gradients of zero, as a rejected minibatch does."""
+    def update(self, step: int, zero_gradients: bool = False) -> Update:
+        """Clip, step and count.
+
+        Args:
+            step: of the run, from 0, which decides how far the rate has decayed.
+            zero_gradients: step with gradients of zero, as a rejected minibatch does.
+        """
         parameters = [parameter for parameter in self._parameters.values() if parameter.grad is not None]
         if zero_gradients:
             for parameter in parameters:
                 parameter.grad = torch.zeros_like(parameter)
         norm = float(whole(nn.utils.clip_grad_norm_(parameters, self._settings.gradient_clip)).item())
-        rate = self._settings.learning_rate * self._warmup.share(self.updates)
+        rate = self._settings.learning_rate * self._warmup.share(self.updates) * self._decay.share(step)
         finite = math.isfinite(norm)
         if finite:
             for group in self._adam.param_groups:

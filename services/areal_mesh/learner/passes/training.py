@@ -22,7 +22,7 @@ from areal_mesh.runtime.settings.algorithm import RejectedPart
 
 @dataclass(frozen=True)
 class Trained:
-    """What is trained, and by which loss: the same in every minibatch of a run."""
+    """What is trained, and by which loss: the same in every minibatch of a step."""
 
     policy: PolicyModel
     masters: MasterWeights
@@ -30,6 +30,8 @@ class Trained:
     loss: Loss
     parallel: Parallel
     rejected_part: RejectedPart
+    step: int
+    """Of the run, from 0."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def train_minibatch(trained: Trained, minibatch: Minibatch, watch: Stopwatch) ->
         counted = torch.tensor([rejected_parts], device=trained.parallel.device)
         rejected_parts = int(trained.parallel.sum(counted).item())
     with watch.phase("update"):
-        update = trained.optimizer.update(zero_gradients=rejected)
+        update = trained.optimizer.update(trained.step, zero_gradients=rejected)
         trained.masters.write_back()
         trained.masters.zero_grad()
     return MinibatchResult(loss_sum, combined, update, rejected, rejected_parts, mismatches)

@@ -150,6 +150,8 @@ class LearnerSettings(ServiceSettings):
     warmup_counts: Literal["updates", "steps"] = "updates"
     """The rate rises with each update, the first of them having a share of it; or with each step, all of whose updates
     have the same, those of the first step 0, as in AReaL v0.1."""
+    end_rate_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the learning rate that is left at the end of the schedule; falls by as much each step. 1: it stays."""
     weight_decay: float = Field(default=0.05, ge=0)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
