@@ -112,13 +112,14 @@ def trl_steps(
             process = subprocess.Popen(
                 command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=trl_environment()
             )
-            assert process.stdin is not None
-            assert process.stdout is not None
+            words, lines = process.stdin, process.stdout
+            assert words is not None
+            assert lines is not None
 
             def step() -> float:
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                for line in process.stdout:
+                words.write("go\n")
+                words.flush()
+                for line in lines:
                     if line.startswith("{"):
                         return float(json.loads(line)["seconds"])
                 errors.seek(0)
