@@ -11,7 +11,8 @@ from torch.multiprocessing.spawn import spawn
 from transformers import AutoModelForCausalLM
 
 from areal_mesh.learner.batches.batch import TrainingBatch
-from areal_mesh.learner.checkpoints.files import CheckpointStore, Manifest
+from areal_mesh.learner.checkpoints.files import CheckpointStore
+from areal_mesh.learner.checkpoints.manifest import Manifest
 from areal_mesh.learner.model.parallel import from_process_group
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.runtime.settings import RunSettings

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from areal_mesh.learner.checkpoints.files import MANIFEST, CheckpointError, CheckpointStore
+from areal_mesh.learner.checkpoints.files import CheckpointError, CheckpointStore
+from areal_mesh.learner.checkpoints.manifest import MANIFEST
 from areal_mesh.learner.trainer import Trainer
 from tests.unit.learner_support import make_batch, settings_for, write_model
 

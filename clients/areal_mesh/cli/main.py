@@ -103,6 +103,12 @@ def _report(options: argparse.Namespace) -> None:
     report_on(options.source)
 
 
+def _export(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.export import export
+
+    export(options.source, options.version, options.to)
+
+
 def _simulate(options: argparse.Namespace) -> None:
     from areal_mesh.cli.simulate import simulate
 
@@ -167,6 +173,12 @@ def _add_running(commands: SubCommands) -> None:
         commands, "report", _report, "Print the table of a run; write its plots and TensorBoard events anew."
     )
     report.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
+    export = add_command(
+        commands, "export", _export, "Write a checkpoint's policy as a folder that transformers and vLLM load."
+    )
+    export.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
+    export.add_argument("--version", type=int, metavar="N", help="policy version of the checkpoint; the newest")
+    export.add_argument("--to", default="", metavar="FOLDER", help="checkpoints/export-N in the run's directory")
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
 

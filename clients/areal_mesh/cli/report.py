@@ -27,9 +27,7 @@ def report_on(source: str) -> None:
     Raises:
         CommandFailed: there is no such run. Nothing is made then.
     """
-    folder = _folder_of(source)
-    if not is_run(folder):
-        raise CommandFailed(f"{folder}: no run was begun there; give the directory of one, such as runs/trial")
+    folder = run_folder(source)
     rows = read_rows(folder / METRICS_FILE)
     views = RunViews(folder, lambda text: print(text, file=sys.stderr))
     if goes_on(folder):
@@ -49,6 +47,18 @@ def _print_so_far(folder: Path, rows: Sequence[Row]) -> None:
     if rows:
         _print(summary_so_far(folder.name, rows))
     print(f"{folder}: the run has not ended; {counted(len(rows), 'step')} so far")
+
+
+def run_folder(source: str) -> Path:
+    """The directory of a run, given by it or by the preset or file whose run it is.
+
+    Raises:
+        CommandFailed: there is no such run.
+    """
+    folder = _folder_of(source)
+    if not is_run(folder):
+        raise CommandFailed(f"{folder}: no run was begun there; give the directory of one, such as runs/trial")
+    return folder
 
 
 def _folder_of(source: str) -> Path:

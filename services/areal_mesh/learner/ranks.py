@@ -19,7 +19,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from areal_mesh.learner.batches.batch import TrainingBatch
-from areal_mesh.learner.checkpoints.files import CheckpointStore, Manifest
+from areal_mesh.learner.checkpoints.files import CheckpointStore
+from areal_mesh.learner.checkpoints.manifest import Manifest
 from areal_mesh.learner.model.parallel import Parallel, initialise
 from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.trainer import Trainer

@@ -8,13 +8,10 @@ whole manifest, or whose files have other sizes than it says, is ignored. Ranks 
 A disk without room for one is no failure: `fault` says so, and the next `save` tries again.
 """
 
-import json
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -25,14 +22,20 @@ from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from areal_mesh.learner.checkpoints.manifest import (
+    Manifest,
+    folders,
+    path_of,
+    read_manifest,
+    seal,
+    version_of,
+    whole_versions,
+)
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.durable import remove_leftovers, replace_folder
 
 _LOG = logging.getLogger(__name__)
-FORMAT = 1
-MANIFEST = "manifest.json"
-_PREFIX = "version-"
 # torch's own writer does not say why it failed; a disk with less is full.
 _NO_BYTES = 1 << 16
 
@@ -43,25 +46,6 @@ class CheckpointError(RuntimeError):
 
 class CheckpointDiskFull(CheckpointError):
     """The disk has no room for a checkpoint; nothing of it is left, and a later one may fit."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a checkpoint holds, beside its tensors."""
-
-    policy_version: int
-    step: int
-    """The controller's step that the policy version ends."""
-    stage: str
-    optimizer_updates: int
-    """Since the optimizer was last restarted; places the warm-up."""
-    reference_version: int
-    """Policy version of the KL reference: 0 is `model_folder`, any other is saved with the checkpoint."""
-    model_folder: str
-    world_size: int
-    format: int = FORMAT
-    files: dict[str, int] = field(default_factory=dict)
-    """Bytes of each file but this."""
 
 
 class CheckpointStore:
@@ -152,7 +136,7 @@ class CheckpointStore:
         if version.item() < 0:
             return None
         folder = self._path(int(version.item()))
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         trainer = self._trainer
         live = trainer.state_tensors(with_reference=manifest.reference_version > 0)
         tensors: dict[str, Tensor] = {name: torch.empty_like(tensor) for name, tensor in live.items()}
@@ -164,10 +148,10 @@ class CheckpointStore:
         return manifest
 
     def _latest(self) -> int:
-        return next(_whole_versions(self._folder), -1)
+        return next(whole_versions(self._folder), -1)
 
     def _path(self, version: int) -> Path:
-        return self._folder / f"{_PREFIX}{version:08d}"
+        return path_of(self._folder, version)
 
     def _write(self, tensors: dict[str, Tensor], manifest: Manifest) -> None:
         target = self._path(manifest.policy_version)
@@ -183,7 +167,7 @@ class CheckpointStore:
         failure: OSError | None = None
         if self._parallel.rank == 0:
             try:
-                _seal(aside, manifest)
+                seal(aside, manifest)
                 replace_folder(aside, target)
                 self._prune()
             except OSError as error:
@@ -205,58 +189,9 @@ class CheckpointStore:
         return CheckpointDiskFull(f"no room for checkpoint {target} of {self._bytes} bytes; free space there")
 
     def _prune(self) -> None:
-        whole = list(_whole_versions(self._folder))
+        whole = list(whole_versions(self._folder))
         if len(whole) <= self._keep_last:
             return
-        for folder in _folders(self._folder):
-            if _version(folder) < whole[self._keep_last - 1]:
+        for folder in folders(self._folder):
+            if version_of(folder) < whole[self._keep_last - 1]:
                 remove_leftovers(folder)
-
-
-def _seal(folder: Path, manifest: Manifest) -> None:
-    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    text = json.dumps({**asdict(manifest), "files": files}, indent=2)
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
-
-
-def _folders(parent: Path) -> list[Path]:
-    """Checkpoint folders, newest first."""
-    if not parent.is_dir():
-        return []
-    named = [path for path in parent.iterdir() if path.name.startswith(_PREFIX) and path.name[len(_PREFIX) :].isdigit()]
-    return sorted(named, key=_version, reverse=True)
-
-
-def _version(folder: Path) -> int:
-    return int(folder.name[len(_PREFIX) :])
-
-
-def _whole_versions(parent: Path) -> Iterator[int]:
-    """Versions of the whole checkpoints, newest first; the others are logged."""
-    for folder in _folders(parent):
-        fault = _fault(folder)
-        if fault is None:
-            yield _version(folder)
-        else:
-            _LOG.warning("ignoring checkpoint %s: %s", folder, fault)
-
-
-def _fault(folder: Path) -> str | None:
-    """What is wrong with a checkpoint folder, or None."""
-    try:
-        manifest = _read_manifest(folder)
-    except (OSError, ValueError, TypeError) as error:
-        return f"its {MANIFEST} cannot be read ({error})"
-    if manifest.format != FORMAT:
-        return f"its format is {manifest.format}, and this version reads {FORMAT}"
-    for name, size in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size} bytes instead of {size}"
-    return None
-
-
-def _read_manifest(folder: Path) -> Manifest:
-    return Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
