@@ -34,7 +34,6 @@ from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.v1 import (
     controller_pb2,
     controller_pb2_grpc,
-    learner_pb2,
     learner_pb2_grpc,
     replay_pb2,
     replay_pb2_grpc,
@@ -66,17 +65,6 @@ class _Weights:
         yield from self._parameters
 
 
-class _Sender(WeightSenderServicer):
-    """Notes when weights were sent: from then on the generator may lease."""
-
-    sent_at = 0.0
-
-    async def SendWeights(self, request: Any, context: Any) -> learner_pb2.SendWeightsResponse:
-        response = await super().SendWeights(request, context)
-        self.sent_at = time.perf_counter()
-        return response
-
-
 class Mesh:
     """The mesh, round after round: a round is a batch of `algorithm.batch_groups` groups."""
 
@@ -87,21 +75,22 @@ class Mesh:
         identity: Identity,
         weights: _Weights,
         snapshots: WeightSnapshots,
-        sender: _Sender,
     ) -> None:
         self._settings = settings
         self._members = members
         self._me: dict[str, Any] = {"service_id": identity.service_id, "incarnation": identity.incarnation}
         self._weights = weights
         self._snapshots = snapshots
-        self._sender = sender
-        self._chosen_at = 0.0
+        self._published_at = self._chosen_at = time.perf_counter()
 
     async def generate(self) -> tuple[list[Request], Done]:
-        """From the end of a publish until the batch generated on it is whole, durable and drawn; and its requests."""
+        """From the end of a publish until the batch generated on it is whole, durable and drawn; and its requests.
+
+        The first round has the start of the mesh in it.
+        """
         async with asyncio.timeout(_ROUND_SECONDS):
             groups = await self._draw()
-        done = Done(sum(_tokens(group) for group in groups), self._chosen_at - self._sender.sent_at)
+        done = Done(sum(_tokens(group) for group in groups), self._chosen_at - self._published_at)
         self._batch = groups
         requests = [
             Request(
@@ -113,7 +102,7 @@ class Mesh:
         return requests, done
 
     async def commit(self) -> None:
-        """Ends the round; the next begins when its weights are published."""
+        """Ends the round; the next begins now that its weights are published: no group was leased before."""
         step = self._weights.policy_version = self._weights.policy_version + 1
         await self._snapshots.take()
         request = controller_pb2.CommitStepRequest(
@@ -126,6 +115,7 @@ class Mesh:
             group_tokens=[_tokens(group) for group in self._batch],
         )
         await self._controller(lambda stub, seconds: stub.CommitStep(request, timeout=seconds))
+        self._published_at = time.perf_counter()
 
     async def _draw(self) -> list[rollout_pb2.Group]:
         version = self._weights.policy_version
@@ -182,7 +172,7 @@ async def mesh(preset: str, overrides: Sequence[str], settings: RunSettings, fol
 
     snapshots = WeightSnapshots(leader, torch_thread, settings.weights.transport.bucket_mib << 20)
     await snapshots.take()
-    sender = _Sender(settings, leader, snapshots, engine_ranks, standing)
+    sender = WeightSenderServicer(settings, leader, snapshots, engine_ranks, standing)
     server, members = MeshServer("127.0.0.1:0"), Members(controller, identity)
     server.add(learner_pb2_grpc.add_LearnerServiceServicer_to_server, sender, "areal_mesh.v1.LearnerService")
     membership = Membership(controller, identity, RunIdentity(settings.name, ""), standing)
@@ -191,7 +181,7 @@ async def mesh(preset: str, overrides: Sequence[str], settings: RunSettings, fol
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(_beat(membership, weights))
             try:
-                yield Mesh(settings, members, identity, weights, snapshots, sender)
+                yield Mesh(settings, members, identity, weights, snapshots)
             finally:
                 beating.cancel()
                 await members.close()

@@ -19,7 +19,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import IO, Any
 
 import torch
 from rich.console import Console
@@ -94,7 +96,7 @@ def trl_steps(
 ) -> Iterator[Callable[[], float]]:
     """A step of TRL's trainer, giving its seconds; the process that takes it ends with the context."""
     algorithm = settings.algorithm
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "trl.err").open("w+") as errors:
         given = Path(folder) / "rollouts.json"
         given.write_text(json.dumps([asdict(each) for each in rollouts]))
         values = {
@@ -108,28 +110,25 @@ def trl_steps(
         }
         command = [str(python), str(Path(__file__).with_name("trl_step.py"))]
         command += [word for name, value in values.items() for word in (f"--{name}", str(value))]
-        with (Path(folder) / "trl.err").open("w+") as errors:
-            process = subprocess.Popen(
-                command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=trl_environment()
-            )
-            words, lines = process.stdin, process.stdout
-            assert words is not None
-            assert lines is not None
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+        process = subprocess.Popen(command, text=True, env=trl_environment(), **pipes)
+        try:
+            yield partial(_one_step, process, errors)
+        finally:
+            process.kill()
+            process.wait(_SECONDS)
 
-            def step() -> float:
-                words.write("go\n")
-                words.flush()
-                for line in lines:
-                    if line.startswith("{"):
-                        return float(json.loads(line)["seconds"])
-                errors.seek(0)
-                raise RuntimeError(f"{' '.join(command)} ended:\n{errors.read()[-4000:]}")
 
-            try:
-                yield step
-            finally:
-                process.kill()
-                process.wait(_SECONDS)
+def _one_step(process: "subprocess.Popen[str]", errors: IO[str]) -> float:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    for line in process.stdout:
+        if line.startswith("{"):
+            return float(json.loads(line)["seconds"])
+    errors.seek(0)
+    raise RuntimeError(f"TRL ended:\n{errors.read()[-4000:]}")
 
 
 def _ratio(rounds: list[dict[str, float]], side: str) -> float:

@@ -72,7 +72,7 @@ def run_trl(
         "responses": setting.responses,
         "learning-rate": setting.learning_rate,
         "updates-a-batch": setting.updates,
-        "batches": 60_000 // (setting.prompts * setting.responses),
+        "batches": 40_000 // (setting.prompts * setting.responses),
         "temperature": settings.algorithm.temperature,
         "seed": seed,
         "target": target,

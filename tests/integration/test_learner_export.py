@@ -11,9 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from areal_mesh.generator.engine import Engine
 from areal_mesh.generator.values import Sampling
-from areal_mesh.learner.checkpoints.exporting import export_checkpoint
+from areal_mesh.learner.checkpoints.exporting import export_version
 from areal_mesh.learner.checkpoints.files import CheckpointStore
-from areal_mesh.learner.checkpoints.manifest import path_of
 from areal_mesh.learner.model.parallel import from_process_group
 from areal_mesh.learner.trainer import Trainer
 from tests.integration.engine_learner import CONFIG, END, PROMPT
@@ -83,7 +82,7 @@ async def test_four_ranks_checkpoint_answers_as_the_live_policy(model: Path, sav
     store.close()
     assert manifest is not None
     assert (manifest.policy_version, manifest.world_size) == (1, RANKS)
-    export_checkpoint(path_of(saved, 1), model, torch.float32, tmp_path / "export")
+    export_version(saved, 1, model, "float32", tmp_path / "export")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype="auto")
     published = dict(live.named_tensors())
     exported = dict(loaded.named_parameters())

@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.learner.model.policy import PolicyModel
+from areal_mesh.learner.step_result import StepResult
+from areal_mesh.learner.trainer import Trainer
 from areal_mesh.runtime.settings import RunSettings, load_settings
 
 VOCABULARY = 32
@@ -14,7 +19,8 @@ VOCABULARY = 32
 
 def settings_for(folder: Path, *overrides: str) -> RunSettings:
     """The trial's settings on the model in `folder`, one thread, with AReaL v0.1's objective; `overrides` on top."""
-    base = ["algorithm.max_staleness=0", "algorithm.loss.type=ppo", "algorithm.temperature=1.0", "learner.threads=1"]
+    base = ["algorithm.max_staleness=0", "algorithm.loss.type=ppo", "algorithm.advantage.type=areal"]
+    base += ["algorithm.temperature=1.0", "learner.threads=1", "learner.end_rate_share=1"]
     sizes = ["learner.learning_rate=1e-3", "learner.max_tokens_per_micro_batch=60", "learner.warmup_share=0", "seed=0"]
     return load_settings("trial", [f"model.folder={folder}", "model.recipe=", *base, *sizes, *overrides])
 
@@ -55,3 +61,31 @@ def make_batch(seed: int, sequences: int = 12, version: int = 0) -> TrainingBatc
         response_limits=torch.full((sequences,), 24),
         truncated=responses >= 21,
     )
+
+
+def build(folder: Path, *overrides: str) -> Trainer:
+    """A trainer by `settings_for`."""
+    return Trainer(settings_for(folder, *overrides))
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    """Copies of its weights."""
+    return {name: tensor.clone() for name, tensor in trainer.named_tensors()}
+
+
+def figure(result: StepResult, name: str) -> float:
+    """One figure of a step."""
+    return result.figures[name]
+
+
+def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Response tokens of each forward pass from now on."""
+    tokens: list[int] = []
+    forward = PolicyModel.forward
+
+    def counted(self: PolicyModel, micro_batch: Any) -> Tensor:
+        tokens.append(micro_batch.targets.numel())
+        return forward(self, micro_batch)
+
+    monkeypatch.setattr(PolicyModel, "forward", counted)
+    return tokens

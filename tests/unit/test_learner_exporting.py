@@ -8,20 +8,18 @@ from transformers import AutoModelForCausalLM
 
 from areal_mesh.cli.export import export
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.learner.checkpoints.exporting import export_checkpoint
-from areal_mesh.learner.checkpoints.files import CheckpointError, CheckpointStore
-from areal_mesh.learner.checkpoints.manifest import path_of
+from areal_mesh.learner.checkpoints.exporting import NotExported, export_version
+from areal_mesh.learner.checkpoints.files import CheckpointStore
 from areal_mesh.learner.trainer import Trainer
 from tests.unit.learner_support import make_batch, settings_for, write_model
 
 
-def saved(trainer: Trainer, folder: Path) -> Path:
+def save(trainer: Trainer, folder: Path) -> None:
     """One step, and its checkpoint."""
     trainer.step(make_batch(0))
     store = CheckpointStore(folder, 1, trainer)
     store.save(step=1, stage="8k")
     store.close()
-    return path_of(folder, 1)
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
@@ -30,8 +28,8 @@ def test_what_is_exported_is_what_was_published(tmp_path: Path, tied: bool, dtyp
     model = write_model(tmp_path / "model", tied=tied)
     (model / "modeling_own.py").write_text("# remote code")
     trainer = Trainer(settings_for(model, f"model.dtype={dtype}"))
-    checkpoint = saved(trainer, tmp_path / "checkpoints")
-    export_checkpoint(checkpoint, model, trainer.compute_dtype, tmp_path / "export")
+    save(trainer, tmp_path / "checkpoints")
+    export_version(tmp_path / "checkpoints", None, model, dtype, tmp_path / "export")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype="auto")
     assert loaded.dtype == trainer.compute_dtype
     assert loaded.config.tie_word_embeddings is tied
@@ -44,10 +42,10 @@ def test_what_is_exported_is_what_was_published(tmp_path: Path, tied: bool, dtyp
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     trainer = Trainer(settings_for(write_model(tmp_path / "model", tied=True)))
-    checkpoint = saved(trainer, tmp_path / "checkpoints")
+    save(trainer, tmp_path / "checkpoints")
     other = write_model(tmp_path / "other", tied=False)
-    with pytest.raises(CheckpointError, match="as a checkpoint of"):
-        export_checkpoint(checkpoint, other, torch.float32, tmp_path / "export")
+    with pytest.raises(NotExported, match="as a checkpoint of"):
+        export_version(tmp_path / "checkpoints", 1, other, "float32", tmp_path / "export")
     assert not (tmp_path / "export").exists()
 
 
@@ -56,14 +54,14 @@ def run(tmp_path: Path) -> Path:
     """The directory of a run with one checkpoint."""
     settings = settings_for(write_model(tmp_path / "model"))
     folder = tmp_path / "run"
-    saved(Trainer(settings), folder / "checkpoints")
+    save(Trainer(settings), folder / "checkpoints")
     (folder / "settings.json").write_text(settings.model_dump_json())
     return folder
 
 
 def test_the_command_exports_the_newest_checkpoint(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export(str(run), None, "")
-    assert "policy version 1" in capsys.readouterr().out
+    assert "export-00000001: a model folder, float32" in capsys.readouterr().out
     assert (run / "checkpoints" / "export-00000001" / "model.safetensors").is_file()
 
 
@@ -77,7 +75,7 @@ def test_the_command_says_what_would_do(run: Path, version: int | None, to: str,
         export(str(run), version, to.format(run=run))
 
 
-def test_a_run_without_a_checkpoint_is_told_when_there_will_be_one(run: Path) -> None:
+def test_a_run_without_a_checkpoint_is_told_so(run: Path) -> None:
     (run / "checkpoints").rename(run / "elsewhere")
-    with pytest.raises(CommandFailed, match="checkpoint_every"):
+    with pytest.raises(CommandFailed, match="no whole checkpoint is there"):
         export(str(run), None, "")

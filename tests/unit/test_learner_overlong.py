@@ -3,17 +3,15 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from areal_mesh.learner.model.policy import PolicyModel
 from areal_mesh.learner.overlong.inputs import OverlongInputs
 from areal_mesh.learner.overlong.penalty import OverlongPenalty
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.runtime.settings.overlong import OverlongPenaltySettings
-from tests.unit.learner_support import make_batch, settings_for, write_model
+from tests.unit.learner_support import count_passes, make_batch, settings_for, write_model
 
 MASK = "algorithm.overlong.type=mask"
 
@@ -49,14 +47,7 @@ def test_a_masked_response_costs_no_pass_and_its_reward_still_counts(
     place = torch.arange(len(batch)) % 4
     batch = replace(batch, truncated=place == 1, rewards=torch.where(place == 2, 5.0, -5.0).double())
     trained = int(batch.response_lengths[~batch.truncated].sum())
-    passed: list[int] = []
-    forward = PolicyModel.forward
-
-    def counted(self: PolicyModel, micro_batch: Any) -> torch.Tensor:
-        passed.append(micro_batch.targets.numel())
-        return forward(self, micro_batch)
-
-    monkeypatch.setattr(PolicyModel, "forward", counted)
+    passed = count_passes(monkeypatch)
     chosen = (f"algorithm.advantage.type={advantage}", MASK)
     result = Trainer(settings_for(folder, *chosen)).step(batch)
     assert sum(passed) == trained * (2 if advantage == "areal" else 1)

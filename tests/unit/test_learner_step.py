@@ -18,7 +18,7 @@ from areal_mesh.learner.model.policy import PolicyModel
 from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.runtime.made import FOLDER_MARK
-from tests.unit.learner_support import make_batch, settings_for, write_model
+from tests.unit.learner_support import build, count_passes, figure, make_batch, settings_for, weights, write_model
 
 
 @pytest.fixture(scope="module")
@@ -30,32 +30,8 @@ DECOUPLED = "algorithm.loss.type=decoupled_ppo"
 NO_REFERENCE = "algorithm.advantage.kl_coefficient=0"
 
 
-def build(folder: Path, *overrides: str) -> Trainer:
-    return Trainer(settings_for(folder, *overrides))
-
-
-def weights(trainer: Trainer) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in trainer.named_tensors()}
-
-
 def without_seconds(result: StepResult) -> StepResult:
     return replace(result, seconds={})
-
-
-def figure(result: StepResult, name: str) -> float:
-    return result.figures[name]
-
-
-def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    tokens: list[int] = []
-    forward = PolicyModel.forward
-
-    def counted(self: PolicyModel, micro_batch: Any) -> Tensor:
-        tokens.append(micro_batch.targets.numel())
-        return forward(self, micro_batch)
-
-    monkeypatch.setattr(PolicyModel, "forward", counted)
-    return tokens
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
@@ -209,42 +185,6 @@ def test_groups_of_equal_rewards_that_differ_from_each_other_say_something_to_ar
     assert figure(result, "optimizer_updates") == updates
 
 
-@pytest.mark.parametrize("average", ["tokens", "responses", "limit"])
-def test_responses_without_an_advantage_cost_no_pass_and_count_in_every_mean(
-    folder: Path, average: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch = make_batch(0)
-    batch = replace(batch, rewards=torch.where(batch.group_index == 1, 5.0, batch.rewards))
-    chosen = ("algorithm.advantage.type=grpo", f"algorithm.average={average}", "algorithm.minibatches=1")
-    trainers = [build(folder, *chosen, f"algorithm.update_on_equal_rewards={each}") for each in ("true", "false")]
-    passed = count_passes(monkeypatch)
-    norms, tokens = [], []
-    for trainer in trainers:
-        norms.append(figure(trainer.step(batch), "grad_norm"))
-        tokens.append(sum(passed))
-        passed.clear()
-    equal = [bool((batch.rewards[batch.group_index == group] == 5.0).all()) for group in range(3)]
-    silent = torch.tensor(equal)[batch.group_index]
-    assert tokens == [int(batch.response_lengths.sum()), int(batch.response_lengths[~silent].sum())]
-    assert norms[1] == pytest.approx(norms[0], rel=1e-5)
-    torch.testing.assert_close(weights(trainers[1]), weights(trainers[0]), rtol=1e-4, atol=1e-6)
-
-
-def test_with_a_kl_term_every_response_has_its_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = make_batch(0)
-    batch = replace(batch, rewards=torch.where(batch.group_index == 1, 5.0, batch.rewards))
-    chosen = (
-        "algorithm.loss.type=ppo",
-        "algorithm.max_staleness=0",
-        "algorithm.advantage.type=grpo",
-        "algorithm.kl_loss.coefficient=0.1",
-    )
-    trainer = build(folder, *chosen)
-    passed = count_passes(monkeypatch)
-    trainer.step(batch)
-    assert sum(passed) == 2 * batch.behaviour_log_probs.numel(), "the reference's and the training pass"
-
-
 def test_equal_rewards_update_at_full_size_where_the_settings_ask_for_areals_way(folder: Path) -> None:
     trainer = build(folder, "algorithm.update_on_equal_rewards=true", "learner.weight_decay=0.0")
     before, batch = weights(trainer), make_batch(0)
@@ -319,16 +259,3 @@ def test_warm_up_is_a_share_of_the_longest_stage(folder: Path) -> None:
     longest = (f"stages.1.max_steps={steps}" for steps in (55, 100, 101))
     chosen = [settings_for(folder, "learner.warmup_share=0.02", "algorithm.minibatches=3", stage) for stage in longest]
     assert [warmup_updates(settings) for settings in chosen] == [6, 6, 9]
-
-
-def test_the_rate_falls_over_the_schedule_to_what_is_to_be_left_of_it(folder: Path) -> None:
-    stages = ("stages.0.max_steps=1", "stages.1.max_steps=1", "stages.2.max_steps=2")
-    trainer = build(
-        folder, "learner.warmup_share=0", "learner.learning_rate=1e-3", "learner.end_rate_share=0.2", *stages
-    )
-    rates = [figure(trainer.step(make_batch(number)), "learning_rate") for number in range(5)]
-    assert rates == pytest.approx([1e-3, 0.8e-3, 0.6e-3, 0.4e-3, 0.2e-3])
-    trainer.restart(optimizer=True, reference=False)
-    assert figure(trainer.step(make_batch(5)), "learning_rate") == pytest.approx(0.2e-3), (
-        "a stage does not begin it anew"
-    )

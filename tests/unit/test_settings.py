@@ -57,8 +57,14 @@ FAULTS = {
         "algorithm.loss.type=a2c",
         "algorithm.loss.type: there is no 'a2c'; choose 'ppo', 'dec",
     ),
-    "unknown key of a kind": ("algorithm.loss.klip=1", "algorithm.loss.klip: unknown key; did you mean clip?"),
-    "out of a kind's range": ("algorithm.loss.clip=2", "algorithm.loss.clip: Input should be less than 1 (got 2)"),
+    "unknown key of a kind": (
+        "algorithm.loss.mask_lo=1",
+        "algorithm.loss.mask_lo: unknown key; did you mean mask_low?",
+    ),
+    "out of a kind's range": (
+        "algorithm.loss.mask_low=2",
+        "algorithm.loss.mask_low: Input should be less than or equal to 1 (got 2)",
+    ),
     "another kind's key": ("algorithm.advantage={type='grpo',kl_coefficient=0.1}", "advantage.kl_coefficient: unknown"),
     "a group of one by leave-one-out": (
         "algorithm={responses=1,advantage={type='rloo'}}",

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from areal_mesh.cli.findings import lacks
+from areal_mesh.cli.machine import read_machine
 from areal_mesh.cli.model_check import model_faults
 from areal_mesh.cli.prompt_check import prompt_faults
 from areal_mesh.recipes.table import recipe_targets
@@ -32,7 +34,9 @@ def gaps(settings: RunSettings) -> Iterator[str]:
     yield from missing_interfaces(settings)
     yield from missing_data(settings)
     yield from not_a_recipes(settings)
-    yield from _unwritable(settings)
+    unwritable = list(_unwritable(settings))
+    # A directory that cannot be written in has no room either.
+    yield from unwritable or lacks(read_machine(settings.directory), settings)
 
 
 def faults(settings: RunSettings) -> Iterator[str]:

@@ -97,6 +97,12 @@ def _config_check(options: argparse.Namespace) -> None:
     check(options.sources, options.overrides)
 
 
+def _doctor(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.doctor import examine
+
+    examine(options.source, options.overrides, options.as_json)
+
+
 def _report(options: argparse.Namespace) -> None:
     from areal_mesh.cli.report import report_on
 
@@ -133,9 +139,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_running(commands)
+    _add_afterwards(commands)
     _add_steering(commands)
     _add_settings(commands)
     _add_verifying(commands)
+    text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
+    add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
     return parser
 
@@ -169,6 +178,9 @@ def _add_running(commands: SubCommands) -> None:
         help=f"the same for all services of a run; the controller refuses those with another (${RUN_ID_VARIABLE})",
     )
     overrides_option(serve)
+
+
+def _add_afterwards(commands: SubCommands) -> None:
     report = add_command(
         commands, "report", _report, "Print the table of a run; write its plots and TensorBoard events anew."
     )
@@ -179,8 +191,6 @@ def _add_running(commands: SubCommands) -> None:
     export.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
     export.add_argument("--version", type=int, metavar="N", help="policy version of the checkpoint; the newest")
     export.add_argument("--to", default="", metavar="FOLDER", help="checkpoints/export-N in the run's directory")
-    text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
-    add_simulate_options(add_command(commands, "simulate", _simulate, text))
 
 
 def _add_steering(commands: SubCommands) -> None:
@@ -213,6 +223,9 @@ def _add_settings(commands: SubCommands) -> None:
     )
     check.add_argument("sources", nargs="+", metavar="PRESET|FILE")
     overrides_option(check)
+    doctor = add_command(commands, "doctor", _doctor, "Say what this machine can run of a preset, and what would help.")
+    source_argument(doctor)
+    doctor.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a finding")
 
 
 def _add_verifying(commands: SubCommands) -> None:

@@ -14,7 +14,7 @@ from areal_mesh.learner.model.export import save_hf
 from areal_mesh.learner.model.optimizer import Optimizer, decay_of, warmup_of
 from areal_mesh.learner.model.parallel import Parallel, assign, single, whole
 from areal_mesh.learner.model.policy import PolicyModel, load_policy
-from areal_mesh.learner.model.precision import MasterWeights
+from areal_mesh.learner.model.precision import DTYPES, MasterWeights
 from areal_mesh.learner.passes.measuring import (
     estimate_advantages,
     give_advantages,
@@ -28,8 +28,6 @@ from areal_mesh.learner.step_result import Measured, StepResult, step_figures
 from areal_mesh.learner.stopwatch import Stopwatch
 from areal_mesh.runtime.environment import available_cores
 from areal_mesh.runtime.settings import RunSettings
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Trainer:

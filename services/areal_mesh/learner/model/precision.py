@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from areal_mesh.learner.model.policy import PolicyModel
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""By their names in the settings."""
+
 
 class MasterWeights:
     """The parameters that the optimizer updates, by Hugging Face name."""

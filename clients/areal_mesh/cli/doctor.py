@@ -1,0 +1,68 @@
+"""`areal-mesh doctor`: what this machine can run of a preset, each finding with its remedy."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.findings import Finding, findings
+from areal_mesh.cli.gaps import faults
+from areal_mesh.cli.machine import read_machine
+from areal_mesh.cli.preflight import check_listen
+from areal_mesh.cli.resolving import resolved
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.roles import SERVICE_ROLES
+from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.settings import RunSettings
+
+_COLOURS = {"fine": "green", "remark": "yellow", "fault": "red"}
+_FILE_WIDTH = 160
+
+
+def examine(source: str, overrides: Sequence[str], as_json: bool) -> None:
+    """Prints what the machine has, and what of the run's settings it cannot do.
+
+    Raises:
+        CommandFailed: something has to be seen to before the run could start; all is printed.
+    """
+    settings = resolved(source, overrides)
+    found = list(findings(read_machine(settings.directory), settings))
+    found += [*_ports(settings), *(Finding("settings", "fault", fault) for fault in faults(settings))]
+    if as_json:
+        for finding in found:
+            print(json.dumps(dataclasses.asdict(finding)))
+    else:
+        _print(found)
+    wrong = sum(finding.level == "fault" for finding in found)
+    if wrong:
+        things = "1 thing has" if wrong == 1 else f"{wrong} things have"
+        raise CommandFailed(f"{things} to be seen to before {source} can run here", EXIT_CANNOT_START)
+    if not as_json:
+        print(f"{source} can run here")
+
+
+def _ports(settings: RunSettings) -> Iterator[Finding]:
+    """Where the services would listen, as each checks it when it starts."""
+    for role in SERVICE_ROLES:
+        address = settings.service(role).address
+        if address.port == 0:
+            continue
+        try:
+            check_listen(f"{role}.listen", address)
+            yield Finding("ports", "fine", f"{role}.listen = {address}: free")
+        except StartupError as error:
+            yield Finding("ports", "fault", str(error))
+
+
+def _print(found: Sequence[Finding]) -> None:
+    table = Table("", "this machine", "found", "what would do", show_lines=False)
+    for finding in found:
+        level = f"[{_COLOURS[finding.level]}]{finding.level}[/]"
+        table.add_row(level, finding.name, escape(finding.found), escape(finding.remedy))
+    # A file has no width; nothing is to be broken at eighty columns.
+    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
