@@ -7,7 +7,8 @@
 - 16 nodes: 512 generators at the rates of a run that trains 8,192 rollouts (512 groups) in 30 s;
 - a ledger of a million groups and ten thousand steps beside one that is almost empty.
 
-CPU time is the controller process's own, from /proc. A person's status call comes ten times a second besides.
+CPU time is the controller process's own, from /proc. A person's status call comes ten times a second besides, from a
+process of its own.
 """
 
 import argparse
@@ -17,24 +18,23 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc.aio
 from rich.console import Console
 from rich.table import Table
 
 from areal_mesh.simulation.figures import percentile
 from areal_mesh.simulation.processes import cpu_seconds, rss_bytes
-from areal_mesh.v1 import status_pb2, status_pb2_grpc
 from benchmarks.controller_process import controller_process, write_settings
 from benchmarks.long_run import late_table
 from benchmarks.meshrun import free_port
 from benchmarks.simulated import Load, SimulatedMesh
+from benchmarks.status_caller import status_caller
 
 BATCH_GROUPS = 512
 _FULL_SPEED_BATCH = 2048  # a publish to all members every few seconds, still more often than any real run has
-_STATUS_EVERY = 0.1
 _START_SECONDS = 120.0
 
 
@@ -62,17 +62,6 @@ class Measured:
         return self.groups / self.seconds
 
 
-async def ask_status(address: str, seconds: list[float]) -> None:
-    """Asks for the status ten times a second, until cancelled."""
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
-        while True:
-            began = time.perf_counter()
-            await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=_START_SECONDS, wait_for_ready=True)
-            seconds.append(time.perf_counter() - began)
-            await asyncio.sleep(_STATUS_EVERY)
-
-
 async def cpu_while(process: int, seconds: float) -> tuple[float, float]:
     """Waits; returns the seconds that it took, and the share of a core that a process used meanwhile."""
     began, cpu = time.perf_counter(), cpu_seconds(process)
@@ -92,30 +81,27 @@ async def measure(
 ) -> Measured:
     """Runs one load against a controller of its own; `pacing`: groups a batch, and the bound on staleness."""
     batch_groups, max_staleness = pacing
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         port = free_port()
         settings = write_settings(Path(folder), port, cores[0], batch_groups, max_staleness)
         with controller_process(settings, cores[0]) as process:
             os.sched_setaffinity(0, set(cores[1:]))
+            person = stack.enter_context(status_caller(f"127.0.0.1:{port}", cores[1:]))
             mesh = SimulatedMesh(controller=f"127.0.0.1:{port}", load=load, max_staleness=max_staleness)
             server, own_port = await mesh.serve_all()
-            statuses: list[float] = []
             async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(mesh.run(members, own_port)),
-                    tasks.create_task(ask_status(mesh.controller, statuses)),
-                ]
+                running = tasks.create_task(mesh.run(members, own_port))
                 await mesh.started(_START_SECONDS)
                 await asyncio.sleep(warm_seconds)
                 mesh.figures.clear_times()
                 mesh.figures.ended = 0
-                statuses.clear()
+                await asyncio.to_thread(person.taken)
                 took, cpu_share = await cpu_while(process.pid, seconds)
                 ended, leases = mesh.figures.ended, tuple(mesh.figures.leases)
                 memory = rss_bytes(process.pid)
-                measured = Measured(name, members, took, cpu_share, ended, leases, tuple(statuses), memory)
-                for task in running:
-                    task.cancel()
+                statuses = await asyncio.to_thread(person.taken)
+                measured = Measured(name, members, took, cpu_share, ended, leases, statuses, memory)
+                running.cancel()
             await server.stop(0)
     return measured
 
