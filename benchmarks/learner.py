@@ -125,7 +125,7 @@ def _one_step(process: "subprocess.Popen[str]", errors: IO[str]) -> float:
     process.stdin.write("go\n")
     process.stdin.flush()
     for line in process.stdout:
-        if line.startswith("{"):
+        if line.startswith('{"'):
             return float(json.loads(line)["seconds"])
     errors.seek(0)
     raise RuntimeError(f"TRL ended:\n{errors.read()[-4000:]}")

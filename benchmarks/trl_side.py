@@ -88,5 +88,5 @@ def run_trl(
 
 def read_lines(lines: Iterable[str]) -> tuple[float, list[Batch]]:
     """The begin and the batches, from what `trl_grpo` prints; lines that are no JSON are TRL's own."""
-    found = [json.loads(line) for line in lines if line.startswith("{")]
+    found = [json.loads(line) for line in lines if line.startswith('{"')]
     return found[0]["began"], [Batch(**line) for line in found[1:]]

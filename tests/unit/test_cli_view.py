@@ -131,6 +131,13 @@ def test_the_view_and_the_table_tell_why_groups_came_to_nothing_and_what_keeps_w
     assert changes(status, status) == []
 
 
+def test_the_table_tells_what_the_learner_waited_for() -> None:
+    idle = {"rollouts": 3.0, "commit": 0.99, "order": 0.01}
+    text = rendered(summary_table({"idle_seconds": idle, "updating_seconds": 12.0}))
+    assert "25%: rollouts 75%, commit 25%" in text
+    assert "order" not in text
+
+
 def test_without_a_controller_the_view_shows_the_processes() -> None:
     text = rendered(run_view(None, [], {"controller": "process 41"}))
     assert "waiting for the controller" in text

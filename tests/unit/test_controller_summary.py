@@ -100,6 +100,13 @@ def test_the_summary_counts_steps_without_an_update_and_the_share_of_groups_with
     assert (summary["steps_without_update"], summary["equal_rewards"]) == (1, 0.75)
 
 
+def test_the_summary_says_what_the_learner_waited_for_the_longest_first() -> None:
+    waits = {"idle_seconds_order": 0.5, "idle_seconds_rollouts": 1.0}
+    steps = [step(1, 0), step(2, 0, **waits), step(3, 0, idle_seconds_rollouts=2.0)]
+    summary = summarise(replace(FACTS, steps=steps))
+    assert list(summary["idle_seconds"].items()) == [("rollouts", 3.0), ("order", 0.5)]
+
+
 def seconds_of(intervals: list[tuple[int, int]]) -> set[int]:
     return {second for start, end in intervals for second in range(start, end)}
 

@@ -56,5 +56,5 @@ def test_a_setting_of_trl_that_is_none_is_named() -> None:
 
 def test_lines_of_trl_itself_are_passed_over() -> None:
     batch = {"at": 12.0, "completions": 128, "tokens": 5000, "correct": 0.25}
-    lines = ["Loading weights: 100%", json.dumps({"began": 10.0}), json.dumps(batch), "done"]
+    lines = ["Loading weights: 100%", json.dumps({"began": 10.0}), json.dumps(batch), "{'train_runtime': 1.0}"]
     assert read_lines(lines) == (10.0, [Batch(12.0, 128, 5000, 0.25)])

@@ -105,6 +105,7 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("wall time", _seconds(summary.get("wall_seconds"))),
         ("set-up", _seconds(summary.get("setup_seconds"))),
         ("overlap", _seconds(summary.get("overlap_seconds"))),
+        ("learner idle", _idle(summary.get("idle_seconds"), summary.get("updating_seconds"))),
         ("tokens generated", _number(summary.get("tokens_generated"), ",")),
         ("tokens trained", _number(summary.get("tokens_trained"), ",")),
         ("steps without update", _number(summary.get("steps_without_update"), ",")),
@@ -117,6 +118,15 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("tokens a group", lengths_line(summary.get("group_tokens", {}))),
         *(("", line) for line in reason_lines(summary.get("end_reasons", {}), summary.get("reason_tokens", {}))),
     ]
+
+
+def _idle(causes: Mapping[str, float] | None, updating: float | None) -> str:
+    """The share of its time in which the learner did not train, and of what waiting it was made."""
+    if not causes or updating is None:
+        return _ABSENT
+    idle = sum(causes.values())
+    parts = ", ".join(f"{cause} {seconds / idle:.0%}" for cause, seconds in causes.items() if seconds >= 0.01 * idle)
+    return f"{idle / max(idle + updating, 1e-9):.0%}: {parts}"
 
 
 def _seconds(value: float | None) -> str:

@@ -8,6 +8,8 @@ from areal_mesh.controller.records import GroupCounts, PublishRow, StageEntry, S
 from areal_mesh.runtime.curves import first_and_last, mean
 from areal_mesh.runtime.settings import StageSettings
 
+IDLE = "idle_seconds_"
+"""What the learner's metrics of waiting begin with; the cause follows."""
 Interval = tuple[float, float]
 """Start and end, unix seconds."""
 
@@ -57,6 +59,7 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
         "overlap_seconds": overlap(generating, _updating(steps)),
         "generating_seconds": total(generating),
         "updating_seconds": total(union(_updating(steps))),
+        "idle_seconds": _idle(steps),
         "steps_without_update": sum(step.metrics.get("optimizer_updates") == 0 for step in steps),
         "equal_rewards": _mean_of(steps, "equal_rewards"),
         **_publishing(facts.publishes),
@@ -72,6 +75,13 @@ def summarise(facts: RunFacts) -> dict[str, Any]:
         "service_starts": dict(facts.starts),
         "config": dict(facts.config),
     }
+
+
+def _idle(steps: Sequence[StepRow]) -> dict[str, float]:
+    """Seconds in which the learner did not train, by what it waited for, the longest first."""
+    causes = {name for step in steps for name in step.metrics if name.startswith(IDLE)}
+    spent = {name.removeprefix(IDLE): sum(step.metrics.get(name, 0.0) for step in steps) for name in causes}
+    return dict(sorted(spent.items(), key=lambda cause: -cause[1]))
 
 
 def _publishing(publishes: Sequence[PublishRow]) -> dict[str, Any]:

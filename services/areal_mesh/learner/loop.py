@@ -16,6 +16,7 @@ from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.ranks import RankLeader
 from areal_mesh.learner.snapshots import WeightSnapshots
 from areal_mesh.learner.step_result import StepResult
+from areal_mesh.learner.stopwatch import Stopwatch
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.service import ServiceContext
@@ -53,6 +54,8 @@ class TrainingLoop:
         self._checkpoints = checkpoints
         self._torch = torch
         self._check = BatchCheck(context.identity, members, leader, torch)
+        self._idle = Stopwatch()
+        """What kept the learner from training since the update before."""
         self.last_progress = time.monotonic()
         self.tokens_trained = 0
         self.tokens_per_second = 0.0
@@ -62,17 +65,24 @@ class TrainingLoop:
         """Takes step after step; ends with a checkpoint and an export of the weights."""
         complete = False
         while not (complete or draining.is_set()):
-            order = await self._next_step()
+            with self._idle.phase("order"):
+                order = await self._next_step()
             complete = order.finished
             if order.wait or order.finished:
                 await self._keep_ranks()
                 continue
             groups = await self._draw(order)
-            if groups is None or not await self._check.passes(order.step, groups):
+            if groups is None:
+                continue
+            with self._idle.phase("check"):
+                passes = await self._check.passes(order.step, groups)
+            if not passes:
                 continue
             commit = await self._update(order, groups)
-            response = await self._commit(commit)
-            await self._checkpoints.after_step(order.step, order.stage.name)
+            with self._idle.phase("commit"):
+                response = await self._commit(commit)
+            with self._idle.phase("checkpoint"):
+                await self._checkpoints.after_step(order.step, order.stage.name)
             complete = response.finished
         await self._checkpoints.finish(complete, draining)
 
@@ -100,7 +110,7 @@ class TrainingLoop:
         )
         header, groups = await self._members.call(
             "replay",
-            lambda channel, seconds: _read_batch(channel, request, seconds),
+            lambda channel, seconds: _read_batch(channel, request, seconds, self._idle),
             Patience(attempt_seconds=self._context.settings.learner.draw_seconds),
         )
         if header.stale_group_ids:
@@ -128,11 +138,15 @@ class TrainingLoop:
         self, order: controller_pb2.NextStepResponse, groups: list[rollout_pb2.Group]
     ) -> controller_pb2.CommitStepRequest:
         drawn_at = self._leader.policy_version
+        waited = {f"idle_seconds_{cause}": seconds for cause, seconds in self._idle.take().items()}
+        # Before the first update of this life there is the start of everybody else in it.
+        idle = waited if self.tokens_trained else {}
         started = time.monotonic()
         result = await self._torch.run(lambda: self._train(order, groups))
         finished = self.last_progress = time.monotonic()
-        await self._snapshots.take()
-        metrics = batch_figures(groups, drawn_at) | result.metrics()
+        with self._idle.phase("snapshot"):
+            await self._snapshots.take()
+        metrics = batch_figures(groups, drawn_at) | result.metrics() | idle
         self.tokens_trained += int(metrics["response_tokens"])
         self.tokens_per_second = metrics["response_tokens"] / max(finished - started, 1e-9)
         metrics |= {"update_seconds": finished - started, "snapshot_seconds": time.monotonic() - finished}
@@ -179,15 +193,18 @@ class TrainingLoop:
 
 
 async def _read_batch(
-    channel: grpc.aio.Channel, request: replay_pb2.DrawBatchRequest, seconds: float
+    channel: grpc.aio.Channel, request: replay_pb2.DrawBatchRequest, seconds: float, idle: Stopwatch
 ) -> tuple[replay_pb2.DrawHeader, list[rollout_pb2.Group]]:
-    """The header of a draw, and its groups in the batch's order."""
+    """The header of a draw, and its groups in the batch's order; what was waited for, rollouts or bytes, to `idle`."""
     stub: replay_pb2_grpc.ReplayServiceAsyncStub = replay_pb2_grpc.ReplayServiceStub(channel)
     header = replay_pb2.DrawHeader()
     groups: list[rollout_pb2.Group] = []
+    begun = chosen = time.perf_counter()
     async for part in stub.DrawBatch(request, timeout=seconds):
         if part.HasField("header"):
-            header = part.header
+            header, chosen = part.header, time.perf_counter()
         else:
             groups.append(part.group)
+    idle.add("rollouts", chosen - begun)
+    idle.add("reading", time.perf_counter() - chosen)
     return header, groups

@@ -19,7 +19,16 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._phases[name] = self._phases.get(name, 0.0) + time.perf_counter() - begun
+            self.add(name, time.perf_counter() - begun)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count seconds that were measured elsewhere towards `name`."""
+        self._phases[name] = self._phases.get(name, 0.0) + seconds
+
+    def take(self) -> dict[str, float]:
+        """Seconds by phase so far, which are forgotten."""
+        phases, self._phases = self._phases, {}
+        return phases
 
     def seconds(self) -> dict[str, float]:
         """Seconds by phase so far, and `total` since the start."""
