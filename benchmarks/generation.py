@@ -43,6 +43,7 @@ from benchmarks.meshrun import free_port, write_result
 _PRESET = "trial"
 _PROBLEMS = 20000
 _OTHER_CORE = 1
+_RESPONSES = 4
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def overrides_of(shape: Shape, folder: Path) -> list[str]:
         f'stages=[{{name="one",max_response_tokens={shape.max_response_tokens},max_steps=1000}}]',
         f"generator.max_sequences={shape.max_sequences}",
         f"algorithm.batch_groups={shape.groups}",
+        f"algorithm.responses={_RESPONSES}",
         "algorithm.max_staleness=0",
         "generator.cores=[0,1]",
         f"generator.engine_cores={list(shape.engine_cores)}",

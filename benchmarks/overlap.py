@@ -17,8 +17,8 @@ from rich.table import Table
 from benchmarks.meshrun import run_mesh, write_result
 
 _WARM_STEPS = 4
-_PINNED = ("generator.cores=[0]", "learner.cores=[1]")
-_BOTH = ("generator.cores=[0,1]", "learner.cores=[0,1]", "learner.threads=2")
+_PINNED = ("generator.cores=[0]", "generator.engine_cores=none", "learner.cores=[1]")
+_BOTH = ("generator.cores=[0,1]", "generator.engine_cores=none", "learner.cores=[0,1]", "learner.threads=2")
 MODES: dict[str, tuple[str, ...]] = {
     "overlapping (max_staleness 1), a core each": ("algorithm.max_staleness=1", *_PINNED),
     "synchronous (max_staleness 0), a core each": ("algorithm.max_staleness=0", *_PINNED),

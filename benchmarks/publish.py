@@ -1,6 +1,6 @@
 """How long a publish freezes generation, and how near its transfer comes to the wire.
 
-    python -m benchmarks.publish [--rounds N] [--model small|smollm2] [--generators 1] ...
+    python -m benchmarks.publish [--rounds N] [--model small|smollm2|gigabyte] [--generators 1] ...
 
 One learner process and one engine or several, on the loopback interface. Rounds alternate: a bare Gloo broadcast of the
 same tensors, one call a tensor into memory that is there already, between processes that do nothing else; then a whole
@@ -69,6 +69,20 @@ MODELS: dict[str, tuple[PretrainedConfig, Literal["float32", "bfloat16"]]] = {
             num_hidden_layers=30,
             num_attention_heads=9,
             num_key_value_heads=3,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            eos_token_id=NEVER,
+        ),
+        "bfloat16",
+    ),
+    "gigabyte": (
+        Qwen2Config(
+            vocab_size=32000,
+            hidden_size=1024,
+            intermediate_size=4096,
+            num_hidden_layers=31,
+            num_attention_heads=16,
+            num_key_value_heads=4,
             max_position_embeddings=2048,
             tie_word_embeddings=True,
             eos_token_id=NEVER,
@@ -152,8 +166,8 @@ def _snapshot(snapshot: Snapshot, version: int, model: torch.nn.Module) -> float
 
 def _run(folder: Path, dtype: str) -> RunSettings:
     """The trial on the model in `folder`, of 512 tokens of prompt and response together."""
-    values = {"model.recipe": "none", "model.folder": folder, "model.dtype": dtype, "prompts.max_prompt_tokens": 392}
-    return load_settings("trial", [f"{key}={value}" for key, value in values.items()])
+    small = ("model.recipe=none", "prompts.max_prompt_tokens=392", "generator.engine_cores=none")
+    return load_settings("trial", [*small, f"model.folder={folder}", f"model.dtype={dtype}"])
 
 
 async def _measure(name: str, generators: int, rounds: int, folder: Path) -> Measured:
