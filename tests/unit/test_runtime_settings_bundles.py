@@ -13,7 +13,7 @@ from tests.unit.learner_support import make_batch, write_model
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = bundle_names(presets_folder())
-PARTS = ("advantage", "loss", "average", "kl_loss", "overlong")
+PARTS = ("advantage", "loss", "average", "kl_loss", "overlong", "filters")
 
 
 def test_the_bundles_are_those_of_the_page() -> None:
