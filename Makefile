@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt cpu.txt dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-unit test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
 
 setup: $(VENV)/.installed
 
@@ -23,8 +23,13 @@ trial: setup
 smollm2: setup
 	$(BIN)/python -m benchmarks.smollm2 --prompts $(GSM8K)
 
-test: setup lint types
-	$(BIN)/python -m pytest
+# Types beside the tests that start no process: each takes one core. Then those that take both.
+test: setup lint
+	+$(MAKE) --jobs=2 types test-unit
+	$(BIN)/python -m pytest tests/chaos tests/e2e tests/integration
+
+test-unit: setup
+	$(BIN)/python -m pytest tests/unit
 
 # In a real Docker Engine; bases of the image other than the Dockerfile's: AREAL_MESH_BASE, AREAL_MESH_BUILD_BASE.
 test-compose: setup
