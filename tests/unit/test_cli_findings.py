@@ -58,7 +58,7 @@ def test_a_roomy_machine_runs_the_trial_and_a_node_the_real_run(trial: RunSettin
         ({"cpu_flags": frozenset({"sse4_2"})}, "CPU instructions", "fault"),
         ({"memory_gib": 2.0}, "memory", "fault"),
         ({"shared_memory_gib": 0.06}, "shared memory", "fault"),
-        ({"disk_gib": 0.5}, "disk", "fault"),
+        ({"disk_gib": 0.5}, "disk", "remark"),
         ({"packages": {"torch": "2.0.0+cpu", "transformers": "5.0"}}, "packages", "fault"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -86,8 +86,9 @@ def _disk(machine: Machine, settings: RunSettings) -> Finding:
     found = f"{machine.disk_gib:.1f} GiB free under {settings.directory}"
     if machine.disk_gib >= _DISK_GIB:
         return Finding("disk", "fine", found)
+    # A run waits where the disk is full, and goes on when there is room again.
     remedy = f"log, checkpoints and export want {_DISK_GIB:g} GiB; free some, or set directory to another disk"
-    return Finding("disk", "fault", found, remedy)
+    return Finding("disk", "remark", found, remedy)
 
 
 def _packages(machine: Machine, settings: RunSettings) -> Finding:
@@ -141,6 +142,6 @@ def _nccl(machine: Machine, settings: RunSettings) -> Finding:
     return Finding("NCCL", "fine", found)
 
 
-OF_THE_LAUNCHER: tuple[Check, ...] = (_instructions, _memory, _shared_memory, _disk)
+OF_THE_LAUNCHER: tuple[Check, ...] = (_instructions, _memory, _shared_memory)
 """What `areal-mesh up` looks at besides what its own preflight does."""
-CHECKS: tuple[Check, ...] = (_cores, *OF_THE_LAUNCHER, _packages, _torch_build, _gpus, _nccl)
+CHECKS: tuple[Check, ...] = (_cores, *OF_THE_LAUNCHER, _disk, _packages, _torch_build, _gpus, _nccl)
