@@ -11,7 +11,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_a_run_waits_for_room_and_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    overrides = ("name=full", "controller.listen=127.0.0.1:7469", "stages.0.max_steps=6", "stages.1.max_steps=4")
+    # Steps enough to go on for some seconds after there is room, in which the fault is seen to be gone.
+    overrides = ("name=full", "controller.listen=127.0.0.1:7469", "stages.0.max_steps=6", "stages.1.max_steps=54")
     with small_disk(tmp_path / "disk", 600) as disk, started("trial-short", disk, *overrides) as launcher:
         wait_for_step(launcher, 3)
         filler = fill(disk)
@@ -30,6 +31,6 @@ def test_a_run_waits_for_room_and_ends_as_if_nothing_had_happened(tmp_path: Path
         assert "no fault any more" in rest
         assert "restart" not in "".join(lines) + rest, "no service ended for it"
         summary = read_json(disk / "full" / "summary.json")
-    assert summary["steps"] == 10
+    assert summary["steps"] == 60
     assert set(summary["service_starts"].values()) == {1}
     assert_sums_hold(summary)
