@@ -2,10 +2,8 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,13 +13,13 @@ from areal_mesh.cli.gaps import faults
 from areal_mesh.cli.machine import read_machine
 from areal_mesh.cli.preflight import check_listen
 from areal_mesh.cli.resolving import resolved
+from areal_mesh.cli.tables import print_wide
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.roles import SERVICE_ROLES
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 
 _COLOURS = {"fine": "green", "remark": "yellow", "fault": "red"}
-_FILE_WIDTH = 160
 
 
 def examine(source: str, overrides: Sequence[str], as_json: bool) -> None:
@@ -60,9 +58,8 @@ def _ports(settings: RunSettings) -> Iterator[Finding]:
 
 
 def _print(found: Sequence[Finding]) -> None:
-    table = Table("", "this machine", "found", "what would do", show_lines=False)
+    table = Table("", "this machine", "found", "what would do")
     for finding in found:
         level = f"[{_COLOURS[finding.level]}]{finding.level}[/]"
         table.add_row(level, finding.name, escape(finding.found), escape(finding.remedy))
-    # A file has no width; nothing is to be broken at eighty columns.
-    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
+    print_wide(table)

@@ -8,8 +8,8 @@ from areal_mesh.cli.machine import Machine
 from areal_mesh.runtime.settings import RunSettings
 
 Level = Literal["fine", "remark", "fault"]
-_MEMORY_GIB = 3.0
-"""All five services of the trial, vLLM's processes among them, but for the KV cache."""
+_MEMORY_GIB = 2.5
+"""All five services of the trial, vLLM's processes among them, but for the KV cache: what they were seen to hold."""
 _SHARED_MEMORY_GIB = 0.25
 _DISK_GIB = 2.0
 _GPU_GIB = 40.0
@@ -47,11 +47,14 @@ def _wants_gpu(settings: RunSettings) -> bool:
     return "cuda" in (settings.generator.device, settings.learner.device)
 
 
+def _enough(name: str, found: str, has: float, needed: float, level: Level, remedy: str) -> Finding:
+    """Fine where the machine has what is needed; else of `level`."""
+    return Finding(name, "fine", found) if has >= needed else Finding(name, level, found, remedy)
+
+
 def _cores(machine: Machine, settings: RunSettings) -> Finding:
-    found = f"{machine.cores} for this process"
-    if machine.cores >= 2:
-        return Finding("cores", "fine", found)
-    return Finding("cores", "remark", found, "generation and training take turns on one; give the process a second")
+    remedy = "generation and training take turns on one; give the process a second"
+    return _enough("cores", f"{machine.cores} for this process", machine.cores, 2, "remark", remedy)
 
 
 def _instructions(machine: Machine, settings: RunSettings) -> Finding:
@@ -69,26 +72,26 @@ def _instructions(machine: Machine, settings: RunSettings) -> Finding:
 def _memory(machine: Machine, settings: RunSettings) -> Finding:
     found = f"{machine.memory_gib:.1f} GiB free"
     needed = _MEMORY_GIB + settings.generator.kv_cache_gib * (settings.generator.device == "cpu")
-    if machine.memory_gib >= needed:
-        return Finding("memory", "fine", found)
-    return Finding("memory", "fault", found, f"the services need {needed:.1f} GiB beside the model; free some")
+    remedy = f"the services need {needed:.2f} GiB beside the model; free some"
+    return _enough("memory", found, machine.memory_gib, needed, "fault", remedy)
 
 
 def _shared_memory(machine: Machine, settings: RunSettings) -> Finding:
+    """Several ranks talk through it; an engine in one process does without."""
+    several = settings.weights.transport.type == "nccl" or settings.generator.transfer_ranks > 1
     found = f"{machine.shared_memory_gib:.2f} GiB free in /dev/shm"
-    if machine.shared_memory_gib >= _SHARED_MEMORY_GIB:
-        return Finding("shared memory", "fine", found)
-    remedy = f"vLLM and NCCL need {_SHARED_MEMORY_GIB} GiB; in a container: --shm-size=1g (compose: shm_size: 1g)"
-    return Finding("shared memory", "fault", found, remedy)
+    remedy = (
+        f"NCCL and vLLM's ranks need {_SHARED_MEMORY_GIB} GiB; in a container: --shm-size=1g (compose: shm_size: 1g)"
+    )
+    level: Level = "fault" if several else "remark"
+    return _enough("shared memory", found, machine.shared_memory_gib, _SHARED_MEMORY_GIB, level, remedy)
 
 
 def _disk(machine: Machine, settings: RunSettings) -> Finding:
+    """No fault: a run waits where the disk is full, and goes on when there is room again."""
     found = f"{machine.disk_gib:.1f} GiB free under {settings.directory}"
-    if machine.disk_gib >= _DISK_GIB:
-        return Finding("disk", "fine", found)
-    # A run waits where the disk is full, and goes on when there is room again.
     remedy = f"log, checkpoints and export want {_DISK_GIB:g} GiB; free some, or set directory to another disk"
-    return Finding("disk", "remark", found, remedy)
+    return _enough("disk", found, machine.disk_gib, _DISK_GIB, "remark", remedy)
 
 
 def _packages(machine: Machine, settings: RunSettings) -> Finding:
@@ -106,7 +109,9 @@ def _torch_build(machine: Machine, settings: RunSettings) -> Finding:
     on_cpu = version.endswith("+cpu")
     found = "for the CPU" if on_cpu else "for CUDA" if version else "none"
     if _wants_gpu(settings) and on_cpu:
-        return Finding("torch's build", "fault", found, "this run is for GPUs: install areal-mesh[gpu]")
+        return Finding(
+            "torch's build", "fault", found, "this run is for GPUs: `make setup GPU=1`, or install areal-mesh[gpu]"
+        )
     return Finding("torch's build", "fine", found)
 
 
@@ -130,7 +135,7 @@ def _gpus(machine: Machine, settings: RunSettings) -> Finding:
 
 def _wanted_gpus(settings: RunSettings) -> int:
     generator, learner = settings.generator, settings.learner
-    engine = generator.tensor_parallel_size * generator.data_parallel_size if generator.device == "cuda" else 0
+    engine = generator.transfer_ranks if generator.device == "cuda" else 0
     return engine + (learner.ranks if learner.device == "cuda" else 0)
 
 

@@ -5,18 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.run_directory import SUMMARY_FILE, finished_summary, goes_on, is_run
 from areal_mesh.cli.summary import read_summary, summary_so_far, summary_table
+from areal_mesh.cli.tables import print_wide
 from areal_mesh.cli.view import counted
 from areal_mesh.runtime.settings import FILE_SUFFIXES, preset_names
 from areal_mesh.views.rows import Row, read_rows
 from areal_mesh.views.run_views import CURVES, EVENTS_FOLDER, METRICS_FILE, RunViews
-
-_FILE_WIDTH = 160
 
 
 def report_on(source: str) -> None:
@@ -96,5 +93,4 @@ def print_table(folder: Path) -> bool:
 
 
 def _print(summary: Mapping[str, Any]) -> None:
-    # A file has no width; nothing is to be broken at eighty columns.
-    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(summary_table(summary))
+    print_wide(summary_table(summary))

@@ -58,7 +58,7 @@ class Decay:
 
 def decay_of(settings: RunSettings) -> Decay:
     """The decay that the settings ask for."""
-    return Decay(sum(stage.max_steps for stage in settings.stages), settings.learner.end_rate_share)
+    return Decay(settings.planned_steps, settings.learner.end_rate_share)
 
 
 @dataclass(frozen=True)
