@@ -30,6 +30,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qw
 
 from areal_mesh.generator.engine import Engine
 from areal_mesh.generator.values import PublishReport, Sampling
+from areal_mesh.runtime.environment import tune_allocator
 from areal_mesh.runtime.settings import RunSettings, load_settings
 from areal_mesh.runtime.settings.weights import GlooSettings
 from areal_mesh.weights.engine_digests import ModelLayout, engine_digests
@@ -99,6 +100,8 @@ class Measured:
     name: str
     generators: int
     num_bytes: int
+    step_seconds: float
+    """A decode step of the load, all engines at it."""
     bare_seconds: list[float]
     snapshot_seconds: list[float]
     publishes: list[list[PublishReport]]
@@ -106,6 +109,7 @@ class Measured:
 
 
 def _receive_bare(group: Group, rank: int, manifest: WeightManifest, rounds: Connection) -> None:
+    tune_allocator()
     wire = GlooWire(group, rank)
     targets = [torch.empty(spec.num_bytes, dtype=torch.uint8) for spec in manifest.tensors]
     while rounds.recv():
@@ -157,6 +161,14 @@ async def _publish(engines: list[Engine], sender: WeightSender, snapshot: Snapsh
     return [report.result() for report in received]
 
 
+async def _decode_step(engines: list[Engine]) -> float:
+    """Seconds of a decode step of the load, without a publish, while every engine has it."""
+    await asyncio.gather(*(engine.generate([3, 4, 5], SAMPLING, "warm") for engine in engines))
+    begin = time.monotonic()
+    await asyncio.gather(*(engine.generate([3, 4, 5], SAMPLING, "steps") for engine in engines))
+    return (time.monotonic() - begin) / SAMPLING.max_response_tokens
+
+
 def _snapshot(snapshot: Snapshot, version: int, model: torch.nn.Module) -> float:
     """Takes the version's snapshot; returns the seconds."""
     begin = time.monotonic()
@@ -178,8 +190,8 @@ async def _measure(name: str, generators: int, rounds: int, folder: Path) -> Mea
     store, snapshot = StoreMeeting("127.0.0.1"), Snapshot()
     tensors = [tensor for _, tensor in model.named_parameters()]
     manifest = describe(0, model.named_parameters())
-    measured = Measured(name, generators, manifest.num_bytes, [], [], [])
     engines = [await Engine.start(_run(folder, dtype), [NEVER], initial_version=0) for _ in range(generators)]
+    measured = Measured(name, generators, manifest.num_bytes, await _decode_step(engines), [], [], [])
     sender = WeightSender(Gloo(GlooSettings()), store.open("members", 1 + generators, TIMEOUT_SECONDS))
     bare = store.open("bare", 1 + generators, TIMEOUT_SECONDS)
     with _bare_peers(bare, manifest) as peers:
@@ -212,6 +224,7 @@ def _figures(measured: Measured) -> dict[str, float]:
     milliseconds = {name: median(f"{name}_seconds") for name in names}
     bare = 1e3 * statistics.median(measured.bare_seconds)
     return milliseconds | {
+        "step": 1e3 * measured.step_seconds,
         "snapshot": 1e3 * statistics.median(measured.snapshot_seconds),
         "bare": bare,
         "receive_over_bare": bare / milliseconds["receive"],
@@ -225,8 +238,9 @@ def main() -> None:
     parser.add_argument("--model", choices=sorted(MODELS), action="append")
     parser.add_argument("--generators", type=int, action="append", help="how many engines; may be given more than once")
     arguments = parser.parse_args()
+    tune_allocator()
     table = Table(title=f"A publish over Gloo, medians of {arguments.rounds} alternating rounds")
-    columns = ("snapshot", "pause", "receive", "load", "transfer", "resume", "bare")
+    columns = ("step", "snapshot", "pause", "receive", "load", "transfer", "resume", "bare")
     for heading in ("model", "MB", "generators", *(f"{name} ms" for name in columns)):
         table.add_column(heading, justify="right")
     for heading in ("receive / bare", "transfer / bare"):
@@ -245,7 +259,7 @@ def main() -> None:
     console.print(table)
     console.print(
         "receiving a bucket runs beside loading the one before; generation is frozen for pause + transfer + resume,\n"
-        "of which 20 ms are a wait of vLLM's own; the snapshot is all that the learner waits for"
+        "of which 20 ms are a wait of vLLM's own; the snapshot is all that the learner waits for; step: a decode step"
     )
     write_result("publish", console)
     print("\n".join(said))

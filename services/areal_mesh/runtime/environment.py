@@ -19,9 +19,14 @@ _TOP_PAD_BYTES = 4 << 20
 
 
 def prepare_process() -> None:
-    """Sets the environment for gRPC and raises malloc's thresholds. Call before `import grpc`."""
+    """Sets the environment for gRPC and tunes the allocator. Call before `import grpc`."""
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    tune_allocator()
+
+
+def tune_allocator() -> None:
+    """Raises malloc's thresholds in this process: memory that was freed is used again instead of faulted in anew."""
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt: the defaults stay

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 
+from areal_mesh.runtime.environment import tune_allocator
 from areal_mesh.runtime.orphans import die_with_parent
 from areal_mesh.weights.expected_warnings import keep_out
 
@@ -19,6 +20,8 @@ def register() -> None:
     Idempotent: vLLM may load plugins twice.
     """
     _bind_to_parent()
+    # A publish allocates the weights several times over, buckets and layers, in a process that vLLM starts afresh.
+    tune_allocator()
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
     # ValueError is how the factory says that the name is registered already.
