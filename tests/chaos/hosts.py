@@ -80,8 +80,16 @@ class Network:
         _ip("link", "add", self._bridge, "type", "bridge")
         _ip("address", "add", f"{self._subnet}.254/24", "dev", self._bridge)
         _ip("link", "set", self._bridge, "up")
+        self._forward("--insert")
+
+    def _forward(self, change: str) -> None:
+        """Where a container engine runs, the machine filters bridges too, and drops what nobody asked for."""
+        if shutil.which("iptables"):
+            rule = ["iptables", "--wait", change, "FORWARD", "--in-interface", self._bridge, "--jump", "ACCEPT"]
+            subprocess.run(rule, check=True, capture_output=True, timeout=_IP_SECONDS)
 
     def _close(self) -> None:
+        self._forward("--delete")
         for host in self._hosts:
             with suppress(RuntimeError):
                 _ip("netns", "delete", host.name)

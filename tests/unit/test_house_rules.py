@@ -51,7 +51,7 @@ GRADING_LAYERS = {
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
 # `areal-mesh export` needs no service: of the learner it has this entry point and nothing else.
-ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting"}}
+ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting", "areal_mesh.learner.follow"}}
 PACKAGE_RINGS = ("tests/unit", "tests/integration")
 # What holds of the tree itself, and of the settings as a whole.
 TESTS_OF_THE_TREE = {

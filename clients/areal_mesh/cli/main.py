@@ -50,6 +50,10 @@ def _serve(options: argparse.Namespace) -> int:
     from areal_mesh.runtime.output import lasting_output
 
     with lasting_output():
+        if options.role == "learner" and (options.node_rank or int(os.environ.get("RANK", "0"))):
+            from areal_mesh.cli.serving_ranks import serve_ranks
+
+            return serve_ranks(options.config, options.overrides, options.node_rank)
         return serve_role(
             options.role, options.config, options.overrides, options.service_id, options.controller, options.run_id
         )
@@ -176,6 +180,13 @@ def _add_running(commands: SubCommands) -> None:
         default=os.environ.get(RUN_ID_VARIABLE, ""),
         metavar="ID",
         help=f"the same for all services of a run; the controller refuses those with another (${RUN_ID_VARIABLE})",
+    )
+    serve.add_argument(
+        "--node-rank",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of a learner on several hosts (learner.hosts): the number of this one; 0 leads and serves",
     )
     overrides_option(serve)
 

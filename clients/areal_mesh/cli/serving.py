@@ -66,7 +66,7 @@ def context_of(
         raise StartupError(f"{source}: {'; '.join(error.faults)}") from error
     given = shlex.join([source, *(word for override in overrides for word in ("--set", override))])
     check_role(settings, role, given)
-    _pin(settings, role)
+    pin_service(settings, role)
     configure_logging(service_id, settings.run_directory / "logs")
     return ServiceContext(settings, Identity(role, service_id), _controller(settings, controller), run_id)
 
@@ -82,7 +82,8 @@ def _controller(settings: RunSettings, given: str) -> str:
         raise StartupError(f"--controller {given!r}: {error}") from error
 
 
-def _pin(settings: RunSettings, role: str) -> None:
+def pin_service(settings: RunSettings, role: str) -> None:
+    """Keeps this process to the cores and the GPUs of its role; call before torch is imported."""
     show_gpus(settings.service(role).gpus)
     cores = settings.service(role).cores
     pin_to_cores(cores)

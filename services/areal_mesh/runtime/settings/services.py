@@ -141,7 +141,17 @@ class LearnerSettings(ServiceSettings):
 
     device: Literal["cpu", "cuda"] = "cuda"
     ranks: int = Field(default=1, gt=0)
-    """Processes that share the model by FSDP2."""
+    """Processes that share the model by FSDP2, over all hosts."""
+    hosts: int = Field(default=1, gt=0)
+    """Machines that the ranks lie on, as many on each: `areal-mesh serve learner --node-rank 0`, 1, ... on each."""
+    rendezvous: str = ""
+    """host:port on the first host, reached by the others, where the ranks of several hosts meet; not with `torchrun`,
+    whose environment says it."""
+    sharding: Literal["full", "hybrid"] = "full"
+    """Over all ranks, or over those of each host while the hosts hold the same: more memory, and only gradients cross
+    the network."""
+    lost_rank_seconds: Seconds = 30.0
+    """Silence after which another rank counts as lost; the learner then ends, and starts again from its checkpoint."""
     threads: int | None = Field(default=None, gt=0)
     """torch threads of a rank on CPU; left out, one for each core it is pinned to."""
     learning_rate: float = Field(default=1e-5, gt=0, le=1)
@@ -169,6 +179,22 @@ class LearnerSettings(ServiceSettings):
     mismatch_stop: float | None = Field(default=None, gt=0)
     """`mismatch_kl` of a step over which the run ends; left out, never. On CPU with float32 learner and engine agree to
     rounding: 1e-6 holds there."""
+
+    @field_validator("rendezvous")
+    @classmethod
+    def _is_where_ranks_meet(cls, value: str) -> str:
+        return str(Address.parse(value)) if value else value
+
+    @model_validator(mode="after")
+    def _ranks_lie_evenly(self) -> Self:
+        if self.ranks % self.hosts:
+            raise ValueError(
+                f"ranks = {self.ranks} on hosts = {self.hosts}: as many lie on each; "
+                f"set ranks to a multiple of {self.hosts}"
+            )
+        if self.sharding == "hybrid" and self.hosts == 1:
+            raise ValueError('sharding = "hybrid" with hosts = 1: there is one replica; set it to "full"')
+        return self
 
     @model_validator(mode="after")
     def _alarm_comes_first(self) -> Self:
