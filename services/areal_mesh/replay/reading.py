@@ -17,6 +17,18 @@ from areal_mesh.replay.segment_file import FRAME_BYTES, RECORDS_START, CorruptLo
 from areal_mesh.replay.segments import Location
 from areal_mesh.v1 import rollout_pb2
 
+__all__ = [
+    "Chosen",
+    "CorruptLog",
+    "Dropped",
+    "Entry",
+    "Location",
+    "Position",
+    "SetAside",
+    "entries",
+    "oldest_segment",
+    "read_group",
+]
 LogEvent = Stored | Chosen | Dropped | SetAside | Released | Retired
 _FOLDERS = ("groups", "kept")
 
