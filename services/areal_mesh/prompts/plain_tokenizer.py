@@ -73,8 +73,10 @@ class PlainTokenizer:
         return text
 
     def pieces(self, token_ids: Sequence[int]) -> tuple[str, ...]:
-        """Text of each token, special tokens written out; together the text of all. A character of several tokens is the
-        last one's."""
+        """Text of each token, special tokens written out; together the text of all.
+
+        A character of several tokens is the last one's.
+        """
         from tokenizers.decoders import DecodeStream
 
         stream = DecodeStream(skip_special_tokens=False)

@@ -1,0 +1,83 @@
+"""One run as the page knows it: its settings, the steps so far, its rollouts, and its controller while there is one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from areal_mesh.client import MeshClient, MeshClientError
+from areal_mesh.rollouts.index import RolloutIndex
+from areal_mesh.rollouts.values import RolloutsUnreadable
+from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.views.rows import MetricsTail, Row
+from areal_mesh.views.run_views import METRICS_FILE
+
+_STATUS_SECONDS = 2.0
+_UPDATE_SECONDS = 1.0
+
+
+class ShownRun:
+    """Args:
+    name: by which the page calls it, different for each run.
+    folder: its directory.
+    controller: host:port at which its controller is asked.
+    goes_on: whether somebody works on the run now.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, settings: RunSettings, controller: str, goes_on: Callable[[], bool]
+    ) -> None:
+        self.name = name
+        self.folder = folder
+        self.settings = settings
+        self.controller = controller
+        self.index = RolloutIndex(folder, settings.model.folder)
+        self.fault = ""
+        """Why rollouts cannot be read; empty where they can."""
+        self.up_to_date = False
+        """Whether the index has all that the log had a moment ago."""
+        self._goes_on = goes_on
+        self._tail = MetricsTail(folder / METRICS_FILE)
+        self._rows: list[Row] = []
+
+    def rows(self) -> list[Row]:
+        """Figures of the steps so far. Reads what is new of the run's metrics."""
+        self._rows += self._tail.new_rows()
+        return self._rows
+
+    def catch_up(self) -> bool:
+        """Takes what is new in the log for a second at most; returns whether that is all. Blocks."""
+        try:
+            self.up_to_date = self.index.update(_UPDATE_SECONDS)
+            self.fault = ""
+        except RolloutsUnreadable as error:
+            self.fault, self.up_to_date = str(error), True
+        return self.up_to_date
+
+    async def status(self) -> dict[str, Any] | None:
+        """What the controller says now; None where the run does not go on, or its controller does not answer."""
+        if not self._goes_on():
+            return None
+        try:
+            async with MeshClient.connect(self.controller, timeout=_STATUS_SECONDS) as mesh:
+                status = await mesh.status()
+        except MeshClientError:
+            # The page says that no controller answers, and asks again.
+            return None
+        return status.to_dict() if status.run_name == self.settings.name else None
+
+    def about(self) -> dict[str, Any]:
+        """What the page has to know of the run to show anything of it."""
+        settings = self.settings
+        return {
+            "name": self.name,
+            "folder": str(self.folder),
+            "goes_on": self._goes_on(),
+            "controller": self.controller,
+            "stages": [stage.model_dump(mode="json") for stage in settings.stages],
+            "planned_steps": settings.planned_steps,
+            "batch": settings.algorithm.batch_groups * settings.algorithm.responses,
+            "model": str(settings.model.folder),
+            "loss": settings.algorithm.loss.type,
+            "advantage": settings.algorithm.advantage.type,
+            "max_staleness": settings.algorithm.max_staleness,
+        }
