@@ -34,16 +34,17 @@ async def write_two_groups(settings: RunSettings) -> None:
 
 
 def found(index: RolloutIndex, **query: object) -> list[str]:
-    rollouts = index.find(RolloutQuery(order="oldest", **query), 10)  # type: ignore[arg-type]
-    assert index.count(RolloutQuery(**query)) == len(rollouts)  # type: ignore[arg-type]
-    return [rollout.rollout_id.lstrip("g0") for rollout in rollouts]
+    given = RolloutQuery(order="oldest", **query)  # type: ignore[arg-type]
+    found = index.find(given, 10)
+    assert found.count == len(found.rollouts) == index.find(given, 1, 100).count
+    return [rollout.rollout_id.lstrip("g0") for rollout in found.rollouts]
 
 
 async def test_a_rollout_is_what_the_log_says_of_it(settings: RunSettings) -> None:
     await write_two_groups(settings)
     index = index_of(settings)
     assert index.update()
-    assert index.find(RolloutQuery(order="oldest"), 1) == [
+    assert list(index.find(RolloutQuery(order="oldest"), 1).rollouts) == [
         Rollout(
             rollout_id="g00000001.0",
             group_id="g00000001",
@@ -103,14 +104,17 @@ async def test_orders_and_pages(settings: RunSettings) -> None:
     await write_two_groups(settings)
     index = index_of(settings)
     index.update()
-    firsts = {order: index.find(RolloutQuery(order=order), 1)[0] for order in ("newest", "longest", "shortest", "best")}  # type: ignore[arg-type]
+    firsts = {
+        order: index.find(RolloutQuery(order=order), 1).rollouts[0]
+        for order in ("newest", "longest", "shortest", "best")
+    }  # type: ignore[arg-type]
     assert {order: rollout.rollout_id[-3:] for order, rollout in firsts.items()} == {
         "newest": "2.1",
         "longest": "2.0",
         "shortest": "2.1",
         "best": "1.0",
     }
-    pages = [index.find(RolloutQuery(order="worst"), 2, after) for after in (0, 2, 4)]
+    pages = [index.find(RolloutQuery(order="worst"), 2, after).rollouts for after in (0, 2, 4)]
     assert [rollout.rollout_id[-3:] for page in pages for rollout in page] == ["1.1", "2.0", "2.1", "1.0"]
 
 
@@ -118,11 +122,11 @@ async def test_a_log_is_read_while_it_is_written(settings: RunSettings) -> None:
     buffer = open_log(settings)
     index = index_of(settings)
     assert index.update()
-    assert index.count(RolloutQuery()) == 0
+    assert index.find(RolloutQuery(), 1).count == 0
     for number in (1, 2):
         await store(buffer, group_of(settings, number, "Compute", ["1"], [Answer(f"answer {number}")], ""))
         assert index.update()
-        assert index.count(RolloutQuery()) == number
+        assert index.find(RolloutQuery(), 1).count == number
     await train_on(buffer, 1, 2)
     index.update()
     assert found(index, step=1) == ["1.0", "2.0"]
@@ -188,7 +192,7 @@ async def test_a_run_begun_anew_has_none_of_the_rollouts_before(settings: RunSet
     shutil.rmtree(settings.run_directory)
     settings.run_directory.mkdir()
     index.update()
-    assert index.count(RolloutQuery()) == 0
+    assert index.find(RolloutQuery(), 1).count == 0
 
 
 async def test_without_a_tokenizer_tokens_are_shown_and_texts_come_once_there_is_one(settings: RunSettings) -> None:
@@ -198,8 +202,8 @@ async def test_without_a_tokenizer_tokens_are_shown_and_texts_come_once_there_is
     index = index_of(settings)
     index.update()
     assert "holds no tokenizer.json" in index.missing_tokenizer
-    assert index.find(RolloutQuery(order="oldest"), 1)[0].response.startswith("<")
+    assert index.find(RolloutQuery(order="oldest"), 1).rollouts[0].response.startswith("<")
     aside.rename(file)
     again = index_of(settings)
     again.update()
-    assert again.find(RolloutQuery(order="oldest"), 1)[0].response.startswith("It is")
+    assert again.find(RolloutQuery(order="oldest"), 1).rollouts[0].response.startswith("It is")

@@ -41,11 +41,11 @@ def show_rollouts(source: str, query: RolloutQuery, count: int, explained: str, 
 
 
 def _list(index: RolloutIndex, folder: Path, query: RolloutQuery, count: int, as_json: bool) -> None:
-    rollouts = index.find(query, count)
-    for rollout in rollouts:
+    found = index.find(query, count)
+    for rollout in found.rollouts:
         print(json.dumps(asdict(rollout), ensure_ascii=False) if as_json else "\n".join(_lines(rollout)) + "\n")
     if not as_json:
-        print(f"{folder}: {len(rollouts):,} of {index.count(query):,} rollouts shown")
+        print(f"{folder}: {len(found.rollouts):,} of {found.count:,} rollouts shown")
 
 
 def _lines(rollout: Rollout) -> Iterator[str]:

@@ -62,6 +62,8 @@ def build_app(runs: Sequence[ShownRun]) -> Starlette:
 
     @asynccontextmanager
     async def keep_up(app: Starlette) -> AsyncIterator[None]:
+        for run in runs:
+            await asyncio.to_thread(run.prepare)
         async with asyncio.TaskGroup() as tasks:
             following = [tasks.create_task(_follow(run)) for run in runs]
             yield

@@ -81,12 +81,11 @@ class Routes:
 
     async def _rollouts(self, run: ShownRun, request: Request) -> Any:
         query, after = query_of(request.query_params), number_of(request.query_params, "after", 0)
-        count = await asyncio.to_thread(run.index.count, query)
         found = await asyncio.to_thread(run.index.find, query, _PAGE_SIZE, after)
         return {
-            "count": count,
+            "count": found.count,
             "page": _PAGE_SIZE,
-            "rollouts": [listed(rollout, query.text) for rollout in found],
+            "rollouts": [listed(rollout, query.text) for rollout in found.rollouts],
             "up_to_date": run.up_to_date,
             "fault": run.fault or run.index.missing_tokenizer,
         }
@@ -97,7 +96,7 @@ class Routes:
             return None
         query = RolloutQuery(group_id=detail.rollout.group_id, order="oldest")
         group = await asyncio.to_thread(run.index.find, query, _GROUP_SIZE)
-        return asdict(detail) | {"group": [asdict(rollout) for rollout in group]}
+        return asdict(detail) | {"group": [asdict(rollout) for rollout in group.rollouts]}
 
     async def _why(self, run: ShownRun, request: Request) -> Any:
         detail = await asyncio.to_thread(run.index.detail, request.path_params["rollout"])

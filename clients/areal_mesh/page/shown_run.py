@@ -44,6 +44,13 @@ class ShownRun:
         self._rows += self._tail.new_rows()
         return self._rows
 
+    def prepare(self) -> None:
+        """Makes an index that answers; blocks for a moment."""
+        try:
+            self.index.prepare()
+        except RolloutsUnreadable as error:
+            self.fault = str(error)
+
     def catch_up(self) -> bool:
         """Takes what is new in the log for a second at most; returns whether that is all. Blocks."""
         try:

@@ -1,7 +1,8 @@
 """The log for whoever only looks: records that were acknowledged, while a service writes it or after.
 
-Nothing is locked: a segment may be cut, sealed, moved to `kept` or deleted meanwhile. What is read is what its mark acknowledges, so a
-record is never seen in part; a segment that is gone is passed over, and so is what follows a damaged record in one.
+Nothing is locked: a segment may be cut, sealed, moved to `kept` or deleted meanwhile. What is read is what its mark
+acknowledges, so a record is never seen in part; a segment that is gone is passed over, and so is what follows a damaged
+record in one.
 """
 
 import contextlib

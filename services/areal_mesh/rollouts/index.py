@@ -17,15 +17,17 @@ from typing import Any
 from areal_mesh.replay.reading import CorruptLog, Location, Position, oldest_segment, read_group
 from areal_mesh.rollouts.detail import detail_of
 from areal_mesh.rollouts.schema import DROP, FORMAT, RESPONSES_OF_A_GROUP, SCHEMA
-from areal_mesh.rollouts.search import ORDER, condition
+from areal_mesh.rollouts.search import ORDER, condition, runs_of
 from areal_mesh.rollouts.texts import TextReader
-from areal_mesh.rollouts.values import Rollout, RolloutDetail, RolloutQuery, RolloutsUnreadable
+from areal_mesh.rollouts.values import Found, Rollout, RolloutDetail, RolloutQuery, RolloutsUnreadable
 from areal_mesh.rollouts.writing import take_entries
 
 INDEX_FILE = "rollouts.db"
 REPLAY_FOLDER = "replay"
 _ENTRIES_AT_ONCE = 256
 _BUSY_SECONDS = 20.0
+_FEW = 4000
+"""With more responses to read one by one, reading all in their order is faster."""
 _COLUMNS = (
     "r.id, g.group_id, g.prompt_id, g.stage, g.source, g.step, g.stale, r.verdict, r.rule, r.reward, r.length, "
     "r.finish, r.oldest, r.newest, r.extracted, g.problem, g.gold_answers"
@@ -55,6 +57,16 @@ class RolloutIndex:
         """Why texts are token ids; empty where they are texts."""
         return self._texts.missing
 
+    def prepare(self) -> None:
+        """Makes the index where it is not there; empty, it answers.
+
+        Raises:
+            RolloutsUnreadable: it cannot be written.
+        """
+        with self._opened() as database:
+            database.execute("BEGIN IMMEDIATE")
+            self._make(database)
+
     def update(self, seconds: float = float("inf")) -> bool:
         """Takes what is new in the log, for so long at most; returns whether that is all there is. Blocks.
 
@@ -72,22 +84,23 @@ class RolloutIndex:
             if time.monotonic() > end:
                 return False
 
-    def count(self, query: RolloutQuery) -> int:
-        """How many rollouts there are of a query."""
-        where, values = condition(query)
-        return int(self._rows(f"SELECT count(*) {_FROM} WHERE {where}", values)[0][0])
-
-    def find(self, query: RolloutQuery, most: int, after: int = 0) -> list[Rollout]:
-        """Rollouts of a query: `most`, the first `after` of them left out."""
-        where, values = condition(query)
-        order = f"ORDER BY {ORDER[query.order]} LIMIT ? OFFSET ?"
-        rows = self._rows(
-            f"SELECT {_COLUMNS}, t.response FROM (SELECT r.id AS found {_FROM} WHERE {where} {order}) "
-            "JOIN rollouts r ON r.id = found JOIN groups g ON g.key = r.group_key JOIN texts t ON t.id = r.id "
-            f"ORDER BY {ORDER[query.order]}",
-            [*values, most, after],
-        )
-        return [_rollout(row) for row in rows]
+    def find(self, query: RolloutQuery, most: int, after: int = 0) -> Found:
+        """Rollouts of a query: `most`, the first `after` of them left out; and how many there are."""
+        with self._opened() as database:
+            where, values = condition(query, _few_have(database, query.text))
+            order = f"ORDER BY {ORDER[query.order]}"
+            total = 0
+            rows = database.execute(
+                f"SELECT {_COLUMNS}, t.response, total FROM (SELECT r.id AS found, count(*) OVER () AS total {_FROM} "
+                f"WHERE {where} {order} LIMIT ? OFFSET ?) JOIN rollouts r ON r.id = found "
+                f"JOIN groups g ON g.key = r.group_key JOIN texts t ON t.id = r.id {order}",
+                [*values, most, after],
+            ).fetchall()
+            if rows:
+                total = rows[0][-1]
+            elif after:
+                total = database.execute(f"SELECT count(*) {_FROM} WHERE {where}", values).fetchone()[0]
+        return Found(total, tuple(_rollout(row[:-1]) for row in rows))
 
     def detail(self, rollout_id: str) -> RolloutDetail | None:
         """One rollout in full; None where there is none of that id, or its segment is gone."""
@@ -156,6 +169,15 @@ class RolloutIndex:
             raise RolloutsUnreadable(f"{self._file}: {error}; delete it, and it is made anew") from error
         except CorruptLog as error:
             raise RolloutsUnreadable(str(error)) from error
+
+
+def _few_have(database: sqlite3.Connection, text: str) -> bool:
+    """Whether few responses have the runs of three characters of a text."""
+    runs = runs_of(text)
+    if not runs:
+        return False
+    found = "SELECT 1 FROM texts_index WHERE texts_index MATCH ? LIMIT ?"
+    return int(database.execute(f"SELECT count(*) FROM ({found})", (runs, _FEW)).fetchone()[0]) < _FEW
 
 
 def _rollout(row: Sequence[Any]) -> Rollout:

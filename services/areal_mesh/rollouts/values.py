@@ -58,6 +58,14 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A part of the rollouts of a query, and how many there are."""
+
+    count: int
+    rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Tokens [start, end) of a response that one policy version produced."""
 

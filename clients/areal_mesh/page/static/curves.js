@@ -56,7 +56,7 @@ function stageLines(metrics) {
   return (chart) => {
     const context = chart.ctx;
     context.save();
-    context.strokeStyle = context.fillStyle = getComputedStyle(document.body).getPropertyValue("color");
+    context.strokeStyle = context.fillStyle = getComputedStyle(document.body).color;
     context.globalAlpha = 0.45;
     context.font = `${11 * devicePixelRatio}px system-ui`;
     context.setLineDash([4, 4]);
@@ -75,8 +75,8 @@ function stageLines(metrics) {
 
 function chart(element, lines, metrics) {
   const style = getComputedStyle(document.body);
-  const axis = { stroke: style.color, grid: { stroke: style.getPropertyValue("--line"), width: 1 },
-    ticks: { stroke: style.getPropertyValue("--line") } };
+  const line = getComputedStyle(document.getElementById("line-colour")).color;
+  const axis = { stroke: style.color, grid: { stroke: line, width: 1 }, ticks: { stroke: line } };
   const joined = uPlot.join(lines.map((line) => [line.x, line.y]));
   const number = (_, value) => (value === null || value === undefined ? "–" : Number(value.toPrecision(4)).toString());
   return new uPlot({

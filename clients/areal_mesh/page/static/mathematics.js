@@ -6,22 +6,13 @@ const SPANS = /\$\$([^]+?)\$\$|\\\[([^]+?)\\\]|\\\(([^]+?)\\\)|\$([^$\n]+?)\$/g;
 const MOST_FORMULAS = 400;
 const MOST_CHARACTERS = 2000;
 const OPTIONS = { output: "mathml", trust: false, strict: "ignore", throwOnError: true, maxExpand: 200, maxSize: 20 };
-let loading = null;
-
-function load() {
-  loading ??= new Promise((done) => {
-    const script = h("script", { src: "/static/vendor/katex/katex.min.js" });
-    script.addEventListener("load", () => done(true));
-    script.addEventListener("error", () => done(false));
-    document.head.append(script);
-  });
-  return loading;
-}
+// It sets `katex` in the window; without it mathematics stays text.
+const load = () => import("/static/vendor/katex/katex.min.js").then(() => true, () => false);
 
 function formula(source, text, display) {
   const element = h("span", { class: display ? "display" : null });
   try {
-    katex.render(text, element, { ...OPTIONS, displayMode: display });
+    window.katex.render(text, element, { ...OPTIONS, displayMode: display });
     return element;
   } catch {
     return document.createTextNode(source);
