@@ -135,20 +135,3 @@ async def test_the_command_says_what_it_cannot_show(tmp_path: Path, settings: Ru
         code, _, errors = await command("view", str(settings.run_directory), "--port", port)
     assert code == 1
     assert errors == f"areal-mesh: --port {port}: is taken; name another, or 0 for any that is free\n"
-
-
-async def test_the_rollouts_command_prints_lists_and_explains(settings: RunSettings) -> None:
-    run = str(settings.run_directory)
-    code, output, errors = await command("rollouts", run, "--wrong", "--step", "2", "--count", "1")
-    assert (code, errors) == (0, "")
-    assert "--- g00000002.1  incorrect by `no answer`  reward -5  7 tokens (cut off)  version 2 to 3  step 2" in output
-    assert "reference  4" in output
-    assert "1 of 1 rollouts shown" in output
-    code, output, _ = await command("rollouts", run, "--explain", "g00000001.0")
-    assert code == 0
-    assert "verdict: correct, by the rule" in output
-    code, output, _ = await command("rollouts", run, "--grep", "doubled", "--source", "sums", "--json")
-    assert [line.count('"rollout_id"') for line in output.splitlines()] == [1, 1, 1]
-    code, _, errors = await command("rollouts", run, "--explain", "g00000009.0")
-    assert code == 1
-    assert "holds no rollout g00000009.0" in errors

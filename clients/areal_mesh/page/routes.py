@@ -27,8 +27,6 @@ class Routes:
 
     def __init__(self, runs: Sequence[ShownRun]) -> None:
         self._runs = {run.name: run for run in runs}
-        # Grading again starts a worker process: one at a time.
-        self._explaining = asyncio.Lock()
 
     def table(self) -> list[Route]:
         """Each path with its answer."""
@@ -102,8 +100,7 @@ class Routes:
         detail = await asyncio.to_thread(run.index.detail, request.path_params["rollout"])
         if detail is None:
             return None
-        async with self._explaining:
-            return {"steps": await asyncio.to_thread(explanation, detail.rollout, run.settings)}
+        return {"steps": await asyncio.to_thread(explanation, detail.rollout, run.settings)}
 
 
 def _refusal(text: str, status: int) -> Response:

@@ -2,7 +2,7 @@
 
 from areal_mesh.grading.explanation import explain
 from areal_mesh.grading.grade import rounded
-from areal_mesh.grading.synchronous_pool import SynchronousPool
+from areal_mesh.grading.synchronous_pool import shared_pool
 from areal_mesh.grading.verdict import GradeRequest
 from areal_mesh.rollouts.values import Rollout
 from areal_mesh.runtime.settings import RunSettings
@@ -18,5 +18,5 @@ def explanation(rollout: Rollout, settings: RunSettings) -> list[str]:
     verifier = settings.verifier
     golds = rounded(rollout.references) if verifier.rounded_golds else rollout.references
     request = GradeRequest(rollout.response, tuple(golds), verifier.protocol)
-    with SynchronousPool() as pool:
-        return explain(request, lambda one: pool.grade_many([one], _SECONDS)[0])
+    pool = shared_pool()
+    return explain(request, lambda one: pool.grade_many([one], _SECONDS)[0])
