@@ -4,8 +4,8 @@ import asyncio
 import base64
 import itertools
 import json
+import re
 import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -112,42 +112,53 @@ class Browser:
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[feature])
 
-    async def picture(self, path: Path) -> None:
-        """Writes what is shown as PNG."""
+    async def picture(self) -> bytes:
+        """What is shown, as PNG."""
         shot = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
+        return base64.b64decode(shot["data"])
 
 
 @asynccontextmanager
 async def open_browser(folder: Path) -> AsyncIterator[Browser]:
     """A browser with nothing open; `folder` is its own."""
     assert CHROMIUM is not None
-    arguments = [CHROMIUM, *_ARGUMENTS, f"--user-data-dir={folder}", "about:blank"]
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            port = await _port(folder / "DevToolsActivePort", process)
-            target = await _target(port)
-            async with connect(target, max_size=None, proxy=None) as connection, asyncio.TaskGroup() as tasks:
-                browser = Browser(connection)
-                listening = tasks.create_task(browser.listen())
-                for domain in ("Page", "Runtime", "Log", "Network"):
-                    await browser.call(f"{domain}.enable")
-                yield browser
-                listening.cancel()
-        finally:
-            process.kill()
+    process = await asyncio.create_subprocess_exec(
+        CHROMIUM,
+        *_ARGUMENTS,
+        f"--user-data-dir={folder}",
+        "about:blank",
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        target = await _target(await _port(process))
+        async with connect(target, max_size=None, proxy=None) as connection, asyncio.TaskGroup() as tasks:
+            browser = Browser(connection)
+            assert process.stderr is not None
+            # Read on, so that the browser never waits for a full pipe.
+            working = [tasks.create_task(browser.listen()), tasks.create_task(process.stderr.read())]
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                await browser.call(f"{domain}.enable")
+            yield browser
+            for task in working:
+                task.cancel()
+    finally:
+        process.kill()
+        await process.wait()
 
 
-async def _port(file: Path, process: "subprocess.Popen[bytes]") -> int:
-    end = time.monotonic() + _SECONDS
-    while not (file.exists() and file.read_text().count("\n")):
-        assert process.poll() is None, "the browser ended"
-        assert time.monotonic() < end, "the browser does not start"
-        await asyncio.sleep(0.05)  # its file is all that it tells
-    return int(file.read_text().splitlines()[0])
+async def _port(process: asyncio.subprocess.Process) -> str:
+    """Where the browser listens, as it says itself."""
+    assert process.stderr is not None
+    async with asyncio.timeout(_SECONDS):
+        async for line in process.stderr:
+            found = re.search(rb"DevTools listening on ws://127\.0\.0\.1:(\d+)/", line)
+            if found:
+                return found.group(1).decode()
+    raise AssertionError("the browser ended")
 
 
-async def _target(port: int) -> str:
+async def _target(port: str) -> str:
     import httpx
 
     async with httpx.AsyncClient(trust_env=False) as client:

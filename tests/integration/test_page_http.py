@@ -27,9 +27,11 @@ async def settings(tmp_path: Path) -> RunSettings:
 
 @pytest.fixture
 async def client(settings: RunSettings) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(str(settings.run_directory)) as address:
-        async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=SECONDS) as client:
-            yield client
+    async with (
+        served(str(settings.run_directory)) as address,
+        httpx.AsyncClient(base_url=address, trust_env=False, timeout=SECONDS) as client,
+    ):
+        yield client
 
 
 async def asked(client: httpx.AsyncClient, path: str, **given: str) -> Any:

@@ -79,12 +79,7 @@ def group_of(
             length=len(ids),
             finish_reason=rollout_pb2.FINISH_REASON_LENGTH if answer.truncated else rollout_pb2.FINISH_REASON_STOP,
             version_spans=[rollout_pb2.VersionSpan(policy_version=number, start=0, end=half)],
-            verdict=rollout_pb2.Verdict(
-                status=rollout_pb2.VERDICT_STATUS_CORRECT if answer.correct else rollout_pb2.VERDICT_STATUS_INCORRECT,
-                rule=answer.rule,
-                reward=5.0 if answer.correct else -5.0,
-                extracted=answer.extracted,
-            ),
+            verdict=_verdict(answer),
         )
         if len(ids) > half:
             info.version_spans.add(policy_version=number + 1, start=half, end=len(ids))
@@ -92,6 +87,12 @@ def group_of(
     group.behaviour_log_probs = encode_float32([-0.01 * (index % 300) for index in range(len(token_ids))])
     group.crc32c = payload_crc32c(group)
     return group
+
+
+def _verdict(answer: Answer) -> rollout_pb2.Verdict:
+    status = rollout_pb2.VERDICT_STATUS_CORRECT if answer.correct else rollout_pb2.VERDICT_STATUS_INCORRECT
+    reward = 5.0 if answer.correct else -5.0
+    return rollout_pb2.Verdict(status=status, rule=answer.rule, reward=reward, extracted=answer.extracted)
 
 
 def open_log(settings: RunSettings, segment_bytes: int = 1 << 20, kept_bytes: int = 0) -> ReplayBuffer:

@@ -27,6 +27,7 @@ LIGHT_PACKAGES = (
     "cli",
 )
 
+LIBRARIES = {"grading", "prompts", "recipes", "rollouts", "runtime", "views"}
 MAY_IMPORT = {
     "v1": {"v1"},
     "runtime": {"runtime", "v1"},
@@ -44,19 +45,7 @@ MAY_IMPORT = {
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {
-        "cli",
-        "client",
-        "grading",
-        "prompts",
-        "recipes",
-        "runtime",
-        "simulation",
-        "v1",
-        "views",
-        "rollouts",
-        "page",
-    },
+    "cli": {"cli", "client", "page", "simulation", "v1"} | LIBRARIES,
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {
@@ -66,12 +55,8 @@ GRADING_LAYERS = {
     "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
-# `areal-mesh export` needs no service: of the learner it has this entry point and nothing else. Rollouts are read from
-# the replay log, whose format is the replay buffer's.
-ENTRY_POINTS = {
-    "cli": {"areal_mesh.learner.checkpoints.exporting"},
-    "rollouts": {"areal_mesh.replay.reading"},
-}
+# `areal-mesh export` needs no service, and the format of the log in which rollouts lie is the replay buffer's.
+ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting"}, "rollouts": {"areal_mesh.replay.reading"}}
 PACKAGE_RINGS = ("tests/unit", "tests/integration")
 # What holds of the tree itself, and of the settings as a whole.
 TESTS_OF_THE_TREE = {
