@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from areal_mesh.client import MeshClient, MeshClientError
@@ -38,11 +39,19 @@ class ShownRun:
         self._goes_on = goes_on
         self._tail = MetricsTail(folder / METRICS_FILE)
         self._rows: list[Row] = []
+        self._inode = 0
+        self._reading = Lock()
 
     def rows(self) -> list[Row]:
         """Figures of the steps so far. Reads what is new of the run's metrics."""
-        self._rows += self._tail.new_rows()
-        return self._rows
+        with self._reading:
+            # A run that was begun anew has another file.
+            file = self.folder / METRICS_FILE
+            inode = file.stat().st_ino if file.exists() else 0
+            if inode != self._inode:
+                self._inode, self._tail, self._rows = inode, MetricsTail(file), []
+            self._rows += self._tail.new_rows()
+            return list(self._rows)
 
     def prepare(self) -> None:
         """Makes an index that answers; blocks for a moment."""

@@ -1,5 +1,5 @@
 import { fill, h } from "./dom.js";
-import { ask, colour, go, link, ofRun, read, replace } from "./state.js";
+import { ask, colour, go, link, metricsOf, read, replace } from "./state.js";
 import { showCurves } from "./curves.js";
 import { showMesh } from "./mesh.js";
 import { showTime } from "./time.js";
@@ -15,7 +15,7 @@ const VIEWS = [
 const SECONDS = 2;
 const main = document.getElementById("main");
 let runs = [];
-let shown = null;
+let steps = "";
 let busy = false;
 
 // Names of the runs that the address selects; all of them where it selects none, and one for the views of one.
@@ -55,7 +55,7 @@ function choose(name, on, several) {
 }
 
 async function drawStages({ run }) {
-  const metrics = await ofRun(run.name, "metrics");
+  const metrics = await metricsOf(run.name);
   const done = {};
   for (const name of metrics.stage_name || []) done[name] = (done[name] || 0) + 1;
   const steps = (metrics.step || []).length;
@@ -72,9 +72,10 @@ async function drawStages({ run }) {
       `${run.advantage} · staleness up to ${run.max_staleness} · ${run.folder}`));
 }
 
-async function draw(again) {
+async function draw() {
   if (busy) return;
   busy = true;
+  main.dataset.shown = location.hash;
   try {
     const now = context();
     if (!now.run) throw new Error("no such run is shown here");
@@ -82,14 +83,16 @@ async function draw(again) {
     document.body.dataset.view = now.view;
     drawHead(now);
     await drawStages(now);
-    shown = await show(now, again ? shown : null);
-    main.dataset.shown = location.hash;
+    // What is drawn anew keeps its height meanwhile, so that nothing scrolls away.
+    main.style.setProperty("min-height", `${main.offsetHeight}px`);
+    await show(now);
   } catch (error) {
     fill(main, h("p", { class: "fault", role: "alert" }, error.message));
   } finally {
     busy = false;
+    main.style.removeProperty("min-height");
   }
-  if (location.hash !== (main.dataset.shown ?? location.hash)) await draw(false);
+  if (location.hash !== main.dataset.shown) await draw();
 }
 
 function onKey(event) {
@@ -117,18 +120,25 @@ function step(by) {
   return links[Math.max(0, Math.min(links.length - 1, place + by))]?.focus();
 }
 
+const say = (text) => { document.getElementById("trouble").textContent = text; };
+
+// What a run that goes on has new; a mesh changes between steps too.
+async function follow() {
+  if (document.hidden || !runs.some((run) => run.goes_on)) return;
+  runs = await ask("");
+  const before = steps;
+  steps = (await Promise.all(runs.map((run) => metricsOf(run.name)))).map((columns) => columns.step?.length).join();
+  const { view } = read();
+  if (view === "mesh" || (["curves", "time"].includes(view) && steps !== before)) await draw();
+}
+
 async function begin() {
   runs = await ask("");
-  addEventListener("hashchange", () => draw(false));
+  addEventListener("hashchange", () => draw());
   document.addEventListener("keydown", onKey);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(false));
-  await draw(false);
-  setInterval(async () => {
-    if (document.hidden || !runs.length) return;
-    const before = runs.some((run) => run.goes_on);
-    if (before) runs = await ask("");
-    if (before && ["curves", "mesh", "time"].includes(read().view)) await draw(true);
-  }, SECONDS * 1000);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
+  await draw();
+  setInterval(() => follow().then(() => say(""), (error) => say(`The server does not answer: ${error.message}`)), SECONDS * 1000);
 }
 
 begin().catch((error) => fill(main, h("p", { class: "fault", role: "alert" }, `The server does not answer: ${error.message}`)));

@@ -1,5 +1,5 @@
 import { fill, h } from "./dom.js";
-import { colour, ofRun, replace } from "./state.js";
+import { colour, metricsOf, ofRun, replace } from "./state.js";
 
 const PANELS = [
   ["Reward", ["reward"]],
@@ -108,7 +108,7 @@ function tools(given, all) {
 export async function showCurves({ given, names, runs, main }) {
   const bySource = given.by === "source";
   const data = Object.fromEntries(await Promise.all(names.map(async (name) => [name, {
-    metrics: await ofRun(name, "metrics"), sources: bySource ? await ofRun(name, "sources") : [],
+    metrics: await metricsOf(name), sources: bySource ? await ofRun(name, "sources") : [],
   }])));
   const all = [...new Set(names.flatMap((name) => Object.keys(data[name].metrics)))]
     .filter((name) => !NOT_FIGURES.has(name)).sort();

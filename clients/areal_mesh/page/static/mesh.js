@@ -1,5 +1,5 @@
 import { fill, h, number, s, table } from "./dom.js";
-import { ofRun } from "./state.js";
+import { metricsOf, ofRun } from "./state.js";
 
 const BOXES = {
   controller: [330, 10, 240, 74], generator: [10, 150, 240, 120], replay: [330, 150, 240, 120],
@@ -85,5 +85,5 @@ function after(metrics, run) {
 
 export async function showMesh({ run, main }) {
   const { status } = await ofRun(run.name, "status");
-  fill(main, status ? live(status) : after(await ofRun(run.name, "metrics"), run));
+  fill(main, status ? live(status) : after(await metricsOf(run.name), run));
 }

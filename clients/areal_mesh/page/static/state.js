@@ -27,6 +27,22 @@ export async function ask(path) {
 
 export const ofRun = (run, path) => ask(`/${encodeURIComponent(run)}/${path}`);
 
+// Columns of a run's figures by metric; what came before is not asked for again.
+const known = new Map();
+export async function metricsOf(run) {
+  const columns = known.get(run) || {};
+  const many = columns.step?.length ?? 0;
+  const news = await ofRun(run, `metrics?after=${columns.step?.at(-1) ?? 0}`);
+  const more = news.step?.length ?? 0;
+  if (more) {
+    for (const name of new Set([...Object.keys(columns), ...Object.keys(news)])) {
+      columns[name] = (columns[name] ?? Array(many).fill(null)).concat(news[name] ?? Array(more).fill(null));
+    }
+  }
+  known.set(run, columns);
+  return columns;
+}
+
 // Colours of runs and phases, apart in light and dark and for most eyes (Okabe and Ito).
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7f00", "#7a7a7a"];
 export const colour = (place) => COLOURS[place % COLOURS.length];

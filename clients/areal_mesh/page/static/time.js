@@ -1,5 +1,5 @@
 import { fill, h, number, s, table } from "./dom.js";
-import { colour, ofRun } from "./state.js";
+import { colour, metricsOf } from "./state.js";
 
 const MOST_STEPS = 60;
 const WIDTH = 900, HEIGHT = 260, LEFT = 50, BOTTOM = 24;
@@ -59,7 +59,7 @@ const mean = (values) => {
 };
 
 export async function showTime({ run, main }) {
-  const metrics = await ofRun(run.name, "metrics");
+  const metrics = await metricsOf(run.name);
   if (!(metrics.step || []).length) return fill(main, h("p", { class: "faint" }, "No step is committed yet."));
   const phases = phasesOf(metrics);
   const means = phases.map(([name]) => mean(metrics[name]) || 0);
