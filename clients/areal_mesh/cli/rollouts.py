@@ -60,7 +60,7 @@ def _verdict_line(rollout: Rollout) -> str:
     versions = f"{rollout.oldest_version}"
     if rollout.newest_version != rollout.oldest_version:
         versions += f" to {rollout.newest_version}"
-    trained = f"step {rollout.step}" if rollout.step is not None else "stale" if rollout.stale else "waits"
+    trained = f"step {rollout.step}" if rollout.step is not None else "stale" if rollout.stale else "not trained on"
     cut_off = " (cut off)" if rollout.finish == "length" else ""
     parts = [
         f"{rollout.verdict} by `{rollout.rule}`",

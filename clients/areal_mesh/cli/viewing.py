@@ -39,9 +39,7 @@ def view(sources: Sequence[str], controller: str, port: int) -> None:
         listen = settings.controller.address
         address = controller or str(Address(settings.controller.reached_host, listen.port).seen_from_its_machine())
         # A controller that was named may be on another machine, whose locks are not seen here.
-        runs.append(
-            ShownRun(name, folder, settings, address, (lambda: True) if controller else partial(goes_on, folder))
-        )
+        runs.append(ShownRun(name, folder, settings, address, None if controller else partial(goes_on, folder)))
     try:
         serve(runs, port, lambda address: print(f"{', '.join(run.name for run in runs)}: {address}", flush=True))
     except OSError as error:

@@ -21,11 +21,11 @@ class ShownRun:
     name: by which the page calls it, different for each run.
     folder: its directory.
     controller: host:port at which its controller is asked.
-    goes_on: whether somebody works on the run now.
+    goes_on: whether somebody works on the run now; None: where its controller answers.
     """
 
     def __init__(
-        self, name: str, folder: Path, settings: RunSettings, controller: str, goes_on: Callable[[], bool]
+        self, name: str, folder: Path, settings: RunSettings, controller: str, goes_on: Callable[[], bool] | None
     ) -> None:
         self.name = name
         self.folder = folder
@@ -37,6 +37,7 @@ class ShownRun:
         self.up_to_date = False
         """Whether the index has all that the log had a moment ago."""
         self._goes_on = goes_on
+        self._answers = False
         self._tail = MetricsTail(folder / METRICS_FILE)
         self._rows: list[Row] = []
         self._inode = 0
@@ -69,17 +70,29 @@ class ShownRun:
             self.fault, self.up_to_date = str(error), True
         return self.up_to_date
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether somebody works on the run, as far as can be told from here."""
+        return self._answers if self._goes_on is None else self._goes_on()
+
+    async def look(self) -> None:
+        """Finds out whether the run goes on, where its controller alone can tell."""
+        if self._goes_on is None:
+            await self.status()
+
     async def status(self) -> dict[str, Any] | None:
         """What the controller says now; None where the run does not go on, or its controller does not answer."""
-        if not self._goes_on():
+        if self._goes_on is not None and not self._goes_on():
             return None
         try:
             async with MeshClient.connect(self.controller, timeout=_STATUS_SECONDS) as mesh:
                 status = await mesh.status()
         except MeshClientError:
             # The page says that no controller answers, and asks again.
+            self._answers = False
             return None
-        return status.to_dict() if status.run_name == self.settings.name else None
+        self._answers = status.run_name == self.settings.name
+        return status.to_dict() if self._answers else None
 
     def about(self) -> dict[str, Any]:
         """What the page has to know of the run to show anything of it."""
@@ -87,7 +100,7 @@ class ShownRun:
         return {
             "name": self.name,
             "folder": str(self.folder),
-            "goes_on": self._goes_on(),
+            "goes_on": self.goes_on,
             "controller": self.controller,
             "stages": [stage.model_dump(mode="json") for stage in settings.stages],
             "planned_steps": settings.planned_steps,

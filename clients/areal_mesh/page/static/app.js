@@ -124,8 +124,10 @@ const say = (text) => { document.getElementById("trouble").textContent = text; }
 
 // What a run that goes on has new; a mesh changes between steps too.
 async function follow() {
-  if (document.hidden || !runs.some((run) => run.goes_on)) return;
+  if (document.hidden) return;
+  const went = runs.some((run) => run.goes_on);
   runs = await ask("");
+  if (!went && !runs.some((run) => run.goes_on)) return;
   const before = steps;
   steps = (await Promise.all(runs.map((run) => metricsOf(run.name)))).map((columns) => columns.step?.length).join();
   const { view } = read();

@@ -75,7 +75,7 @@ function after(metrics, run) {
     generator: `${number(last("generated_tokens_per_second"))} tokens/s`, replay: `${last("replay_waiting_groups") ?? 0} groups waited`,
     learner: `${number(last("trained_tokens_per_second"))} tokens/s`, verifier: "",
   };
-  const what = run.goes_on ? `its controller, ${run.controller}, does not answer` : "it does not go on";
+  const what = run.goes_on ? `no controller of it answers at ${run.controller}` : "it does not go on";
   return [h("p", { class: "faint" }, `${run.name}: ${what}. The figures are those of its last step.`),
     h("div", { class: "scroll" }, picture([], notes)),
     table(["groups leased", "stale", "filtered", "failed", "tokens generated", "weights sent, MB", "swap, ms"],
