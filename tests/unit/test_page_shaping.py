@@ -2,7 +2,7 @@
 
 import pytest
 
-from areal_mesh.page.shaping import BadRequest, columns, excerpt, number_of, query_of
+from areal_mesh.page.shaping import BadRequest, columns, excerpt, number_of, plain, query_of
 from areal_mesh.rollouts.values import RolloutQuery
 
 
@@ -14,6 +14,13 @@ def test_figures_come_as_columns_and_what_a_step_lacks_is_none() -> None:
     assert columns(rows, 0) == {"step": [1, 2], "stage_name": ["8", "16"], "reward": [1.0, 2], "loss": [None, 0.5]}
     assert columns(rows, 1) == {"step": [2], "stage_name": ["16"], "reward": [2], "loss": [0.5]}
     assert columns(rows, 2) == {"stage_name": []}
+
+
+def test_numbers_that_are_not_finite_are_none() -> None:
+    assert plain({"loss": [1.0, float("nan"), float("inf")], "inner": ({"x": -float("inf")}, "NaN", 3, None)}) == {
+        "loss": [1.0, None, None],
+        "inner": [{"x": None}, "NaN", 3, None],
+    }
 
 
 def test_empty_parameters_do_not_matter_and_a_dash_is_no_source() -> None:

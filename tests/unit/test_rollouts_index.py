@@ -1,5 +1,6 @@
 """The index of a run's rollouts: read from a real log, filtered, searched, up to date, and forgotten with the log."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -210,3 +211,25 @@ async def test_without_a_tokenizer_tokens_are_shown_and_texts_come_once_there_is
     again = index_of(settings)
     again.update()
     assert again.find(RolloutQuery(order="oldest"), 1).rollouts[0].response.startswith("It is")
+
+
+async def test_several_may_read_at_once_while_the_log_is_written(settings: RunSettings) -> None:
+    buffer = open_log(settings)
+    indexes = [index_of(settings) for _ in range(4)]
+
+    async def follow(index: RolloutIndex) -> None:
+        while index.find(RolloutQuery(), 1).count < 60:
+            await asyncio.to_thread(index.update)
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        await asyncio.gather(*(asyncio.to_thread(index.prepare) for index in indexes))
+        for index in indexes:
+            tasks.create_task(follow(index))
+        for number in range(30):
+            answers = [Answer("one"), Answer("two")]
+            await store(buffer, group_of(settings, number, "Compute", ["1"], answers, ""))
+    buffer.close()
+    everything = indexes[0].find(RolloutQuery(order="oldest"), 100)
+    assert [rollout.rollout_id for rollout in everything.rollouts] == [
+        f"g{number:08d}.{place}" for number in range(30) for place in range(2)
+    ]

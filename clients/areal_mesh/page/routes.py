@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from areal_mesh.page.shaping import BadRequest, columns, listed, number_of, query_of
+from areal_mesh.page.shaping import BadRequest, columns, listed, number_of, plain, query_of
 from areal_mesh.page.shown_run import ShownRun
 from areal_mesh.rollouts.explaining import explanation
 from areal_mesh.rollouts.values import RolloutQuery, RolloutsUnreadable
@@ -57,7 +57,7 @@ class Routes:
 
         async def as_json(request: Request) -> Response:
             found = await handle(request)
-            return found if isinstance(found, Response) else JSONResponse(found)
+            return found if isinstance(found, Response) else JSONResponse(plain(found))
 
         return as_json
 

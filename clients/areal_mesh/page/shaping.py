@@ -1,5 +1,6 @@
 """Figures and rollouts as the page takes them. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -24,6 +25,17 @@ def columns(rows: Sequence[Mapping[str, Any]], after: int) -> dict[str, list[Any
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can say it: numbers that are not finite, such as the loss of a step gone wrong, are None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value
 
 
 def query_of(given: Mapping[str, str]) -> RolloutQuery:
