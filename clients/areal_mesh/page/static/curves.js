@@ -7,7 +7,7 @@ const PANELS = [
   ["Response length (tokens)", ["response_length"]],
   ["Truncated share", ["truncated"]],
   ["Staleness (versions)", ["staleness_mean", "staleness_max"]],
-  ["Mismatch KL of engine and learner", ["mismatch_kl"]],
+  ["Mismatch KL of engine and learner", ["mismatch_kl", "mismatch_kl_all"]],
   ["Groups of equal rewards", ["equal_rewards"]],
   ["Tokens a second", ["generated_tokens_per_second", "trained_tokens_per_second"]],
 ];
