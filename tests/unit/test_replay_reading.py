@@ -6,7 +6,9 @@ import pytest
 
 from areal_mesh.replay.kept import KeptSegments
 from areal_mesh.replay.reading import CorruptLog, Entry, Position, entries, oldest_segment, read_group
-from areal_mesh.replay.segments import RECORDS_START, Location, SegmentStore
+from areal_mesh.replay.segment_file import RECORDS_START
+from areal_mesh.replay.segments import Location, SegmentStore
+from areal_mesh.runtime.disk import preallocate
 from areal_mesh.runtime.settings import RunSettings
 from tests.unit.rollout_logs import Answer, begin_run, group_of, open_log, store, train_on
 
@@ -131,17 +133,14 @@ def test_kept_segments_take_no_more_than_a_share_of_what_is_free(
 def test_kept_segments_go_before_a_group_is_refused_on_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from areal_mesh.replay import segments as module
-
     make_segments(tmp_path / "kept", 1, 2)
     store = SegmentStore(tmp_path / "groups", 1000, spare_bytes=1000, kept_bytes=10_000)
     store.recover(3, lambda record: None)
-    real = module.preallocate
 
     def full_while_something_is_kept(path: Path, capacity: int) -> int | None:
-        return None if list((tmp_path / "kept").iterdir()) else real(path, capacity)
+        return None if list((tmp_path / "kept").iterdir()) else preallocate(path, capacity)
 
-    monkeypatch.setattr(module, "preallocate", full_while_something_is_kept)
+    monkeypatch.setattr("areal_mesh.replay.segments.preallocate", full_while_something_is_kept)
     assert store.write(1, [b"group"]) == Location(3, RECORDS_START, 5)
     assert not list((tmp_path / "kept").iterdir())
     store.close()

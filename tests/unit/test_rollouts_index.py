@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.rollouts.index import INDEX_FILE, RolloutIndex
-from areal_mesh.rollouts.values import Rollout, RolloutQuery
+from areal_mesh.rollouts.values import Order, Rollout, RolloutQuery
 from areal_mesh.runtime.settings import RunSettings
 from tests.unit.rollout_logs import Answer, begin_run, group_of, open_log, store, train_on
 
@@ -108,10 +108,8 @@ async def test_orders_and_pages(settings: RunSettings) -> None:
     await write_two_groups(settings)
     index = index_of(settings)
     index.update()
-    firsts = {
-        order: index.find(RolloutQuery(order=order), 1).rollouts[0]
-        for order in ("newest", "longest", "shortest", "best")
-    }  # type: ignore[arg-type]
+    orders: tuple[Order, ...] = ("newest", "longest", "shortest", "best")
+    firsts = {order: index.find(RolloutQuery(order=order), 1).rollouts[0] for order in orders}
     assert {order: rollout.rollout_id[-3:] for order, rollout in firsts.items()} == {
         "newest": "2.1",
         "longest": "2.0",

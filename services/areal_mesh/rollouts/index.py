@@ -184,7 +184,8 @@ def _rollout(row: Sequence[Any]) -> Rollout:
     place = row[0] % RESPONSES_OF_A_GROUP
     group_id, prompt_id, stage, source, step, stale, *figures, gold_answers, response = row[1:]
     group = (group_id, prompt_id, stage, source, step, bool(stale))
-    return Rollout(f"{group_id}.{place}", *group, *figures, tuple(json.loads(gold_answers)), response)
+    values: list[Any] = [f"{group_id}.{place}", *group, *figures, tuple(json.loads(gold_answers)), response]
+    return Rollout(*values)
 
 
 def _writable(folder: Path) -> bool:
