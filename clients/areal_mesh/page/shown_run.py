@@ -17,11 +17,13 @@ _UPDATE_SECONDS = 1.0
 
 
 class ShownRun:
-    """Args:
-    name: by which the page calls it, different for each run.
-    folder: its directory.
-    controller: host:port at which its controller is asked.
-    goes_on: whether somebody works on the run now; None: where its controller answers.
+    """What the page asks of a run. Methods that read files block.
+
+    Args:
+        name: by which the page calls it, different for each run.
+        folder: its directory.
+        controller: host:port at which its controller is asked.
+        goes_on: whether somebody works on the run now; None: where its controller answers.
     """
 
     def __init__(
