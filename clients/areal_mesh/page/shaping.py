@@ -8,7 +8,7 @@ from typing import Any
 from areal_mesh.rollouts.values import ORDERS, Rollout, RolloutQuery
 
 _EXCERPT = 320
-_BEFORE_MATCH = 100
+_BEFORE_MATCH = 40
 _KEYS = ("verdict", "finish", "source", "rule", "group_id")
 
 
