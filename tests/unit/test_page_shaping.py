@@ -45,4 +45,5 @@ def test_an_excerpt_lies_round_the_match() -> None:
     assert "Needle" in cut
     assert (cut[0], cut[-1], len(cut)) == ("…", "…", 322)
     assert excerpt("short", "needle") == "short"
+    assert excerpt("first\nsecond needle\nthird", "NEEDLE") == "…second needle\nthird"
     assert excerpt(whole, "") == "a" * 320 + "…"

@@ -78,7 +78,8 @@ def listed(rollout: Rollout, text: str) -> dict[str, Any]:
 
 def excerpt(whole: str, text: str) -> str:
     """A part of a text, round the first place of another one in it where there is one."""
-    place = whole.lower().find(text.lower()) if text else 0
-    start = max(0, place - _BEFORE_MATCH)
+    place = max(0, whole.lower().find(text.lower())) if text else 0
+    # From the line in which it stands, where that has not begun long before.
+    start = max(whole.rfind("\n", 0, place) + 1, place - _BEFORE_MATCH)
     cut = whole[start : start + _EXCERPT]
     return ("…" if start else "") + cut + ("…" if start + _EXCERPT < len(whole) else "")
