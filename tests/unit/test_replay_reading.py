@@ -10,6 +10,7 @@ from areal_mesh.replay.segment_file import RECORDS_START
 from areal_mesh.replay.segments import Location, SegmentStore
 from areal_mesh.runtime.disk import preallocate
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.v1 import rollout_pb2
 from tests.unit.rollout_logs import Answer, begin_run, group_of, open_log, store, train_on
 
 
@@ -22,14 +23,14 @@ def log_of(settings: RunSettings) -> Path:
     return settings.run_directory / "replay"
 
 
-def group(settings: RunSettings, number: int) -> object:
+def group(settings: RunSettings, number: int) -> rollout_pb2.Group:
     return group_of(settings, number, "Problem", ["1"], [Answer("x" * 300)], "")
 
 
 async def write(settings: RunSettings, count: int, segment_bytes: int = 6000) -> None:
     buffer = open_log(settings, segment_bytes)
     for number in range(count):
-        await store(buffer, group(settings, number))  # type: ignore[arg-type]
+        await store(buffer, group(settings, number))
         await train_on(buffer, number + 1, 1)
     buffer.close()
 
@@ -144,3 +145,20 @@ def test_kept_segments_go_before_a_group_is_refused_on_a_full_disk(
     assert store.write(1, [b"group"]) == Location(3, RECORDS_START, 5)
     assert not list((tmp_path / "kept").iterdir())
     store.close()
+
+
+async def test_a_crash_before_a_released_segment_was_moved_loses_nothing_of_it(
+    settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = open_log(settings, segment_bytes=4000, kept_bytes=1 << 20)
+    for number in range(3):
+        await store(buffer, group(settings, number))
+        await train_on(buffer, number + 1, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(buffer._log, "delete_through", lambda number: None)
+        await buffer.release(3)
+    buffer.close()
+    assert not (log_of(settings) / "kept").exists()
+    open_log(settings, segment_bytes=4000, kept_bytes=1 << 20).close()
+    assert list((log_of(settings) / "kept").iterdir())
+    assert ids(list(entries(log_of(settings), Position()))) == [f"g{number:08d}" for number in range(3)]

@@ -92,5 +92,6 @@ async def _page(request: Request) -> Response:
 async def _follow(run: ShownRun) -> None:
     while True:
         await run.look()
-        if await asyncio.to_thread(run.catch_up):
+        # Nobody may ever ask for the rollouts of most runs.
+        if not run.wanted or await asyncio.to_thread(run.catch_up):
             await asyncio.sleep(_LOG_SECONDS)

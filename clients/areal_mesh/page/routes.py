@@ -12,6 +12,7 @@ from starlette.routing import Route
 from areal_mesh.page.shaping import BadRequest, columns, listed, number_of, plain, query_of
 from areal_mesh.page.shown_run import ShownRun
 from areal_mesh.rollouts.explaining import explanation
+from areal_mesh.rollouts.index import RolloutIndex
 from areal_mesh.rollouts.values import RolloutQuery, RolloutsUnreadable
 
 _PAGE_SIZE = 50
@@ -72,14 +73,15 @@ class Routes:
         return {"status": await run.status()}
 
     async def _sources(self, run: ShownRun, request: Request) -> Any:
-        return await asyncio.to_thread(run.index.by_source)
+        return await asyncio.to_thread((await _index_of(run)).by_source)
 
     async def _choices(self, run: ShownRun, request: Request) -> Any:
-        return await asyncio.to_thread(run.index.choices)
+        return await asyncio.to_thread((await _index_of(run)).choices)
 
     async def _rollouts(self, run: ShownRun, request: Request) -> Any:
         query, after = query_of(request.query_params), number_of(request.query_params, "after", 0)
-        found = await asyncio.to_thread(run.index.find, query, _PAGE_SIZE, after)
+        index = await _index_of(run)
+        found = await asyncio.to_thread(index.find, query, _PAGE_SIZE, after)
         return {
             "count": found.count,
             "page": _PAGE_SIZE,
@@ -89,7 +91,7 @@ class Routes:
         }
 
     async def _rollout(self, run: ShownRun, request: Request) -> Any:
-        detail = await asyncio.to_thread(run.index.detail, request.path_params["rollout"])
+        detail = await asyncio.to_thread((await _index_of(run)).detail, request.path_params["rollout"])
         if detail is None:
             return None
         query = RolloutQuery(group_id=detail.rollout.group_id, order="oldest")
@@ -97,10 +99,18 @@ class Routes:
         return asdict(detail) | {"group": [asdict(rollout) for rollout in group.rollouts]}
 
     async def _why(self, run: ShownRun, request: Request) -> Any:
-        detail = await asyncio.to_thread(run.index.detail, request.path_params["rollout"])
+        detail = await asyncio.to_thread((await _index_of(run)).detail, request.path_params["rollout"])
         if detail is None:
             return None
         return {"steps": await asyncio.to_thread(explanation, detail.rollout, run.settings)}
+
+
+async def _index_of(run: ShownRun) -> RolloutIndex:
+    """The index of a run; the first to ask waits a moment for the beginning of it."""
+    run.wanted = True
+    if not run.up_to_date:
+        await asyncio.to_thread(run.catch_up)
+    return run.index
 
 
 def _refusal(text: str, status: int) -> Response:

@@ -34,6 +34,8 @@ class ShownRun:
         self.settings = settings
         self.controller = controller
         self.index = RolloutIndex(folder, settings.model.folder)
+        self.wanted = False
+        """Whether somebody asked for its rollouts: from then on its index is kept up to date."""
         self.fault = ""
         """Why rollouts cannot be read; empty where they can."""
         self.up_to_date = False

@@ -3,7 +3,7 @@ import { link, ofRun, replace } from "./state.js";
 
 const FILTERS = ["verdict", "finish", "step", "source", "rule", "text", "order", "group_id"];
 const ORDERS = ["newest", "oldest", "longest", "shortest", "best", "worst"];
-const TYPING_MILLISECONDS = 250;
+const TYPING_MILLISECONDS = 250, READING_MILLISECONDS = 1500;
 let typed = 0;
 
 const choice = (label, key, given, options) => h("label", null, label,
@@ -65,6 +65,10 @@ export async function showRollouts({ run, given, main }) {
   const list = h("section", { "aria-label": "Rollouts", id: "found" },
     found.fault ? h("p", { class: "fault" }, found.fault) : null, pages(given, found),
     h("ol", { class: "rollouts" }, found.rollouts.map((rollout) => item(run.name, given, rollout))), pages(given, found));
+  if (!found.up_to_date) {
+    const asking = location.hash;
+    setTimeout(() => location.hash === asking && dispatchEvent(new HashChangeEvent("hashchange")), READING_MILLISECONDS);
+  }
   const form = main.querySelector("form[role=search]");
   // What is being typed into stays.
   if (form && form.contains(document.activeElement)) {
