@@ -4,6 +4,7 @@ They are a convenience: they never take more than a share of what the disk has f
 Nothing of the buffer is read from them.
 """
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ _SHARE_OF_FREE = 10
 
 
 class KeptSegments:
-    """The folder of them. Blocking throughout; one thread calls.
+    """The folder of them. Blocking throughout; another log's thread may make room in it meanwhile.
 
     Args:
         most_bytes: that they take together; 0 keeps none.
@@ -37,13 +38,17 @@ class KeptSegments:
         oldest = min(self._segments(), default=None)
         if oldest is None:
             return False
-        oldest.unlink()
+        oldest.unlink(missing_ok=True)
         return True
 
     @property
     def bytes_on_disk(self) -> int:
         """Bytes that they take."""
-        return sum(path.stat().st_size for path in self._segments())
+        sizes = []
+        for path in self._segments():
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(path.stat().st_size)
+        return sum(sizes)
 
     def _segments(self) -> list[Path]:
         return list(self._directory.glob("*.segment"))
