@@ -68,7 +68,7 @@ protos: setup
 	cd protos && PATH="$(CURDIR)/$(BIN):$$PATH" ../$(BIN)/python -m grpc_tools.protoc -I. \
 		--python_out=. --mypy_out=. buf/validate/*.proto
 
-EXTRAS := --extra views --extra verifier --extra learner --extra generator
+EXTRAS := --extra views --extra view --extra verifier --extra learner --extra generator
 COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links --generate-hashes \
 	--python-version 3.11 --override $(REQUIREMENTS)/overrides.txt pyproject.toml $(REQUIREMENTS)/build.in
 ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-package torch $(TORCH_SOURCE)

@@ -29,6 +29,8 @@ def test_every_command_is_described() -> None:
         "doctor",
         "export",
         "report",
+        "rollouts",
+        "view",
         "simulate",
         "verify",
     }

@@ -17,6 +17,8 @@ LIGHT_PACKAGES = (
     "grading",
     "prompts",
     "views",
+    "rollouts",
+    "page",
     "controller",
     "verifier",
     "replay",
@@ -25,6 +27,7 @@ LIGHT_PACKAGES = (
     "cli",
 )
 
+LIBRARIES = {"grading", "prompts", "recipes", "rollouts", "runtime", "views"}
 MAY_IMPORT = {
     "v1": {"v1"},
     "runtime": {"runtime", "v1"},
@@ -32,6 +35,8 @@ MAY_IMPORT = {
     "weights": {"weights", "runtime", "v1"},
     "prompts": {"prompts", "runtime", "v1"},
     "views": {"views", "runtime"},
+    "rollouts": {"rollouts", "grading", "prompts", "runtime", "v1"},
+    "page": {"page", "client", "rollouts", "runtime", "views"},
     "controller": {"controller", "views", "runtime", "v1"},
     "verifier": {"verifier", "grading", "runtime", "v1"},
     "replay": {"replay", "runtime", "v1"},
@@ -40,7 +45,7 @@ MAY_IMPORT = {
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {"cli", "client", "grading", "prompts", "recipes", "runtime", "simulation", "v1", "views"},
+    "cli": {"cli", "client", "page", "simulation", "v1"} | LIBRARIES,
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {
@@ -50,8 +55,12 @@ GRADING_LAYERS = {
     "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
-# `areal-mesh export` needs no service: of the learner it has this entry point and nothing else.
-ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting", "areal_mesh.learner.follow"}}
+# `areal-mesh export` and the ranks of a learner's second host serve nothing: of the learner the command has these entry
+# points and nothing else. The format of the log in which rollouts lie is the replay buffer's.
+ENTRY_POINTS = {
+    "cli": {"areal_mesh.learner.checkpoints.exporting", "areal_mesh.learner.follow"},
+    "rollouts": {"areal_mesh.replay.reading"},
+}
 PACKAGE_RINGS = ("tests/unit", "tests/integration")
 # What holds of the tree itself, and of the settings as a whole.
 TESTS_OF_THE_TREE = {

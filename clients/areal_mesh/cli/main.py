@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
+from areal_mesh.cli.looking import add_looking
 from areal_mesh.cli.option_types import address_or_nothing, interval
 from areal_mesh.cli.options import (
     CONTROLLER_VARIABLE,
@@ -150,6 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
+    add_looking(commands)
     return parser
 
 

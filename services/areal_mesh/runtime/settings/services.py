@@ -127,6 +127,9 @@ class ReplaySettings(ServiceSettings):
     """Most bytes of groups waiting to be drawn; beyond it generators wait."""
     segment_bytes: int = Field(default=64 << 20, ge=1 << 20)
     """Room for records in a file of the log."""
+    kept_bytes: int = Field(default=1 << 30, ge=0)
+    """Bytes of the log's files that stay once training needs them no more, the newest of them, so that their rollouts
+    can be looked at; 0: none. A tenth of what the disk has free at most; on a full disk they go first."""
     patience_seconds: float = Field(default=600.0, ge=0, le=86400)
     """How long the draw of a step is held for groups that still run and that no later step could train; 0: not at
     all. What has not come by then is dropped when it comes, and that is the longest: give it the time of a response
