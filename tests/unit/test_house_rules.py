@@ -17,6 +17,7 @@ LIGHT_PACKAGES = (
     "grading",
     "prompts",
     "views",
+    "planning",
     "controller",
     "verifier",
     "replay",
@@ -32,6 +33,7 @@ MAY_IMPORT = {
     "weights": {"weights", "runtime", "v1"},
     "prompts": {"prompts", "runtime", "v1"},
     "views": {"views", "runtime"},
+    "planning": {"planning", "runtime"},
     "controller": {"controller", "views", "runtime", "v1"},
     "verifier": {"verifier", "grading", "runtime", "v1"},
     "replay": {"replay", "runtime", "v1"},
@@ -40,7 +42,7 @@ MAY_IMPORT = {
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {"cli", "client", "grading", "prompts", "recipes", "runtime", "simulation", "v1", "views"},
+    "cli": {"cli", "client", "grading", "planning", "prompts", "recipes", "runtime", "simulation", "v1", "views"},
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {

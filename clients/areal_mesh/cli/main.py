@@ -21,6 +21,7 @@ from areal_mesh.cli.options import (
     overrides_option,
     source_argument,
 )
+from areal_mesh.cli.planning_options import add_planning
 from areal_mesh.cli.printing import make_output_safe
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
@@ -146,6 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
+    add_planning(commands)
     return parser
 
 

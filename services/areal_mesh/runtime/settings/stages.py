@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from areal_mesh.runtime.settings.base import Settings, Share
+from areal_mesh.runtime.settings.stage_overrides import Overrides
 
 
 class TruncatedAboveSettings(Settings):
@@ -53,6 +54,11 @@ class StageSettings(Settings):
     restart_optimizer: bool = True
     restart_reference: bool = True
     """Whether the optimizer, with its warm-up, and the KL reference start anew when the stage is entered."""
+    learner: Overrides = {}
+    """Settings of `[learner]` that are others in this stage, such as `{ max_tokens_per_micro_batch = 11264 }`."""
+    sampling: Overrides = {}
+    """Sampling that is another in this stage: `{ temperature = 0.8 }`. Only with `algorithm.max_staleness = 0`, for a
+    batch is trained at one temperature."""
 
     @model_validator(mode="after")
     def _steps_agree(self) -> Self:
