@@ -21,7 +21,7 @@ from areal_mesh.cli.options import (
     overrides_option,
     source_argument,
 )
-from areal_mesh.cli.planning_options import add_planning
+from areal_mesh.cli.planning_options import add_planning, cluster_options
 from areal_mesh.cli.printing import make_output_safe
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
@@ -93,9 +93,9 @@ def _config_show(options: argparse.Namespace) -> None:
 
 
 def _config_check(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.config import check
+    from areal_mesh.cli.config import check, cluster_of
 
-    check(options.sources, options.overrides)
+    check(options.sources, options.overrides, cluster_of(options.nodes, options.gpus, options.memory))
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -225,6 +225,7 @@ def _add_settings(commands: SubCommands) -> None:
     )
     check.add_argument("sources", nargs="+", metavar="PRESET|FILE")
     overrides_option(check)
+    cluster_options(check)
     doctor = add_command(commands, "doctor", _doctor, "Say what this machine can run of a preset, and what would help.")
     source_argument(doctor)
     doctor.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a finding")

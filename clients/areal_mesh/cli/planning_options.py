@@ -32,6 +32,13 @@ def add_planning(commands: SubCommands) -> None:
     plan.add_argument("--json", action="store_true", dest="as_json", help="a list of one object a row")
 
 
+def cluster_options(check: argparse.ArgumentParser) -> None:
+    """Those that say on which GPUs a run is to fit; with one of them the others have their defaults."""
+    check.add_argument("--nodes", type=count, metavar="N", help="check that the run fits so many nodes (1)")
+    check.add_argument("--gpus", type=count, metavar="N", help="of a node (8)")
+    check.add_argument("--memory", type=float, metavar="GB", help="of a GPU (80)")
+
+
 def count(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:

@@ -75,8 +75,9 @@ LENGTHS: Mapping[str, ResponseLengths] = {
     "DeepSeek-R1-Distill-Qwen-7B": ResponseLengths(6600.0, 0.78),
     # Figure 3 of the release note: a mean of 570 tokens at the start, 870 by step 150, 930 by step 250.
     "Qwen2.5-7B": ResponseLengths(650.0, 0.7),
-    "Qwen2.5-0.5B": ResponseLengths(300.0, 0.7),
-    "Qwen2.5-1.5B": ResponseLengths(350.0, 0.7),
+    # Guesses for school mathematics.
+    "Qwen2.5-0.5B-Instruct": ResponseLengths(300.0, 0.7),
+    "Qwen2.5-1.5B-Instruct": ResponseLengths(350.0, 0.7),
     "smollm2-135m": ResponseLengths(120.0, 0.7),
 }
 """Of the models of the presets before training, by the name of the folder."""

@@ -60,7 +60,8 @@ def learner_memory(
     recomputed = _HALF * micro_batch_tokens * 2 * (4 * shape.hidden + 2 * attention + 3 * shape.intermediate)
     return LearnerMemory(
         parameters=_FULL * whole / ranks + gathered,
-        gradients=_FULL * whole / ranks + (_FULL * layer if ranks > 1 else 0),
+        # One rank has those of its bfloat16 weights and those of the float32 ones; several reduce a layer at a time.
+        gradients=_FULL * whole / ranks + (_FULL * layer if ranks > 1 else _HALF * whole),
         optimizer=2 * _FULL * whole / ranks,
         reference=_HALF * whole / ranks if reference else 0.0,
         activations=kept + recomputed + _LOGITS_BYTES,

@@ -39,7 +39,7 @@ def stage_memories(settings: RunSettings, shape: ModelShape, memory: float) -> l
     for number, stage in enumerate(settings.stages):
         longest = settings.prompts.max_prompt_tokens + stage.max_response_tokens
         # A sequence is never cut: one that is longer than the micro-batch makes one by itself.
-        tokens = max(longest, settings.learner_in(number).max_tokens_per_micro_batch)
+        tokens = max(longest, settings.in_stage(number).learner.max_tokens_per_micro_batch)
         learner = learner_memory(shape, settings.learner.ranks, tokens, reference, bucket)
         found.append(StageMemory(stage.name, learner, generator, longest))
     return found
@@ -50,12 +50,13 @@ def memory_faults(
 ) -> Iterator[str]:
     """Why the run does not fit on `nodes` nodes of `gpus` GPUs with `memory` bytes each, a line each."""
     generation, training = settings.generator.gpu_count, settings.learner.ranks
-    if generation + training > nodes * gpus:
+    shared = _shared_gpus(settings)
+    if generation + training - shared > nodes * gpus:
         yield (
             f"{generation} GPUs to generate (generator.services = {settings.generator.services}, "
             f"generator.data_parallel_size = {settings.generator.data_parallel_size}, generator.tensor_parallel_size = "
             f"{settings.generator.tensor_parallel_size}) and learner.ranks = {training} are more than "
-            f"{nodes * gpus}; lower one of them"
+            f"the {nodes * gpus} there are; lower one of them"
         )
     if settings.generator.tensor_parallel_size > gpus:
         yield (
@@ -67,6 +68,13 @@ def memory_faults(
             yield (
                 f"stage {stage.name}: a rank of the learner needs {stage.learner.total / _GB:.1f} GB of "
                 f"{memory / _GB:.0f}; raise learner.ranks, or lower learner.max_tokens_per_micro_batch or the limits"
+            )
+        engine = memory * settings.generator.gpu_memory_utilization
+        if shared and engine + stage.learner.total > memory:
+            yield (
+                f"stage {stage.name}: learner and engine share a GPU, and need {stage.learner.total / _GB:.1f} and "
+                f"{engine / _GB:.1f} GB of {memory / _GB:.0f}; lower generator.gpu_memory_utilization or "
+                "learner.max_tokens_per_micro_batch"
             )
         if stage.sequences < 1:
             yield (
@@ -83,3 +91,8 @@ def memory_remarks(settings: RunSettings, memories: list[StageMemory]) -> Iterat
                 f"stage {stage.name}: the KV cache holds {stage.sequences} responses of full length at once, of "
                 f"generator.max_sequences = {settings.generator.max_sequences}; longer ones are computed anew then"
             )
+
+
+def _shared_gpus(settings: RunSettings) -> int:
+    """GPUs that a generator and a rank of the learner are both given."""
+    return len(set(settings.generator.gpus or ()) & set(settings.learner.gpus or ()))

@@ -75,11 +75,15 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape:
         raise UnknownShape(f"its config.json does not say its shape: {error!r}") from error
 
 
+_QWEN_SMALLEST = ModelShape(24, 896, 14, 2, 64, 4864, 151936, tied=True)
+_QWEN_SMALL = ModelShape(28, 1536, 12, 2, 128, 8960, 151936, tied=True)
 MODELS: Mapping[str, ModelShape] = {
     "DeepSeek-R1-Distill-Qwen-1.5B": ModelShape(28, 1536, 12, 2, 128, 8960, 151936, tied=False),
     "DeepSeek-R1-Distill-Qwen-7B": ModelShape(28, 3584, 28, 4, 128, 18944, 152064, tied=False),
-    "Qwen2.5-0.5B": ModelShape(24, 896, 14, 2, 64, 4864, 151936, tied=True),
-    "Qwen2.5-1.5B": ModelShape(28, 1536, 12, 2, 128, 8960, 151936, tied=True),
+    "Qwen2.5-0.5B": _QWEN_SMALLEST,
+    "Qwen2.5-0.5B-Instruct": _QWEN_SMALLEST,
+    "Qwen2.5-1.5B": _QWEN_SMALL,
+    "Qwen2.5-1.5B-Instruct": _QWEN_SMALL,
     "Qwen2.5-7B": ModelShape(28, 3584, 28, 4, 128, 18944, 152064, tied=False),
     "smollm2-135m": ModelShape(30, 576, 9, 3, 64, 1536, 49152, tied=True),
 }

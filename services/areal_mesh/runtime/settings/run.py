@@ -57,13 +57,15 @@ class RunSettings(Settings):
         """Largest response limit of all stages, in tokens."""
         return max(stage.max_response_tokens for stage in self.stages)
 
-    def learner_in(self, stage: int) -> LearnerSettings:
-        """The learner's section in a stage."""
-        return overridden(self.learner, self.stages[stage].learner, frozenset(LearnerSettings.model_fields) - FOR_A_RUN)
-
-    def algorithm_in(self, stage: int) -> AlgorithmSettings:
-        """The algorithm's section in a stage."""
-        return overridden(self.algorithm, self.stages[stage].sampling, SAMPLING)
+    def in_stage(self, stage: int) -> Self:
+        """The settings as they are in a stage, with what it sets otherwise."""
+        plan = self.stages[stage]
+        if not plan.learner and not plan.sampling:
+            return self
+        learning = frozenset(LearnerSettings.model_fields) - FOR_A_RUN
+        learner = overridden(self.learner, plan.learner, learning, "learner")
+        algorithm = overridden(self.algorithm, plan.sampling, SAMPLING, "sampling")
+        return self.model_copy(update={"learner": learner, "algorithm": algorithm})
 
     def service(self, role: str) -> ServiceSettings:
         """The section of a role."""
@@ -74,11 +76,10 @@ class RunSettings(Settings):
     @model_validator(mode="after")
     def _stages_override_what_they_may(self) -> Self:
         for number, stage in enumerate(self.stages):
-            for key, resolve in (("learner", self.learner_in), ("sampling", self.algorithm_in)):
-                try:
-                    resolve(number)
-                except ValueError as error:
-                    raise ValueError(f"stages.{number}.{key}.{error}") from error
+            try:
+                self.in_stage(number)
+            except ValueError as error:
+                raise ValueError(f"stages.{number}.{error}") from error
             if stage.sampling and self.algorithm.max_staleness > 0:
                 raise ValueError(
                     f"stages.{number}.sampling with algorithm.max_staleness = {self.algorithm.max_staleness}: groups "
