@@ -52,8 +52,9 @@ GRADING_LAYERS = {
     "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
-# `areal-mesh export` needs no service: of the learner it has this entry point and nothing else.
-ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting"}}
+# `areal-mesh export` and `areal-mesh schedule replay` need no service: of learner and controller they have these entry
+# points and nothing else.
+ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting", "areal_mesh.controller.replaying"}}
 PACKAGE_RINGS = ("tests/unit", "tests/integration")
 # What holds of the tree itself, and of the settings as a whole.
 TESTS_OF_THE_TREE = {

@@ -42,16 +42,16 @@ def _table(settings: RunSettings, memories: Sequence[StageMemory]) -> Table:
     ranks, engines = settings.learner.ranks, settings.generator.gpu_count
     table = Table(title=f"{settings.name}: GB of a GPU, {ranks} of the learner and {engines} of engines")
     table.add_column("stage")
-    for title in (*memories[0].learner.parts(), "learner's total", "engine's weights", "KV cache", "full responses"):
+    for title in (*memories[0].rank.parts(), "learner's total", "engine's weights", "KV cache", "full responses"):
         table.add_column(title, justify="right")
     for stage in memories:
-        learner = (f"{value / _GB:.1f}" for value in stage.learner.parts().values())
+        learner = (f"{value / _GB:.1f}" for value in stage.rank.parts().values())
         table.add_row(stage.name, *learner, *_generator(stage))
     return table
 
 
 def _generator(stage: StageMemory) -> Iterator[str]:
-    yield f"{stage.learner.total / _GB:.1f}"
-    yield f"{stage.generator.parameters / _GB:.1f}"
-    yield f"{stage.generator.kv_cache / _GB:.1f}"
+    yield f"{stage.rank.total / _GB:.1f}"
+    yield f"{stage.engine.parameters / _GB:.1f}"
+    yield f"{stage.engine.kv_cache / _GB:.1f}"
     yield f"{stage.sequences:,}"

@@ -3,7 +3,7 @@
 import argparse
 from argparse import ArgumentTypeError
 
-from areal_mesh.cli.options import SubCommands, add_command, source_argument
+from areal_mesh.cli.options import SubCommands, add_command, overrides_option, source_argument
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -11,6 +11,12 @@ def _plan(options: argparse.Namespace) -> None:
 
     given = {name: getattr(options, name) for name in PlanOptions.__dataclass_fields__}
     plan(options.source, options.overrides, PlanOptions(**given))
+
+
+def _replay(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.schedule import replay
+
+    replay(options.file, options.preset, options.overrides, options.as_json)
 
 
 def add_planning(commands: SubCommands) -> None:
@@ -30,6 +36,13 @@ def add_planning(commands: SubCommands) -> None:
     plan.add_argument("--figure", type=int, choices=(2,), help="draw hours by nodes beside the published ones")
     plan.add_argument("--to", default="plan-hours.png", metavar="FILE", help="the figure, PNG or SVG (plan-hours.png)")
     plan.add_argument("--json", action="store_true", dest="as_json", help="a list of one object a row")
+    schedule = commands.add_parser("schedule", help="The rules by which stages end.").add_subparsers(required=True)
+    text = "Say where the stages of a preset would have ended on the recorded steps of a run."
+    replay = add_command(schedule, "replay", _replay, text)
+    replay.add_argument("file", metavar="METRICS.jsonl", help="of a run's directory")
+    replay.add_argument("--preset", required=True, metavar="PRESET|FILE", help="whose stages are tried")
+    overrides_option(replay)
+    replay.add_argument("--json", action="store_true", dest="as_json", help="a list of one object a stage")
 
 
 def cluster_options(check: argparse.ArgumentParser) -> None:

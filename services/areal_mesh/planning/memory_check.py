@@ -16,15 +16,15 @@ class StageMemory:
     """What a stage needs of a GPU of each kind."""
 
     name: str
-    learner: LearnerMemory
-    generator: GeneratorMemory
+    rank: LearnerMemory
+    engine: GeneratorMemory
     longest: int
     """Tokens of the longest prompt with the longest response."""
 
     @property
     def sequences(self) -> int:
         """Responses of full length that the KV cache of an engine holds at once."""
-        return self.generator.sequences(self.longest)
+        return self.engine.sequences(self.longest)
 
 
 def stage_memories(settings: RunSettings, shape: ModelShape, memory: float) -> list[StageMemory]:
@@ -64,21 +64,21 @@ def memory_faults(
             f"node, which has {gpus}; lower it"
         )
     for stage in memories:
-        if stage.learner.total > memory:
+        if stage.rank.total > memory:
             yield (
-                f"stage {stage.name}: a rank of the learner needs {stage.learner.total / _GB:.1f} GB of "
+                f"stage {stage.name}: a rank of the learner needs {stage.rank.total / _GB:.1f} GB of "
                 f"{memory / _GB:.0f}; raise learner.ranks, or lower learner.max_tokens_per_micro_batch or the limits"
             )
         engine = memory * settings.generator.gpu_memory_utilization
-        if shared and engine + stage.learner.total > memory:
+        if shared and engine + stage.rank.total > memory:
             yield (
-                f"stage {stage.name}: learner and engine share a GPU, and need {stage.learner.total / _GB:.1f} and "
+                f"stage {stage.name}: learner and engine share a GPU, and need {stage.rank.total / _GB:.1f} and "
                 f"{engine / _GB:.1f} GB of {memory / _GB:.0f}; lower generator.gpu_memory_utilization or "
                 "learner.max_tokens_per_micro_batch"
             )
         if stage.sequences < 1:
             yield (
-                f"stage {stage.name}: {max(0.0, stage.generator.kv_cache) / _GB:.1f} GB of KV cache do not hold one "
+                f"stage {stage.name}: {max(0.0, stage.engine.kv_cache) / _GB:.1f} GB of KV cache do not hold one "
                 f"response of {stage.longest:,} tokens; raise generator.tensor_parallel_size, or lower the limits"
             )
 

@@ -157,7 +157,7 @@ def _least_ranks(settings: RunSettings, assumed: Assumptions) -> int:
         memories = stage_memories(
             settings.model_copy(update={"learner": learner}), assumed.shape, assumed.hardware.memory
         )
-        if all(stage.learner.total <= assumed.hardware.memory for stage in memories):
+        if all(stage.rank.total <= assumed.hardware.memory for stage in memories):
             return ranks
         ranks *= 2
     return ranks

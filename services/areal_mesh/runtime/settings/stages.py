@@ -1,6 +1,6 @@
 """Settings of the schedule: context stages, and the rules that may end one."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -35,13 +35,31 @@ class RewardGainBelowSettings(Settings):
     """Steps that each of the two means is over."""
 
 
+class StepsSettings(Settings):
+    """The stage ends after so many of its steps: beside other rules, all of which have to agree."""
+
+    window: ClassVar[int] = 1
+    type: Literal["steps"] = "steps"
+    steps: int = Field(gt=0)
+
+
+class EpochsSettings(Settings):
+    """The stage ends once it was trained on as many groups as so many epochs of the prompts have."""
+
+    window: ClassVar[int] = 1
+    type: Literal["epochs"] = "epochs"
+    epochs: float = Field(gt=0)
+
+
 RuleSettings = Annotated[
-    TruncatedAboveSettings | TruncatedBelowSettings | RewardGainBelowSettings, Field(discriminator="type")
+    TruncatedAboveSettings | TruncatedBelowSettings | RewardGainBelowSettings | StepsSettings | EpochsSettings,
+    Field(discriminator="type"),
 ]
+"""Each says over how many steps it looks at a time, its `window`."""
 
 
 class StageSettings(Settings):
-    """One context stage: it ends after `max_steps`, or by the first rule that says so once `min_steps` are done."""
+    """One context stage: it ends after `max_steps`, or by its rules once `min_steps` are done."""
 
     name: str = Field(min_length=1)
     max_response_tokens: int = Field(gt=0)
@@ -51,6 +69,8 @@ class StageSettings(Settings):
     """No rule ends the stage before this many steps."""
     rules: list[RuleSettings] = []
     """Without one `max_steps` alone decides."""
+    ends_by: Literal["any", "all"] = "any"
+    """Whether the first rule that says so ends the stage, or all of them at the same step."""
     restart_optimizer: bool = True
     restart_reference: bool = True
     """Whether the optimizer, with its warm-up, and the KL reference start anew when the stage is entered."""
