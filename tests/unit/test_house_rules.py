@@ -18,6 +18,7 @@ LIGHT_PACKAGES = (
     "prompts",
     "views",
     "planning",
+    "preparation",
     "controller",
     "verifier",
     "replay",
@@ -34,6 +35,7 @@ MAY_IMPORT = {
     "prompts": {"prompts", "runtime", "v1"},
     "views": {"views", "runtime"},
     "planning": {"planning", "runtime"},
+    "preparation": {"preparation", "runtime"},
     "controller": {"controller", "views", "runtime", "v1"},
     "verifier": {"verifier", "grading", "runtime", "v1"},
     "replay": {"replay", "runtime", "v1"},
@@ -42,7 +44,19 @@ MAY_IMPORT = {
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {"cli", "client", "grading", "planning", "prompts", "recipes", "runtime", "simulation", "v1", "views"},
+    "cli": {
+        "cli",
+        "client",
+        "grading",
+        "planning",
+        "preparation",
+        "prompts",
+        "recipes",
+        "runtime",
+        "simulation",
+        "v1",
+        "views",
+    },
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {
