@@ -33,6 +33,10 @@ _EXIT_INTERRUPTED = 130
 
 
 def _up(options: argparse.Namespace) -> int:
+    if options.simulate:
+        from areal_mesh.cli.simulate_preset import simulate_preset
+
+        return simulate_preset(options.source, options.overrides)
     from areal_mesh.cli.launcher import launch
     from areal_mesh.runtime.output import lasting_output
 
@@ -157,6 +161,7 @@ def _add_running(commands: SubCommands) -> None:
     )
     source_argument(up)
     up.add_argument("--fresh", action="store_true", help="delete the run directory first")
+    up.add_argument("--simulate", action="store_true", help="go through the schedule with simulated members, no model")
     source_argument(
         add_command(
             commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them."
