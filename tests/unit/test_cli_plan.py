@@ -8,7 +8,7 @@ import pytest
 
 from areal_mesh.cli.main import main
 
-PUBLISHED = {
+PUBLISHED: dict[str, dict[int, tuple[float, float | None]]] = {
     "distill-1.5b-16node": {1: (520, 14_000), 4: (150, 54_000), 16: (50, 155_000)},
     "distill-7b-16node": {4: (680, None), 16: (200, None)},
 }

@@ -39,7 +39,8 @@ def test_stages_end_where_the_run_itself_would_have_ended_them() -> None:
     plans = [stage("8K", 8192, 50, FALLING, min_steps=5), stage("16K", 16384, 9), stage("24K", 24000, 8, PLATEAU)]
     found = replay_schedule(plans, rows(40), epoch_share=0.0)
     progress = StageProgress(plans, [StageEntry(0, 1, 0.0, "start")])
-    entered, before = [], []
+    entered: list[tuple[int, str]] = []
+    before: list[StepRow] = []
     for row in rows(40):
         step = StepRow(row["step"], progress.stage, row, {}, 0.0, 0)
         entry, finished = progress.after_step(step, before)

@@ -74,7 +74,8 @@ def test_a_fit_from_elsewhere_finds_the_constants_that_made_the_figures() -> Non
     for run in RUNS.values():
         if run.calibration == "areal-v0.1":
             figures = {name: value for name, (value, _) in predicted(run, true).items()}
-            made.append(dataclasses.replace(run, **figures))
+            hours, rate = figures.get("hours"), figures.get("tokens_per_second")
+            made.append(dataclasses.replace(run, hours=hours, tokens_per_second=rate))
     found = fit(made)
     assert found.host_seconds == pytest.approx(true.host_seconds, rel=0.05)
     assert found.training_share == pytest.approx(true.training_share, rel=0.1)

@@ -80,7 +80,8 @@ def _preparation(found: Found, options: PrepareOptions) -> Preparation:
     for file in options.against:
         for name, problem in _evaluation_problems(Path(file)):
             evaluation.add(name, problem)
-    matches, known = reference_matcher("qwen"), {}
+    matches = reference_matcher("qwen")
+    known: dict[str, bool] = {}
 
     def usable(reference: str) -> bool:
         return not reference_fault([reference], matches, known)

@@ -1,8 +1,8 @@
 """`areal-mesh up PRESET --simulate`: a preset's whole schedule with simulated generators and a simulated learner.
 
 Controller, ledger, publisher and replay buffer are the real ones, under the preset's own stages, algorithm and bounds.
-What a step takes is what `areal-mesh plan` says of it, compressed; what it is made of are lengths of responses, and those
-that are cut off are wrong. A batch is as small a share of the preset's as gets through the schedule in minutes.
+What a step takes is what `areal-mesh plan` says of it, compressed; what it is made of are lengths of responses, and
+those that are cut off are wrong. A batch is as small a share of the preset's as gets through the schedule in minutes.
 """
 
 import json

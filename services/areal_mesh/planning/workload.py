@@ -21,7 +21,7 @@ class Workload:
     """Responses that an engine computes at once."""
     max_staleness: int
     """0: generation and training take turns."""
-    extra_passes: int
+    extra_passes: float
     """Forward passes beside the update: of the reference model, of the proximal policy."""
     prompt_tokens: float = 100.0
     """Mean length; of AReaL's prompts, by the log in v0.1.1's tutorial, 106."""

@@ -54,13 +54,14 @@ class Fields:
 def flattened(value: Any) -> Mapping[str, Any] | None:
     """A row as one object: a conversation's question and reference are its problem and its answer; None for no row."""
     if isinstance(value, dict):
-        prompt = value.get("prompt")
+        row: dict[str, Any] = value
+        prompt = row.get("prompt")
         if isinstance(prompt, list) and (spoken := _conversation(prompt)):
-            value = {**value, "prompt": spoken["problem"]}
-        model = value.get("reward_model")
+            row = {**row, "prompt": spoken["problem"]}
+        model = row.get("reward_model")
         if isinstance(model, dict) and "ground_truth" in model:
-            value = {"ground_truth": model["ground_truth"], **value}
-        return value
+            row = {"ground_truth": model["ground_truth"], **row}
+        return row
     return _conversation(value) if isinstance(value, list) else None
 
 

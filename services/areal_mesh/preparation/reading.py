@@ -61,7 +61,8 @@ def opened(file: Path) -> IO[bytes]:
     opener = _OPENERS.get(file.suffix)
     if opener is None:
         return file.open("rb")
-    return opener(file)
+    stream: IO[bytes] = opener(file)
+    return stream
 
 
 def _zstandard(file: Path) -> IO[bytes]:

@@ -35,7 +35,7 @@ def plot_hours(bars: Sequence[HoursBar], title: str, path: Path) -> None:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    kinds = (
+    kinds: Sequence[tuple[str, str, Sequence[float | None]]] = (
         ("predicted", "#1f4e79", [bar.predicted for bar in bars]),
         ("published, table", "#d62728", [bar.table for bar in bars]),
         ("published, Figure 2", "#e9a3a3", [bar.figure for bar in bars]),
