@@ -44,19 +44,21 @@ MAY_IMPORT = {
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {
-        "cli",
-        "client",
-        "grading",
-        "planning",
-        "preparation",
-        "prompts",
-        "recipes",
-        "runtime",
-        "simulation",
-        "v1",
-        "views",
-    },
+    "cli": set(
+        [
+            "cli",
+            "client",
+            "grading",
+            "planning",
+            "preparation",
+            "prompts",
+            "recipes",
+            "runtime",
+            "simulation",
+            "v1",
+            "views",
+        ]
+    ),
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {
@@ -66,8 +68,7 @@ GRADING_LAYERS = {
     "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
-# `areal-mesh export` and `areal-mesh schedule replay` need no service: of learner and controller they have these entry
-# points and nothing else.
+# `areal-mesh export` and `schedule replay` need no service: of learner and controller they have these and nothing else.
 ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting", "areal_mesh.controller.replaying"}}
 PACKAGE_RINGS = ("tests/unit", "tests/integration")
 # What holds of the tree itself, and of the settings as a whole.
