@@ -27,6 +27,7 @@ LIGHT_PACKAGES = (
     "cli",
 )
 
+LIBRARIES = {"grading", "planning", "preparation", "prompts", "recipes", "simulation", "views"}
 MAY_IMPORT = {
     "v1": {"v1"},
     "runtime": {"runtime", "v1"},
@@ -44,21 +45,7 @@ MAY_IMPORT = {
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": set(
-        [
-            "cli",
-            "client",
-            "grading",
-            "planning",
-            "preparation",
-            "prompts",
-            "recipes",
-            "runtime",
-            "simulation",
-            "v1",
-            "views",
-        ]
-    ),
+    "cli": LIBRARIES | {"cli", "client", "runtime", "v1"},
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {
