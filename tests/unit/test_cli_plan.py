@@ -71,7 +71,7 @@ def test_a_figure_is_drawn_and_made_anew_but_never_over_anothers_file(
 REFUSED = {
     "--hardware abacus": "choose h800, ",
     "--stage 9K": "choose 8K, 16K, 24K",
-    "--nodes 1 --gpus 1 --set algorithm.max_staleness=1 --set algorithm.loss.type=dppo": "leave none to train",
+    "--nodes 1 --gpus 1 --set generator.tensor_parallel_size=2": "1 GPUs are less than an engine's 2",
     "--mean-length 20000": "not between 0 and the limit of 16384",
     "--calibrate nowhere": "no step has its response_length",
     "--set model.folder=models/unknown": "its shape is not known by its name",
@@ -99,3 +99,20 @@ def test_config_check_says_whether_a_run_fits(capsys: pytest.CaptureFixture[str]
     assert "64 GPUs to generate" in printed
     code, printed, _ = run(capsys, "config", "check", "trial", "--nodes", "1")
     assert (code, "runs on CPUs" in printed) == (0, True)
+
+
+def test_a_plan_takes_the_constants_of_a_run_that_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"stage": 0, "response_length": 3000.0, "update_seconds": 900.0, "generated_tokens_per_second": 40_000.0}
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text("".join(json.dumps({"step": step, **row}) + "\n" for step in (1, 2, 3)), encoding="utf-8")
+    words = ("plan", "distill-1.5b-1node-async", "--stage", "8K", "--split", "6/2", "--json", "--nodes", "1")
+    _, printed, _ = run(capsys, *words, "--calibrate", str(tmp_path))
+    [measured] = json.loads(printed)
+    assert measured["training_seconds"] == pytest.approx(900, rel=0.01)
+    assert measured["tokens_per_step"] == pytest.approx(8192 * 3100, rel=0.01)
+    tokens = 8192 * 3000
+    assert measured["generation_seconds"] == pytest.approx(tokens / 40_000, rel=0.02)
+    code, printed, _ = run(capsys, *words[:-3], "--nodes", "1", "--calibrate", str(tmp_path))
+    assert (code, f"constants: measured in {tmp_path}" in printed) == (0, True)

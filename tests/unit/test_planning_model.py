@@ -79,8 +79,10 @@ def test_areals_allocations_are_those_that_it_had() -> None:
     assert published_layout(128, 8, 4, overlaps=False) == Layout(64, 64, 4)
     assert published_layout(8, 8, 1, overlaps=True) == Layout(6, 2)
     assert published_layout(128, 8, 1, overlaps=True) == Layout(96, 32)
-    with pytest.raises(ValueError, match="leave none to train"):
-        published_layout(1, 8, 1, overlaps=True)
+    assert published_layout(1, 8, 1, overlaps=True) == Layout(1, 1, 1, time_shared=True)
+    assert published_layout(5, 8, 4, overlaps=True) == Layout(4, 1, 4)
+    with pytest.raises(ValueError, match="2 GPUs are less than an engine's 4"):
+        published_layout(2, 8, 4, overlaps=True)
 
 
 def test_the_best_split_is_the_fastest_of_all_and_leaves_training_its_memory() -> None:

@@ -210,6 +210,19 @@ def test_lines_are_read_compressed_or_not(suffix: str, tmp_path: Path) -> None:
     assert [row["id"] for row in prepared(file)[0]] == ["a"]
 
 
+def test_zstandard_and_parquet_are_read_where_their_packages_are(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    packed = tmp_path / "set.jsonl.zst"
+    packed.write_bytes(zstandard.compress(b'{"id": "a", "problem": "p", "answer": "1"}\n'))
+    assert [row["id"] for row in prepared(packed)[0]] == ["a"]
+    table = tmp_path / "set.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"question": ["p"], "answer": ["x #### 3"], "level": [2]}), table)
+    [row], _ = prepared(table)
+    assert (row["problem"], row["solutions"], row["difficulty"]) == ("p", ["3"], 2.0)
+
+
 @pytest.mark.parametrize(
     "value",
     [

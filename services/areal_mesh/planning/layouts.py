@@ -16,18 +16,18 @@ _TURNS_TENSOR_PARALLEL = 2
 def published_layout(gpus: int, gpus_per_node: int, tensor_parallel: int, overlaps: bool) -> Layout:
     """As AReaL would: three quarters generate where generation and training overlap; else halves, or turns on one node.
 
+    GPUs that are no more than an engine has are shared in any case.
+
     Raises:
-        ValueError: too few GPUs.
+        ValueError: fewer GPUs than an engine has.
     """
-    if not overlaps and gpus <= gpus_per_node:
-        if gpus < tensor_parallel:
-            raise ValueError(f"{gpus} GPUs are less than an engine's {tensor_parallel}")
+    if gpus < tensor_parallel:
+        raise ValueError(f"{gpus} GPUs are less than an engine's {tensor_parallel}")
+    if gpus <= (tensor_parallel if overlaps else gpus_per_node):
         engine = max(tensor_parallel, min(_TURNS_TENSOR_PARALLEL, gpus))
         return Layout(gpus, gpus, engine, time_shared=True)
     generation = int(gpus * (_GENERATION_SHARE if overlaps else 0.5)) // tensor_parallel * tensor_parallel
     generation = max(generation, tensor_parallel)
-    if generation >= gpus:
-        raise ValueError(f"{gpus} GPUs leave none to train beside an engine of {tensor_parallel}")
     return Layout(generation, gpus - generation, tensor_parallel)
 
 

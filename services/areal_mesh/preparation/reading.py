@@ -5,6 +5,7 @@ JSON lines are read one at a time, and a line longer than any problem is passed 
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 from collections.abc import Callable, Iterator, Mapping
@@ -70,8 +71,10 @@ def _zstandard(file: Path) -> IO[bytes]:
         import zstandard
     except ImportError as error:
         raise FileFault(f"{file}: needs the package zstandard; install it, or decompress the file") from error
-    stream: IO[bytes] = zstandard.open(file, "rb")
-    return stream
+    # Its own reader has no lines.
+    return io.BufferedReader(
+        zstandard.ZstdDecompressor().stream_reader(file.open("rb"), read_across_frames=True, closefd=True)
+    )
 
 
 _OPENERS: Mapping[str, Callable[[Path], Any]] = {
