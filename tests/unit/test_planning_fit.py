@@ -7,7 +7,7 @@ import pytest
 from areal_mesh.planning.calibration import CALIBRATIONS
 from areal_mesh.planning.fit import fit, held_out, predicted
 from areal_mesh.planning.hardware import HARDWARE
-from areal_mesh.planning.published import RUNS
+from areal_mesh.planning.published import FIGURE_2, RUNS
 from areal_mesh.planning.step import step_time
 
 TOLERANCE = 0.25
@@ -46,6 +46,13 @@ def test_the_constants_that_are_kept_are_those_that_the_fit_gives(system: str) -
     kept = CALIBRATIONS[system]
     for field in dataclasses.fields(kept):
         assert getattr(fitted, field.name) == pytest.approx(getattr(kept, field.name), rel=0.02), field.name
+
+
+def test_the_bar_of_the_figure_that_differs_from_the_table_is_met_as_well() -> None:
+    run = RUNS["1.5B, 16 nodes"]
+    value, table = predicted(run, CALIBRATIONS[run.calibration])["hours"]
+    assert (table, FIGURE_2["1.5B"][16]) == (50, 40)
+    assert off(value, FIGURE_2["1.5B"][16]) < TOLERANCE
 
 
 def test_the_gain_of_one_step_of_staleness_is_the_papers() -> None:

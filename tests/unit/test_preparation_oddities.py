@@ -241,9 +241,11 @@ def test_a_json_document_is_read_as_its_rows(value: Any, tmp_path: Path) -> None
 
 def test_files_that_cannot_be_read_say_what_would_do(tmp_path: Path) -> None:
     broken = tmp_path / "set.jsonl.gz"
-    broken.write_bytes(b"no gzip")
-    with pytest.raises(FileFault, match="cannot be read"):
-        list(read_rows(broken))
+    whole = gzip.compress(b'{"id": "a", "problem": "p", "answer": "1"}\n' * 9)
+    for damaged in (b"no gzip", whole[:-9], whole[:20] + bytes(9) + whole[29:]):
+        broken.write_bytes(damaged)
+        with pytest.raises(FileFault, match="cannot be read"):
+            list(read_rows(broken))
     for name, package in (("set.parquet", "pyarrow"), ("set.jsonl.zst", "zstandard")):
         (tmp_path / name).write_bytes(b"x")
         try:

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def read_rows(file: Path) -> Iterator[Row]:
             return
         with opened(file) as stream:
             yield from _lines(stream)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise FileFault(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
@@ -72,9 +73,7 @@ def _zstandard(file: Path) -> IO[bytes]:
     except ImportError as error:
         raise FileFault(f"{file}: needs the package zstandard; install it, or decompress the file") from error
     # Its own reader has no lines.
-    return io.BufferedReader(
-        zstandard.ZstdDecompressor().stream_reader(file.open("rb"), read_across_frames=True, closefd=True)
-    )
+    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file.open("rb"), read_across_frames=True))
 
 
 _OPENERS: Mapping[str, Callable[[Path], Any]] = {
