@@ -1,5 +1,6 @@
 """`areal-mesh data prepare`: by name and by file, what it writes over and what not, and a set of 40,000 lines."""
 
+import importlib.util
 import json
 import re
 import resource
@@ -81,7 +82,10 @@ def test_a_set_that_is_not_there_says_which_file_belongs_where(
     [line] = (tmp_path / "areal-prompts.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["solutions"] == ["3"]
     code, _, said = run(capsys, "nothing")
-    assert "no data set of that name; there are areal, areal-zero, deepscaler, orz, math, gsm8k, aime, amc" in said
+    assert (
+        "no data set of that name; there are areal, areal-zero, deepscaler, orz, math, gsm8k, aime, amc, reasoning-gym/TASK"
+        in said
+    )
 
 
 def test_lengths_are_those_of_the_presets_tokenizer_and_template(
@@ -100,6 +104,21 @@ def test_lengths_are_those_of_the_presets_tokenizer_and_template(
     code, printed, _ = run(capsys, str(file), "--preset", str(preset))
     assert code == 0
     assert re.search(r"line 2: 1\d tokens, more than 9", printed), "nine of the problem, and the template"
+
+
+def test_a_task_makes_its_problems_up_where_the_package_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("reasoning-gym/chain_sum", "--folder", str(tmp_path), "--count", "40")
+    if importlib.util.find_spec("reasoning_gym") is None:
+        code, _, said = run(capsys, *words)
+        assert (code, "needs the package reasoning-gym; pip install reasoning-gym" in said) == (1, True)
+        return
+    made = tmp_path / "reasoning-gym-chain_sum-prompts.jsonl"
+    texts = []
+    for seed in ("1", "1", "2"):
+        assert run(capsys, *words, "--seed", seed)[0] == 0
+        texts.append(made.read_text(encoding="utf-8"))
+    assert texts[0] == texts[1] != texts[2]
+    assert "no such task" in run(capsys, "reasoning-gym/chain_sums")[2]
 
 
 def test_evaluation_sets_are_named_and_missing_ones_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

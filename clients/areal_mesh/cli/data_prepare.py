@@ -17,7 +17,7 @@ from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.tables import print_wide
 from areal_mesh.preparation.fields import Fields, UnknownField, flattened
 from areal_mesh.preparation.overlap import EvaluationSets
-from areal_mesh.preparation.reading import FileFault, opened, read_rows
+from areal_mesh.preparation.reading import FileFault, Row, opened, read_rows
 from areal_mesh.preparation.report import Report
 from areal_mesh.preparation.stream import Preparation
 from areal_mesh.runtime.made import NotMadeHere, made_from, replace_file
@@ -42,6 +42,8 @@ class PrepareOptions:
     preset: str
     tokenizer: str
     max_prompt_tokens: int | None
+    count: int
+    seed: int
     as_json: bool
 
 
@@ -55,7 +57,7 @@ def prepare_data(wanted: str, options: PrepareOptions) -> None:
         found = find(wanted, Path(options.folder), options.metadata, options.fetch is not None)
         preparation = _preparation(found, options)
         output = Path(options.output or _default_output(wanted, found))
-        report = _write(found, preparation, output)
+        report = _write(found, preparation, output, found.rows(options.count, options.seed))
     except (FileFault, UnknownField) as error:
         raise CommandFailed(str(error)) from error
     if options.as_json:
@@ -144,7 +146,7 @@ def _metadata(file: Path | None) -> Mapping[str, Any]:
     return value
 
 
-def _write(found: Found, preparation: Preparation, output: Path) -> Report:
+def _write(found: Found, preparation: Preparation, output: Path, rows: Iterator[Row]) -> Report:
     """Writes the prompt file and its report, in place of such as this command made."""
     beside = output.with_name(f"{output.name.removesuffix('.jsonl')}.report.json")
     for path in (output, beside):
@@ -158,7 +160,7 @@ def _write(found: Found, preparation: Preparation, output: Path) -> Report:
     aside = output.with_name(f".{output.name}.{os.getpid()}.new")
     try:
         with aside.open("w", encoding="utf-8") as file:
-            for problem in preparation.prepared(read_rows(found.file)):
+            for problem in preparation.prepared(rows):
                 file.write(problem.as_line())
         if preparation.report.kept:
             replace_file(aside, output, made)

@@ -3,11 +3,14 @@
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.preparation.generated import PREFIX, generated_rows
 from areal_mesh.preparation.named import NAMED, NamedSet
+from areal_mesh.preparation.reading import Row, read_rows
 
 _SECONDS = 60.0
 _PIECE = 1 << 20
@@ -22,6 +25,12 @@ class Found:
     file: Path
     metadata: Path | None
     columns: str
+    task: str = ""
+    """That makes the problems up; there is no file then, but its place."""
+
+    def rows(self, count: int, seed: int) -> Iterator[Row]:
+        """The set's rows; of a task so many, by the seed. Raises FileFault."""
+        return generated_rows(self.task, count, seed) if self.task else read_rows(self.file)
 
 
 def find(wanted: str, folder: Path, metadata: str, fetch: bool) -> Found:
@@ -31,6 +40,9 @@ def find(wanted: str, folder: Path, metadata: str, fetch: bool) -> Found:
         CommandFailed: they are not there; says which file belongs where.
     """
     known = NAMED.get(wanted)
+    if wanted.startswith(PREFIX):
+        name = wanted.replace("/", "-")
+        return Found(name, folder / name, None, "", wanted.removeprefix(PREFIX))
     if known is None:
         return _given(Path(wanted).expanduser(), metadata)
     file = next((path for path in _places(wanted, known, folder) if path.is_file()), None)
@@ -46,7 +58,9 @@ def find(wanted: str, folder: Path, metadata: str, fetch: bool) -> Found:
 
 def _given(file: Path, metadata: str) -> Found:
     if not file.is_file():
-        raise CommandFailed(f"{file}: no such file, and no data set of that name; there are {', '.join(NAMED)}")
+        raise CommandFailed(
+            f"{file}: no such file, and no data set of that name; there are {', '.join(NAMED)}, {PREFIX}TASK"
+        )
     beside = file.with_name(METADATA)
     given = Path(metadata).expanduser() if metadata else beside
     if metadata and not given.is_file():

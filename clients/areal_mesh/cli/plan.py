@@ -158,7 +158,9 @@ def _notes(settings: RunSettings, assumed: Assumptions, constants: str, options:
     limit, lengths, found = plan.max_response_tokens, assumed.lengths, assumed.constants
     first = published_layout(2 * assumed.gpus_per_node, assumed.gpus_per_node, 1, settings.algorithm.max_staleness > 0)
     rule = "AReaL's allocation" if options.split is None else "--split"
+    cpu = "cpu" in (settings.generator.device, settings.learner.device)
     return [
+        *(["these settings are for CPUs: what follows is what GPUs would take"] if cpu else []),
         f"hours: {assumed.epochs:g} epochs of {assumed.prompts:,} prompts at the limit of stage {plan.name}, {limit:,} "
         f"tokens; responses of {lengths.mean(limit):,.0f} tokens on average, {lengths.over(limit):.1%} cut off",
         f"schedule: {settings.planned_steps} steps at most, responses as long as before training",

@@ -41,7 +41,7 @@ def add_trying(commands: SubCommands) -> None:
 def _add_prepare(data: SubCommands) -> None:
     text = "Make a prompt file of a data set: read, mended, told apart, held against evaluation sets; with a report."
     prepare = add_command(data, "prepare", _prepare, text)
-    prepare.add_argument("wanted", metavar="NAME|FILE", help="areal, areal-zero, deepscaler, orz, math, gsm8k, ...")
+    prepare.add_argument("wanted", metavar="NAME|FILE", help="areal, deepscaler, gsm8k, reasoning-gym/TASK, ...")
     prepare.add_argument("--output", default="", metavar="FILE", help="the prompt file (NAME-prompts.jsonl)")
     prepare.add_argument("--folder", default="data", metavar="FOLDER", help="where files of named sets lie (data)")
     prepare.add_argument("--from", choices=("hub",), dest="fetch", help="fetch a named set that is not there")
@@ -56,6 +56,8 @@ def _add_prepare(data: SubCommands) -> None:
     prepare.add_argument("--preset", default="", metavar="PRESET|FILE", help="whose tokenizer, template and limit")
     prepare.add_argument("--tokenizer", default="", metavar="FOLDER", help="a model's folder (the preset's)")
     prepare.add_argument("--max-prompt-tokens", type=_positive, metavar="N", help="(the preset's, or 2048)")
+    prepare.add_argument("--count", type=_positive, default=10_000, metavar="N", help="problems of a task (10000)")
+    prepare.add_argument("--seed", type=int, default=1, metavar="N", help="of a task's problems (1)")
     prepare.add_argument("--json", action="store_true", dest="as_json", help="the report as one JSON object")
 
 
