@@ -58,9 +58,8 @@ def find(wanted: str, folder: Path, metadata: str, fetch: bool) -> Found:
 
 def _given(file: Path, metadata: str) -> Found:
     if not file.is_file():
-        raise CommandFailed(
-            f"{file}: no such file, and no data set of that name; there are {', '.join(NAMED)}, {PREFIX}TASK"
-        )
+        known = ", ".join((*NAMED, f"{PREFIX}TASK"))
+        raise CommandFailed(f"{file}: no such file, and no data set of that name; there are {known}")
     beside = file.with_name(METADATA)
     given = Path(metadata).expanduser() if metadata else beside
     if metadata and not given.is_file():
