@@ -77,10 +77,10 @@ def test_a_set_that_is_not_there_says_which_file_belongs_where(
     place.write_text('{"prompt": "p", "query_id": "a"}\n', encoding="utf-8")
     code, _, said = run(capsys, "areal", "--folder", str(tmp_path))
     assert f"as {place.with_name('id2info.json')}, or name it with --metadata" in said
-    place.with_name("id2info.json").write_text('{"a": {"solutions": ["\\\\boxed{3}"]}}', encoding="utf-8")
+    place.with_name("id2info.json").write_text('{"a": {"solutions": ["\\\\boxed{3}", 4]}}', encoding="utf-8")
     assert run(capsys, "areal", "--folder", str(tmp_path))[0] == 0
     [line] = (tmp_path / "areal-prompts.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(line)["solutions"] == ["3"]
+    assert json.loads(line)["solutions"] == ["3", "4"]
     code, _, said = run(capsys, "nothing")
     assert "no data set of that name; there are areal, areal-zero, deepscaler, orz, math, gsm8k, aime, amc, re" in said
 
@@ -128,6 +128,8 @@ def test_evaluation_sets_are_named_and_missing_ones_refused(tmp_path: Path, caps
     assert report["lines"][0]["text"] == "100% of its n-grams are those of aime24/60"
     code, _, said = run(capsys, str(file), "--against", "none.jsonl")
     assert (code, "no such file; give a set's file" in said) == (1, True)
+    code, _, said = run(capsys, str(file), "--overlap", "50")
+    assert (code, "--overlap 50: a share is over 0 and at most 1" in said) == (2, True)
 
 
 def test_a_set_of_forty_thousand_lines_takes_under_a_minute_and_a_gigabyte(

@@ -17,13 +17,14 @@ from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.tables import print_wide
 from areal_mesh.preparation.fields import Fields, UnknownField, flattened
 from areal_mesh.preparation.overlap import EvaluationSets
-from areal_mesh.preparation.reading import FileFault, Row, opened, read_rows
+from areal_mesh.preparation.reading import FileFault, Row, as_written, opened, read_rows
 from areal_mesh.preparation.report import Report
 from areal_mesh.preparation.stream import Preparation
 from areal_mesh.runtime.made import NotMadeHere, made_from, replace_file
 from areal_mesh.runtime.settings import PromptSettings
 from areal_mesh.runtime.text import printable
 
+_EXIT_USAGE = 2
 _SHOWN = 5
 _MAKER = "areal-mesh data prepare"
 
@@ -53,6 +54,8 @@ def prepare_data(wanted: str, options: PrepareOptions) -> None:
     Raises:
         CommandFailed: a file is not there or cannot be read, nothing of it can be used, or the output is somebody's.
     """
+    if not 0 < options.overlap <= 1:
+        raise CommandFailed(f"--overlap {options.overlap:g}: a share is over 0 and at most 1", _EXIT_USAGE)
     try:
         found = find(wanted, Path(options.folder), options.metadata, options.fetch is not None)
         preparation = _preparation(found, options)
@@ -143,7 +146,7 @@ def _metadata(file: Path | None) -> Mapping[str, Any]:
         raise CommandFailed(f"{file}: cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise CommandFailed(f"{file}: holds no object of answers by id")
-    return value
+    return {key: as_written(known) for key, known in value.items()}
 
 
 def _write(found: Found, preparation: Preparation, output: Path, rows: Iterator[Row]) -> Report:
