@@ -12,7 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-unit test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-unit test-compose test-environments test-hosts test-presets smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -47,6 +47,10 @@ test-environments: setup
 HOSTS_SECONDS ?= 600
 test-hosts: setup
 	AREAL_MESH_TEST_HOSTS=$(HOSTS_SECONDS) $(BIN)/python -m pytest -x -s tests/chaos/test_fleet_of_hosts.py
+
+# Every preset's whole schedule with simulated members: half an hour.
+test-presets: setup
+	AREAL_MESH_TEST_PRESETS=1 $(BIN)/python -m pytest -x -s tests/integration/test_simulation_presets.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -26,6 +26,8 @@ def test_every_command_is_described() -> None:
         "stage",
         "stop",
         "config",
+        "plan",
+        "schedule",
         "doctor",
         "export",
         "report",

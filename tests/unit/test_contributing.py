@@ -21,7 +21,17 @@ PATHS = sorted(
     | set(re.findall(r"\]\(([^):]+)\)", PAGE))
 )
 # From the folder of the tree, or from one that is named just before.
-ELSEWHERE = {"grading/", "prompts/", "weights/", "recipes/", "views/", "rollouts/", "runtime/"}
+ELSEWHERE = {
+    "grading/",
+    "prompts/",
+    "weights/",
+    "recipes/",
+    "planning/",
+    "preparation/",
+    "views/",
+    "rollouts/",
+    "runtime/",
+}
 MOST_FILES = 4
 
 

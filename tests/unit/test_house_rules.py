@@ -19,6 +19,8 @@ LIGHT_PACKAGES = (
     "views",
     "rollouts",
     "page",
+    "planning",
+    "preparation",
     "controller",
     "verifier",
     "replay",
@@ -27,7 +29,16 @@ LIGHT_PACKAGES = (
     "cli",
 )
 
-LIBRARIES = {"grading", "prompts", "recipes", "rollouts", "runtime", "views"}
+LIBRARIES = {
+    "grading",
+    "planning",
+    "preparation",
+    "prompts",
+    "recipes",
+    "rollouts",
+    "simulation",
+    "views",
+}
 MAY_IMPORT = {
     "v1": {"v1"},
     "runtime": {"runtime", "v1"},
@@ -37,6 +48,8 @@ MAY_IMPORT = {
     "views": {"views", "runtime"},
     "rollouts": {"rollouts", "grading", "prompts", "runtime", "v1"},
     "page": {"page", "client", "rollouts", "runtime", "views"},
+    "planning": {"planning", "runtime"},
+    "preparation": {"preparation", "runtime"},
     "controller": {"controller", "views", "runtime", "v1"},
     "verifier": {"verifier", "grading", "runtime", "v1"},
     "replay": {"replay", "runtime", "v1"},
@@ -45,7 +58,7 @@ MAY_IMPORT = {
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {"cli", "client", "page", "simulation", "v1"} | LIBRARIES,
+    "cli": LIBRARIES | {"cli", "client", "page", "runtime", "v1"},
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {
@@ -55,10 +68,15 @@ GRADING_LAYERS = {
     "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
-# `areal-mesh export` and the ranks of a learner's second host serve nothing: of the learner the command has these entry
-# points and nothing else. The format of the log in which rollouts lie is the replay buffer's.
+# `areal-mesh export`, `schedule replay` and the ranks of a learner's second host serve nothing: of learner and
+# controller the command has these entry points and nothing else. The format of the log in which rollouts lie is the
+# replay buffer's.
 ENTRY_POINTS = {
-    "cli": {"areal_mesh.learner.checkpoints.exporting", "areal_mesh.learner.follow"},
+    "cli": {
+        "areal_mesh.learner.checkpoints.exporting",
+        "areal_mesh.learner.follow",
+        "areal_mesh.controller.replaying",
+    },
     "rollouts": {"areal_mesh.replay.reading"},
 }
 PACKAGE_RINGS = ("tests/unit", "tests/integration")

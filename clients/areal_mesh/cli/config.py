@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, remarks
+from areal_mesh.cli.memory_report import Cluster, memory_report
 from areal_mesh.cli.printing import is_unicode
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.runtime.service import EXIT_CANNOT_START
@@ -22,8 +23,8 @@ def show(source: str, controller: str, overrides: Sequence[str]) -> None:
     print(json.dumps(settings, indent=2, ensure_ascii=not is_unicode()))
 
 
-def check(sources: Sequence[str], overrides: Sequence[str]) -> None:
-    """Checks each source.
+def check(sources: Sequence[str], overrides: Sequence[str], cluster: Cluster | None = None) -> None:
+    """Checks each source; with a cluster, whether it fits its GPUs, too.
 
     Raises:
         CommandFailed: some do not hold; all are reported.
@@ -37,13 +38,24 @@ def check(sources: Sequence[str], overrides: Sequence[str]) -> None:
             print(failure)
             continue
         found = list(faults(settings))
+        notes: list[str] = []
+        if cluster is not None:
+            too_large, notes = memory_report(settings, cluster)
+            found += too_large
         failed += bool(found)
         if not found:
             print(f"{source}: holds; run {settings.name}, {_schedule(settings)}")
-        for line in (*found, *remarks(settings)):
+        for line in (*found, *notes, *remarks(settings)):
             print(f"{source}: {line}")
     if failed:
         raise CommandFailed(f"{failed} of {len(sources)} do not hold", EXIT_CANNOT_START)
+
+
+def cluster_of(nodes: int | None, gpus: int | None, memory: float | None) -> Cluster | None:
+    """The GPUs that the options name; None where they name none."""
+    if nodes is gpus is memory is None:
+        return None
+    return Cluster(nodes or 1, gpus or 8, 80.0 if memory is None else memory)
 
 
 def _schedule(settings: RunSettings) -> str:

@@ -24,6 +24,11 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 def remarks(settings: RunSettings) -> Iterator[str]:
     """What holds as settings but was not, or cannot be, run on this machine, a line each."""
     yield from gaps(settings)
+    if settings.generator.services > 1:
+        yield (
+            f"generator.services = {settings.generator.services}: `areal-mesh up` starts one of them on this machine; "
+            "`areal-mesh serve generator` starts the others where they belong, under a --service-id each"
+        )
     if settings.learner.ranks > 1:
         yield f"learner.ranks = {settings.learner.ranks}: FSDP2 over {settings.learner.ranks} processes; unrun here"
 

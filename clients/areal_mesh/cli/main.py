@@ -22,6 +22,7 @@ from areal_mesh.cli.options import (
     overrides_option,
     source_argument,
 )
+from areal_mesh.cli.planning_options import add_planning, cluster_options
 from areal_mesh.cli.printing import make_output_safe
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
@@ -33,6 +34,10 @@ _EXIT_INTERRUPTED = 130
 
 
 def _up(options: argparse.Namespace) -> int:
+    if options.simulate:
+        from areal_mesh.cli.simulate_preset import simulate_preset
+
+        return simulate_preset(options.source, options.overrides)
     from areal_mesh.cli.launcher import launch
     from areal_mesh.runtime.output import lasting_output
 
@@ -97,9 +102,9 @@ def _config_show(options: argparse.Namespace) -> None:
 
 
 def _config_check(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.config import check
+    from areal_mesh.cli.config import check, cluster_of
 
-    check(options.sources, options.overrides)
+    check(options.sources, options.overrides, cluster_of(options.nodes, options.gpus, options.memory))
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -152,6 +157,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
     add_looking(commands)
+    add_planning(commands)
     return parser
 
 
@@ -161,6 +167,7 @@ def _add_running(commands: SubCommands) -> None:
     )
     source_argument(up)
     up.add_argument("--fresh", action="store_true", help="delete the run directory first")
+    up.add_argument("--simulate", action="store_true", help="go through the schedule with simulated members, no model")
     source_argument(
         add_command(
             commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them."
@@ -236,6 +243,7 @@ def _add_settings(commands: SubCommands) -> None:
     )
     check.add_argument("sources", nargs="+", metavar="PRESET|FILE")
     overrides_option(check)
+    cluster_options(check)
     doctor = add_command(commands, "doctor", _doctor, "Say what this machine can run of a preset, and what would help.")
     source_argument(doctor)
     doctor.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a finding")

@@ -189,7 +189,7 @@ class ControllerService:
                 stored=StoredEnds(run.groups),
                 waiting=self._waiting_leases,
             ),
-            StepCalls(run, settings, roster, callers, self._publisher, changes, clock, faults),
+            StepCalls(run, settings, roster, callers, self._publisher, changes, clock, faults, self._prompts),
             PeopleCalls(run, changes, settings),
         )
 

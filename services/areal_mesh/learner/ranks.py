@@ -87,10 +87,10 @@ class RankLeader:
         """Token ids of the model are under this."""
         return self._trainer.vocabulary_size
 
-    def step(self, batch: TrainingBatch) -> StepResult:
-        """Learns from one batch on all ranks; commits a policy version."""
-        self._command(Command.STEP)
-        return self._trainer.step(self._parallel.broadcast_batch(batch))
+    def step(self, batch: TrainingBatch, stage: int = 0) -> StepResult:
+        """Learns from one batch of a stage on all ranks; commits a policy version."""
+        self._command(Command.STEP, stage)
+        return self._trainer.step(self._parallel.broadcast_batch(batch), stage)
 
     def keep_followers(self) -> None:
         """Nothing, on all ranks: those that wait for a command would else take a long silence for the leader's end."""
@@ -235,7 +235,7 @@ def follow(settings: RunSettings, place: Place) -> None:
             case Command.WAIT:
                 pass
             case Command.STEP:
-                trainer.step(parallel.broadcast_batch(None))
+                trainer.step(parallel.broadcast_batch(None), *arguments)
             case Command.RESTART:
                 trainer.restart(*arguments)
             case Command.GATHER:

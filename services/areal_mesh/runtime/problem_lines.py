@@ -70,7 +70,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_problem(raw: bytes) -> Problem:
-    """A line of a prompt file: `id`, `problem`, `answer` and, where there is one, `source`.
+    """A line of a prompt file: `id`, `problem`, `answer` or `solutions` and, where there is one, `source`.
 
     Raises:
         LineError: it cannot be read, a field is missing or of a wrong type, or its text cannot be sent.
@@ -84,7 +84,7 @@ def parse_problem(raw: bytes) -> Problem:
     return Problem(
         prompt_id=_named(row, "id"),
         problem=_named(row, "problem"),
-        gold_answers=references(row.get("answer")),
+        gold_answers=references(row.get("answer", row.get("solutions"))),
         source=label(row, "source"),
     )
 

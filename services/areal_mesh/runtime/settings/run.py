@@ -17,6 +17,7 @@ from areal_mesh.runtime.settings.services import (
     ServiceSettings,
     VerifierSettings,
 )
+from areal_mesh.runtime.settings.stage_overrides import FOR_A_RUN, SAMPLING, overridden
 from areal_mesh.runtime.settings.stages import StageSettings
 from areal_mesh.runtime.settings.weights import WeightSettings
 
@@ -56,11 +57,36 @@ class RunSettings(Settings):
         """Largest response limit of all stages, in tokens."""
         return max(stage.max_response_tokens for stage in self.stages)
 
+    def in_stage(self, stage: int) -> Self:
+        """The settings as they are in a stage, with what it sets otherwise."""
+        plan = self.stages[stage]
+        if not plan.learner and not plan.sampling:
+            return self
+        learning = frozenset(LearnerSettings.model_fields) - FOR_A_RUN
+        learner = overridden(self.learner, plan.learner, learning, "learner")
+        algorithm = overridden(self.algorithm, plan.sampling, SAMPLING, "sampling")
+        return self.model_copy(update={"learner": learner, "algorithm": algorithm})
+
     def service(self, role: str) -> ServiceSettings:
         """The section of a role."""
         section = getattr(self, role)
         assert isinstance(section, ServiceSettings), role
         return section
+
+    @model_validator(mode="after")
+    def _stages_override_what_they_may(self) -> Self:
+        for number, stage in enumerate(self.stages):
+            try:
+                self.in_stage(number)
+            except ValueError as error:
+                raise ValueError(f"stages.{number}.{error}") from error
+            if stage.sampling and self.algorithm.max_staleness > 0:
+                raise ValueError(
+                    f"stages.{number}.sampling with algorithm.max_staleness = {self.algorithm.max_staleness}: groups "
+                    "of the stage before would be trained at another temperature than they were sampled at; set "
+                    "algorithm.max_staleness to 0, or leave it out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

@@ -78,6 +78,9 @@ class GeneratorSettings(ServiceSettings):
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     tensor_parallel_size: int = Field(default=1, gt=0)
     data_parallel_size: int = Field(default=1, gt=0)
+    services: int = Field(default=1, gt=0)
+    """Generators of the run, each a service with an engine of its own. `areal-mesh up` starts one on this machine;
+    `areal-mesh serve generator` starts the others where they belong, under a name each."""
     enforce_eager: bool = True
     """Without torch.compile and CUDA graphs: starts sooner. On CPU always: a small model runs no slower."""
     verify_seconds: Seconds = 60.0
@@ -86,6 +89,11 @@ class GeneratorSettings(ServiceSettings):
     answers_at_once: int = Field(default=8, ge=0)
     """Requests beside the run (`Generate`) that are answered at once; 0 for none. They share the engine with the run's
     groups."""
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs of all generators of the run."""
+        return self.services * self.transfer_ranks if self.device == "cuda" else 0
 
     @property
     def transfer_ranks(self) -> int:
