@@ -9,6 +9,7 @@ from areal_mesh.runtime.roles import SERVICE_ROLES
 from areal_mesh.runtime.settings.algorithm import AlgorithmSettings
 from areal_mesh.runtime.settings.base import Seed, Settings, SettingsPath
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
+from areal_mesh.runtime.settings.evaluation import EvaluationSettings
 from areal_mesh.runtime.settings.services import (
     ControllerSettings,
     GeneratorSettings,
@@ -40,6 +41,7 @@ class RunSettings(Settings):
     replay: ReplaySettings = ReplaySettings()
     learner: LearnerSettings = LearnerSettings()
     weights: WeightSettings = WeightSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
 
     @property
     def run_directory(self) -> Path:
@@ -71,6 +73,11 @@ class RunSettings(Settings):
             raise ValueError(
                 f'weights.transport.type = "{self.weights.transport.type}" needs learner.device and generator.device '
                 '"cuda"; on CPU use "gloo"'
+            )
+        if self.evaluation.every and not self.evaluation.suites:
+            raise ValueError(
+                f"evaluation.every = {self.evaluation.every} with no evaluation.suites: there is nothing to ask; name "
+                "suites, or set evaluation.every to 0"
             )
         bound = self.algorithm.max_staleness
         if self.weights.sync_every > bound + 1:
