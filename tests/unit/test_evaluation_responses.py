@@ -68,9 +68,7 @@ def test_every_sample_has_a_seed_that_no_order_changes(tmp_path: Path) -> None:
     suite = read_suite(suite_file(tmp_path, "sums", 3))
     asked = list(sample_requests("base", [suite], 4, seed=1))
     assert len({request.key for request in asked}) == len({request.seed for request in asked}) == 12
-    assert all(
-        request.seed == sample_seed(1, "sums", request.key.problem_id, request.key.number) for request in asked
-    )
+    assert all(request.seed == sample_seed(1, "sums", request.key.problem_id, request.key.number) for request in asked)
     again = {request.key.identifier.partition("/")[2]: request.seed for request in sample_requests("x", [suite], 2, 1)}
     assert all(again[request.key.identifier.partition("/")[2]] == request.seed for request in asked[:6])
     assert sample_seed(2, "sums", "p-0", 0) != sample_seed(1, "sums", "p-0", 0)
@@ -80,7 +78,7 @@ def test_suites_are_found_by_name_and_by_path(tmp_path: Path) -> None:
     path = suite_file(tmp_path, "sums", 5)
     assert find_suite("sums", tmp_path) == find_suite(str(path), Path("elsewhere")) == path
     assert len(read_suite(path, limit=2).problems) == 2
-    with pytest.raises(SuiteError, match="no file .*products.jsonl; .* has sums"):
+    with pytest.raises(SuiteError, match=r"no file .*products\.jsonl; .* has sums"):
         find_suite("products", tmp_path)
     with pytest.raises(SuiteError, match="given twice"):
         read_suites(["sums", "sums"], tmp_path)

@@ -10,7 +10,9 @@ from areal_mesh.evaluation.scores import GradedSample, score_suite
 from areal_mesh.evaluation.tables import comparison_table, markdown, results_table
 
 
-def graded(problem: str, correct: bool | None, tokens: int = 10, truncated: bool = False, answer: str = "") -> GradedSample:
+def graded(
+    problem: str, correct: bool | None, tokens: int = 10, truncated: bool = False, answer: str = ""
+) -> GradedSample:
     return GradedSample(problem, correct, answer or ("right" if correct else "wrong"), tokens, truncated)
 
 

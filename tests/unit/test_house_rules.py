@@ -17,6 +17,7 @@ LIGHT_PACKAGES = (
     "grading",
     "prompts",
     "views",
+    "evaluation",
     "controller",
     "verifier",
     "replay",
@@ -32,7 +33,8 @@ MAY_IMPORT = {
     "weights": {"weights", "runtime", "v1"},
     "prompts": {"prompts", "runtime", "v1"},
     "views": {"views", "runtime"},
-    "controller": {"controller", "views", "runtime", "v1"},
+    "evaluation": {"evaluation", "runtime"},
+    "controller": {"controller", "evaluation", "views", "runtime", "v1"},
     "verifier": {"verifier", "grading", "runtime", "v1"},
     "replay": {"replay", "runtime", "v1"},
     "generator": {"generator", "prompts", "weights", "runtime", "v1"},
@@ -40,7 +42,7 @@ MAY_IMPORT = {
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {"cli", "client", "grading", "prompts", "recipes", "runtime", "simulation", "v1", "views"},
+    "cli": {"cli", "client", "evaluation", "grading", "prompts", "recipes", "runtime", "simulation", "v1", "views"},
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {
@@ -50,8 +52,8 @@ GRADING_LAYERS = {
     "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
-# `areal-mesh export` needs no service: of the learner it has this entry point and nothing else.
-ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting"}}
+# `areal-mesh export` and `eval` need no service: of learner and generator they have these entry points alone.
+ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting", "areal_mesh.generator.standalone"}}
 PACKAGE_RINGS = ("tests/unit", "tests/integration")
 # What holds of the tree itself, and of the settings as a whole.
 TESTS_OF_THE_TREE = {

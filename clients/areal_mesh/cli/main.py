@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from areal_mesh.cli.evaluating import add_evaluating
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
 from areal_mesh.cli.option_types import address_or_nothing, interval
 from areal_mesh.cli.options import (
@@ -146,6 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
+    add_evaluating(commands)
     return parser
 
 

@@ -24,7 +24,9 @@ def results_table(results: Results) -> str:
         "truncated",
     ]
     rows = [
-        [checkpoint, suite, *_figures(score)] for checkpoint, suites in results.items() for suite, score in suites.items()
+        [checkpoint, suite, *_figures(score)]
+        for checkpoint, suites in results.items()
+        for suite, score in suites.items()
     ]
     notes = [
         f"{checkpoint}, {suite}: {note}"
@@ -63,7 +65,11 @@ def comparison_table(results: Results, published: Sequence[PublishedRow]) -> str
         for checkpoint, scores in results.items()
     ]
     others = [
-        [row.model, *(f"{row.pass_at_1[suite]:.1f}" if suite in row.pass_at_1 else _ABSENT for suite in suites), row.source]
+        [
+            row.model,
+            *(f"{row.pass_at_1[suite]:.1f}" if suite in row.pass_at_1 else _ABSENT for suite in suites),
+            row.source,
+        ]
         for row in published
     ]
     return markdown(["model", *suites, "source"], own + others)

@@ -9,6 +9,7 @@ from areal_mesh.views.events import EventLog
 from areal_mesh.views.rows import read_rows
 
 METRICS_FILE = "metrics.jsonl"
+EVALUATIONS_FILE = "evaluations.jsonl"
 EVENTS_FOLDER = "tensorboard"
 CURVES = "plots/curves.png"
 _NEEDS = {EVENTS_FOLDER: "tensorboard", CURVES: "matplotlib"}

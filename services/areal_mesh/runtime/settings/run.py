@@ -58,6 +58,17 @@ class RunSettings(Settings):
         """Largest response limit of all stages, in tokens."""
         return max(stage.max_response_tokens for stage in self.stages)
 
+    @property
+    def evaluation_temperature(self) -> float:
+        """The temperature at which an evaluation samples."""
+        chosen = self.evaluation.temperature
+        return self.algorithm.temperature if chosen is None else chosen
+
+    @property
+    def evaluation_response(self) -> int:
+        """Response limit of an evaluation, in tokens."""
+        return self.evaluation.max_response_tokens or self.longest_response
+
     def service(self, role: str) -> ServiceSettings:
         """The section of a role."""
         section = getattr(self, role)
