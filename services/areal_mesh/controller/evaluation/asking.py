@@ -37,7 +37,7 @@ class GeneratorGone(Exception):
 class GeneratorAsked:
     """Asks one generator for responses of one version."""
 
-    stub: generator_pb2_grpc.GeneratorServiceAsyncStub
+    stub: "generator_pb2_grpc.GeneratorServiceAsyncStub"
     settings: RunSettings
     version: int
 
@@ -105,7 +105,7 @@ async def verdicts(
 
 
 async def _verify(
-    stub: verifier_pb2_grpc.VerifierServiceAsyncStub, items: Sequence[verifier_pb2.VerifyItem], settings: RunSettings
+    stub: "verifier_pb2_grpc.VerifierServiceAsyncStub", items: Sequence[verifier_pb2.VerifyItem], settings: RunSettings
 ) -> list[rollout_pb2.Verdict]:
     request = verifier_pb2.VerifyRequest(items=items)
     return list((await stub.Verify(request, timeout=settings.generator.verify_seconds)).verdicts)
