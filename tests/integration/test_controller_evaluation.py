@@ -1,4 +1,4 @@
-"""Evaluation in a run that trains, every service the real one but for the engine: what it writes, and what it leaves."""
+"""Evaluation in a run that trains, every service the real one but for the engine: what it writes and what it leaves."""
 
 import asyncio
 import json

@@ -110,8 +110,8 @@ def test_the_only_generator_gets_what_training_needs_even_while_it_is_examined(m
         assert [target.key for target in demand.receivers()] == ["generator-0/a"]
 
 
-def row(version: int, suite: str, share: float) -> EvaluationRow:
-    return EvaluationRow(version, suite, 1.0, {"pass_at_1": share, "response_length": 7.0, "pass_at_k": {"1": share}})
+def row(version: int, suite: str, share: float, at: float = 1.0) -> EvaluationRow:
+    return EvaluationRow(version, suite, at, {"pass_at_1": share, "response_length": 7.0, "pass_at_k": {"1": share}})
 
 
 def test_the_ledger_has_every_evaluation_and_the_next_step_tells_of_it(scene: Scene, run: Run) -> None:
@@ -126,7 +126,8 @@ def test_the_ledger_has_every_evaluation_and_the_next_step_tells_of_it(scene: Sc
     scene.publish(run, 1)
     take_step(run)
     assert not [name for name in run.last_step.metrics if name.startswith("evaluation/")]
-    run.evaluated([row(2, "math500", 0.75)])
+    scene.now += 1
+    run.evaluated([row(2, "math500", 0.75, at=scene.now)])
     again = scene.killed()
     assert again.evaluations.version == 2
     assert [(kept.policy_version, kept.suite) for kept in again.evaluations.rows] == [

@@ -19,6 +19,12 @@ def _eval(options: argparse.Namespace) -> None:
     )
 
 
+def _plot(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.plot import plot
+
+    plot(options.sources, options.figure, options.output)
+
+
 def _written(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -44,6 +50,17 @@ def add_evaluating(commands: SubCommands) -> None:
     )
     evaluate.add_argument("--compare", choices=("release-note",), default="", help="set published results beside them")
     overrides_option(evaluate)
+    text = "Draw a figure of AReaL's release note from runs, as PNG and SVG; print the table of their stages."
+    plot = add_command(commands, "plot", _plot, text)
+    plot.add_argument("sources", nargs="+", metavar="RUN", help="several are averaged; for figure 4 also evaluations")
+    plot.add_argument(
+        "--figure",
+        type=int,
+        choices=(1, 3, 4),
+        default=1,
+        help="1: reward and length, stages marked; 3: without stages; 4: accuracy and length of evaluations (1)",
+    )
+    plot.add_argument("--output", default="", metavar="FOLDER", help="(plots/ of the run)")
 
 
 def _positive(text: str) -> int:

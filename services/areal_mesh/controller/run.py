@@ -215,13 +215,14 @@ class Run:
             self._clock.monotonic(), self.groups.generated_tokens + unreported, self.totals.tokens + tokens
         )
         stage, now = self._progress.of_step(step), self._clock.unix()
-        row = StepRow(step, stage, dict(metrics) | rates | self.evaluations.news(), dict(staleness), now, tokens)
+        row = StepRow(
+            step, stage, dict(metrics) | rates | self.evaluations.news(self.last_step), dict(staleness), now, tokens
+        )
         entry, finished = self._progress.after_step(row, self.recent)
         totals, groups = self.totals.after(row), self.groups.totals_after(rows)
         self._ledger.commit_step(row, rows, entry, finished, (totals, groups))
         self.groups.committed(rows, groups, unreported)
         self.totals = totals
-        self.evaluations.told()
         self.recent.append(row)
         self._condition.finished = finished
         if entry is not None:

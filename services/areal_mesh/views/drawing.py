@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+_MAKER = "areal-mesh"
+_HEAD_BYTES = 4096
+
 
 def new_figure() -> tuple[Any, tuple[Any, Any]]:
     """A figure and its two axes, side by side. Needs matplotlib."""
@@ -20,10 +23,17 @@ def save_figure(figure: Any, paths: Sequence[Path]) -> None:
     """Writes a figure to each path, PNG or SVG by its suffix; an SVG of the same figure has the same bytes."""
     from matplotlib import rc_context
 
-    with rc_context({"svg.hashsalt": "areal-mesh"}):
+    with rc_context({"svg.hashsalt": _MAKER}):
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = path.with_name(f".{path.name}.new")
             kind = path.suffix.removeprefix(".")
-            figure.savefig(aside, format=kind, metadata={"Date": None} if kind == "svg" else None)
+            metadata = {"Creator": _MAKER, "Date": None} if kind == "svg" else {"Software": _MAKER}
+            figure.savefig(aside, format=kind, metadata=metadata)
             aside.replace(path)
+
+
+def drawn_here(path: Path) -> bool:
+    """Whether `save_figure` wrote a file, so that it may be written anew."""
+    with path.open("rb") as file:
+        return _MAKER.encode() in file.read(_HEAD_BYTES)

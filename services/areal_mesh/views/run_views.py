@@ -12,6 +12,7 @@ METRICS_FILE = "metrics.jsonl"
 EVALUATIONS_FILE = "evaluations.jsonl"
 EVENTS_FOLDER = "tensorboard"
 CURVES = "plots/curves.png"
+ACCURACY = "plots/accuracy.png"
 _NEEDS = {EVENTS_FOLDER: "tensorboard", CURVES: "matplotlib"}
 
 
@@ -55,6 +56,11 @@ class RunViews:
             from areal_mesh.views.curves import plot_curves
 
             plot_curves(rows, self._folder / CURVES)
+        evaluations = read_rows(self._folder / EVALUATIONS_FILE)
+        if evaluations:
+            from areal_mesh.views.accuracy import plot_accuracy
+
+            plot_accuracy(evaluations, [self._folder / ACCURACY])
 
     def _try(self, view: str, write: Callable[[], None]) -> None:
         package = _NEEDS[view]

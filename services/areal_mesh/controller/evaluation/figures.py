@@ -1,9 +1,9 @@
-"""The figures of the evaluations so far: the last of each suite, and those that no step has told of. Pure."""
+"""The figures of the evaluations so far: the last of each suite, and those that no step has told of."""
 
 from collections.abc import Iterable
 
 from areal_mesh.controller.ledger_reader import LedgerReader
-from areal_mesh.controller.records import EvaluationRow
+from areal_mesh.controller.records import EvaluationRow, StepRow
 
 _TOLD = ("pass_at_1", "majority", "response_length", "truncated", "seconds")
 """Figures that the metrics of a step tell; the ledger and `evaluations.jsonl` have all."""
@@ -19,7 +19,6 @@ class Evaluations:
 
     def __init__(self, ledger: LedgerReader) -> None:
         self.rows = ledger.evaluations()
-        self._news: list[EvaluationRow] = []
 
     @property
     def version(self) -> int:
@@ -28,17 +27,12 @@ class Evaluations:
 
     def add(self, rows: Iterable[EvaluationRow]) -> None:
         """Takes in those of a version."""
-        added = list(rows)
-        self.rows += added
-        self._news += added
+        self.rows += rows
 
-    def news(self) -> dict[str, float]:
-        """Metrics for the step that is committed next: what has come since the last one."""
-        return metrics_of(self._news)
-
-    def told(self) -> None:
-        """Notes that a step with the news is committed."""
-        self._news.clear()
+    def news(self, step: StepRow | None) -> dict[str, float]:
+        """Metrics for the step that is committed next: what has come since `step`, the last one."""
+        since = 0.0 if step is None else step.committed_at
+        return metrics_of(row for row in self.rows if row.finished_at > since)
 
     def latest(self) -> dict[str, float]:
         """The last figures of each suite, as metrics."""
