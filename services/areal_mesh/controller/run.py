@@ -211,13 +211,11 @@ class Run:
         rows = self.groups.trained_rows(group_ids, step, group_tokens)
         unreported = self.groups.unreported_tokens(rows)
         tokens = int(metrics.get("response_tokens", sum(group.tokens for group in rows)))
-        rates = self._throughput.after_step(
-            self._clock.monotonic(), self.groups.generated_tokens + unreported, self.totals.tokens + tokens
-        )
+        generated, trained = self.groups.generated_tokens + unreported, self.totals.tokens + tokens
+        more = self._throughput.after_step(self._clock.monotonic(), generated, trained)
+        more |= self.evaluations.news(self.last_step)
         stage, now = self._progress.of_step(step), self._clock.unix()
-        row = StepRow(
-            step, stage, dict(metrics) | rates | self.evaluations.news(self.last_step), dict(staleness), now, tokens
-        )
+        row = StepRow(step, stage, dict(metrics) | more, dict(staleness), now, tokens)
         entry, finished = self._progress.after_step(row, self.recent)
         totals, groups = self.totals.after(row), self.groups.totals_after(rows)
         self._ledger.commit_step(row, rows, entry, finished, (totals, groups))
