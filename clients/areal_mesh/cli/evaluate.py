@@ -61,7 +61,7 @@ def evaluate(options: EvaluateOptions) -> None:
         try:
             for model in models:
                 _generate(model, suites, file, folder)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, CommandFailed):
             print(f"{folder}: what was generated is kept; the same command goes on", file=sys.stderr)
             raise
         finally:

@@ -130,13 +130,16 @@ def usual_settings(folder: Path) -> dict[str, Any]:
     """Settings for a model folder that no run says anything of: as AReaL v0.1 evaluated its distilled models."""
     config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     dtype = config.get("dtype") or config.get("torch_dtype")
+    device, transport = ("cuda", "nccl") if read_machine(folder).gpus else ("cpu", "gloo")
     return {
         "name": "evaluation",
         "model": {"folder": str(folder), "dtype": "float32" if dtype == "float32" else "bfloat16"},
         "prompts": {"file": "none.jsonl", "instruction": _INSTRUCTION},
         "stages": [{"name": "evaluation", "max_response_tokens": 32768, "max_steps": 1}],
         "algorithm": {"temperature": 0.6},
-        "generator": {"device": "cuda" if read_machine(folder).gpus else "cpu"},
+        "generator": {"device": device},
+        "learner": {"device": device},
+        "weights": {"transport": {"type": transport}},
     }
 
 

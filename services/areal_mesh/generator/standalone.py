@@ -73,7 +73,7 @@ def write_plan(plan: Plan, path: Path) -> None:
 def read_plan(path: Path) -> Plan:
     """The inverse of `write_plan`."""
     value = json.loads(path.read_text(encoding="utf-8"))
-    settings = RunSettings.model_validate_json(json.dumps(value["settings"]))
+    settings = RunSettings.model_validate(value["settings"])
     return Plan(settings, tuple(Request(*request) for request in value["requests"]))
 
 
