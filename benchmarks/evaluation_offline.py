@@ -1,4 +1,4 @@
-"""An evaluation scored again by plain `LLM.generate`: prompts by transformers, verdicts by math-verify, nothing of ours.
+"""An evaluation scored again by plain `LLM.generate`: prompts by transformers, verdicts by math-verify, none of ours.
 
 Twice: with the evaluation's own seeds, where the responses should be the same, and with others, where the score should
 lie within the interval.
