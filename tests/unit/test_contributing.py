@@ -21,7 +21,7 @@ PATHS = sorted(
     | set(re.findall(r"\]\(([^):]+)\)", PAGE))
 )
 # From the folder of the tree, or from one that is named just before.
-ELSEWHERE = {"grading/", "prompts/", "weights/", "recipes/", "views/", "runtime/"}
+ELSEWHERE = {"grading/", "prompts/", "weights/", "recipes/", "evaluation/", "views/", "runtime/"}
 MOST_FILES = 4
 
 
