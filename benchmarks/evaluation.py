@@ -1,7 +1,9 @@
 """What evaluation during training costs, and whether its figures are those of the same versions after the end.
 
-Runs of the trial with and without evaluation, in turn; then every version that was evaluated is examined again by
-`areal-mesh eval`, and each response is compared with the one that the run kept. On problems that no run trains on.
+Runs of the trial with and without evaluation, in turn, and within the former: the two steps after the start of each
+evaluation beside the steps around them, which a machine with other work on it disturbs less. Then every version that
+was evaluated is examined again by `areal-mesh eval`, and each response compared with the one that the run kept. On
+problems that no run trains on.
 
     python -m benchmarks.evaluation [--every 20] [--problems 32] [--repeats 2]
 """
@@ -49,14 +51,36 @@ def main() -> None:
         )
         plain = evaluated[-2:]
         rates: dict[str, list[float]] = {"without": [], "with evaluation": []}
+        shares: list[float] = []
         for repeat in range(options.repeats):
             for mode, overrides in (("without", plain), ("with evaluation", evaluated)):
                 run = run_mesh("trial", Path(folder), f"{mode.split()[0]}-{repeat}", overrides)
                 rates[mode].append(run.tokens_trained_per_second(_WARM_STEPS))
+                shares += slowed(run, options.every)
                 console.print(f"{mode}: {rates[mode][-1]:.0f} tokens trained a second")
         console.print(_costs(rates))
+        told = " ".join(f"{share:+.1%}" for share in shares)
+        console.print(
+            f"steps slowed by each evaluation, of the time of {options.every}: {told}; median {median(shares):+.1%}"
+        )
         console.print(_again(run, Path(folder) / "again"))
     write_result("evaluation", console)
+
+
+def slowed(run: MeshRun, every: int) -> list[float]:
+    """What each evaluation of a run costs: the time by which two steps took longer, of that of `every` steps."""
+    committed = {step["step"]: step["committed_at"] for step in run.steps}
+    seconds = {step: committed[step] - committed[step - 1] for step in committed if step - 1 in committed}
+    file = run.directory / "evaluations.jsonl"
+    versions = [json.loads(line)["policy_version"] for line in file.read_text().splitlines()] if file.exists() else []
+    shares = []
+    for version in versions:
+        around = [seconds.get(version + offset) for offset in (*range(-3, 1), *range(3, 7))]
+        usual = [value for value in around if value is not None]
+        slow = [value for offset in (1, 2) if (value := seconds.get(version + offset)) is not None]
+        if len(slow) == 2 and len(usual) == len(around):
+            shares.append((sum(slow) - 2 * median(usual)) / (every * median(usual)))
+    return shares
 
 
 def _costs(rates: dict[str, list[float]]) -> Table:

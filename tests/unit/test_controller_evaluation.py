@@ -66,13 +66,20 @@ def test_a_share_of_the_generators_is_examined_one_at_least(share: float, count:
 
 
 @pytest.mark.parametrize(
-    ("committed", "held", "max_staleness", "others", "keeps"),
-    [(5, 5, 0, 0, True), (6, 5, 0, 0, False), (6, 5, 1, 0, True), (7, 5, 1, 0, False), (99, 5, 1, 1, True)],
+    ("committed", "versions", "max_staleness", "keeps"),
+    [
+        (5, [5], 0, True),
+        (6, [5], 0, False),
+        (6, [5], 1, True),
+        (7, [5], 1, False),
+        (9, [5, 8], 1, True),
+        (5, [], 1, False),
+    ],
 )
-def test_the_only_generator_keeps_a_version_as_long_as_the_next_step_can_be_fed(
-    committed: int, held: int, max_staleness: int, others: int, keeps: bool
+def test_a_version_is_kept_as_long_as_some_generator_can_feed_the_next_step(
+    committed: int, versions: list[int], max_staleness: int, keeps: bool
 ) -> None:
-    assert keeps_version(committed, held, max_staleness, others) is keeps
+    assert keeps_version(committed, versions, max_staleness) is keeps
 
 
 @pytest.fixture
@@ -90,7 +97,7 @@ def test_who_is_examined_is_left_out_of_publishes_until_then(members: Members) -
     demand = Demand(members.run, members.roster, clock, settings.weights, LEASE_SECONDS, holds.holds)
     members.run.totals = members.run.totals.__class__(step=1)
     assert {target.key for target in demand.receivers()} == {"generator-0/a", "generator-1/a"}
-    with holds.holding(["generator-0/a"], 0):
+    with holds.holding(["generator-0/a"]):
         assert [target.key for target in demand.receivers()] == ["generator-1/a"]
     assert {target.key for target in demand.receivers()} == {"generator-0/a", "generator-1/a"}
 
@@ -101,7 +108,7 @@ def test_the_only_generator_gets_what_training_needs_even_while_it_is_examined(m
     holds = Holds(members.run, members.roster)
     clock, settings = members.run._clock, members.run.settings
     demand = Demand(members.run, members.roster, clock, settings.weights, LEASE_SECONDS, holds.holds)
-    with holds.holding(["generator-0/a"], 0):
+    with holds.holding(["generator-0/a"]):
         members.run.totals = members.run.totals.__class__(step=1)
         assert holds.kept
         assert not demand.receivers()

@@ -27,6 +27,7 @@ from areal_mesh.generator.tokenizer import load_tokenizer
 from areal_mesh.generator.values import Sampling
 from areal_mesh.prompts.renderer import TOO_LONG, PromptRefused, PromptRenderer
 from areal_mesh.runtime.end_tokens import end_token_ids
+from areal_mesh.runtime.environment import show_gpus
 from areal_mesh.runtime.model_config import position_count
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import rollout_pb2
@@ -214,7 +215,9 @@ def main(arguments: Sequence[str]) -> None:
     def write(record: Mapping[str, Any]) -> None:
         lines.write(json.dumps(record) + "\n")
 
-    asyncio.run(answer(read_plan(Path(path)), write))
+    plan = read_plan(Path(path))
+    show_gpus(plan.settings.generator.gpus)
+    asyncio.run(answer(plan, write))
     lines.flush()
     # Finalisers of libraries complain when the interpreter ends.
     os._exit(0)

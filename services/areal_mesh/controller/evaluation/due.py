@@ -5,12 +5,12 @@ Invariants:
 - a version is evaluated at most once; one is at the start, then every `every` versions as soon as generators hold it,
   and the run's last;
 - an evaluation is of one version: a generator that is examined keeps it, and gets no other meanwhile;
-- training never waits for an evaluation: a version without which the next step could not be fed, or that no other
-  generator would take, ends the hold, and what is then unfinished is given up.
+- training never waits for an evaluation: as soon as no generator holds what the next step could be fed with, the hold
+  ends, and what is then unfinished is given up.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,14 +40,12 @@ def chosen(share: float, generators: Sequence[T]) -> Sequence[T]:
     return generators[: max(1, math.floor(share * len(generators)))] if generators else ()
 
 
-def keeps_version(committed: int, held: int, max_staleness: int, others: int) -> bool:
-    """Whether a generator that is examined may still go without newer weights.
+def keeps_version(committed: int, versions: Iterable[int], max_staleness: int) -> bool:
+    """Whether generators that are examined may still go without newer weights: one of all can feed the next step.
 
     Args:
         committed: the learner's version.
-        held: the version that is examined.
+        versions: what the generators hold, those that are examined among them.
         max_staleness: how much older what is trained on may be.
-        others: generators that take each version meanwhile; without one, nothing of a version later than `held` is
-            generated before the hold ends.
     """
-    return others > 0 or committed - held <= max_staleness
+    return any(version >= committed - max_staleness for version in versions)

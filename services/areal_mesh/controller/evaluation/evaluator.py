@@ -121,8 +121,11 @@ class Evaluator:
         file = ResponseFile(path)
         try:
             asked = _Asked(deque(request for request in requests if request.key not in file.known), file)
-            with self.holds.holding((member.key for member in members), version):
+            with self.holds.holding(member.key for member in members):
                 await self._ask_all(asked, members, version)
+            missing = sum(request.key not in file.known for request in requests)
+            if missing:
+                raise GivenUp(f"{asked.end or 'a generator left'}; {missing} responses are missing")
         finally:
             self.changes.notify(Change.PUBLISHES)  # whoever was held may be given what it lacks
             await asyncio.to_thread(file.close)
@@ -154,8 +157,6 @@ class Evaluator:
             raise GivenUp(f"not done in evaluation.seconds = {section.seconds:g}") from error
         if asking.cancelled():
             raise GivenUp("training needs the generators that are examined")
-        if asked.waiting:
-            raise GivenUp(asked.end or "no generator answers")
 
     async def _ask_each(self, asked: _Asked, members: Sequence[Member], version: int) -> None:
         try:

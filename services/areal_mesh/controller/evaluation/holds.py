@@ -16,12 +16,11 @@ class Holds:
         self._run = run
         self._roster = roster
         self._keys: frozenset[str] = frozenset()
-        self._version = -1
 
     @contextmanager
-    def holding(self, keys: Iterable[str], version: int) -> Iterator[None]:
-        """Within it these lives keep `version`, as long as training does not need it otherwise."""
-        self._keys, self._version = frozenset(keys), version
+    def holding(self, keys: Iterable[str]) -> Iterator[None]:
+        """Within it these lives keep the version that they have, as long as training does not need it otherwise."""
+        self._keys = frozenset(keys)
         try:
             yield
         finally:
@@ -32,10 +31,9 @@ class Holds:
         """Whether those who are examined still keep their version."""
         if not self._keys:
             return False
-        live = {member.key for member in self._roster.live(common_pb2.ROLE_GENERATOR) if not member.quarantined}
-        return keeps_version(
-            self._run.version, self._version, self._run.settings.algorithm.max_staleness, len(live - self._keys)
-        )
+        live = self._roster.live(common_pb2.ROLE_GENERATOR)
+        versions = [member.policy_version for member in live if not member.quarantined]
+        return keeps_version(self._run.version, versions, self._run.settings.algorithm.max_staleness)
 
     def holds(self, key: str) -> bool:
         """Whether a life keeps the version that it has."""
