@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 from argparse import ArgumentTypeError
 
 from areal_mesh.cli.options import SubCommands, add_command, overrides_option
 
+_DATA_VARIABLE = "AREAL_MESH_DATA"
 _SETTINGS = ("samples", "limit", "temperature", "top_p", "max_response_tokens", "seed", "data")
 
 
@@ -37,7 +39,12 @@ def add_evaluating(commands: SubCommands) -> None:
         "checkpoints", nargs="+", metavar="CHECKPOINT", help="model folder, run, or version of a run (runs/trial@40)"
     )
     evaluate.add_argument("--suite", default="", metavar="NAME,FILE", help="(evaluation.suites of the settings)")
-    evaluate.add_argument("--data", metavar="FOLDER", help="where suites are found by name (data)")
+    evaluate.add_argument(
+        "--data",
+        default=os.environ.get(_DATA_VARIABLE) or None,
+        metavar="FOLDER",
+        help=f"where suites are found by name (${_DATA_VARIABLE}, else data)",
+    )
     evaluate.add_argument("--samples", type=_positive, metavar="N", help="responses to each problem (32)")
     evaluate.add_argument("--limit", type=_positive, metavar="N", help="the first so many problems of each suite")
     evaluate.add_argument("--temperature", type=float, metavar="T", help="0 for the likeliest token (the run's; 0.6)")

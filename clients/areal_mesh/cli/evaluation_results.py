@@ -9,6 +9,7 @@ from typing import Any
 
 from areal_mesh.cli.evaluation_folder import PLOTS, RESPONSES, RESULTS, TABLE, VERDICTS, write_whole
 from areal_mesh.cli.examined import Examined
+from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.evaluation.published import PublishedRow
 from areal_mesh.evaluation.responses import REFUSED, Response, read_responses
 from areal_mesh.evaluation.scores import GradedSample, SuiteScore, score_suite
@@ -57,7 +58,7 @@ def conclude(folder: Path, models: Sequence[Examined], suites: Sequence[str], pu
         verdicts.append(json.dumps(graded.record()) + "\n")
         samples.setdefault((response.key.checkpoint, response.key.suite), []).append(graded_sample(response, graded))
     write_whole(folder / VERDICTS, "".join(verdicts))
-    results = {model.label: {suite: score_suite(samples[model.label, suite]) for suite in suites} for model in models}
+    results = {model.label: {suite: _score(samples, model.label, suite) for suite in suites} for model in models}
     text = results_table(results)
     if published:
         text += f"\n{comparison_table(results, published)}"
@@ -67,6 +68,13 @@ def conclude(folder: Path, models: Sequence[Examined], suites: Sequence[str], pu
     write_whole(folder / RESULTS, json.dumps(told, indent=2) + "\n")
     _plot(rows, folder)
     return text
+
+
+def _score(samples: Mapping[tuple[str, str], Sequence[GradedSample]], label: str, suite: str) -> SuiteScore:
+    try:
+        return score_suite(samples.get((label, suite), ()))
+    except ValueError as error:
+        raise CommandFailed(f"{label}, {suite}: {error}; `areal-mesh verify` on responses.jsonl says why") from error
 
 
 def result_rows(results: Results, models: Mapping[str, Examined]) -> Iterator[dict[str, Any]]:

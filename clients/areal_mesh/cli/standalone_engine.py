@@ -20,7 +20,6 @@ _SILENCE_SECONDS = 900.0
 engine that makes no token gives up by itself."""
 _LEAVE_SECONDS = 30.0
 _CHUNK = 1 << 16
-_LAST_LINES = 3
 
 
 def events(plan: Path, log: Path) -> Iterator[dict[str, Any]]:
@@ -30,7 +29,7 @@ def events(plan: Path, log: Path) -> Iterator[dict[str, Any]]:
         log: its standard error.
 
     Raises:
-        CommandFailed: it failed, or was silent for too long; with the last lines of its log.
+        CommandFailed: it failed, or was silent for too long; with the last line of its log.
     """
     with _process(plan, log) as process:
         assert process.stdout is not None
@@ -40,7 +39,7 @@ def events(plan: Path, log: Path) -> Iterator[dict[str, Any]]:
         except subprocess.TimeoutExpired as error:
             raise CommandFailed(f"the engine does not end; its log is {log}") from error
     if exit_code != 0:
-        raise CommandFailed(f"the engine failed ({describe_exit(exit_code)}): {_last_lines(log)}; its log is {log}")
+        raise CommandFailed(f"the engine failed ({describe_exit(exit_code)}): {_last_line(log)}; its log is {log}")
 
 
 @contextmanager
@@ -79,6 +78,6 @@ def _lines(descriptor: int, log: Path) -> Iterator[dict[str, Any]]:
             yield from (json.loads(line) for line in whole)
 
 
-def _last_lines(log: Path) -> str:
+def _last_line(log: Path) -> str:
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return " / ".join(lines[-_LAST_LINES:]) or "it said nothing"
+    return lines[-1] if lines else "it said nothing"

@@ -5,6 +5,7 @@ is cut when the file is opened again, and that response is the only one that is 
 later is found by its checksum. Lines have the fields that `areal-mesh verify` reads.
 """
 
+import errno
 import json
 import os
 import zlib
@@ -137,7 +138,7 @@ class ResponseFile:
         try:
             written = self._file.write(line)
             if written != len(line):
-                raise OSError(f"{self._file.name}: {written} of {len(line)} bytes were written; is the disk full?")
+                raise OSError(errno.ENOSPC, "the disk is full", str(self._file.name))
         except OSError:
             self._file.truncate(end)
             raise

@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import sys
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -205,6 +206,13 @@ async def _pulse(engine: Engine, write: Write) -> None:
         await asyncio.sleep(_PULSE_SECONDS)
 
 
+def cause_of(error: BaseException) -> str:
+    """The first of the errors that ended a task group, on one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(error).split()) or repr(error)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Answers the plan in the file that is named; the last line on standard error is the cause of a failure."""
     [path] = arguments
@@ -217,7 +225,12 @@ def main(arguments: Sequence[str]) -> None:
 
     plan = read_plan(Path(path))
     show_gpus(plan.settings.generator.gpus)
-    asyncio.run(answer(plan, write))
+    try:
+        asyncio.run(answer(plan, write))
+    except Exception as error:  # noqa: BLE001 told on the last line, and the process ends
+        traceback.print_exception(error)
+        print(cause_of(error), file=sys.stderr, flush=True)
+        os._exit(1)
     lines.flush()
     # Finalisers of libraries complain when the interpreter ends.
     os._exit(0)

@@ -90,6 +90,11 @@ class RunSettings(Settings):
                 f"evaluation.every = {self.evaluation.every} with no evaluation.suites: there is nothing to ask; name "
                 "suites, or set evaluation.every to 0"
             )
+        if self.evaluation.every and self.evaluation_response > self.longest_response:
+            raise ValueError(
+                f"evaluation.max_response_tokens = {self.evaluation_response} with evaluation.every: during training "
+                f"the engine has room for the longest stage's {self.longest_response}; lower it, or leave it out"
+            )
         bound = self.algorithm.max_staleness
         if self.weights.sync_every > bound + 1:
             raise ValueError(
