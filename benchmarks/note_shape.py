@@ -25,7 +25,7 @@ from benchmarks.meshrun import run_mesh, write_result
 RESULTS = Path(__file__).parent / "results"
 CURVES = RESULTS / "note_shape.jsonl"
 _KEPT = ("step", "stage", "stage_name", "max_response_tokens", "reward", "response_length", "truncated")
-_STAGES = ((30, 20), (60, 20), (90, 30))
+_STAGES = ((24, 12), (48, 24), (72, 30))
 """Response limit and steps of each."""
 _WINDOW = 5
 Ends = Mapping[str, float | None]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,31 @@ async def test_every_so_many_versions_are_evaluated_and_the_last(tmp_path: Path)
     wanted = {sample_seed(1, "sums", f"p-{n}", number) for n in range(1, 5) for number in range(SAMPLES)}
     assert {sampling.seed for sampling in asked} == wanted
     assert {(sampling.temperature, sampling.responses) for sampling in asked} == {(0.0, 1)}
+
+
+async def test_training_goes_on_where_an_evaluation_never_ends(tmp_path: Path) -> None:
+    settings = evaluated_run(tmp_path)
+    values = settings.model_dump()
+    values["stages"][0]["max_steps"] = 1000
+    async with live_mesh(RunSettings.model_validate(values)) as mesh:
+        engine = mesh.services["generator"]._engine
+        at_once = engine.generate
+
+        async def generate(prompt_token_ids: Any, sampling: Any, request_id: str) -> Any:
+            if any(token == ord("b") for token in prompt_token_ids):
+                await asyncio.Event().wait()
+            return await at_once(prompt_token_ids, sampling, request_id)
+
+        engine.generate = generate
+        first = await mesh.until_step(2)
+        status = await mesh.until_step(first.step + 6)
+        assert status.published_version >= first.step + 4
+        assert status.groups.stale == 0
+        assert "evaluation/sums/pass_at_1" not in status.step_metrics
+        metrics = mesh.services["generator"].report().metrics
+        assert metrics["answers_running"] <= settings.evaluation.requests_at_once
+    with sqlite3.connect(settings.run_directory / "ledger.db") as ledger:
+        assert not ledger.execute("SELECT 1 FROM evaluations WHERE policy_version > 0").fetchall()
 
 
 async def test_no_generator_is_asked_where_nothing_is_scheduled(tmp_path: Path) -> None:
