@@ -3,7 +3,7 @@
 Twice: with the evaluation's own seeds, where the responses should be the same, and with others, where the score should
 lie within the interval.
 
-    python -m benchmarks.evaluation_offline EVALUATION MODEL SUITE.jsonl [--instruction TEXT]
+    python -m benchmarks.evaluation_offline EVALUATION MODEL SUITE.jsonl
 """
 
 import argparse
@@ -30,7 +30,6 @@ def main() -> None:
     arguments.add_argument("evaluation", type=Path)
     arguments.add_argument("model", type=Path)
     arguments.add_argument("suite", type=Path)
-    arguments.add_argument("--instruction", default="")
     arguments.add_argument("--name", default="evaluation_offline", help="of the file in benchmarks/results")
     options = arguments.parse_args()
     [row] = [
@@ -45,7 +44,7 @@ def main() -> None:
         if (response.key.checkpoint, response.key.suite) == (row["checkpoint"], row["suite"])
         and response.finish_reason != REFUSED
     ]
-    offline = Offline(options.model, options.suite, asked, options.instruction)
+    offline = Offline(options.model, options.suite, asked)
     same = offline.texts(kept, [response.seed for response in kept])
     other = offline.texts(kept, [response.seed % 2**31 + _OTHER_SEEDS for response in kept])
     console = Console(record=True, width=110)
@@ -63,7 +62,7 @@ def main() -> None:
 class Offline:
     """vLLM's own engine on a model folder, and the prompts of a suite."""
 
-    def __init__(self, model: Path, suite: Path, asked: dict[str, Any], instruction: str) -> None:
+    def __init__(self, model: Path, suite: Path, asked: dict[str, Any]) -> None:
         os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCHDYNAMO_DISABLE": "1"}
         from transformers import AutoTokenizer
         from vllm import LLM
@@ -79,7 +78,19 @@ class Offline:
             block_size=32,
         )
         rows = [json.loads(line) for line in suite.read_text().splitlines()]
-        self._problems = {row["id"]: row["problem"] + (f"\n{instruction}" if instruction else "") for row in rows}
+        self._problems = {row["id"]: row["problem"] for row in rows}
+
+    def _prompt(self, problem: str) -> list[int]:
+        """Token ids of a prompt, as the evaluation says that prompts are made."""
+        prompts = self._asked["prompts"]
+        content = f"{problem}\n{prompts['instruction']}" if prompts["instruction"] else problem
+        if prompts["template"] == "chat":
+            message = [{"role": "user", "content": content}]
+            text = self._tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        else:
+            text = prompts["template"].replace("{problem}", content)
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
     def texts(self, kept: Sequence[Response], seeds: Sequence[int]) -> list[str]:
         """A response to the problem of each of these, with a seed of its own."""
@@ -87,15 +98,15 @@ class Offline:
 
         prompts, params = [], []
         for response, seed in zip(kept, seeds, strict=True):
-            message = [{"role": "user", "content": self._problems[response.key.problem_id]}]
-            text = self._tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-            prompts.append(TokensPrompt(prompt_token_ids=self._tokenizer.encode(text, add_special_tokens=False)))
+            ids = self._prompt(self._problems[response.key.problem_id])
+            prompts.append(TokensPrompt(prompt_token_ids=ids))
             params.append(
                 SamplingParams(
                     temperature=self._asked["temperature"],
                     top_p=self._asked["top_p"],
                     max_tokens=self._asked["max_response_tokens"],
                     seed=seed,
+                    stop_token_ids=self._asked["end_token_ids"],
                 )
             )
         outputs = self._engine.generate(prompts, params, use_tqdm=False)
