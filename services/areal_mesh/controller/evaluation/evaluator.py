@@ -32,7 +32,7 @@ from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
 from areal_mesh.evaluation.requests import SampleRequest, sample_requests
 from areal_mesh.evaluation.responses import REFUSED, DamagedFile, Response, ResponseFile, read_responses
-from areal_mesh.evaluation.scores import GradedSample, score_suite
+from areal_mesh.evaluation.scores import GradedSample, SuiteScore, score_suite
 from areal_mesh.evaluation.suites import Suite
 from areal_mesh.v1 import common_pb2, generator_pb2_grpc, rollout_pb2
 
@@ -134,8 +134,8 @@ class Evaluator:
         rows = await self._rows(version, responses, seconds)
         self.run.evaluated(rows)
         self.changes.notify(Change.EVALUATIONS)
-        figures = {row.suite: round(float(row.figures["pass_at_1"]), 4) for row in rows}
-        _LOG.info("evaluated", policy_version=version, seconds=round(seconds, 2), **figures)
+        pass_at_1 = {row.suite: round(float(row.figures["pass_at_1"]), 4) for row in rows}
+        _LOG.info("evaluated", policy_version=version, seconds=round(seconds, 2), pass_at_1=pass_at_1)
 
     async def _ask_all(self, asked: _Asked, members: Sequence[Member], version: int) -> None:
         """Has every request answered, unless this version has to give way. Raises GivenUp."""
@@ -179,19 +179,12 @@ class Evaluator:
         if verifier is None:
             raise GivenUp("no verifier is there to grade")
         graded = await verdicts(self.channel_to(verifier.address), responses, self.run.settings)
-        now, rows = self.clock.unix(), []
-        for suite in self.suites:
-            samples = [
-                _graded_sample(response, verdict)
-                for response, verdict in zip(responses, graded, strict=True)
-                if response.key.suite == suite.name
-            ]
-            try:
-                figures = asdict(score_suite(samples))
-            except ValueError as error:
-                raise GivenUp(f"{suite.name}: {error}") from error
-            rows.append(EvaluationRow(version, suite.name, now, figures | {"seconds": seconds}))
-        return rows
+        # Intervals of large suites take longer than callers should wait.
+        scores = await asyncio.to_thread(_scores, self.suites, responses, graded)
+        now = self.clock.unix()
+        return [
+            EvaluationRow(version, suite, now, asdict(score) | {"seconds": seconds}) for suite, score in scores.items()
+        ]
 
 
 async def _lane(asked: _Asked, generator: GeneratorAsked) -> None:
@@ -199,11 +192,24 @@ async def _lane(asked: _Asked, generator: GeneratorAsked) -> None:
         request = asked.waiting.popleft()
         try:
             asked.file.add(await generator.response(request))
-        except (VersionGone, GeneratorGone) as error:
-            # Another generator may answer it.
+        except (VersionGone, GeneratorGone, OSError) as error:
+            # Another generator may answer it; a disk that is full may have room again.
             asked.waiting.append(request)
             asked.end = str(error)
             return
+
+
+def _scores(
+    suites: Sequence[Suite], responses: Sequence[Response], graded: Sequence[rollout_pb2.Verdict]
+) -> dict[str, SuiteScore]:
+    """The figures of each suite. Raises GivenUp."""
+    samples: dict[str, list[GradedSample]] = {suite.name: [] for suite in suites}
+    for response, verdict in zip(responses, graded, strict=True):
+        samples[response.key.suite].append(_graded_sample(response, verdict))
+    try:
+        return {suite: score_suite(found) for suite, found in samples.items()}
+    except ValueError as error:
+        raise GivenUp(f"graded by the run's verifier: {error}") from error
 
 
 def _graded_sample(response: Response, verdict: rollout_pb2.Verdict) -> GradedSample:
