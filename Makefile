@@ -2,8 +2,8 @@
 # Any Python 3 with venv: it brings uv, and uv takes Python 3.11 from the machine or fetches it.
 PYTHON ?= python3
 VENV := .venv
-# Problems for `make smollm2`: one JSON object a line, `problem` and `answer`.
-GSM8K ?= data/gsm8k_test.jsonl
+# Problems for `make smollm2` in place of its own sums: one JSON object a line, `problem` and `answer`.
+GSM8K ?=
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 # GPU=1: the packages for CUDA in place of those for the CPU.
@@ -25,7 +25,7 @@ trial: setup
 	$(BIN)/areal-mesh up trial
 
 smollm2: setup
-	$(BIN)/python -m benchmarks.smollm2 --prompts $(GSM8K)
+	$(BIN)/python -m benchmarks.smollm2 $(if $(GSM8K),--prompts $(GSM8K))
 
 # Types beside the tests that start no process: each takes one core. Then those that take both.
 test: setup lint

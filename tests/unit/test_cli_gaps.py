@@ -122,3 +122,14 @@ def test_a_run_is_not_deleted_for_one_that_lacks_something(whole: list[str], tmp
     with pytest.raises(CommandFailed, match=r"prompts\.file = "):
         launch("trial", whole, fresh=True)
     assert (folder / SETTINGS_FILE).is_file()
+
+
+def test_a_suite_that_is_not_there_is_missed_before_a_run_that_is_to_be_evaluated(
+    whole: list[str], tmp_path: Path
+) -> None:
+    asked = [*whole, 'evaluation.suites=["sums"]', f"evaluation.data={tmp_path}"]
+    assert list(gaps(trial(*asked))) == []
+    [gap] = gaps(trial(*asked, "evaluation.every=5"))
+    assert gap.startswith(f"evaluation.suites: suite sums: no file {tmp_path / 'sums.jsonl'}")
+    (tmp_path / "sums.jsonl").touch()
+    assert list(gaps(trial(*asked, "evaluation.every=5"))) == []

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "recipes/",
     "planning/",
     "preparation/",
+    "evaluation/",
     "views/",
     "rollouts/",
     "runtime/",

@@ -21,6 +21,7 @@ LIGHT_PACKAGES = (
     "page",
     "planning",
     "preparation",
+    "evaluation",
     "controller",
     "verifier",
     "replay",
@@ -30,6 +31,7 @@ LIGHT_PACKAGES = (
 )
 
 LIBRARIES = {
+    "evaluation",
     "grading",
     "planning",
     "preparation",
@@ -50,7 +52,8 @@ MAY_IMPORT = {
     "page": {"page", "client", "rollouts", "runtime", "views"},
     "planning": {"planning", "runtime"},
     "preparation": {"preparation", "runtime"},
-    "controller": {"controller", "views", "runtime", "v1"},
+    "evaluation": {"evaluation", "runtime"},
+    "controller": {"controller", "evaluation", "views", "runtime", "v1"},
     "verifier": {"verifier", "grading", "runtime", "v1"},
     "replay": {"replay", "runtime", "v1"},
     "generator": {"generator", "prompts", "weights", "runtime", "v1"},
@@ -68,14 +71,14 @@ GRADING_LAYERS = {
     "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
-# `areal-mesh export`, `schedule replay` and the ranks of a learner's second host serve nothing: of learner and
-# controller the command has these entry points and nothing else. The format of the log in which rollouts lie is the
-# replay buffer's.
+# Commands that need no service, and the ranks of a learner's second host, which serve nothing: of services they have
+# these entry points and nothing else. The format of the log in which rollouts lie is the replay buffer's.
 ENTRY_POINTS = {
     "cli": {
+        "areal_mesh.controller.replaying",
+        "areal_mesh.generator.standalone",
         "areal_mesh.learner.checkpoints.exporting",
         "areal_mesh.learner.follow",
-        "areal_mesh.controller.replaying",
     },
     "rollouts": {"areal_mesh.replay.reading"},
 }

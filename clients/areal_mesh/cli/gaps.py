@@ -12,10 +12,11 @@ from areal_mesh.cli.findings import lacks
 from areal_mesh.cli.machine import read_machine
 from areal_mesh.cli.model_check import model_faults
 from areal_mesh.cli.prompt_check import prompt_faults
+from areal_mesh.evaluation.suites import SuiteError, find_suite
 from areal_mesh.recipes.table import recipe_targets
 from areal_mesh.runtime.end_tokens import EndTokenError, check_end_tokens
 from areal_mesh.runtime.made import NotMadeHere, made_from
-from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.settings import EvaluationSettings, RunSettings
 
 _GLOO_VARIABLE = "GLOO_SOCKET_IFNAME"
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -92,6 +93,16 @@ def missing_data(settings: RunSettings) -> Iterator[str]:
         yield f"prompts.file = {prompts.file}: is no file; {name_prompts}"
     elif "prompts.file" not in made and not exists(prompts.file):
         yield f"prompts.file = {prompts.file}: not there yet; put a JSONL file there, or {name_prompts}"
+    yield from _missing_suites(settings.evaluation)
+
+
+def _missing_suites(section: EvaluationSettings) -> Iterator[str]:
+    """Suites of an evaluation during training that are not there, a line each."""
+    for word in section.suites if section.every else ():
+        try:
+            find_suite(word, section.data)
+        except SuiteError as error:
+            yield f"evaluation.suites: {error}"
 
 
 def not_a_recipes(settings: RunSettings) -> Iterator[str]:

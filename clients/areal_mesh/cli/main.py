@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from areal_mesh.cli.evaluating import add_evaluating
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
 from areal_mesh.cli.looking import add_looking
 from areal_mesh.cli.option_types import address_or_nothing, interval
@@ -158,6 +159,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_trying(commands)
     add_looking(commands)
     add_planning(commands)
+    add_evaluating(commands)
     return parser
 
 

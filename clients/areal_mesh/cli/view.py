@@ -8,6 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from areal_mesh.cli.evaluation_lines import evaluation_lines
 from areal_mesh.client import RunStatus, ServiceState, ServiceStatus, Stage, Step
 from areal_mesh.views.rows import Row
 
@@ -75,6 +76,7 @@ def run_view(
         parts += [Text(line, style="bold red") for line in fault_lines(status)]
     parts.append(_services(status.services if status else (), processes))
     if status is not None:
+        parts += [Text(line) for line in evaluation_lines(status.step_metrics)]
         parts += [Text(line, style="dim") for line in engine_lines(status)]
         parts += [
             Text(line, style="yellow")

@@ -80,7 +80,7 @@ class GeneratorClient:
         Args:
             problem: put into the run's template; instead of it `text`, a prompt written out, or `prompt_token_ids`.
             options: fields of `GenerateRequest`: responses, temperature, top_p, max_response_tokens, seed,
-                policy_version, tag. What is left out, or None, is as the run samples.
+                policy_version, tag, whole. What is left out, or None, is as the run samples.
 
         Raises:
             MeshClientError: GeneratorUnreachable, RequestRefused or UnexpectedAnswer.

@@ -5,6 +5,7 @@ Importable with the base install; nothing here knows torch.
 
 from areal_mesh.runtime.settings.algorithm import AlgorithmSettings
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
+from areal_mesh.runtime.settings.evaluation import EvaluationSettings
 from areal_mesh.runtime.settings.files import FILE_SUFFIXES, SettingsError, preset_names
 from areal_mesh.runtime.settings.load import load_settings
 from areal_mesh.runtime.settings.run import RunSettings
@@ -23,6 +24,7 @@ __all__ = [
     "FILE_SUFFIXES",
     "AlgorithmSettings",
     "ControllerSettings",
+    "EvaluationSettings",
     "GeneratorSettings",
     "LearnerSettings",
     "ModelSettings",

@@ -9,6 +9,7 @@ from areal_mesh.runtime.roles import SERVICE_ROLES
 from areal_mesh.runtime.settings.algorithm import AlgorithmSettings
 from areal_mesh.runtime.settings.base import Seed, Settings, SettingsPath
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
+from areal_mesh.runtime.settings.evaluation import EvaluationSettings
 from areal_mesh.runtime.settings.services import (
     ControllerSettings,
     GeneratorSettings,
@@ -41,6 +42,7 @@ class RunSettings(Settings):
     replay: ReplaySettings = ReplaySettings()
     learner: LearnerSettings = LearnerSettings()
     weights: WeightSettings = WeightSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
 
     @property
     def run_directory(self) -> Path:
@@ -66,6 +68,17 @@ class RunSettings(Settings):
         learner = overridden(self.learner, plan.learner, learning, "learner")
         algorithm = overridden(self.algorithm, plan.sampling, SAMPLING, "sampling")
         return self.model_copy(update={"learner": learner, "algorithm": algorithm})
+
+    @property
+    def evaluation_temperature(self) -> float:
+        """The temperature at which an evaluation samples."""
+        chosen = self.evaluation.temperature
+        return self.algorithm.temperature if chosen is None else chosen
+
+    @property
+    def evaluation_response(self) -> int:
+        """Response limit of an evaluation, in tokens."""
+        return self.evaluation.max_response_tokens or self.longest_response
 
     def service(self, role: str) -> ServiceSettings:
         """The section of a role."""
@@ -97,6 +110,16 @@ class RunSettings(Settings):
             raise ValueError(
                 f'weights.transport.type = "{self.weights.transport.type}" needs learner.device and generator.device '
                 '"cuda"; on CPU use "gloo"'
+            )
+        if self.evaluation.every and not self.evaluation.suites:
+            raise ValueError(
+                f"evaluation.every = {self.evaluation.every} with no evaluation.suites: there is nothing to ask; name "
+                "suites, or set evaluation.every to 0"
+            )
+        if self.evaluation.every and self.evaluation_response > self.longest_response:
+            raise ValueError(
+                f"evaluation.max_response_tokens = {self.evaluation_response} with evaluation.every: during training "
+                f"the engine has room for the longest stage's {self.longest_response}; lower it, or leave it out"
             )
         bound = self.algorithm.max_staleness
         if self.weights.sync_every > bound + 1:
