@@ -22,6 +22,7 @@ from areal_mesh.cli.options import (
     source_argument,
 )
 from areal_mesh.cli.printing import make_output_safe
+from areal_mesh.cli.proving import add_proving
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
 from areal_mesh.runtime.disk import is_full
@@ -56,39 +57,45 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.reaching import reach_of
     from areal_mesh.cli.status import show_status
 
-    show_status(options.controller, options.as_json, options.watch, options.interval)
+    show_status(reach_of(options), options.as_json, options.watch, options.interval)
 
 
 def _stop(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import stop_run
+    from areal_mesh.cli.reaching import reach_of
 
-    stop_run(options.controller, options.reason)
+    stop_run(reach_of(options), options.reason)
 
 
 def _pause(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import pause_run
+    from areal_mesh.cli.reaching import reach_of
 
-    pause_run(options.controller)
+    pause_run(reach_of(options))
 
 
 def _resume(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import resume_run
+    from areal_mesh.cli.reaching import reach_of
 
-    resume_run(options.controller)
+    resume_run(reach_of(options))
 
 
 def _stage_next(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import next_stage
+    from areal_mesh.cli.reaching import reach_of
 
-    next_stage(options.controller)
+    next_stage(reach_of(options))
 
 
 def _config_show(options: argparse.Namespace) -> None:
     from areal_mesh.cli.config import show
+    from areal_mesh.cli.reaching import reach_of
 
-    show(options.source, options.controller, options.overrides)
+    show(options.source, lambda: reach_of(options), options.overrides)
 
 
 def _config_check(options: argparse.Namespace) -> None:
@@ -146,6 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
+    add_proving(commands)
     return parser
 
 

@@ -16,6 +16,7 @@ from areal_mesh.client.errors import (
 )
 from areal_mesh.client.generation import GeneratorClient, Started, Tokens
 from areal_mesh.client.mesh import MeshClient
+from areal_mesh.client.proof import client_credentials
 from areal_mesh.client.status import (
     FaultStatus,
     GroupCounts,
@@ -48,4 +49,5 @@ __all__ = [
     "Step",
     "Tokens",
     "UnexpectedAnswer",
+    "client_credentials",
 ]

@@ -25,6 +25,7 @@ from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.condition import STOPPING
 from areal_mesh.controller.departures import Departures
 from areal_mesh.controller.fault_reports import FaultReports
+from areal_mesh.controller.faults import FaultKind
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.lock import lock_run
@@ -40,6 +41,7 @@ from areal_mesh.controller.stored_ends import StoredEnds
 from areal_mesh.controller.upkeep import ReplayKeeper, TimeKeeper
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
+from areal_mesh.runtime.security.warning import plain_text_warning
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
 from areal_mesh.runtime.transfer_key import new_transfer_key
@@ -84,6 +86,7 @@ class ControllerService:
         self._arrivals = Arrivals(self._ledger.member_starts())
         self._departures = Departures(self._run, self._roster, self._arrivals, self._clock)
         self._faults = FaultReports(self._run.faults, self._changes, self._clock)
+        self._faults.put("controller", FaultKind.PLAIN_TEXT, plain_text_warning(self._settings))
         self._replay = ReplayLink(self._run)
         self._waiting_leases = WaitingCalls()
         self._publisher = self._make_publisher()
