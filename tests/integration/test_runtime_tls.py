@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,9 @@ STOP, CONFIG = controller_pb2.StopRequest(reason="test"), controller_pb2.GetConf
 
 
 @pytest.fixture
-def certs(tmp_path: Path) -> Iterator[Path]:
+def certs(tmp_path: Path) -> Path:
     certificate_folder(tmp_path / "certs")
-    yield tmp_path / "certs"
+    return tmp_path / "certs"
 
 
 async def ask(address: str, identity: Identity, method: str, request: Any, seconds: float = SECONDS) -> Any:
@@ -168,8 +167,9 @@ async def test_the_client_says_why_it_is_refused(certs: Path) -> None:
             with pytest.raises(RequestRefused, match="make one with `areal-mesh tokens add NAME`"):
                 await mesh.status()
     async with echo_controller(None) as (_, address):
-        async with MeshClient.connect(address, credentials=client_credentials(certs)) as mesh:
-            with pytest.raises(ControllerUnreachable, match="it speaks plain text, and is called over TLS"):
+        plain = MeshClient.connect(address, credentials=client_credentials(certs))
+        with pytest.raises(ControllerUnreachable, match="it speaks plain text, and is called over TLS"):
+            async with plain as mesh:
                 await mesh.status()
 
 
@@ -232,7 +232,7 @@ async def test_a_message_that_is_too_long_is_refused_over_tls_too(certs: Path) -
 
 async def test_a_peer_that_calls_too_often_is_told_when_to_come_back_and_others_are_not(certs: Path) -> None:
     limits = LimitSettings(calls_per_second=5.0)
-    async with echo_controller(certs, limits) as (servicer, address):
+    async with echo_controller(certs, limits) as (_, address):
         async with open_channel(address, caller(certs, "learner")) as channel:
             stub: Any = controller_pb2_grpc.ControllerServiceStub(channel)
             codes = []
@@ -263,15 +263,15 @@ async def test_idle_and_silent_connections_hold_nobody_up(certs: Path) -> None:
 
 
 async def test_connections_beyond_the_limit_are_closed_at_once(certs: Path) -> None:
-    async with echo_controller(certs, LimitSettings(connections=2)) as (_, address):
-        async with open_channel(address, caller(certs, "learner")) as one:
-            stub: Any = controller_pb2_grpc.ControllerServiceStub(one)
-            await stub.GetConfig(CONFIG, timeout=SECONDS)
-            host, port = address.rsplit(":", 1)
-            held = [socket.create_connection((host, int(port)), timeout=2.0) for _ in range(4)]
-            async with asyncio.timeout(SECONDS):
-                for third in held[1:]:
-                    assert await asyncio.to_thread(third.recv, 1) == b""
-            await stub.GetConfig(CONFIG, timeout=SECONDS)
-            for each in held:
-                each.close()
+    one = caller(certs, "learner")
+    limits = LimitSettings(connections=2)
+    async with echo_controller(certs, limits) as (_, address), open_channel(address, one) as channel:
+        stub: Any = controller_pb2_grpc.ControllerServiceStub(channel)
+        await stub.GetConfig(CONFIG, timeout=SECONDS)
+        host, port = address.rsplit(":", 1)
+        held = [socket.create_connection((host, int(port)), timeout=2.0) for _ in range(4)]
+        for third in held[1:]:
+            assert await asyncio.to_thread(third.recv, 1) == b""
+        await stub.GetConfig(CONFIG, timeout=SECONDS)
+        for each in held:
+            each.close()
