@@ -1,7 +1,7 @@
 """A live mesh under hostile messages: nothing crashes, nothing is believed, and the run goes on, also when restarted.
 
 20,000 messages over every method of every service, and each message that used to end a run for good. Over TLS too,
-where callers have certificates: 2,000 messages, or as many as AREAL_MESH_TEST_TLS_MESSAGES says (`make test-hosts-tls`).
+where callers have certificates: 2,000 messages, or as many as AREAL_MESH_TEST_TLS_MESSAGES says.
 """
 
 import asyncio
