@@ -105,8 +105,11 @@ async def code_of(address: str, who: Identity, request: Any = None) -> grpc.Stat
     return grpc.StatusCode.OK
 
 
-async def check_strangers(mesh: TlsCluster, folder: Path) -> None:
-    """Everybody who is to be refused is, with the status that says why."""
+Case = tuple[Identity, Any, grpc.StatusCode]
+
+
+def strangers(mesh: TlsCluster, folder: Path) -> dict[str, Case]:
+    """Who comes, with what, and how that has to end."""
     foreign, expired, forged = folder / "foreign", folder / "expired", folder / "forged"
     certificate_folder(foreign)
     certificate_folder(expired, (), mesh.authority)
@@ -115,37 +118,38 @@ async def check_strangers(mesh: TlsCluster, folder: Path) -> None:
     write_certificate(forged, make_authority(1), Subject("client"))
     (forged / "ca.pem").write_bytes((mesh.visitor / "ca.pem").read_bytes())
     anna, bob = mesh.tokens["anna"], mesh.tokens["bob"]
+    liar = Identity("client", "x", credentials=caller(mesh.visitor, "learner").credentials)
     long = controller_pb2.StopRequest(reason="r" * (5 << 20))
-    cases = {
+    return {
         "a wrong role": (caller(mesh.visitor, "generator"), None, DENIED),
-        "a wrong role that says another": (
-            Identity("client", "x", credentials=caller(mesh.visitor, "learner").credentials),
-            None,
-            DENIED,
-        ),
+        "a wrong role that says another": (liar, None, DENIED),
         "a read-only token": (caller(mesh.visitor, "client", bob), None, DENIED),
         "no token": (caller(mesh.visitor, "client"), None, UNAUTHENTICATED),
         "a token of nobody": (caller(mesh.visitor, "client", anna[:-1]), None, UNAUTHENTICATED),
         "another authority": (caller(foreign, "client", anna), None, UNAVAILABLE),
-        "another authority, this one's trusted": (caller(forged, "client", anna), None, UNAVAILABLE),
+        "another authority that trusts this one": (caller(forged, "client", anna), None, UNAVAILABLE),
         "an expired certificate": (caller(expired, "client", anna), None, UNAVAILABLE),
         "no certificate": (Identity("client", "x"), None, UNAVAILABLE),
         "a message too long": (caller(mesh.visitor, "client", anna), long, EXHAUSTED),
     }
-    for name, (who, request, expected) in cases.items():
+
+
+async def check_strangers(mesh: TlsCluster, folder: Path) -> None:
+    """Everybody who is to be refused is, with the status that says why."""
+    for name, (who, request, expected) in strangers(mesh, folder).items():
         code = await code_of(mesh.controller, who, request)
         print(f"{name}: {code.name}")
         assert code is expected, name
-    reasons = {foreign: "its certificate is refused", expired: "expired"}
-    for place, told in reasons.items():
+    for place, told in {"foreign": "its certificate is refused", "expired": "expired"}.items():
         with pytest.raises(ControllerUnreachable, match=told):
-            async with MeshClient.connect(mesh.controller, credentials=client_credentials(place)) as client:
+            async with MeshClient.connect(mesh.controller, credentials=client_credentials(folder / place)) as client:
                 await client.status()
     with pytest.raises(ControllerUnreachable, match="it speaks TLS"):
         async with MeshClient.connect(mesh.controller) as client:
             await client.status()
+    bob = client_credentials(mesh.visitor, mesh.tokens["bob"])
     with pytest.raises(RequestRefused, match="needs an operator's token"):
-        async with MeshClient.connect(mesh.controller, credentials=client_credentials(mesh.visitor, bob)) as client:
+        async with MeshClient.connect(mesh.controller, credentials=bob) as client:
             await client.pause()
 
 

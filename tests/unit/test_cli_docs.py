@@ -16,6 +16,8 @@ def test_every_command_is_described() -> None:
     described = {command.split()[0] for command in COMMANDS}
     assert described == {
         "up",
+        "certs",
+        "tokens",
         "prepare",
         "serve",
         "status",
