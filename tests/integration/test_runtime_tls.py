@@ -8,11 +8,12 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from prometheus_client import REGISTRY
 
 from areal_mesh.client import ControllerUnreachable, MeshClient, RequestRefused, client_credentials
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.identity import Identity
-from areal_mesh.runtime.security.authority import make_authority
+from areal_mesh.runtime.security.authority import expiry_of, make_authority
 from areal_mesh.runtime.security.probe import why_not_connected
 from areal_mesh.runtime.security.subject import Subject
 from areal_mesh.runtime.settings import LimitSettings
@@ -219,6 +220,12 @@ async def test_a_certificate_that_expires_during_a_connection_is_refused_then(
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert "has expired" in str(refused.value.details())
     assert servicer.calls == ["GetConfig"]
+
+
+async def test_the_metrics_say_when_the_certificate_ends(certs: Path) -> None:
+    ends = expiry_of((certs / "controller.pem").read_bytes())
+    async with echo_controller(certs):
+        assert REGISTRY.get_sample_value("areal_mesh_certificate_expiry_timestamp_seconds") == ends
 
 
 async def test_a_message_that_is_too_long_is_refused_over_tls_too(certs: Path) -> None:

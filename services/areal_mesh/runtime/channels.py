@@ -20,6 +20,8 @@ SERVICE_KEY = "areal-mesh-service"
 AUTHORIZATION_KEY = "authorization"
 BEARER = "Bearer "
 MAX_MESSAGE_BYTES = 256 << 20
+# Longer than any call of a service takes; a stream of a person that names no deadline ends then.
+_CLOSING_GRACE_MS = 3_600_000
 # Requests over the retry buffer are silently not retried; gRPC's own value is 256 KiB.
 _RETRY_BUFFER_BYTES = 64 << 20
 
@@ -34,6 +36,7 @@ def server_options(max_request_bytes: int, limits: LimitSettings) -> list[tuple[
         ("grpc.max_concurrent_streams", limits.streams_per_connection),
         ("grpc.max_connection_idle_ms", round(limits.idle_seconds * 1e3)),
         ("grpc.max_connection_age_ms", round(limits.connection_age_seconds * 1e3)),
+        ("grpc.max_connection_age_grace_ms", _CLOSING_GRACE_MS),
         ("grpc.server_handshake_timeout_ms", round(limits.handshake_seconds * 1e3)),
         # A peer whose machine is gone says nothing; without this its connection and its waiting calls stay for ever.
         ("grpc.keepalive_time_ms", 60_000),

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from typing import Any
 
 import structlog
+from prometheus_client import Gauge
 
 from areal_mesh.runtime.channels import AUTHORIZATION_KEY, BEARER
 from areal_mesh.runtime.security.access import CLIENT, Caller, unauthenticated
@@ -15,6 +16,7 @@ from areal_mesh.runtime.security.subject import Subject
 from areal_mesh.runtime.security.tokens import TokenFile, TokensError, holder_of
 
 _MOST_CERTIFICATES = 4096
+_EXPIRY = Gauge("areal_mesh_certificate_expiry_timestamp_seconds", "When this service's certificate ends, since 1970")
 _LOG = structlog.get_logger("security")
 
 
@@ -23,6 +25,7 @@ class CertifiedCallers:
 
     def __init__(self, credentials: Credentials) -> None:
         self._tokens = TokenFile(credentials.folder)
+        _EXPIRY.set_function(lambda: expiry_of(credentials.pems().certificate))
         self._known: OrderedDict[bytes, tuple[Subject, float]] = OrderedDict()
 
     def of(self, context: Any, needs_token: bool) -> Caller:

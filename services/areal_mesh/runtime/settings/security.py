@@ -21,8 +21,8 @@ class LimitSettings(Settings):
     idle_seconds: Seconds = 300.0
     """A connection without a call for this long is closed; the next call opens another."""
     connection_age_seconds: Seconds = 43_200.0
-    """A connection this old takes no new calls and is closed once those it has are answered: the next one is opened
-    with the certificates as they are then."""
+    """A connection this old takes no new calls and is closed once those it has are answered, an hour later at most: the
+    next one is opened with the certificates as they are then."""
 
 
 class SecuritySettings(Settings):
