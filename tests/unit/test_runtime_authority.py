@@ -72,6 +72,11 @@ def test_an_address_is_the_same_in_whatever_form(authority: Authority) -> None:
     assert names_host(details, "node.EXAMPLE")
     assert names_host(details, "fd00::1")
     assert not names_host(details, "fd00::2")
+    pods = read_certificate(issue(authority, GENERATOR, ("*.generator.mesh.svc", "10.0.0.1"), 1))
+    assert names_host(pods, "generator-3.generator.mesh.svc")
+    assert not names_host(pods, "generator.mesh.svc")
+    assert not names_host(pods, "a.b.generator.mesh.svc")
+    assert not names_host(pods, "10.0.0.2")
     assert unique_hosts(("fd00::1", "a", "fd00:0::1", "A")) == ("fd00::1", "a")
 
 

@@ -150,8 +150,12 @@ def is_issued_by(pem: bytes, authorities: bytes) -> bool:
 
 
 def names_host(details: CertificateDetails, host: str) -> bool:
-    """Whether a service with this certificate may be reached as `host`, a name or an address."""
-    return _same_form(host) in {_same_form(known) for known in details.hosts}
+    """Whether a service with this certificate may be reached as `host`, a name or an address.
+
+    A name that begins with `*.` stands for one with any first part.
+    """
+    known, wanted = {_same_form(name) for name in details.hosts}, _same_form(host)
+    return wanted in known or f"*.{wanted.partition('.')[2]}" in known
 
 
 def unique_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
