@@ -78,6 +78,10 @@ def test_an_address_is_the_same_in_whatever_form(authority: Authority) -> None:
     assert not names_host(pods, "a.b.generator.mesh.svc")
     assert not names_host(pods, "10.0.0.2")
     assert unique_hosts(("fd00::1", "a", "fd00:0::1", "A")) == ("fd00::1", "a")
+    assert unique_hosts(("*.Mesh.svc", "[fd00::2]")) == ("*.mesh.svc", "fd00::2")
+    for host in ("node-1:7400", "a b", "", "*.", "10.0.0.1/8", "müller"):
+        with pytest.raises(ValueError, match="is no host"):
+            unique_hosts((host,))
 
 
 def test_a_service_has_its_own_certificate_before_its_roles(authority: Authority, tmp_path: Path) -> None:

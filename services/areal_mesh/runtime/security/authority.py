@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from areal_mesh.runtime.addresses import parse_host
 from areal_mesh.runtime.security.subject import Subject
 
 # The clocks of a cluster may differ by so much.
@@ -164,10 +165,11 @@ def unique_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: one is neither a name nor an address.
     """
-    found = {_same_form(host): host for host in reversed(list(hosts))}
-    for host in found:
-        _general_name(host)
-    return tuple(reversed(found))
+    found: dict[str, None] = {}
+    for host in hosts:
+        wild = "*." if host.startswith("*.") else ""
+        found[_same_form(wild + parse_host(host.removeprefix(wild)))] = None
+    return tuple(found)
 
 
 def _same_form(host: str) -> str:
