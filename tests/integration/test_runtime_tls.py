@@ -213,7 +213,7 @@ async def test_a_certificate_that_expires_during_a_connection_is_refused_then(
     ):
         stub: Any = controller_pb2_grpc.ControllerServiceStub(channel)
         await stub.GetConfig(CONFIG, timeout=SECONDS)
-        monkeypatch.setattr("areal_mesh.runtime.security.certified.time.time", lambda: 4e9)
+        monkeypatch.setattr("areal_mesh.runtime.security.tls_authentication.time.time", lambda: 4e9)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.GetConfig(CONFIG, timeout=SECONDS)
         monkeypatch.undo()

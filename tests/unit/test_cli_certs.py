@@ -9,7 +9,7 @@ import pytest
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.main import build_parser
-from areal_mesh.cli.service_proof import check_certificate, service_credentials
+from areal_mesh.cli.service_credentials import check_certificate, service_credentials
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.security.authority import authorities_of, is_issued_by, read_certificate
 from areal_mesh.runtime.security.credentials import Credentials, find_certificate

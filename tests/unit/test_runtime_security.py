@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from areal_mesh.runtime.errors import MeshError
 from areal_mesh.runtime.identity import ROLE_NAMES
 from areal_mesh.runtime.methods import method_rules
-from areal_mesh.runtime.security.access import Caller, check_claims, check_method
-from areal_mesh.runtime.security.callers import host_of
+from areal_mesh.runtime.security.authentication import host_of
+from areal_mesh.runtime.security.authorization import Caller, check_claims, check_method
 from areal_mesh.runtime.security.rates import _MOST_PEERS, PeerRates
 from areal_mesh.runtime.security.subject import Subject
 from areal_mesh.runtime.security.tokens import (
@@ -138,8 +138,8 @@ def test_a_method_that_may_be_called_by_anybody_and_is_not_read_only_is_none_of_
 
 
 def test_a_certificate_bounds_what_a_request_may_say_of_its_sender() -> None:
-    bound = Caller("generator", "generator/generator-3", "generator-3", proved=True)
-    of_the_role = Caller("generator", "generator", proved=True)
+    bound = Caller("generator", "generator/generator-3", "generator-3", authenticated=True)
+    of_the_role = Caller("generator", "generator", authenticated=True)
     stated = Caller("generator", "generator")
     other = controller_pb2.HeartbeatRequest(service_id="generator-4")
     with pytest.raises(MeshError, match="'generator-4'; the caller's certificate is for generator-3"):

@@ -9,7 +9,7 @@ import sys
 import time
 
 from areal_mesh.cli.options import TOKEN_VARIABLE
-from areal_mesh.cli.service_proof import service_credentials
+from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.client import MeshClient, MeshClientError, RequestRefused, client_credentials
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.farewell import bid_farewell

@@ -20,7 +20,7 @@ from areal_mesh.cli.processes import CONTROLLER, controller_address, service_id,
 from areal_mesh.cli.report import files_line, print_table
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.run_directory import SETUP_FILE, enter, finished_summary, held
-from areal_mesh.cli.service_proof import service_credentials
+from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.cli.view import counted, step_of
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
 from areal_mesh.runtime.errors import StartupError

@@ -9,7 +9,7 @@ from typing import cast
 
 from areal_mesh.cli.end_run import exit_code_of
 from areal_mesh.cli.preflight import check_role
-from areal_mesh.cli.service_proof import service_credentials
+from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.environment import pin_to_cores, show_gpus
 from areal_mesh.runtime.errors import StartupError

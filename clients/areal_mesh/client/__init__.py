@@ -6,6 +6,7 @@
 Typed throughout, and importable with the base install alone: nothing here knows torch.
 """
 
+from areal_mesh.client.credentials import client_credentials
 from areal_mesh.client.errors import (
     ControllerTimeout,
     ControllerUnreachable,
@@ -16,7 +17,6 @@ from areal_mesh.client.errors import (
 )
 from areal_mesh.client.generation import GeneratorClient, Started, Tokens
 from areal_mesh.client.mesh import MeshClient
-from areal_mesh.client.proof import client_credentials
 from areal_mesh.client.status import (
     FaultStatus,
     GroupCounts,

@@ -19,8 +19,8 @@ from prometheus_client import Counter, Histogram
 
 from areal_mesh.runtime.errors import MeshError, invalid_argument, resource_exhausted
 from areal_mesh.runtime.methods import CONTROL_REQUEST_BYTES, MethodRules, method_rules
-from areal_mesh.runtime.security.access import CLIENT, Caller, check_claims, check_method
-from areal_mesh.runtime.security.callers import Callers, StatedCallers
+from areal_mesh.runtime.security.authentication import Authentication, PlainTextAuthentication
+from areal_mesh.runtime.security.authorization import CLIENT, Caller, check_claims, check_method
 from areal_mesh.runtime.security.rates import PeerRates
 from areal_mesh.runtime.validation import validate
 
@@ -35,12 +35,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each handler once: a server gives the same one for every call of a method.
 
     Args:
-        callers: how callers are known; by default by what they say.
+        authentication: how callers are known; by default by what they say.
         calls_per_second: of one peer; 0 for any number.
     """
 
-    def __init__(self, callers: Callers | None = None, calls_per_second: float = 0.0) -> None:
-        self._gate = _Gate(callers or StatedCallers(), PeerRates(calls_per_second) if calls_per_second else None)
+    def __init__(self, authentication: Authentication | None = None, calls_per_second: float = 0.0) -> None:
+        self._gate = _Gate(
+            authentication or PlainTextAuthentication(), PeerRates(calls_per_second) if calls_per_second else None
+        )
         self._wrapped: dict[str, tuple[Any, Any]] = {}
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
@@ -58,8 +60,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 class _Gate:
     """Who comes in."""
 
-    def __init__(self, callers: Callers, rates: PeerRates | None) -> None:
-        self._callers = callers
+    def __init__(self, authentication: Authentication, rates: PeerRates | None) -> None:
+        self._authentication = authentication
         self._rates = rates
 
     def admit(self, context: Any, method: str, rules: MethodRules | None) -> Caller:
@@ -68,7 +70,7 @@ class _Gate:
         Raises:
             MeshError: UNAUTHENTICATED, PERMISSION_DENIED, RESOURCE_EXHAUSTED or INVALID_ARGUMENT.
         """
-        caller = self._callers.of(context, needs_token=rules is not None)
+        caller = self._authentication.caller_of(context, needs_token=rules is not None)
         if self._rates is not None and caller.peer:
             seconds = self._rates.seconds_to_wait(caller.peer, time.monotonic())
             if seconds:

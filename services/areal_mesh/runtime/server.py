@@ -14,7 +14,7 @@ from areal_mesh.runtime.channels import server_options
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.interceptors import CallInterceptor
 from areal_mesh.runtime.methods import longest_request
-from areal_mesh.runtime.security.callers import Callers, StatedCallers
+from areal_mesh.runtime.security.authentication import Authentication, PlainTextAuthentication
 from areal_mesh.runtime.security.credentials import Credentials
 from areal_mesh.runtime.settings.security import LimitSettings
 
@@ -57,7 +57,7 @@ class MeshServer:
         """
         # Made here: how long a message it takes depends on what was added.
         server = self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(self._callers(), self._limits.calls_per_second)],
+            interceptors=[CallInterceptor(self._authentication(), self._limits.calls_per_second)],
             options=server_options(longest_request(self._servicers), self._limits),
             maximum_concurrent_rpcs=_CONCURRENT_CALLS,
         )
@@ -81,13 +81,13 @@ class MeshServer:
         await server.start()
         return self.port
 
-    def _callers(self) -> Callers:
+    def _authentication(self) -> Authentication:
         if self._credentials is None:
-            return StatedCallers()
+            return PlainTextAuthentication()
         # Brings the package along that reads certificates, which plain text does without.
-        from areal_mesh.runtime.security.certified import CertifiedCallers
+        from areal_mesh.runtime.security.tls_authentication import TlsAuthentication
 
-        return CertifiedCallers(self._credentials)
+        return TlsAuthentication(self._credentials)
 
     async def set_serving(self, serving: bool) -> None:
         """Sets the health of every service, and of the server as a whole."""

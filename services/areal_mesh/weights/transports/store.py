@@ -87,7 +87,7 @@ def joined_key(group: Group, rank: int) -> str:
 
 
 def connect_store(group: Group) -> TCPStore:
-    """Reach the group's store. Raises TransferError when it cannot be reached within the timeout."""
+    """Target the group's store. Raises TransferError when it cannot be reached within the timeout."""
     address = store_address(group)
     timeout = timedelta(seconds=group.timeout_seconds)
     token = group.endpoint.removeprefix(_SCHEME).rpartition("@")[0]

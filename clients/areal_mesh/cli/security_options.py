@@ -56,7 +56,7 @@ def _list_tokens(options: argparse.Namespace) -> None:
     list_tokens(options.folder)
 
 
-def add_proving(commands: SubCommands) -> None:
+def add_security_commands(commands: SubCommands) -> None:
     """Adds them to the command's parser."""
     _add_certs(commands.add_parser("certs", help="Certificates of the services: a private authority of your own."))
     _add_tokens(commands.add_parser("tokens", help="Tokens of people: who may look, and who may steer."))

@@ -24,7 +24,7 @@ class Caller:
     """The one service that the caller's certificate is for; empty where it is for every service of the role."""
     access: str = OPERATOR
     """Of a client: what its token allows."""
-    proved: bool = False
+    authenticated: bool = False
     """Whether the role was proved by a certificate, and not only said."""
     peer: str = ""
     """Whom the call is counted for; empty where calls are not counted."""
@@ -50,7 +50,7 @@ def check_claims(request: Message, caller: Caller) -> None:
     Raises:
         MeshError: PERMISSION_DENIED.
     """
-    if not caller.proved:
+    if not caller.authenticated:
         return
     said = getattr(request, "service_id", "")
     if said and caller.service_id and said != caller.service_id:

@@ -13,7 +13,7 @@ from areal_mesh.runtime.security.credentials import Credentials, CredentialsErro
 
 
 @dataclass(frozen=True)
-class Reach:
+class Target:
     """A controller's address, and the certificates and the token with which it is asked; plain text without."""
 
     address: str
@@ -28,16 +28,16 @@ class Reach:
         return GeneratorClient.connect(address, credentials=self.credentials)
 
 
-def reach_of(options: argparse.Namespace) -> Reach:
+def target_of(options: argparse.Namespace) -> Target:
     """What the options of a command say.
 
     Raises:
         CommandFailed: certificates or token cannot be used.
     """
     if not options.certificates:
-        return Reach(options.controller)
+        return Target(options.controller)
     try:
-        return Reach(options.controller, client_credentials(options.certificates, _token(options.token_file)))
+        return Target(options.controller, client_credentials(options.certificates, _token(options.token_file)))
     except CredentialsError as error:
         raise CommandFailed(str(error)) from error
 

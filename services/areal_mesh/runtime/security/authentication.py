@@ -1,17 +1,17 @@
-"""How a server knows its callers; over plain text, by what they say. Over TLS: `certified`."""
+"""How a server knows its callers; over plain text, by what they say. Over TLS: `tls_authentication`."""
 
 from typing import Any, Protocol
 
 from areal_mesh.runtime.channels import ROLE_KEY
-from areal_mesh.runtime.security.access import CLIENT, Caller
+from areal_mesh.runtime.security.authorization import CLIENT, Caller
 
 _LOOPBACK = ("ipv4:127.", "ipv6:%5B::1%5D", "ipv6:[::1]", "unix:")
 
 
-class Callers(Protocol):
+class Authentication(Protocol):
     """How a server knows its callers."""
 
-    def of(self, context: Any, needs_token: bool) -> Caller:
+    def caller_of(self, context: Any, needs_token: bool) -> Caller:
         """Who makes a call. `needs_token`: whether a person has to show one for it.
 
         Raises:
@@ -19,11 +19,11 @@ class Callers(Protocol):
         """
 
 
-class StatedCallers:
+class PlainTextAuthentication:
     """Plain text: a caller is what it says, and a person's tool where it says nothing."""
 
-    def of(self, context: Any, needs_token: bool) -> Caller:
-        """See `Callers`."""
+    def caller_of(self, context: Any, needs_token: bool) -> Caller:
+        """See `Authentication`."""
         role = metadata_value(context, ROLE_KEY) or CLIENT
         peer = str(context.peer())
         return Caller(role, role, peer="" if peer.startswith(_LOOPBACK) else host_of(peer))

@@ -8,9 +8,9 @@ import structlog
 from prometheus_client import Gauge
 
 from areal_mesh.runtime.channels import AUTHORIZATION_KEY, BEARER
-from areal_mesh.runtime.security.access import CLIENT, Caller, unauthenticated
+from areal_mesh.runtime.security.authentication import host_of, metadata_value
 from areal_mesh.runtime.security.authority import expiry_of
-from areal_mesh.runtime.security.callers import host_of, metadata_value
+from areal_mesh.runtime.security.authorization import CLIENT, Caller, unauthenticated
 from areal_mesh.runtime.security.credentials import Credentials
 from areal_mesh.runtime.security.subject import Subject
 from areal_mesh.runtime.security.tokens import TokenFile, TokensError, holder_of
@@ -20,7 +20,7 @@ _EXPIRY = Gauge("areal_mesh_certificate_expiry_timestamp_seconds", "When this se
 _LOG = structlog.get_logger("security")
 
 
-class CertifiedCallers:
+class TlsAuthentication:
     """TLS: a caller is whom its certificate names, and a person whom the token names as well."""
 
     def __init__(self, credentials: Credentials) -> None:
@@ -28,14 +28,14 @@ class CertifiedCallers:
         _EXPIRY.set_function(lambda: expiry_of(credentials.pems().certificate))
         self._known: OrderedDict[bytes, tuple[Subject, float]] = OrderedDict()
 
-    def of(self, context: Any, needs_token: bool) -> Caller:
-        """See `Callers`."""
+    def caller_of(self, context: Any, needs_token: bool) -> Caller:
+        """See `Authentication`."""
         subject = self._subject(context.auth_context())
         peer = host_of(str(context.peer()))
         if subject.role == CLIENT and needs_token:
             return self._person(metadata_value(context, AUTHORIZATION_KEY), peer)
         name = str(subject)
-        return Caller(subject.role, name, subject.service_id, proved=True, peer=f"{name}@{peer}")
+        return Caller(subject.role, name, subject.service_id, authenticated=True, peer=f"{name}@{peer}")
 
     def _subject(self, proofs: Any) -> Subject:
         """Whom the certificate of a connection names, which may have come to its end since the handshake."""
@@ -68,4 +68,4 @@ class CertifiedCallers:
         if holder is None:
             raise unauthenticated("the token is not known here, was revoked, or has expired")
         name = f"{holder.name} with a token for {holder.access} use"
-        return Caller(CLIENT, name, access=holder.access, proved=True, peer=f"{holder.name}@{peer}")
+        return Caller(CLIENT, name, access=holder.access, authenticated=True, peer=f"{holder.name}@{peer}")
