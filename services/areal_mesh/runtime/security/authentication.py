@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from areal_mesh.runtime.channels import ROLE_KEY
 from areal_mesh.runtime.security.authorization import CLIENT, Caller
 
-_LOOPBACK = ("ipv4:127.", "ipv6:%5B::1%5D", "ipv6:[::1]", "unix:")
+_LOOPBACK = ("ipv4:127.", "ipv6:%5B::1%5D", "ipv6:%5B::ffff:127.", "ipv6:[::1]", "ipv6:[::ffff:127.", "unix:")
 
 
 class Authentication(Protocol):
