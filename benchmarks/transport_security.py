@@ -36,7 +36,7 @@ from areal_mesh.runtime.security.subject import Subject  # noqa: E402
 from areal_mesh.runtime.server import MeshServer  # noqa: E402
 from areal_mesh.runtime.settings import LimitSettings  # noqa: E402
 from areal_mesh.simulation.payload import append_request  # noqa: E402
-from areal_mesh.v1 import controller_pb2, controller_pb2_grpc, replay_pb2, replay_pb2_grpc  # noqa: E402
+from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, replay_pb2, replay_pb2_grpc  # noqa: E402
 
 SMALL_CALLS = 2_000
 GROUPS = 200
@@ -66,7 +66,7 @@ class Round:
 
 
 async def _serve(folder: Path | None, ready: Connection) -> None:
-    servicer = Echo()
+    servicer = Echo()  # type: ignore[abstract]  # nobody calls the others
     server = MeshServer("127.0.0.1:0", _proof(folder, "replay"), LimitSettings(calls_per_second=0))
     for add, name in (
         (controller_pb2_grpc.add_ControllerServiceServicer_to_server, "areal_mesh.v1.ControllerService"),
@@ -111,7 +111,9 @@ def _cpu(server: Connection) -> float:
 async def measure(address: str, server: Connection, folder: Path | None) -> Round:
     """One round against a server."""
     me = Identity("generator", "generator-0", credentials=_proof(folder, "generator"))
-    beat = controller_pb2.HeartbeatRequest(service_id="generator-0", incarnation="one", state=3)
+    beat = controller_pb2.HeartbeatRequest(
+        service_id="generator-0", incarnation="one", state=common_pb2.SERVICE_STATE_SERVING
+    )
     async with open_channel(address, me) as channel:
         stub: Any = controller_pb2_grpc.ControllerServiceStub(channel)
         times = []
@@ -140,7 +142,8 @@ async def measure(address: str, server: Connection, folder: Path | None) -> Roun
 
 
 def _group() -> replay_pb2.AppendGroupRequest:
-    lease = controller_pb2.Lease(group_id="g00000001", stage="8K", sequence=1)
+    lease = controller_pb2.Lease(group_id="g00000001", sequence=1)
+    lease.stage.name = "8K"
     lease.prompt.prompt_id = "p1"
     lease.sampling.max_response_tokens = TOKENS + 1
     lease.sampling.temperature = 1.0

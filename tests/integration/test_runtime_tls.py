@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from areal_mesh.client import ControllerUnreachable, MeshClient, RequestRefused, client_credentials
 from areal_mesh.runtime.channels import open_channel
-from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.identity import ROLE_NAMES, Identity
 from areal_mesh.runtime.security.authority import expiry_of, make_authority
 from areal_mesh.runtime.security.probe import why_not_connected
 from areal_mesh.runtime.security.subject import Subject
@@ -65,10 +65,10 @@ async def test_a_certificate_of_one_service_speaks_for_no_other(certs: Path, tmp
     write_certificate(certs, authority, Subject("generator", "generator-3"))
     own, other = (caller(certs, "generator", service_id=name) for name in ("generator-3", "generator-4"))
     said: dict[str, Any] = {"incarnation": "one", "address": "127.0.0.1:1"}
-    as_itself = controller_pb2.RegisterRequest(service_id="generator-3", role=2, **said)
-    as_another = controller_pb2.RegisterRequest(service_id="generator-4", role=2, **said)
-    as_learner = controller_pb2.RegisterRequest(service_id="generator-3", role=5, **said)
-    assert own.role_number == 2
+    generator, learner = ROLE_NAMES["generator"], ROLE_NAMES["learner"]
+    as_itself = controller_pb2.RegisterRequest(service_id="generator-3", role=generator, **said)
+    as_another = controller_pb2.RegisterRequest(service_id="generator-4", role=generator, **said)
+    as_learner = controller_pb2.RegisterRequest(service_id="generator-3", role=learner, **said)
     async with echo_controller(certs) as (servicer, address):
         assert await ask(address, own, "Register", as_itself) == controller_pb2.RegisterResponse()
         assert await ask(address, own, "Register", as_another) is grpc.StatusCode.PERMISSION_DENIED

@@ -9,6 +9,7 @@ from datetime import timedelta
 import psutil
 import pytest
 import torch
+from torch._C._distributed_c10d import TCPStore
 from torch.distributed import DistNetworkError, DistStoreError
 
 from areal_mesh.runtime.addresses import Address
@@ -16,7 +17,7 @@ from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.transports import store_guard
 from areal_mesh.weights.transports.gloo import GlooWire
-from areal_mesh.weights.transports.store import StoreMeeting, TCPStore, connect_store
+from areal_mesh.weights.transports.store import StoreMeeting, connect_store
 from areal_mesh.weights.transports.store_guard import relay_to
 
 TIMEOUT = 3.0

@@ -227,8 +227,8 @@ def _name(text: str) -> x509.Name:
 
 
 def _usage(**given: bool) -> x509.KeyUsage:
-    every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
-    every += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    of_keys = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    every = (*of_keys, "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
     return x509.KeyUsage(**{name: given.get(name, False) for name in every})
 
 

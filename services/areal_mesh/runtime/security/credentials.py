@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import grpc
 import structlog
@@ -143,7 +144,11 @@ class Credentials:
             known[0] = pems
             return _configuration(pems)
 
-        return grpc.dynamic_ssl_server_credentials(_configuration(known[0]), newer, require_client_authentication=True)
+        # The stubs do not know that the fetcher may answer None: nothing has changed.
+        fetcher = cast(Callable[[], grpc.ServerCertificateConfiguration], newer)
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(known[0]), fetcher, require_client_authentication=True
+        )
 
     def for_channel(self) -> grpc.ChannelCredentials:
         """Credentials of a channel, by the files of now."""
