@@ -143,7 +143,7 @@ async def measure(address: str, server: Connection, folder: Path | None) -> Roun
 
 def _group() -> replay_pb2.AppendGroupRequest:
     lease = controller_pb2.Lease(group_id="g00000001", sequence=1)
-    lease.stage.name = "8K"
+    lease.stage.name, lease.stage.max_response_tokens = "8K", TOKENS
     lease.prompt.prompt_id = "p1"
     lease.sampling.max_response_tokens = TOKENS + 1
     lease.sampling.temperature = 1.0
