@@ -12,7 +12,8 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-unit test-compose test-environments test-hosts test-presets smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-unit test-compose test-environments test-hosts test-hosts-tls test-presets smollm2 protos \
+	lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -51,6 +52,12 @@ test-hosts: setup
 # Every preset's whole schedule with simulated members: half an hour.
 test-presets: setup
 	AREAL_MESH_TEST_PRESETS=1 $(BIN)/python -m pytest -x -s tests/integration/test_simulation_presets.py
+
+# The trial over four hosts in mutual TLS, one with IPv6 alone, its certificates changed and strangers at every port;
+# then 20,000 hostile messages of callers with certificates. As root.
+test-hosts-tls: setup
+	AREAL_MESH_TEST_HOSTS_TLS=1 AREAL_MESH_TEST_TLS_MESSAGES=20000 $(BIN)/python -m pytest -x -s \
+		tests/chaos/test_hosts_over_tls.py tests/chaos/test_hostile_messages.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from areal_mesh.cli.generate import GenerateOptions, generate
+from areal_mesh.cli.targets import Target
 from areal_mesh.client import GeneratorClient, GeneratorUnreachable, RequestRefused, Started, Tokens
 from areal_mesh.v1 import common_pb2
 from tests.integration.generator_contracts import DEADLINE
@@ -185,7 +186,7 @@ async def test_the_command_prints_answers_as_text_tokens_or_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with generator(tmp_path) as mesh:
-        asking = ("127.0.0.1:1", mesh.address)
+        asking = (Target("127.0.0.1:1"), mesh.address)
         capsys.readouterr()  # what the generator said at its start
         await asyncio.to_thread(generate, *asking, GenerateOptions("47", responses=2))
         shown = capsys.readouterr()
@@ -215,7 +216,7 @@ async def test_the_command_finds_the_generator_by_the_runs_controller(
 ) -> None:
     async with generator(tmp_path) as mesh:
         mesh.controller.addresses[common_pb2.ROLE_GENERATOR] = mesh.address
-        controller = f"127.0.0.1:{mesh.controller_server.port}"
+        controller = Target(f"127.0.0.1:{mesh.controller_server.port}")
         capsys.readouterr()  # what the generator said at its start
         await asyncio.to_thread(generate, controller, "", GenerateOptions("8"))
         assert capsys.readouterr().out == "8\n"

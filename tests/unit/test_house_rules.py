@@ -96,7 +96,7 @@ TESTS_OF_THE_TREE = {
     "settings",
 }
 # Of the runtime the client has the channel and settings parts alone.
-CLIENT_RUNTIME = {"addresses", "channels", "identity", "settings"}
+CLIENT_RUNTIME = {"addresses", "channels", "identity", "security", "settings"}
 
 
 def sources() -> list[Path]:

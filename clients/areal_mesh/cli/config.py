@@ -1,7 +1,7 @@
 """`areal-mesh config`: settings as they resolve, and what of them this machine cannot run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
@@ -9,16 +9,17 @@ from areal_mesh.cli.gaps import faults, remarks
 from areal_mesh.cli.memory_report import Cluster, memory_report
 from areal_mesh.cli.printing import is_unicode
 from areal_mesh.cli.resolving import resolved
+from areal_mesh.cli.targets import Target
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 
 
-def show(source: str, controller: str, overrides: Sequence[str]) -> None:
-    """Prints settings as one JSON object, which is itself a settings file."""
+def show(source: str, target: Callable[[], Target], overrides: Sequence[str]) -> None:
+    """Prints settings as one JSON object, which is itself a settings file; without a source those of a run."""
     if source:
         settings = resolved(source, overrides).model_dump(mode="json")
     else:
-        settings = ask(controller, lambda mesh: mesh.config())
+        settings = ask(target(), lambda mesh: mesh.config())
     # Where a character has to be escaped, JSON's own way keeps the settings what they are.
     print(json.dumps(settings, indent=2, ensure_ascii=not is_unicode()))
 

@@ -25,6 +25,7 @@ from areal_mesh.cli.options import (
 )
 from areal_mesh.cli.planning_options import add_planning, cluster_options
 from areal_mesh.cli.printing import make_output_safe
+from areal_mesh.cli.security_options import add_security_commands
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
 from areal_mesh.runtime.disk import is_full
@@ -68,38 +69,44 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> None:
     from areal_mesh.cli.status import show_status
+    from areal_mesh.cli.targets import target_of
 
-    show_status(options.controller, options.as_json, options.watch, options.interval)
+    show_status(target_of(options), options.as_json, options.watch, options.interval)
 
 
 def _stop(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import stop_run
+    from areal_mesh.cli.targets import target_of
 
-    stop_run(options.controller, options.reason)
+    stop_run(target_of(options), options.reason)
 
 
 def _pause(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import pause_run
+    from areal_mesh.cli.targets import target_of
 
-    pause_run(options.controller)
+    pause_run(target_of(options))
 
 
 def _resume(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import resume_run
+    from areal_mesh.cli.targets import target_of
 
-    resume_run(options.controller)
+    resume_run(target_of(options))
 
 
 def _stage_next(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import next_stage
+    from areal_mesh.cli.targets import target_of
 
-    next_stage(options.controller)
+    next_stage(target_of(options))
 
 
 def _config_show(options: argparse.Namespace) -> None:
     from areal_mesh.cli.config import show
+    from areal_mesh.cli.targets import target_of
 
-    show(options.source, options.controller, options.overrides)
+    show(options.source, lambda: target_of(options), options.overrides)
 
 
 def _config_check(options: argparse.Namespace) -> None:
@@ -160,6 +167,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_looking(commands)
     add_planning(commands)
     add_evaluating(commands)
+    add_security_commands(commands)
     return parser
 
 

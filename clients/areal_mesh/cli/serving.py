@@ -9,6 +9,7 @@ from typing import cast
 
 from areal_mesh.cli.end_run import exit_code_of
 from areal_mesh.cli.preflight import check_role
+from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.environment import pin_to_cores, show_gpus
 from areal_mesh.runtime.errors import StartupError
@@ -68,7 +69,8 @@ def context_of(
     check_role(settings, role, given)
     pin_service(settings, role)
     configure_logging(service_id, settings.run_directory / "logs")
-    return ServiceContext(settings, Identity(role, service_id), _controller(settings, controller), run_id)
+    identity = Identity(role, service_id, credentials=service_credentials(settings, role, service_id))
+    return ServiceContext(settings, identity, _controller(settings, controller), run_id)
 
 
 def _controller(settings: RunSettings, given: str) -> str:

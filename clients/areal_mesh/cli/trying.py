@@ -9,9 +9,10 @@ from areal_mesh.cli.options import SubCommands, add_command, controller_option, 
 
 def _generate(options: argparse.Namespace) -> None:
     from areal_mesh.cli.generate import GenerateOptions, generate
+    from areal_mesh.cli.targets import target_of
 
     given = {name: getattr(options, name) for name in GenerateOptions.__dataclass_fields__}
-    generate(options.controller, options.address, GenerateOptions(**given))
+    generate(target_of(options), options.address, GenerateOptions(**given))
 
 
 def _preview(options: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ from areal_mesh.controller.departures import Departures
 from areal_mesh.controller.evaluation.evaluator import Evaluator
 from areal_mesh.controller.evaluation.holds import Holds
 from areal_mesh.controller.fault_reports import FaultReports
+from areal_mesh.controller.faults import FaultKind
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.lock import lock_run
@@ -43,6 +44,7 @@ from areal_mesh.controller.upkeep import ReplayKeeper, TimeKeeper
 from areal_mesh.evaluation.suites import SuiteError, read_suites
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
+from areal_mesh.runtime.security.warning import plain_text_warning
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
 from areal_mesh.runtime.transfer_key import new_transfer_key
@@ -91,6 +93,7 @@ class ControllerService:
             self._run, self._roster, self._arrivals, self._clock, lambda: self._evaluator.busy
         )
         self._faults = FaultReports(self._run.faults, self._changes, self._clock)
+        self._faults.put("controller", FaultKind.PLAIN_TEXT, plain_text_warning(self._settings))
         self._replay = ReplayLink(self._run)
         self._waiting_leases = WaitingCalls()
         self._publisher = self._make_publisher()

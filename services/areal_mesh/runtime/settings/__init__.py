@@ -9,6 +9,7 @@ from areal_mesh.runtime.settings.evaluation import EvaluationSettings
 from areal_mesh.runtime.settings.files import FILE_SUFFIXES, SettingsError, preset_names
 from areal_mesh.runtime.settings.load import load_settings
 from areal_mesh.runtime.settings.run import RunSettings
+from areal_mesh.runtime.settings.security import LimitSettings, SecuritySettings
 from areal_mesh.runtime.settings.services import (
     ControllerSettings,
     GeneratorSettings,
@@ -27,10 +28,12 @@ __all__ = [
     "EvaluationSettings",
     "GeneratorSettings",
     "LearnerSettings",
+    "LimitSettings",
     "ModelSettings",
     "PromptSettings",
     "ReplaySettings",
     "RunSettings",
+    "SecuritySettings",
     "ServiceSettings",
     "SettingsError",
     "StageSettings",

@@ -10,6 +10,7 @@ from areal_mesh.runtime.settings.algorithm import AlgorithmSettings
 from areal_mesh.runtime.settings.base import Seed, Settings, SettingsPath
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
 from areal_mesh.runtime.settings.evaluation import EvaluationSettings
+from areal_mesh.runtime.settings.security import SecuritySettings
 from areal_mesh.runtime.settings.services import (
     ControllerSettings,
     GeneratorSettings,
@@ -43,6 +44,7 @@ class RunSettings(Settings):
     learner: LearnerSettings = LearnerSettings()
     weights: WeightSettings = WeightSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    security: SecuritySettings = SecuritySettings()
 
     @property
     def run_directory(self) -> Path:
@@ -132,12 +134,22 @@ class RunSettings(Settings):
                 f"algorithm.minibatches = {self.algorithm.minibatches} is more than the "
                 f"{self.algorithm.batch_groups * self.algorithm.responses} responses of a batch; lower it"
             )
-        if not self.plaintext_beyond_loopback:
-            for role in SERVICE_ROLES:
-                address = self.service(role).address
-                if not address.is_loopback:
-                    raise ValueError(
-                        f"{role}.listen = {address} is beyond loopback in plain text; "
-                        "listen on 127.0.0.1, or set plaintext_beyond_loopback = true inside a trusted network"
-                    )
+        self._check_plain_text()
         return self
+
+    def _check_plain_text(self) -> None:
+        if self.security.certificates is not None:
+            if self.plaintext_beyond_loopback:
+                raise ValueError(
+                    "plaintext_beyond_loopback = true with security.certificates: the one is plain text, the other "
+                    "TLS; take one of them out"
+                )
+            return
+        for role in SERVICE_ROLES:
+            address = self.service(role).address
+            if not (address.is_loopback or self.plaintext_beyond_loopback):
+                raise ValueError(
+                    f"{role}.listen = {address} is beyond loopback in plain text; make certificates (`areal-mesh certs "
+                    'init`, `areal-mesh certs issue`) and set security.certificates = "certs", listen on 127.0.0.1, or '
+                    "set plaintext_beyond_loopback = true inside a trusted network"
+                )
