@@ -194,7 +194,7 @@ def start_ranks(settings: RunSettings) -> RankLeader:
         place, *others = places_of_host(settings.learner, 0, meeting.address)
         followers = start_followers(settings, others)
     elif not place.served:
-        meeting = StoreMeeting(place.store.host, place.store.port)
+        meeting = StoreMeeting(place.store.host, place.store.port, guarded=False)
     return RankLeader(settings, join(settings, place), followers, place, meeting)
 
 
@@ -203,7 +203,8 @@ def _open_meeting(settings: LearnerSettings) -> StoreMeeting:
     if settings.hosts == 1:
         return StoreMeeting("127.0.0.1")
     address = places_of_host(settings, 0)[0].store
-    return StoreMeeting(address.host, address.port)
+    # Ranks of other hosts come without a call that could give them a token.
+    return StoreMeeting(address.host, address.port, guarded=False)
 
 
 def join(settings: RunSettings, place: Place) -> Parallel:

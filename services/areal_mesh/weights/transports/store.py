@@ -23,11 +23,12 @@ class StoreMeeting:
     join a group. Raises OSError when the address cannot be bound.
     """
 
-    def __init__(self, host: str, port: int = 0) -> None:
+    def __init__(self, host: str, port: int = 0, guarded: bool = True) -> None:
+        """`guarded`: False where members have no way to be given a token: whoever reaches the address may then join."""
         family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server((host, port), family=family)
         self.address = Address(host, listener.getsockname()[1])
-        if Address(str(found[0]), port).is_loopback:
+        if not guarded or Address(str(found[0]), port).is_loopback:
             self._guard, self._store = None, _serve(host, listener)
         else:
             inner = socket.create_server(("127.0.0.1", 0))
