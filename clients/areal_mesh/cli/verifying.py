@@ -1,4 +1,4 @@
-"""The options of `areal-mesh verify`, which grades a file."""
+"""The options of `areal-mesh verify`."""
 
 import argparse
 
@@ -16,7 +16,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def add_verifying(commands: SubCommands) -> None:
-    """Adds it to the command's parser."""
+    """Adds the command to the parser."""
     verify = add_command(commands, "verify", _verify, "Grade a file of responses; print a table by rule and by source.")
     verify.add_argument("file", metavar="FILE", help="JSONL with response and answer, and optionally id and source")
     verify.add_argument("--protocol", choices=("qwen", "strict_qwen"), default="qwen", help="grading protocol (qwen)")
