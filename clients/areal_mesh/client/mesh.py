@@ -124,6 +124,16 @@ class MeshClient:
         response = await self._answer("AdvanceStage", self._control.AdvanceStage(request, timeout=self._timeout))
         return stage_of(response.stage)
 
+    async def take_checkpoint(self) -> int:
+        """Has the learner write a checkpoint after the step in progress, and returns that step.
+
+        Raises:
+            RequestRefused: the run is stopping or finished.
+        """
+        request = controller_pb2.TakeCheckpointRequest()
+        response = await self._answer("TakeCheckpoint", self._control.TakeCheckpoint(request, timeout=self._timeout))
+        return response.step
+
     async def config(self) -> dict[str, Any]:
         """The resolved settings of the run, as `RunSettings` dumps them."""
         request = controller_pb2.GetConfigRequest()

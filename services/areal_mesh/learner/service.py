@@ -109,6 +109,7 @@ class LearnerService:
             metrics={
                 "tokens_trained": float(self._loop.tokens_trained),
                 "bytes_published": float(self._weight_sender.sent_bytes),
+                "checkpoint_copies_failed": float(self._leader.copies_failed),
             },
             fault=self._checkpoints.fault if self._checkpoints is not None else "",
         )

@@ -145,6 +145,9 @@ class ReplaySettings(ServiceSettings):
     durability: Durability = "sync"
     """What an acknowledged group survives: `sync`, a loss of power; `write`, the end of the process, while a loss of
     power may take the last second; `none`, the end of the process, while a loss of power may take the log."""
+    keep_released: bool = False
+    """Keep on the disk what checkpoints cover, so that the log can be read, and replayed from the first step, at the
+    end too; the disk then has to hold the rollouts of the whole run."""
 
 
 class LearnerSettings(ServiceSettings):
@@ -182,6 +185,10 @@ class LearnerSettings(ServiceSettings):
     checkpoint_every: int = Field(default=10, gt=0)
     """Steps between checkpoints."""
     checkpoints_kept: int = Field(default=2, gt=0)
+    checkpoint_copies: str | None = None
+    """URL of a second place that whole checkpoints are copied to, for this run alone: a folder, or whatever fsspec
+    knows (`s3://bucket/run`, with its package installed). Left out: none."""
+    checkpoint_copies_kept: int = Field(default=2, gt=0)
     export_every: int = Field(default=0, ge=0)
     """Steps between exports in Hugging Face format; 0 exports at the end alone."""
     draw_seconds: Seconds = 30.0
