@@ -16,6 +16,7 @@ LIGHT_PACKAGES = (
     "runtime",
     "grading",
     "prompts",
+    "rewards",
     "views",
     "controller",
     "verifier",
@@ -31,16 +32,17 @@ MAY_IMPORT = {
     "grading": {"grading"},
     "weights": {"weights", "runtime", "v1"},
     "prompts": {"prompts", "runtime", "v1"},
+    "rewards": {"rewards", "runtime"},
     "views": {"views", "runtime"},
     "controller": {"controller", "views", "runtime", "v1"},
-    "verifier": {"verifier", "grading", "runtime", "v1"},
+    "verifier": {"verifier", "grading", "rewards", "runtime", "v1"},
     "replay": {"replay", "runtime", "v1"},
     "generator": {"generator", "prompts", "weights", "runtime", "v1"},
     "learner": {"learner", "weights", "runtime", "v1"},
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {"cli", "client", "grading", "prompts", "recipes", "runtime", "simulation", "v1", "views"},
+    "cli": {"cli", "client", "grading", "prompts", "recipes", "rewards", "runtime", "simulation", "v1", "views"},
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {

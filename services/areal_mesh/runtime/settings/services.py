@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.addresses import Address, parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings
+from areal_mesh.runtime.settings.rewards import RewardList
 
 Durability = Literal["none", "write", "sync"]
 
@@ -118,6 +119,19 @@ class VerifierSettings(ServiceSettings):
     reward_terms: dict[str, dict[str, int | float | bool | str]] = {}
     """Further terms of the reward, by entry point name (group `areal_mesh.reward_terms`), each with its options:
     `[verifier.reward_terms.length_penalty]`, then one option a line."""
+    reward: RewardList = []
+    """Terms of the user's own: `"my_reward.py:score"`, the URL of a judge, a list of them, or sections with a type."""
+    reward_alone: bool = False
+    """The reward is the sum of these terms alone, and correctness no part of it; problems then need no references."""
+
+    @model_validator(mode="after")
+    def _has_a_reward(self) -> Self:
+        if self.reward_alone and not (self.reward or self.reward_terms):
+            raise ValueError("reward_alone = true with no term: every reward would be 0; name one in `reward`")
+        twice = [reward.term for reward in self.reward if reward.term in self.reward_terms]
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands in reward and in reward_terms; give the reward a `name` of its own")
+        return self
 
 
 class ReplaySettings(ServiceSettings):
