@@ -23,12 +23,34 @@ class ModelSettings(Settings):
     """Further tokens that end a response, besides those that the tokenizer and the folder's configs name."""
 
 
-class PromptSettings(Settings):
-    """The problems, one JSON object a line: `id`, `problem`, `answer` (a string or several), `source`."""
+class ColumnSettings(Settings):
+    """Which fields of the prompt file are what; one left out is guessed by its name, and what was guessed is said."""
+
+    problem: str | None = None
+    """`a.b` for b within a."""
+    answer: str | None = None
+    id: str | None = None
+    source: str | None = None
+
+
+class FurtherFileSettings(Settings):
+    """One more file of problems."""
 
     file: SettingsPath
+    weight: float = Field(default=1.0, ge=0.001, le=1000)
+    """Prompts out of it for each one out of `prompts.file`."""
+    columns: ColumnSettings = ColumnSettings()
+
+
+class PromptSettings(Settings):
+    """The problems: JSON lines, or a JSON array, plain or compressed, with a problem and its answer (or several)."""
+
+    file: SettingsPath
+    columns: ColumnSettings = ColumnSettings()
+    also: list[FurtherFileSettings] = []
+    """Further files, mixed in by weight; each goes through its problems epoch by epoch."""
     count: int = Field(default=0, ge=0)
-    """The first so many of the file; 0 for all."""
+    """The first so many of each file; 0 for all."""
     max_prompt_tokens: int = Field(default=2048, gt=0)
     """Longer prompts are filtered."""
     template: str = CHAT_TEMPLATE
