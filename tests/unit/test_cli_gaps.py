@@ -99,7 +99,7 @@ def test_a_missing_gpu_is_a_gap_and_several_ranks_are_a_remark(whole: list[str])
 
 def test_checking_settings_tells_what_is_missing(whole: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     check(["trial"], [*whole, "directory=/proc/x"])
-    holds, gap = capsys.readouterr().out.splitlines()
+    holds, *_, gap = capsys.readouterr().out.splitlines()
     assert holds.startswith("trial: holds; run trial, ")
     assert gap.startswith("trial: directory = /proc/x: ")
 

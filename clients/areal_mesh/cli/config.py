@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, remarks
+from areal_mesh.cli.machine import read_machine
 from areal_mesh.cli.printing import is_unicode
 from areal_mesh.cli.resolving import resolved
+from areal_mesh.cli.reward_check import reward_faults, rewards_shown, tried_rewards
+from areal_mesh.cli.shown_settings import PROMPTS_READ, gpus_shown, prompts_shown
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 
@@ -36,11 +39,17 @@ def check(sources: Sequence[str], overrides: Sequence[str]) -> None:
             failed += 1
             print(failure)
             continue
-        found = list(faults(settings))
+        tried = tried_rewards(settings)
+        found = [*faults(settings, PROMPTS_READ), *reward_faults(tried)]
         failed += bool(found)
         if not found:
             print(f"{source}: holds; run {settings.name}, {_schedule(settings)}")
-        for line in (*found, *remarks(settings)):
+        shown = [
+            *prompts_shown(settings),
+            *rewards_shown(tried),
+            gpus_shown(read_machine(settings.directory), settings),
+        ]
+        for line in (*shown, *found, *remarks(settings)):
             print(f"{source}: {line}")
     if failed:
         raise CommandFailed(f"{failed} of {len(sources)} do not hold", EXIT_CANNOT_START)

@@ -39,10 +39,14 @@ def gaps(settings: RunSettings) -> Iterator[str]:
     yield from unwritable or lacks(read_machine(settings.directory), settings)
 
 
-def faults(settings: RunSettings) -> Iterator[str]:
-    """Why no run with this model and these prompts could succeed, on any machine; as far as they are there."""
+def faults(settings: RunSettings, most_prompts: int = 0) -> Iterator[str]:
+    """Why no run with this model and these prompts could succeed, on any machine; as far as they are there.
+
+    Args:
+        most_prompts: look at the first so many; 0 for all that the run uses.
+    """
     yield from _unusable_end_tokens(settings)
-    yield from prompt_faults(settings)
+    yield from prompt_faults(settings, most_prompts)
     yield from model_faults(settings)
 
 

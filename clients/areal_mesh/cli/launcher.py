@@ -19,6 +19,7 @@ from areal_mesh.cli.preparing import prepare_run
 from areal_mesh.cli.processes import CONTROLLER, controller_address, service_processes
 from areal_mesh.cli.report import files_line, print_table
 from areal_mesh.cli.resolving import resolved
+from areal_mesh.cli.reward_check import reward_faults, tried_rewards
 from areal_mesh.cli.run_directory import SETUP_FILE, enter, finished_summary, held
 from areal_mesh.cli.view import counted, step_of
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
@@ -77,7 +78,8 @@ def _require_what_is_needed(source: str, settings: RunSettings) -> None:
             check_reachable(role, settings.service(role))
         except StartupError as error:
             unreachable.append(str(error))
-    _require(f"{source}: {line}" for line in (*gaps(settings), *unreachable, *faults(settings)))
+    rewards = reward_faults(tried_rewards(settings))
+    _require(f"{source}: {line}" for line in (*gaps(settings), *unreachable, *faults(settings), *rewards))
 
 
 def _require(lacking: Iterable[str]) -> None:
