@@ -13,7 +13,9 @@ from rich.console import Console
 
 from areal_mesh.cli.display import Display, display_for
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.forking import forked
 from areal_mesh.cli.gaps import faults, gaps
+from areal_mesh.cli.going_on import meant_by, say_changes
 from areal_mesh.cli.preflight import check_listen, check_reachable
 from areal_mesh.cli.preparing import prepare_run
 from areal_mesh.cli.processes import CONTROLLER, controller_address, service_processes
@@ -38,12 +40,17 @@ _RETRY_SECONDS = 0.3
 _ENDING = (RunState.STOPPING, RunState.FINISHED)
 
 
-def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
+def launch(source: str, overrides: Sequence[str], fresh: bool, begun_from: str = "") -> int:
     """Runs a mesh to its end, or goes on with one; returns the exit code.
+
+    Args:
+        begun_from: a run with whose weights this one begins (`forking`); empty: none.
 
     Raises:
         CommandFailed: the run cannot begin, or a service ended it.
     """
+    if begun_from:
+        source, overrides = forked(begun_from, source, overrides)
     settings = resolved(source, overrides)
     address = controller_address(settings)
     if fresh or finished_summary(settings.run_directory) is None:
@@ -53,8 +60,8 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
         if not finished:
             # Before anything of the run is written or deleted, so that the advice (another port) can be followed.
             _check_address(settings)
-        enter(folder, settings, fresh)
-        if finished:
+        say_changes(folder, enter(folder, settings, fresh, meant_by(source, overrides)))
+        if finished_summary(folder) is not None:
             print_table(folder)
             print(f"{folder}: this run is finished; --fresh runs it anew")
             return 0

@@ -36,7 +36,9 @@ def _up(options: argparse.Namespace) -> int:
     from areal_mesh.runtime.output import lasting_output
 
     with lasting_output():
-        return launch(options.source, options.overrides, options.fresh)
+        if not (options.source or options.begun_from):
+            raise CommandFailed("up: name a preset or a file of settings, or a run to begin from with --from")
+        return launch(options.source, options.overrides, options.fresh, options.begun_from)
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -153,8 +155,15 @@ def _add_running(commands: SubCommands) -> None:
     up = add_command(
         commands, "up", _up, "Run a mesh on this machine to its end; started again, it goes on with the same run."
     )
-    source_argument(up)
+    source_argument(up, optional=True)
     up.add_argument("--fresh", action="store_true", help="delete the run directory first")
+    up.add_argument(
+        "--from",
+        default="",
+        dest="begun_from",
+        metavar="RUN[:STEP]",
+        help="begin a run of its own with the weights of another's checkpoint, under its settings",
+    )
     source_argument(
         add_command(
             commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them."

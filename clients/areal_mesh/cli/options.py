@@ -22,9 +22,11 @@ def add_command(commands: SubCommands, name: str, run: Command, text: str) -> ar
     return parser
 
 
-def source_argument(parser: argparse.ArgumentParser) -> None:
+def source_argument(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """A preset or file, and settings on top."""
-    parser.add_argument("source", metavar="PRESET|FILE", help="name of a preset, or path of a TOML or JSON file")
+    text = "name of a preset, or path of a TOML or JSON file"
+    nargs: dict[str, str] = {"nargs": "?", "default": ""} if optional else {}
+    parser.add_argument("source", metavar="PRESET|FILE", help=text, **nargs)  # type: ignore[arg-type]
     overrides_option(parser)
 
 
