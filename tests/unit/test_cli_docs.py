@@ -26,6 +26,7 @@ def test_every_command_is_described() -> None:
         "stage",
         "stop",
         "config",
+        "completion",
         "doctor",
         "export",
         "report",

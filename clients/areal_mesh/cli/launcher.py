@@ -16,6 +16,7 @@ from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.forking import forked
 from areal_mesh.cli.gaps import faults, gaps
 from areal_mesh.cli.going_on import meant_by, say_changes
+from areal_mesh.cli.phases import process_note
 from areal_mesh.cli.preflight import check_listen, check_reachable
 from areal_mesh.cli.preparing import prepare_run
 from areal_mesh.cli.processes import CONTROLLER, controller_address, service_processes
@@ -23,8 +24,8 @@ from areal_mesh.cli.report import files_line, print_table
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.reward_check import reward_faults, tried_rewards
 from areal_mesh.cli.run_directory import SETUP_FILE, enter, finished_summary, held
-from areal_mesh.cli.view import counted, step_of
-from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
+from areal_mesh.cli.view import step_of
+from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus, ServiceState
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.roles import SERVICE_ROLES
 from areal_mesh.runtime.service import EXIT_CANNOT_START
@@ -38,6 +39,7 @@ from areal_mesh.views.run_views import METRICS_FILE
 _WATCH_SECONDS = 0.5
 _RETRY_SECONDS = 0.3
 _ENDING = (RunState.STOPPING, RunState.FINISHED)
+_LOADING = (ServiceState.STARTING, ServiceState.PENDING_WEIGHTS, ServiceState.LOST)
 
 
 def launch(source: str, overrides: Sequence[str], fresh: bool, begun_from: str = "") -> int:
@@ -214,7 +216,6 @@ class Launcher:
         return {name: self._process_note(name) for name in self._supervisor.states}
 
     def _process_note(self, name: str) -> str:
-        state = self._supervisor.states[name]
-        restarts = f", {counted(state.restarts, 'restart')}" if state.restarts else ""
-        what = f"process {state.pid}" if state.pid else state.phase.value
-        return f"{what}{restarts}"
+        joined = {service.service_id: service.state for service in self._latest.services} if self._latest else {}
+        loading = joined.get(name, ServiceState.STARTING) in _LOADING
+        return process_note(self._supervisor.states[name], self._folder / "logs" / f"{name}.log", loading=loading)

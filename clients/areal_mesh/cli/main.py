@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from areal_mesh.cli.afterwards import add_afterwards, add_completion
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
 from areal_mesh.cli.option_types import address_or_nothing, interval
 from areal_mesh.cli.options import (
@@ -21,6 +22,7 @@ from areal_mesh.cli.options import (
     overrides_option,
     source_argument,
 )
+from areal_mesh.cli.parsing import Parser, ShowVersion
 from areal_mesh.cli.printing import make_output_safe
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
@@ -105,18 +107,6 @@ def _doctor(options: argparse.Namespace) -> None:
     examine(options.source, options.overrides, options.as_json)
 
 
-def _report(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.report import report_on
-
-    report_on(options.source)
-
-
-def _export(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.export import export
-
-    export(options.source, options.version, options.to)
-
-
 def _simulate(options: argparse.Namespace) -> None:
     from areal_mesh.cli.simulate import simulate
 
@@ -135,19 +125,21 @@ def _verify(options: argparse.Namespace) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command; each sub-command's namespace has its function as `run`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="areal-mesh",
         description="Asynchronous reinforcement learning for reasoning language models as a mesh of gRPC services.",
     )
+    parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_running(commands)
-    _add_afterwards(commands)
+    add_afterwards(commands)
     _add_steering(commands)
     _add_settings(commands)
     _add_verifying(commands)
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
+    add_completion(commands, build_parser)
     return parser
 
 
@@ -187,19 +179,6 @@ def _add_running(commands: SubCommands) -> None:
         help=f"the same for all services of a run; the controller refuses those with another (${RUN_ID_VARIABLE})",
     )
     overrides_option(serve)
-
-
-def _add_afterwards(commands: SubCommands) -> None:
-    report = add_command(
-        commands, "report", _report, "Print the table of a run; write its plots and TensorBoard events anew."
-    )
-    report.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
-    export = add_command(
-        commands, "export", _export, "Write a checkpoint's policy as a folder that transformers and vLLM load."
-    )
-    export.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
-    export.add_argument("--version", type=int, metavar="N", help="policy version of the checkpoint; the newest")
-    export.add_argument("--to", default="", metavar="FOLDER", help="checkpoints/export-N in the run's directory")
 
 
 def _add_steering(commands: SubCommands) -> None:
@@ -265,6 +244,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     prepare_process()
     try:
+        if "controller" in options and options.controller is None:
+            from areal_mesh.cli.running_runs import find_controller
+
+            options.controller = find_controller()
         exit_code = options.run(options) or 0
         # What cannot be written has to be known while it can still be said.
         sys.stdout.flush()

@@ -46,8 +46,8 @@ def controller_option(parser: argparse.ArgumentParser) -> None:
     """`--controller`."""
     parser.add_argument(
         "--controller",
-        default=os.environ.get(CONTROLLER_VARIABLE) or DEFAULT_CONTROLLER,
+        default=os.environ.get(CONTROLLER_VARIABLE) or None,
         type=address,
         metavar="ADDR",
-        help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else {DEFAULT_CONTROLLER})",
+        help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else of the run that goes on under runs/)",
     )

@@ -25,7 +25,6 @@ SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
 SETUP_FILE = "setup.json"
 LEDGER_FILE = "ledger.db"
-_LOCKS = Path("/proc/locks")
 
 
 @contextmanager
@@ -136,20 +135,6 @@ def is_run(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(settings, dict) and settings.keys() >= {"name", "stages", "model", "prompts"}
-
-
-def goes_on(folder: Path) -> bool:
-    """Whether a launcher or a controller works on the run now; False where the system does not tell.
-
-    The locks are not tried: for a moment's hold on one its owner could fail to start.
-    """
-    files = (folder.parent / f".{folder.name}.lock", folder / "controller.lock")
-    inodes = {str(file.stat().st_ino) for file in files if file.exists()}
-    if not _LOCKS.exists():
-        return False
-    held = [line.split() for line in _LOCKS.read_text(encoding="ascii", errors="replace").splitlines()]
-    # The last of the three parts of a file's word, `fe:00:2392468`, is its inode.
-    return any(word.rpartition(":")[2] in inodes for words in held if "FLOCK" in words for word in words)
 
 
 def finished_summary(folder: Path) -> dict[str, Any] | None:
