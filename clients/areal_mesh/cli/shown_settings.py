@@ -9,6 +9,7 @@ from areal_mesh.cli.reward_check import first_problem
 from areal_mesh.prompts.plain_tokenizer import NoPlainTokenizer, load_plain_tokenizer
 from areal_mesh.prompts.renderer import PromptRefused, PromptRenderer
 from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.problem_columns import said_of
 from areal_mesh.runtime.problem_files import ProblemFileError, problem_files
 from areal_mesh.runtime.problem_lines import LineError
 from areal_mesh.runtime.settings import RunSettings
@@ -27,11 +28,11 @@ def prompts_shown(settings: RunSettings) -> Iterator[str]:
     for key, source in problem_files(settings.prompts, answers_needed=not settings.verifier.reward_alone):
         try:
             count = sum(1 for _, _ in zip(range(most), source.lines(), strict=False))
-            said = f"; {source.found.said}" if source.found.said else ""
+            said = said_of(source.found)
         except (OSError, ProblemFileError, LineError):
             continue  # told among the faults
         more = "the first " if count == most else ""
-        yield f"{key} = {source.path}: {more}{count:,} problems were read{said}"
+        yield f"{key} = {source.path}: {more}{count:,} problems were read{f'; {said}' if said else ''}"
     yield from _first_prompt(settings)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from areal_mesh.runtime.problem_columns import said_of
 from areal_mesh.runtime.problem_files import ProblemFile, ProblemFileError
 from areal_mesh.runtime.problem_lines import LineError
 from areal_mesh.runtime.problems import Problem
@@ -52,7 +53,7 @@ class IndexedFile:
     @property
     def said(self) -> str:
         """Which fields were taken for what; empty where they have their own names."""
-        return self._source.found.said
+        return said_of(self._source.found)
 
     @property
     def digest(self) -> str:

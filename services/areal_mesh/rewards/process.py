@@ -9,7 +9,8 @@ import sys
 from dataclasses import dataclass, field
 
 from areal_mesh.rewards.frames import LONGEST_BYTES, BrokenFrame, read_frame, write_frame
-from areal_mesh.rewards.values import Group, RewardFailed, RewardUnusable, Target
+from areal_mesh.rewards.target import Target
+from areal_mesh.rewards.values import Group, RewardFailed, RewardUnusable
 
 _LOAD_SECONDS = 120.0
 """A function's module may load a model."""
@@ -63,13 +64,13 @@ class RewardProcess:
         life, connection = await self._connection()
         answered = False
         try:
-            async with asyncio.timeout(self.target.seconds + _GRACE_SECONDS):
+            async with asyncio.timeout(self.target.settings.seconds + _GRACE_SECONDS):
                 reader, writer = connection
                 await write_frame(writer, group.as_message())
                 answer = await read_frame(reader)
             answered = True
         except TimeoutError as error:
-            raise self._failed(f"no answer within {self.target.seconds:g} s", "late") from error
+            raise self._failed(f"no answer within {self.target.settings.seconds:g} s", "late") from error
         except BrokenFrame as error:
             raise self._failed(f"its process ended ({await self._exit(life)})", "its process ended") from error
         finally:
@@ -79,7 +80,7 @@ class RewardProcess:
                 self._end(life)
         if "error" in answer:
             raise self._failed(answer["error"], answer["cause"])
-        return [self.target.weight * value for value in answer["rewards"]]
+        return [self.target.settings.weight * value for value in answer["rewards"]]
 
     async def _connection(self) -> tuple[_Life, Connection]:
         """A connection that is free, of a process that lives. Raises RewardFailed."""
@@ -101,7 +102,7 @@ class RewardProcess:
             await life.process.wait()
 
     def _failed(self, message: str, cause: str) -> RewardFailed:
-        return RewardFailed(f"reward {self.target.name}: {message}", f"reward {self.target.name}: {cause}")
+        return RewardFailed(f"reward {self.target.term}: {message}", f"reward {self.target.term}: {cause}")
 
     async def _living(self) -> _Life:
         async with self._starting:
@@ -117,11 +118,11 @@ class RewardProcess:
                 hello = await read_frame(life.connections[0][0])
         except TimeoutError as error:
             self._end(life)
-            raise RewardUnusable(f"{self.target.function}: was not loaded within {_LOAD_SECONDS:g} s") from error
+            raise RewardUnusable(f"{self.target.place}: was not loaded within {_LOAD_SECONDS:g} s") from error
         except BrokenFrame as error:
             how = await self._exit(life)
             self._end(life)
-            raise RewardUnusable(f"{self.target.function}: its process ended ({how})") from error
+            raise RewardUnusable(f"{self.target.place}: its process ended ({how})") from error
         except BaseException:
             self._end(life)
             raise
@@ -136,12 +137,12 @@ class RewardProcess:
 
     async def _launched(self) -> _Life:
         """The process, and both ends of its connections."""
-        pairs = [socket.socketpair() for _ in range(self.target.at_once)]
+        pairs = [socket.socketpair() for _ in range(self.target.settings.at_once)]
         theirs = [theirs for _, theirs in pairs]
         config = {
-            "function": self.target.function,
-            "options": dict(self.target.options),
-            "seconds": self.target.seconds,
+            "function": self.target.place,
+            "options": dict(self.target.arguments),
+            "seconds": self.target.settings.seconds,
             "parent": os.getpid(),
         }
         module = ("-m", "areal_mesh.rewards.worker")

@@ -3,24 +3,21 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from areal_mesh.rewards.values import Target
+from areal_mesh.rewards.target import Target
 from areal_mesh.runtime.settings.rewards import FunctionRewardSettings, HttpRewardSettings, RewardSettings
 
 
 def _function(settings: FunctionRewardSettings) -> Target:
-    return Target(
-        settings.term, settings.function, settings.weight, settings.seconds, settings.at_once, settings.options
-    )
+    return Target(settings.term, settings.function, settings, settings.options)
 
 
 def _http(settings: HttpRewardSettings) -> Target:
-    options: dict[str, bool | int | float | str] = {
+    arguments: dict[str, bool | int | float | str] = {
         "url": settings.url,
         "token_variable": settings.token_variable,
         "request_seconds": settings.seconds,
     }
-    function = "areal_mesh.rewards.http_judge:judge"
-    return Target(settings.term, function, settings.weight, settings.seconds, settings.at_once, options)
+    return Target(settings.term, "areal_mesh.rewards.http_judge:judge", settings, arguments)
 
 
 REWARDS: dict[str, Callable[[Any], Target]] = {"function": _function, "http": _http}

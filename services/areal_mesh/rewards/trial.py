@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from areal_mesh.rewards.process import RewardProcess
-from areal_mesh.rewards.values import Group, RewardFailed, RewardUnusable, Target
+from areal_mesh.rewards.target import Target
+from areal_mesh.rewards.values import Group, RewardFailed, RewardUnusable
 
 
 def try_rewards(targets: Sequence[Target], group: Group | None) -> dict[str, list[float] | str]:
@@ -18,7 +19,7 @@ def try_rewards(targets: Sequence[Target], group: Group | None) -> dict[str, lis
 
 async def _try_all(targets: Sequence[Target], group: Group | None) -> dict[str, list[float] | str]:
     found = await asyncio.gather(*(_try(target, group) for target in targets))
-    return {target.name: value for target, value in zip(targets, found, strict=True)}
+    return {target.term: value for target, value in zip(targets, found, strict=True)}
 
 
 async def _try(target: Target, group: Group | None) -> list[float] | str:

@@ -1,7 +1,6 @@
 """What a reward is asked, and how it fails. Importable without anything beyond the standard library."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -29,20 +28,6 @@ SHARED = ("problem", "references", "source")
 """What all responses of a group have in common, by the names of `Group`."""
 EACH = {"response": "responses", "verdict": "verdicts", "finish_reason": "finish_reasons", "tokens": "tokens"}
 """What each response has, by the argument's name, and the name of the list over a group."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A reward function and how it is called."""
-
-    name: str
-    """Of its term."""
-    function: str
-    """`FILE.py:FUNCTION` or `MODULE:FUNCTION`."""
-    weight: float = 1.0
-    seconds: float = 10.0
-    at_once: int = 32
-    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
 
 
 class RewardUnusable(Exception):

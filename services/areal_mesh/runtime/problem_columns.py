@@ -5,7 +5,6 @@ Pure. Guessed once, from the first line of a file, by the names that data sets u
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from areal_mesh.runtime.problem_lines import LineError, Number
@@ -24,35 +23,24 @@ _NAMES: Mapping[str, Sequence[str]] = {
 _NEEDED = ("problem", "answer")
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Names of fields, `a.b` for b within a; None for what the lines do not have."""
-
-    problem: str = "problem"
-    answer: str | None = "answer"
-    id: str | None = "id"
-    """None: problems are numbered in the order of the file."""
-    source: str | None = "source"
-
-    @property
-    def said(self) -> str:
-        """What was taken for what, in words; empty where each has its own name."""
-        named = {key: getattr(self, key) for key in ("problem", "answer", "source")}
-        parts = [f"`{name}` is the {key}" for key, name in named.items() if name not in (None, key)]
-        if self.answer is None:
-            parts.append("there are no reference answers")
-        if self.id is None:
-            parts.append("problems are numbered")
-        elif self.id != "id":
-            parts.append(f"`{self.id}` is the id")
-        return ", ".join(parts)
+OWN_NAMES = ColumnSettings(**{key: key for key in _NAMES})
 
 
-OWN_NAMES = Columns()
+def said_of(columns: ColumnSettings) -> str:
+    """What was taken for what, in words; empty where each has its own name."""
+    named = {key: getattr(columns, key) for key in ("problem", "answer", "source")}
+    parts = [f"`{name}` is the {key}" for key, name in named.items() if name not in (None, key)]
+    if columns.answer is None:
+        parts.append("there are no reference answers")
+    if columns.id is None:
+        parts.append("problems are numbered")
+    elif columns.id != "id":
+        parts.append(f"`{columns.id}` is the id")
+    return ", ".join(parts)
 
 
-def columns_of(row: Mapping[str, Any], given: ColumnSettings, *, answers_needed: bool = True) -> Columns:
-    """What the fields of a file's first line are.
+def columns_of(row: Mapping[str, Any], given: ColumnSettings, *, answers_needed: bool = True) -> ColumnSettings:
+    """What the fields of a file's first line are; None for what it does not have.
 
     Raises:
         LineError: a field that the settings name is not there, or nothing looks like a problem or an answer.
@@ -73,7 +61,7 @@ def columns_of(row: Mapping[str, Any], given: ColumnSettings, *, answers_needed:
                 f"{key}: expected a field of that name, or {', '.join(names[1:4])}, ...; the line has {_fields(row)}: "
                 f"name it with --set prompts.columns.{key}=FIELD"
             )
-    return Columns(**found)  # type: ignore[arg-type]
+    return ColumnSettings(**found)
 
 
 def _fields(row: Mapping[str, Any]) -> str:

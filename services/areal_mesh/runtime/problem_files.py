@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from areal_mesh.runtime.problem_columns import OWN_NAMES, Columns, columns_of
+from areal_mesh.runtime.problem_columns import OWN_NAMES, columns_of
 from areal_mesh.runtime.problem_lines import LineError, parse_line
 from areal_mesh.runtime.problems import Problem, parse_problem
 from areal_mesh.runtime.settings.data import ColumnSettings, PromptSettings
@@ -91,14 +91,14 @@ class ProblemFile:
             yield from ((number, line) for number, line in numbered if line.strip())
 
     @property
-    def found(self) -> Columns:
+    def found(self) -> ColumnSettings:
         """Which field is what, by the first line. Raises LineError, OSError, ProblemFileError."""
         if isinstance(self._found, LineError):
             raise self._found
         return self._found
 
     @cached_property
-    def _found(self) -> Columns | LineError:
+    def _found(self) -> ColumnSettings | LineError:
         for _, line in self.lines():
             try:
                 return columns_of(parse_line(line), self.columns, answers_needed=self.answers_needed)

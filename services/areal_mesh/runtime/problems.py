@@ -3,8 +3,9 @@
 import json
 from dataclasses import dataclass
 
-from areal_mesh.runtime.problem_columns import OWN_NAMES, Columns, text_of, value_at
+from areal_mesh.runtime.problem_columns import OWN_NAMES, text_of, value_at
 from areal_mesh.runtime.problem_lines import LineError, Number, label, parse_line, references, shown
+from areal_mesh.runtime.settings.data import ColumnSettings
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Problem:
 
 
 def parse_problem(
-    raw: bytes, columns: Columns = OWN_NAMES, ordinal: int = 0, *, answers_needed: bool = True
+    raw: bytes, columns: ColumnSettings = OWN_NAMES, ordinal: int = 0, *, answers_needed: bool = True
 ) -> Problem:
     """A line of a prompt file: `id`, `problem`, `answer` and, where there is one, `source`.
 
@@ -39,7 +40,7 @@ def parse_problem(
     answer = value_at(row, columns.answer)
     return Problem(
         prompt_id=str(ordinal) if columns.id is None else _named(value_at(row, columns.id), "id"),
-        problem=_named(text_of(value_at(row, columns.problem), columns.problem), "problem"),
+        problem=_named(text_of(value_at(row, columns.problem), columns.problem or "problem"), "problem"),
         gold_answers=() if answer is None and not answers_needed else references(answer),
         source=label({"source": value_at(row, columns.source)}, "source"),
     )

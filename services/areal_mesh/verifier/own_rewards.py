@@ -26,9 +26,9 @@ async def ask_own(
             answers = [tasks.create_task(_ask(reward, group)) for reward, group in asked]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures
-    found: dict[str, dict[int, float]] = {reward.target.name: {} for reward in rewards}
+    found: dict[str, dict[int, float]] = {reward.target.term: {} for reward in rewards}
     for (reward, _), answer in zip(asked, answers, strict=True):
-        found[reward.target.name] |= answer.result()
+        found[reward.target.term] |= answer.result()
     return found
 
 
@@ -45,7 +45,7 @@ async def _ask(reward: RewardProcess, group: Sequence[GradedResponse]) -> dict[i
     if not judged:
         return {}
     if reward.of_group and len(judged) < len(group):
-        text = f"reward {reward.target.name}: {UNGRADED}"
+        text = f"reward {reward.target.term}: {UNGRADED}"
         raise RewardFailed(text, text)
     values = await reward.ask(as_group(judged))
     return {id(response): value for response, value in zip(judged, values, strict=True)}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _AT_ANY_START = (
-    *("plaintext_beyond_loopback", "controller", "generator", "verifier", "replay", "weights"),
+    *("plaintext_beyond_loopback", "controller", "generator", "verifier", "replay", "weights", "sinks"),
     *("learner.listen", "learner.advertise", "learner.cores", "learner.gpus", "learner.metrics_port"),
     *("learner.drain_seconds", "learner.threads", "learner.checkpoint_every", "learner.checkpoints_kept"),
     *("learner.export_every", "learner.draw_seconds", "learner.mismatch_alarm", "learner.mismatch_stop"),

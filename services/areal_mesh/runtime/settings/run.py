@@ -17,6 +17,7 @@ from areal_mesh.runtime.settings.services import (
     ServiceSettings,
     VerifierSettings,
 )
+from areal_mesh.runtime.settings.sinks import SinkList, TensorBoardSinkSettings
 from areal_mesh.runtime.settings.stages import StageSettings
 from areal_mesh.runtime.settings.weights import WeightSettings
 
@@ -40,6 +41,8 @@ class RunSettings(Settings):
     replay: ReplaySettings = ReplaySettings()
     learner: LearnerSettings = LearnerSettings()
     weights: WeightSettings = WeightSettings()
+    sinks: SinkList = [TensorBoardSinkSettings()]
+    """Where the figures of each step go, beside `metrics.jsonl`: `["tensorboard", "wandb"]`."""
 
     @property
     def run_directory(self) -> Path:
@@ -72,6 +75,8 @@ class RunSettings(Settings):
                 f'weights.transport.type = "{self.weights.transport.type}" needs learner.device and generator.device '
                 '"cuda"; on CPU use "gloo"'
             )
+        if self.controller.metrics_port is None and any(sink.type == "prometheus" for sink in self.sinks):
+            raise ValueError('sinks: "prometheus" needs controller.metrics_port; set it, such as to 9400')
         bound = self.algorithm.max_staleness
         if self.weights.sync_every > bound + 1:
             raise ValueError(
