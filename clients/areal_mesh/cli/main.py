@@ -101,6 +101,12 @@ def _config_check(options: argparse.Namespace) -> None:
     check(options.sources, options.overrides)
 
 
+def _config_reference(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.settings_page import settings_page
+
+    print(settings_page(), end="")
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from areal_mesh.cli.doctor import examine
 
@@ -211,6 +217,8 @@ def _add_settings(commands: SubCommands) -> None:
     )
     check.add_argument("sources", nargs="+", metavar="PRESET|FILE")
     overrides_option(check)
+    text = "Print every setting with its type, its default and what it does, as Markdown."
+    add_command(config, "reference", _config_reference, text)
     doctor = add_command(commands, "doctor", _doctor, "Say what this machine can run of a preset, and what would help.")
     source_argument(doctor)
     doctor.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a finding")

@@ -19,6 +19,7 @@ class ModelSettings(Settings):
     recipe: RecipeSettings | None = Field(default=None, discriminator="type")
     """How the folder, and with some recipes the prompt file, is made if it is missing. Left out: it has to exist."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of the weights as they are published and generated with; the learner's own are float32."""
     end_token_ids: list[Annotated[int, Field(ge=0)]] = []
     """Further tokens that end a response, besides those that the tokenizer and the folder's configs name."""
 
@@ -29,14 +30,18 @@ class ColumnSettings(Settings):
     problem: str | None = None
     """`a.b` for b within a."""
     answer: str | None = None
+    """Any of its values is right where it is a list."""
     id: str | None = None
+    """Left out, and not there, problems are numbered."""
     source: str | None = None
+    """By which rewards and tables tell problems apart."""
 
 
 class FurtherFileSettings(Settings):
     """One more file of problems."""
 
     file: SettingsPath
+    """As `prompts.file`."""
     weight: float = Field(default=1.0, ge=0.001, le=1000)
     """Prompts out of it for each one out of `prompts.file`."""
     columns: ColumnSettings = ColumnSettings()
@@ -46,6 +51,7 @@ class PromptSettings(Settings):
     """The problems: JSON lines, or a JSON array, plain or compressed, with a problem and its answer (or several)."""
 
     file: SettingsPath
+    """The first file of problems; where a recipe makes it, it is made on first use."""
     columns: ColumnSettings = ColumnSettings()
     also: list[FurtherFileSettings] = []
     """Further files, mixed in by weight; each goes through its problems epoch by epoch."""

@@ -54,6 +54,7 @@ class HttpRewardSettings(RewardSettings):
 
     type: Literal["http"] = "http"
     url: str
+    """Where groups are posted to."""
     name: str = Field(default="judge", pattern=_NAME)
     """Of its metric, `reward_NAME`."""
     seconds: Seconds = 30.0

@@ -28,7 +28,9 @@ class RunSettings(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run; its directory is `directory`/`name`."""
     directory: SettingsPath = Path("runs")
+    """Folder of the runs."""
     seed: Seed = 1
+    """Of the prompts' order and of the sampling."""
     plaintext_beyond_loopback: bool = False
     """Allows addresses other than loopback without TLS: only inside a network that is trusted."""
     stages: list[StageSettings] = Field(min_length=1)

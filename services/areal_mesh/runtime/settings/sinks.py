@@ -28,6 +28,7 @@ class WandbSinkSettings(Settings):
     needs: ClassVar[str] = "wandb"
     type: Literal["wandb"] = "wandb"
     project: str = "areal-mesh"
+    """Under which the run stands there."""
     entity: str | None = None
     """Team or user; left out, the key's own."""
     mode: Literal["online", "offline"] = "online"
@@ -40,6 +41,7 @@ class TrackioSinkSettings(Settings):
     needs: ClassVar[str] = "trackio"
     type: Literal["trackio"] = "trackio"
     project: str = "areal-mesh"
+    """Under which the run stands there."""
     space: str | None = None
     """A Hugging Face Space that shows it, made private where it is not there; left out, none."""
 

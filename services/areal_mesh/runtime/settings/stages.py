@@ -12,6 +12,7 @@ class TruncatedAboveSettings(Settings):
 
     type: Literal["truncated_above"] = "truncated_above"
     share: Share
+    """Of responses that the limit cut off."""
     window: int = Field(default=10, gt=0)
     """Steps that the mean is over."""
 
@@ -21,6 +22,7 @@ class TruncatedBelowSettings(Settings):
 
     type: Literal["truncated_below"] = "truncated_below"
     share: Share
+    """Of responses that the limit cut off."""
     window: int = Field(default=10, gt=0)
     """Steps that the mean is over."""
 
@@ -30,6 +32,7 @@ class RewardGainBelowSettings(Settings):
 
     type: Literal["reward_gain_below"] = "reward_gain_below"
     gain: float
+    """The least by which the mean has to rise."""
     window: int = Field(default=10, gt=0)
     """Steps that each of the two means is over."""
 
@@ -43,16 +46,19 @@ class StageSettings(Settings):
     """One context stage: it ends after `max_steps`, or by the first rule that says so once `min_steps` are done."""
 
     name: str = Field(min_length=1)
+    """As it stands in tables and plots; its own in the schedule."""
     max_response_tokens: int = Field(gt=0)
     """Response limit of groups leased in this stage."""
     max_steps: int = Field(gt=0)
+    """Steps of the stage at most."""
     min_steps: int = Field(default=0, ge=0)
     """No rule ends the stage before this many steps."""
     rules: list[RuleSettings] = []
     """Without one `max_steps` alone decides."""
     restart_optimizer: bool = True
+    """Whether AdamW's moments and the warm-up start anew when the stage is entered."""
     restart_reference: bool = True
-    """Whether the optimizer, with its warm-up, and the KL reference start anew when the stage is entered."""
+    """Whether the KL reference becomes the policy of that moment when the stage is entered."""
 
     @model_validator(mode="after")
     def _steps_agree(self) -> Self:

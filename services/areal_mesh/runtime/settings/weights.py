@@ -47,6 +47,7 @@ class WeightSettings(Settings):
     """Publishing."""
 
     transport: TransportSettings = NcclSettings()
+    """How weights travel."""
     sync_every: int = Field(default=1, gt=0)
     """Pacing: every n-th version is published."""
     prepare_seconds: Seconds = 30.0
