@@ -60,6 +60,7 @@ TESTS_OF_THE_TREE = {
     "commit_subject",
     "contributing",
     "docs",
+    "examples",
     "house_lengths",
     "house_rules",
     "installation",

@@ -41,7 +41,7 @@ def rendering_faults(settings: RunSettings) -> Iterator[str]:
     except NoPlainTokenizer:
         return  # the generator may read it, or says why not
     prompts = settings.prompts
-    if prompts.template == CHAT_TEMPLATE and not tokenizer.chat_template:
+    if prompts.template == CHAT_TEMPLATE and not (tokenizer.chat_template or prompts.chat_template):
         return  # told already
     try:
         renderer = PromptRenderer(tokenizer, prompts)

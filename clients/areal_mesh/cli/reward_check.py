@@ -11,6 +11,8 @@ from areal_mesh.runtime.problems import Problem
 from areal_mesh.runtime.settings import RunSettings
 
 _NO_ANSWER = "I do not know."
+_STAND_IN = Problem("1", "What is 1 + 1?", ("2",), "")
+"""Where there are no prompts yet."""
 Tried = Mapping[str, list[float] | str]
 """Of each reward what it gave, or what is wrong with it."""
 
@@ -18,7 +20,7 @@ Tried = Mapping[str, list[float] | str]
 def tried_rewards(settings: RunSettings) -> Tried:
     """What each reward gives on the first prompt; nothing where the settings name none."""
     targets = targets_of(settings.verifier.reward)
-    return try_rewards(targets, _group(first_problem(settings))) if targets else {}
+    return try_rewards(targets, _group(first_problem(settings) or _STAND_IN)) if targets else {}
 
 
 def first_problem(settings: RunSettings) -> Problem | None:
@@ -29,9 +31,7 @@ def first_problem(settings: RunSettings) -> Problem | None:
         return None
 
 
-def _group(problem: Problem | None) -> Group | None:
-    if problem is None:
-        return None
+def _group(problem: Problem) -> Group:
     answer = f"The answer is \\boxed{{{problem.gold_answers[0]}}}." if problem.gold_answers else "An answer."
     responses = [answer, _NO_ANSWER]
     return Group(
@@ -53,10 +53,6 @@ def reward_faults(tried: Tried) -> Iterator[str]:
 def rewards_shown(tried: Tried) -> Iterator[str]:
     """What those gave that can be used, a line each."""
     for name, found in tried.items():
-        if isinstance(found, str):
-            continue
-        if not found:
-            yield f"reward {name}: can be loaded; it is called once there are prompts"
-            continue
-        right, wrong = found
-        yield f"reward {name}: {right:g} for the first prompt's answer in a box, {wrong:g} for {_NO_ANSWER!r}"
+        if not isinstance(found, str):
+            right, wrong = found
+            yield f"reward {name}: {right:g} for the first prompt's answer in a box, {wrong:g} for {_NO_ANSWER!r}"

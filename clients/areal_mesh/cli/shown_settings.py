@@ -48,7 +48,9 @@ def _first_prompt(settings: RunSettings) -> Iterator[str]:
     except (NoPlainTokenizer, StartupError, PromptRefused) as error:
         yield f"the first prompt, {problem.prompt_id}{answer}, cannot be shown as the model reads it: {error}"
         return
-    how = "its chat template" if settings.prompts.template == CHAT_TEMPLATE else "prompts.template"
+    own = settings.prompts.chat_template
+    its = "its chat template" if own is None else f"the chat template of {own}"
+    how = its if settings.prompts.template == CHAT_TEMPLATE else "prompts.template"
     text = textwrap.indent(printable(renderer.text(problem.problem)[:_LONGEST_SHOWN]), "    | ", lambda _: True)
     yield f"the first prompt, {problem.prompt_id}, by {how}: {len(ids)} tokens{answer}\n{text}"
 

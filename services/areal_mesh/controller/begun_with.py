@@ -1,8 +1,10 @@
 """What a run was begun with and has to keep, out of its settings."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from areal_mesh.controller.ledger import LedgerError
 from areal_mesh.controller.ledger_reader import LedgerReader
@@ -34,6 +36,8 @@ def prompt_facts(settings: RunSettings, prompts: PromptFile) -> tuple[PromptFact
         "prompts.template": section.template,
         "prompts.instruction": section.instruction,
     }
+    if section.chat_template is not None:
+        chosen["prompts.chat_template"] = _digest(section.chat_template)
     if section.columns != ColumnSettings():
         chosen["prompts.columns"] = section.columns.model_dump()
     if section.also:
@@ -41,6 +45,14 @@ def prompt_facts(settings: RunSettings, prompts: PromptFile) -> tuple[PromptFact
     facts = [PromptFact(key, json.dumps(value, ensure_ascii=False)) for key, value in chosen.items()]
     content = f"{len(prompts):,} problems of SHA-256 {prompts.digest}"
     return (*facts, PromptFact("prompts.file", content, where=f"{section.file}: "))
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file, wherever it lies; of one that cannot be read, its name."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return str(file)
 
 
 def facts_of_run(settings: RunSettings, prompts: Sequence[PromptFact], ledger: LedgerReader) -> dict[str, str]:

@@ -61,6 +61,8 @@ class PromptSettings(Settings):
     """Longer prompts are filtered."""
     template: str = CHAT_TEMPLATE
     """`chat`: the tokenizer's chat template with one user message; else literal text with `{problem}` in it."""
+    chat_template: SettingsPath | None = None
+    """A file with a chat template (jinja) that is used instead of the tokenizer's own; left out, that one."""
     instruction: str = ""
     """Appended to the problem, after a line feed."""
     system: str = ""
@@ -88,7 +90,8 @@ class PromptSettings(Settings):
 
     @model_validator(mode="after")
     def _chat_settings_have_a_chat_template(self) -> Self:
-        given = [name for name in ("system", "prefill", "chat_template_kwargs") if getattr(self, name)]
+        of_chat = ("system", "prefill", "chat_template", "chat_template_kwargs")
+        given = [name for name in of_chat if getattr(self, name)]
         if given and self.template != CHAT_TEMPLATE:
             raise ValueError(
                 f'{given[0]} goes with template = "{CHAT_TEMPLATE}"; write it into the template, or leave it out'
