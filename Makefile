@@ -12,7 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-sinks test-unit test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-sinks test-unit test-user test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -44,6 +44,10 @@ test-unit: setup
 # In a real Docker Engine; bases of the image other than the Dockerfile's: AREAL_MESH_BASE, AREAL_MESH_BUILD_BASE.
 test-compose: setup
 	AREAL_MESH_TEST_COMPOSE=1 $(BIN)/python -m pytest -x -s tests/containers
+
+# What a new user does, timed (docs/own.md), and what a terminal shows, in tmux: minutes.
+test-user: setup
+	$(BIN)/python -m pytest -x -s tests/user
 
 # A fresh clone in every kind of shell and folder a user may have: minutes, most of them downloads.
 test-environments: setup
