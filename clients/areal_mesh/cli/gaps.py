@@ -100,6 +100,9 @@ def missing_data(settings: RunSettings) -> Iterator[str]:
         yield f"prompts.file = {prompts.file}: is no file; {name_prompts}"
     elif "prompts.file" not in made and not exists(prompts.file):
         yield f"prompts.file = {prompts.file}: not there yet; put a JSONL file there, or {name_prompts}"
+    for place, also in enumerate(prompts.also):
+        if not is_file(also.file):
+            yield f"prompts.also.{place}.file = {also.file}: no such file; name one that is there, or take it out"
 
 
 def not_a_recipes(settings: RunSettings) -> Iterator[str]:
