@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -48,8 +49,9 @@ async def test_the_judge_answers_a_group_over_http(judge: str) -> None:
 
 async def test_a_judge_that_is_not_there_is_named_before_the_run_begins() -> None:
     nowhere = "verifier.reward.0.url=http://127.0.0.1:9/judge"
-    short = "verifier.reward.0.seconds=1"
-    code, output, _ = await command("config", "check", "examples/http_judge/run.toml", "--set", nowhere, "--set", short)
+    began = time.monotonic()
+    code, output, _ = await command("config", "check", "examples/http_judge/run.toml", "--set", nowhere)
+    assert time.monotonic() - began < SECONDS
     assert code == 78
     assert "verifier.reward: reward judge: " in output
     assert "http://127.0.0.1:9/judge cannot be reached" in output

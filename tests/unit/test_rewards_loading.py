@@ -129,6 +129,8 @@ def test_a_url_is_a_judge_and_terms_have_names_of_their_own() -> None:
         load_settings("trial", ['verifier.reward=["a.py:b", "c.py:b"]'])
     with pytest.raises(SettingsError, match="reward_alone = true with no term"):
         load_settings("trial", ["verifier.reward_alone=true"])
+    with pytest.raises(SettingsError, match=r"score may take 40 s, .* generator\.verify_seconds = 30"):
+        load_settings("trial", ['verifier.reward={function="a.py:score",seconds=40}', "generator.verify_seconds=30"])
     with pytest.raises(SettingsError, match="a password in it would be printed"):
         load_settings("trial", ["verifier.reward=http://me:secret@127.0.0.1/judge"])
 

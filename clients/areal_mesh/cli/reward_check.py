@@ -9,6 +9,7 @@ from areal_mesh.rewards.trial import try_rewards
 from areal_mesh.rewards.values import Group
 from areal_mesh.runtime.problems import Problem
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.settings.rewards import RewardSettings
 
 _NO_ANSWER = "I do not know."
 _STAND_IN = Problem("1", "What is 1 + 1?", ("2",), "")
@@ -19,8 +20,13 @@ Tried = Mapping[str, list[float] | str]
 
 def tried_rewards(settings: RunSettings) -> Tried:
     """What each reward gives on the first prompt; nothing where the settings name none."""
-    targets = targets_of(settings.verifier.reward)
+    targets = targets_of([_in_time(reward) for reward in settings.verifier.reward])
     return try_rewards(targets, _group(first_problem(settings) or _STAND_IN)) if targets else {}
+
+
+def _in_time(reward: RewardSettings) -> RewardSettings:
+    """The reward with the deadline that a check has: whoever waits for it is a person."""
+    return reward.model_copy(update={"seconds": min(reward.seconds, reward.check_seconds)})
 
 
 def first_problem(settings: RunSettings) -> Problem | None:

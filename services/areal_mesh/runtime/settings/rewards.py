@@ -1,11 +1,11 @@
 """Settings of a run's own rewards, one model each, chosen by `type`; the library `rewards` loads and asks them."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from areal_mesh.runtime.settings.base import Seconds, Settings
+from areal_mesh.runtime.settings.base import Settings
 
 _TARGET = re.compile(r"(?P<place>[^:]+(?::[^:]+)?):(?P<function>[A-Za-z_]\w*)")
 _NAME = r"^[a-z][a-z0-9_]{0,63}$"
@@ -17,9 +17,11 @@ CORRECTNESS = "correctness"
 class RewardSettings(Settings):
     """What every reward has."""
 
+    check_seconds: ClassVar[float] = 60.0
+    """Longest wait for its answer when a run is checked before it begins."""
     weight: float = 1.0
     """Its numbers count so many times in the reward."""
-    seconds: Seconds = 10.0
+    seconds: float = Field(default=10.0, gt=0, le=50)
     """Deadline of the answer for a group's responses; what is late is asked again, and then its group is filtered."""
     at_once: int = Field(default=32, gt=0, le=1024)
     """Groups that are asked about at once, where the reward is asynchronous; any other takes one after the other."""
@@ -52,12 +54,13 @@ class FunctionRewardSettings(RewardSettings):
 class HttpRewardSettings(RewardSettings):
     """A judge elsewhere: a group is posted to it as JSON, and it answers with a number for each response."""
 
+    check_seconds: ClassVar[float] = 3.0
     type: Literal["http"] = "http"
     url: str
     """Where groups are posted to."""
     name: str = Field(default="judge", pattern=_NAME)
     """Of its metric, `reward_NAME`."""
-    seconds: Seconds = 30.0
+    seconds: float = Field(default=30.0, gt=0, le=50)
     """Deadline of an answer, its repetitions among it."""
     token_variable: str = ""
     """Environment variable of the verifier with a token, sent as `Authorization: Bearer ...`; left out, none."""

@@ -79,6 +79,13 @@ class RunSettings(Settings):
             )
         if self.controller.metrics_port is None and any(sink.type == "prometheus" for sink in self.sinks):
             raise ValueError('sinks: "prometheus" needs controller.metrics_port; set it, such as to 9400')
+        slow = [reward for reward in self.verifier.reward if reward.seconds > self.generator.verify_seconds * 0.9]
+        if slow:
+            raise ValueError(
+                f"verifier.reward: {slow[0].term} may take {slow[0].seconds:g} s, and a generator waits "
+                f"generator.verify_seconds = {self.generator.verify_seconds:g} for its verdicts; lower the one, or "
+                "raise the other"
+            )
         bound = self.algorithm.max_staleness
         if self.weights.sync_every > bound + 1:
             raise ValueError(
