@@ -9,25 +9,15 @@ from areal_mesh.cli.times import shown_seconds
 from areal_mesh.runtime.supervision import ProcessState
 
 _TAIL_BYTES = 16 << 10
-PHASES: Sequence[tuple[str, str]] = (
-    (r"Initializing a V1 LLM engine|Initializing an? .*engine", "starting the engine"),
-    (r"Starting to load model|Loading (safetensors|model|weights)", "loading weights"),
-    (r"Loading weights took|Model loading took", "weights are loaded"),
-    (r"Dynamo bytecode transform|torch\.compile takes|Compiling a graph|Start compiling", "compiling"),
-    (r"Available KV cache memory|KV cache size", "KV cache is laid out"),
-    (r"Capturing (CUDA|the) ?graphs?|Graph capturing", "capturing CUDA graphs"),
-    (r"init engine|Warming up|warm-?up", "warming up"),
-    (r"event.*'?waiting for|waits for", "waiting"),
-)
-"""Of the engine's log and ours, by what their lines say; the last line that one fits is what goes on now."""
+_PHASE = re.compile(r"\] phase +(?:\S+=\S+ )*?now=(?:'(?P<words>[^']*)'|(?P<word>\S+))")
+"""A line of `runtime.telemetry.note_phase`, as it stands in a service's log."""
 
 
 def phase_of(lines: Sequence[str]) -> str:
     """The phase that the last of these lines tells of; `starting` where none tells anything."""
     for line in reversed(lines):
-        for pattern, phase in reversed(PHASES):
-            if re.search(pattern, line):
-                return phase
+        if found := _PHASE.search(line):
+            return found["words"] or found["word"]
     return "starting"
 
 

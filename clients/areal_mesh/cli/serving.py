@@ -15,7 +15,7 @@ from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.service import EXIT_CANNOT_START, Service, ServiceContext, ServiceEnd, run_service
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
-from areal_mesh.runtime.telemetry import configure_logging
+from areal_mesh.runtime.telemetry import configure_logging, note_phase
 
 
 def serve_role(
@@ -68,6 +68,7 @@ def context_of(
     check_role(settings, role, given)
     _pin(settings, role)
     configure_logging(service_id, settings.run_directory / "logs")
+    note_phase("importing")
     return ServiceContext(settings, Identity(role, service_id), _controller(settings, controller), run_id)
 
 
