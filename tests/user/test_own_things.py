@@ -35,6 +35,9 @@ def test_each_task_works_at_the_first_try_and_in_its_time(tmp_path: Path) -> Non
     assert "<|user|>Compute" in said["template"]
     assert "<|assistant|>=" in said["template"]
     assert (clone / "mine-model" / "config.json").is_file()
+    more = json.loads((clone / "runs/more/settings.json").read_text(encoding="utf-8"))
+    assert more["model"]["folder"].startswith("runs/mine/checkpoints/export-")
+    assert len((clone / "runs/more/metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 6
     assert (clone / "both.png").read_bytes().startswith(b"\x89PNG")
     assert "verifier.reward" in said["picture"]
     assert {name: seconds for name, seconds in took.items() if seconds > dict_of_limits()[name]} == {}
