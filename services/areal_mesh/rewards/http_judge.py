@@ -78,7 +78,7 @@ def _request(url: str, group: dict[str, Any], token_variable: str) -> urllib.req
 
 def _posted(request: urllib.request.Request, seconds: float) -> list[Any]:
     # Proxies of the environment are for the web, not for a judge on this machine.
-    proxies = {} if urlsplit(request.full_url).hostname in _LOOPBACK else None
+    proxies: dict[str, str] | None = {} if urlsplit(request.full_url).hostname in _LOOPBACK else None
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
     with opener.open(request, timeout=seconds) as response:
         body = response.read()

@@ -107,9 +107,10 @@ class Grading(verifier_pb2_grpc.VerifierServiceServicer):
         try:
             rewards = await self.rewards.of(responses, seconds)
         except Exception as error:  # noqa: BLE001 a plug-in may raise anything: what it leaves unjudged is an error
-            failed, late = isinstance(error, RewardFailed), isinstance(error, TimeoutError)
-            cause = {"cause": str(error)} if failed else {"late": late, "exc_info": None if late else error}
-            _LOG.error("a reward term failed", **cause)
+            late = isinstance(error, TimeoutError)
+            # A function of the user's own is named by file and line already; of anything else the trace is wanted.
+            trace = None if late or isinstance(error, RewardFailed) else error
+            _LOG.error("a reward term failed", cause=str(error), late=late, exc_info=trace)
             _UNREWARDED.inc(len(verdicts))
             rule = error.cause if isinstance(error, RewardFailed) else TERM_FAILED
             verdicts = [replace(verdict, status="error", rule=rule) for verdict in verdicts]
