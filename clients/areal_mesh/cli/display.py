@@ -80,6 +80,7 @@ class LiveDisplay:
 
     def __init__(self, console: Console, stage_steps: Sequence[int], processes: Callable[[], ProcessNotes]) -> None:
         self._console = console
+        self._size = console.size
         self._status: RunStatus | None = None
         self._news: deque[str] = deque(maxlen=_NEWS_LINES)
         self._stage_steps = stage_steps
@@ -93,6 +94,10 @@ class LiveDisplay:
 
     def show(self, status: RunStatus | None) -> None:
         """Shows the status from the next frame on; keeps the last one while the controller is away."""
+        if self._console.size != self._size:
+            # What a narrower terminal has folded is more lines than the view knows of, and some would stay.
+            self._size = self._console.size
+            self._console.clear()
         if status is not None:
             self._status = status
 
