@@ -2,8 +2,8 @@
 # Any Python 3 with venv: it brings uv, and uv takes Python 3.11 from the machine or fetches it.
 PYTHON ?= python3
 VENV := .venv
-# Problems for `make smollm2`: one JSON object a line, `problem` and `answer`.
-GSM8K ?= data/gsm8k_test.jsonl
+# Problems for `make smollm2` in place of its own sums: one JSON object a line, `problem` and `answer`.
+GSM8K ?=
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 # GPU=1: the packages for CUDA in place of those for the CPU.
@@ -12,7 +12,8 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-sinks test-unit test-user test-compose test-environments test-hosts smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-sinks test-unit test-user test-compose test-environments test-hosts test-hosts-tls \
+	test-presets smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -25,7 +26,7 @@ trial: setup
 	$(BIN)/areal-mesh up trial
 
 smollm2: setup
-	$(BIN)/python -m benchmarks.smollm2 --prompts $(GSM8K)
+	$(BIN)/python -m benchmarks.smollm2 $(if $(GSM8K),--prompts $(GSM8K))
 
 # Types beside the tests that start no process: each takes one core. Then those that take both.
 test: setup lint
@@ -58,6 +59,16 @@ HOSTS_SECONDS ?= 600
 test-hosts: setup
 	AREAL_MESH_TEST_HOSTS=$(HOSTS_SECONDS) $(BIN)/python -m pytest -x -s tests/chaos/test_fleet_of_hosts.py
 
+# Every preset's whole schedule with simulated members: half an hour.
+test-presets: setup
+	AREAL_MESH_TEST_PRESETS=1 $(BIN)/python -m pytest -x -s tests/integration/test_simulation_presets.py
+
+# The trial over four hosts in mutual TLS, one with IPv6 alone, its certificates changed and strangers at every port;
+# then 20,000 hostile messages of callers with certificates. As root.
+test-hosts-tls: setup
+	AREAL_MESH_TEST_HOSTS_TLS=1 AREAL_MESH_TEST_TLS_MESSAGES=20000 $(BIN)/python -m pytest -x -s \
+		tests/chaos/test_hosts_over_tls.py tests/chaos/test_hostile_messages.py
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,7 +89,7 @@ protos: setup
 	cd protos && PATH="$(CURDIR)/$(BIN):$$PATH" ../$(BIN)/python -m grpc_tools.protoc -I. \
 		--python_out=. --mypy_out=. buf/validate/*.proto
 
-EXTRAS := --extra views --extra verifier --extra learner --extra generator
+EXTRAS := --extra views --extra view --extra verifier --extra learner --extra generator
 COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links --generate-hashes \
 	--python-version 3.11 --override $(REQUIREMENTS)/overrides.txt pyproject.toml $(REQUIREMENTS)/build.in
 ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-package torch $(TORCH_SOURCE)

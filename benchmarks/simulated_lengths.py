@@ -51,7 +51,7 @@ class Workload:
         """Lengths of a group's responses: the same in every run of this seed, whatever draws."""
         return Lengths(
             self.responses, self.limit, self.median, self.prompt_spread, self.response_spread, self.seed
-        ).of_group(sequence)
+        ).of_group(sequence, self.limit)
 
 
 @dataclass

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 _IP_SECONDS = 20
 
 
@@ -34,12 +36,15 @@ def _ip(*arguments: str) -> None:
 
 @dataclass(frozen=True)
 class Host:
-    """A network namespace with one address."""
+    """A network namespace with an address of each kind, or an IPv6 address alone."""
 
     name: str
     address: str
+    """IPv4; of a host with IPv6 alone, that."""
+    address6: str
     link: str
     """The bridge's end of its cable."""
+    ipv6_only: bool = False
 
     def command(self, words: Sequence[str]) -> list[str]:
         """The words of a command that runs on this host."""
@@ -60,18 +65,24 @@ class Network:
     def __init__(self) -> None:
         self._tag = f"{os.getpid() % 100_000:05d}"
         self._subnet = f"10.77.{os.getpid() % 250}"
+        self._prefix = f"fd77:{os.getpid() % 65_536:x}::"
         self._bridge = f"br{self._tag}"
         self._hosts: list[Host] = []
 
-    def host(self) -> Host:
+    def host(self, ipv6_only: bool = False) -> Host:
         """One more host, up and reachable."""
         number = len(self._hosts) + 1
-        host = Host(f"am{self._tag}n{number}", f"{self._subnet}.{number}", f"v{self._tag}n{number}")
+        address6 = f"{self._prefix}{number:x}"
+        address = address6 if ipv6_only else f"{self._subnet}.{number}"
+        host = Host(f"am{self._tag}n{number}", address, address6, f"v{self._tag}n{number}", ipv6_only)
         self._hosts.append(host)
         _ip("netns", "add", host.name)
         _ip("link", "add", host.link, "type", "veth", "peer", "name", "eth0", "netns", host.name)
         _ip("link", "set", host.link, "master", self._bridge, "up")
-        _ip("-n", host.name, "address", "add", f"{host.address}/24", "dev", "eth0")
+        if not ipv6_only:
+            _ip("-n", host.name, "address", "add", f"{host.address}/24", "dev", "eth0")
+        # Without the search for others of the same address, which takes a second in which it is not to be used.
+        _ip("-n", host.name, "address", "add", f"{host.address6}/64", "dev", "eth0", "nodad")
         _ip("-n", host.name, "link", "set", "eth0", "up")
         _ip("-n", host.name, "link", "set", "lo", "up")
         return host
@@ -79,9 +90,18 @@ class Network:
     def _open(self) -> None:
         _ip("link", "add", self._bridge, "type", "bridge")
         _ip("address", "add", f"{self._subnet}.254/24", "dev", self._bridge)
+        _ip("address", "add", f"{self._prefix}fe/64", "dev", self._bridge, "nodad")
         _ip("link", "set", self._bridge, "up")
+        self._forward("--insert")
+
+    def _forward(self, change: str) -> None:
+        """Where a container engine runs, the machine filters bridges too, and drops what nobody asked for."""
+        if shutil.which("iptables"):
+            rule = ["iptables", "--wait", change, "FORWARD", "--in-interface", self._bridge, "--jump", "ACCEPT"]
+            subprocess.run(rule, check=True, capture_output=True, timeout=_IP_SECONDS)
 
     def _close(self) -> None:
+        self._forward("--delete")
         for host in self._hosts:
             with suppress(RuntimeError):
                 _ip("netns", "delete", host.name)
@@ -110,6 +130,11 @@ class HostedProcess:
             self._process = subprocess.Popen(
                 host.command(words), stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
             )
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it holds in memory."""
+        return int(psutil.Process(self._process.pid).memory_info().rss)
 
     @property
     def running(self) -> bool:

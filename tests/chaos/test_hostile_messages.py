@@ -1,10 +1,12 @@
 """A live mesh under hostile messages: nothing crashes, nothing is believed, and the run goes on, also when restarted.
 
-20,000 messages over every method of every service, and each message that used to end a run for good.
+20,000 messages over every method of every service, and each message that used to end a run for good. Over TLS too,
+where callers have certificates: 2,000 messages, or as many as AREAL_MESH_TEST_TLS_MESSAGES says.
 """
 
 import asyncio
 import itertools
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
@@ -17,17 +19,19 @@ import grpc.aio
 import psutil
 import pytest
 
-from areal_mesh.runtime.channels import ROLE_KEY
 from areal_mesh.runtime.methods import longest_request
+from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import controller_pb2, generator_pb2, learner_pb2, replay_pb2, weights_pb2
 from tests.chaos.hostile import OBEYED, Target, changed_messages, random_messages
 from tests.integration.live_mesh import BATCH_GROUPS, MAX_RESPONSE_TOKENS, RESPONSES, LiveMesh, live_mesh, live_settings
+from tests.integration.tls_mesh import certificate_folder, write_tokens
 
 pytestmark = pytest.mark.timeout(400)
 
 SEED = 20_000
 RANDOM_MESSAGES = CHANGED_MESSAGES = 10_000
-WARM_MESSAGES = 2_000
+WARM_SHARE = 0.1
+TLS_MESSAGES = int(os.environ.get("AREAL_MESH_TEST_TLS_MESSAGES", "2000"))
 AT_ONCE = 32
 DEADLINE = 0.25
 MOST_GROWTH_BYTES = 96 << 20
@@ -47,9 +51,11 @@ _ANSWERS = {
 _LEAKS = ("Traceback", "<class", "site-packages", "/areal_mesh/controller", ".py")
 
 
-def expected(target: Target, caller: str, request: bytes) -> set[grpc.StatusCode]:
+def expected(target: Target, caller: str, request: bytes, over_tls: bool) -> set[grpc.StatusCode]:
     if len(request) > longest_request([f"areal_mesh.v1.{target.service}"]):
         return {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    if over_tls and caller == "nobody":
+        return {grpc.StatusCode.UNAUTHENTICATED}
     if not target.allows(caller):
         return {grpc.StatusCode.PERMISSION_DENIED}
     return _ANSWERS if target.takes(request) else {grpc.StatusCode.INVALID_ARGUMENT}
@@ -61,7 +67,8 @@ class Storm:
     def __init__(self, mesh: LiveMesh, stack: AsyncExitStack) -> None:
         self._mesh = mesh
         self._stack = stack
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
+        self._over_tls = mesh.settings.security.certificates is not None
         self.codes: Counter[str] = Counter()
         self.wrong: list[str] = []
 
@@ -77,17 +84,17 @@ class Storm:
             for _ in range(AT_ONCE):
                 tasks.create_task(lane())
 
-    async def _channel(self, role: str) -> grpc.aio.Channel:
-        if role not in self._channels:
-            channel = grpc.aio.insecure_channel(self._mesh.addresses[role])
-            self._channels[role] = await self._stack.enter_async_context(channel)
-        return self._channels[role]
+    async def _channel(self, role: str, caller: str) -> grpc.aio.Channel:
+        key = (role, caller if self._over_tls else "")
+        if key not in self._channels:
+            self._channels[key] = await self._stack.enter_async_context(self._mesh.raw_channel(role, caller))
+        return self._channels[key]
 
     async def _one(self, target: Target, caller: str, request: bytes) -> None:
-        channel = await self._channel(target.role)
+        channel = await self._channel(target.role, caller)
         kind = channel.unary_stream if target.method.server_streaming else channel.unary_unary
         make: Any = kind(target.path)
-        call = make(request, timeout=DEADLINE, metadata=((ROLE_KEY, caller),))
+        call = make(request, timeout=DEADLINE, metadata=self._mesh.metadata(caller))
         code, details = grpc.StatusCode.OK, ""
         try:
             if target.method.server_streaming:
@@ -99,7 +106,8 @@ class Storm:
             code, details = error.code(), error.details() or ""
         self.codes[code.name] += 1
         busy = code is grpc.StatusCode.DEADLINE_EXCEEDED
-        if (code not in expected(target, caller, request) and not busy) or any(leak in details for leak in _LEAKS):
+        fits = code in expected(target, caller, request, self._over_tls)
+        if (not fits and not busy) or any(leak in details for leak in _LEAKS):
             self.wrong.append(f"{target.path} by {caller}: {code.name} {details!r} for {request[:200]!r}")
 
 
@@ -122,26 +130,42 @@ async def goes_on(mesh: LiveMesh, steps: int = 3) -> None:
 
 
 async def test_twenty_thousand_hostile_messages_change_nothing(tmp_path: Path) -> None:
-    settings = live_settings(tmp_path)
+    await change_nothing(live_settings(tmp_path), RANDOM_MESSAGES, CHANGED_MESSAGES)
+
+
+async def test_hostile_messages_of_callers_with_certificates_change_nothing(tmp_path: Path) -> None:
+    certs = tmp_path / "certs"
+    certificate_folder(certs)
+    token = write_tokens(certs, anna="operator")["anna"]
+    settings = live_settings(tmp_path, certificates=certs)
+    await change_nothing(settings, TLS_MESSAGES // 2, TLS_MESSAGES // 2, token)
+
+
+async def change_nothing(settings: RunSettings, random: int, changed: int, token: str = "") -> None:
+    """Sends so many messages to a live mesh, which goes on, and once more when it is started again."""
     process = psutil.Process()
-    messages = itertools.chain(random_messages(SEED, RANDOM_MESSAGES), changed_messages(SEED + 1, CHANGED_MESSAGES))
-    mixed = list(messages)
+    mixed = list(itertools.chain(random_messages(SEED, random), changed_messages(SEED + 1, changed)))
     mixed = [mixed[index] for half in range(2) for index in range(half, len(mixed), 2)]
-    async with live_mesh(settings) as mesh, AsyncExitStack() as stack:
+    warm = round(WARM_SHARE * len(mixed))
+    async with live_mesh(settings, token) as mesh, AsyncExitStack() as stack:
         await goes_on(mesh)
         storm = Storm(mesh, stack)
-        await storm.send(mixed[:WARM_MESSAGES])
-        before = process.memory_info().rss
-        await storm.send(mixed[WARM_MESSAGES:])
-        grown = process.memory_info().rss - before
-        print(f"{sum(storm.codes.values())} answers {dict(storm.codes)}, memory {grown / 2**20:+.1f} MiB")
+        await storm.send(mixed[:warm])
+        rest, memory = mixed[warm:], [process.memory_info().rss]
+        quarter = -(-len(rest) // 4)
+        for begin in range(0, len(rest), quarter):
+            await storm.send(rest[begin : begin + quarter])
+            memory.append(process.memory_info().rss)
+        grown = memory[-1] - memory[0]
+        quarters = " ".join(f"{(after - before) / 2**20:+.1f}" for before, after in itertools.pairwise(memory))
+        print(f"{sum(storm.codes.values())} answers {dict(storm.codes)}, memory by quarter {quarters} MiB")
         assert not storm.wrong, "\n".join(storm.wrong[:10])
         assert grown < MOST_GROWTH_BYTES
         await goes_on(mesh)
         ended = mesh.services["controller"]._run.groups.counts
         assert ended.leased == ended.trained + ended.stale + ended.filtered + ended.failed + ended.open
     steps = check_ledger(settings)
-    async with live_mesh(settings) as mesh:
+    async with live_mesh(settings, token) as mesh:
         await mesh.until_step(steps + 3)
     check_ledger(settings)
 

@@ -50,7 +50,7 @@ async def controller(settings: RunSettings, run_id: str = "") -> AsyncIterator[t
     context = ServiceContext(settings, Identity("controller", "controller"), "", run_id)
     service = build(context)
     assert isinstance(service, ControllerService)
-    server = MeshServer(settings.controller.listen)
+    server = MeshServer(settings.controller.listen, limits=settings.security.limits)
     service.attach(server)
     port = await server.start()
     await service.start()

@@ -22,8 +22,9 @@ from areal_mesh.generator.service import GeneratorService
 from areal_mesh.generator.values import PublishReport
 from areal_mesh.learner.service import build as build_learner
 from areal_mesh.replay.service import build as build_replay
-from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.channels import AUTHORIZATION_KEY, BEARER, ROLE_KEY, open_channel
 from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.security.credentials import Credentials, find_certificate
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext, _serve
 from areal_mesh.runtime.settings import RunSettings
@@ -43,7 +44,7 @@ MAX_RESPONSE_TOKENS = 32
 SECONDS = 60.0
 
 
-def live_settings(folder: Path, steps: int = 1000) -> RunSettings:
+def live_settings(folder: Path, steps: int = 1000, certificates: Path | None = None) -> RunSettings:
     model = folder / "model"
     if not model.exists():
         config = LlamaConfig(
@@ -80,6 +81,7 @@ def live_settings(folder: Path, steps: int = 1000) -> RunSettings:
             "verifier": {"workers": 1},
             "weights": {"transport": {"type": "gloo"}, "digests": "never"},
             "learner": {"device": "cpu", "threads": 1, "checkpoint_every": 2, "warmup_share": 0},
+            "security": {"certificates": certificates},
         }
     )
 
@@ -110,14 +112,27 @@ class LiveMesh:
     services: dict[str, Any] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
 
+    token: str = ""
+    """Of a person, for a mesh over TLS."""
+
+    def proof(self, role: str, token: str = "") -> Credentials | None:
+        """What a caller of a role proves itself with; None for a mesh that speaks plain text."""
+        folder = self.settings.security.certificates
+        return None if folder is None else Credentials(find_certificate(folder, role), token)
+
+    @property
+    def person(self) -> Identity:
+        """Who looks."""
+        return Identity("client", "person", credentials=self.proof("client", self.token))
+
     async def status(self) -> status_pb2.RunStatus:
-        async with open_channel(self.addresses["controller"], Identity("client", "person")) as channel:
+        async with open_channel(self.addresses["controller"], self.person) as channel:
             stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
             return (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=SECONDS)).status
 
     async def until_step(self, step: int) -> status_pb2.RunStatus:
         """Waits until so many steps are committed."""
-        async with open_channel(self.addresses["controller"], Identity("client", "person")) as channel:
+        async with open_channel(self.addresses["controller"], self.person) as channel:
             stub: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
             watching = stub.WatchStatus(status_pb2.WatchStatusRequest(), timeout=SECONDS)
             async for answer in watching:
@@ -128,17 +143,31 @@ class LiveMesh:
 
     async def call(self, role: str, method: str, request: bytes, caller: str, seconds: float = SECONDS) -> bytes:
         """One call with raw bytes, as a caller of a role; the bytes of the answer, of a stream's last message."""
-        async with grpc.aio.insecure_channel(self.addresses[role]) as channel:
-            metadata = (("areal-mesh-role", caller),)
+        async with self.raw_channel(role, caller) as channel:
             call: Any = channel.unary_unary(method)
-            answer: bytes = await call(request, timeout=seconds, metadata=metadata)
+            answer: bytes = await call(request, timeout=seconds, metadata=self.metadata(caller))
             return answer
+
+    def metadata(self, caller: str) -> tuple[tuple[str, str], ...]:
+        """What a caller says of itself: a role, and of a person over TLS the token."""
+        says = ((ROLE_KEY, caller),)
+        return (*says, (AUTHORIZATION_KEY, BEARER + self.token)) if caller == "client" and self.token else says
+
+    def raw_channel(self, role: str, caller: str) -> grpc.aio.Channel:
+        """A channel to the service of a role with nothing of ours on it but, over TLS, the caller's certificate.
+
+        `nobody` has a client's, and no token.
+        """
+        proof = self.proof("client" if caller == "nobody" else caller)
+        if proof is None:
+            return grpc.aio.insecure_channel(self.addresses[role])
+        return grpc.aio.secure_channel(self.addresses[role], proof.for_channel())
 
 
 @asynccontextmanager
-async def live_mesh(settings: RunSettings) -> AsyncIterator[LiveMesh]:
+async def live_mesh(settings: RunSettings, token: str = "") -> AsyncIterator[LiveMesh]:
     """Every service, until left; the end is abrupt, as far as one process allows."""
-    mesh = LiveMesh(settings)
+    mesh = LiveMesh(settings, token=token)
     builders: dict[str, Callable[[ServiceContext], Service]] = {
         "controller": build_controller,
         "replay": build_replay,
@@ -150,9 +179,10 @@ async def live_mesh(settings: RunSettings) -> AsyncIterator[LiveMesh]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         serving: list[asyncio.Task[None]] = []
         for role, build in builders.items():
-            identity = Identity(role, role if role in ("controller", "replay", "learner") else f"{role}-0")
+            name = role if role in ("controller", "replay", "learner") else f"{role}-0"
+            identity = Identity(role, name, credentials=mesh.proof(role))
             context = ServiceContext(settings, identity, settings.controller.listen)
-            server = MeshServer(settings.service(role).listen)
+            server = MeshServer(settings.service(role).listen, identity.credentials, settings.security.limits)
             service = build(context)
             service.attach(server)
             port = await server.start()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from areal_mesh.cli.generate import GenerateOptions, generate
+from areal_mesh.cli.targets import Target
 from areal_mesh.client import GeneratorClient, GeneratorUnreachable, RequestRefused, Started, Tokens
 from areal_mesh.v1 import common_pb2
 from tests.integration.generator_contracts import DEADLINE
@@ -138,6 +139,25 @@ async def test_a_run_may_answer_nobody(tmp_path: Path) -> None:
             await asked(mesh.address, "1")
 
 
+async def test_a_response_may_come_whole_with_its_version_and_reason(tmp_path: Path) -> None:
+    async with generator(tmp_path) as mesh:
+        _, *tokens = await asked(mesh.address, "47", responses=2, whole=True, policy_version=3, tag="evaluation")
+        told = [(event.response, event.text, event.finish_reason) for event in tokens if isinstance(event, Tokens)]
+        assert told == [(0, "47", "stop"), (1, "4747", "stop")]
+        assert all(isinstance(event, Tokens) and event.version_spans[0][0] == 3 for event in tokens)
+        assert mesh.service.report().metrics["answer_tokens/evaluation"] == 8
+        mesh.engine.gate = asyncio.Event()
+        async with GeneratorClient.connect(mesh.address) as client:
+            events = client.generate("1", whole=True, policy_version=3)
+            assert isinstance(await anext(events), Started)
+            waiting = asyncio.ensure_future(anext(events))
+            await mesh.engine.changes.until(lambda: mesh.engine.sampled[-1][0] == "1")
+            await mesh.publish(4)
+            mesh.engine.gate.set()
+            with pytest.raises(RequestRefused, match="3 was replaced by 4"):
+                await waiting
+
+
 BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "no prompt": ({}, "prompt: one of problem, text and prompt_token_ids has to be set"),
     "too long a problem": ({"problem": "1" * 9}, "problem: prompt too long: 9 tokens"),
@@ -166,7 +186,7 @@ async def test_the_command_prints_answers_as_text_tokens_or_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with generator(tmp_path) as mesh:
-        asking = ("127.0.0.1:1", mesh.address)
+        asking = (Target("127.0.0.1:1"), mesh.address)
         capsys.readouterr()  # what the generator said at its start
         await asyncio.to_thread(generate, *asking, GenerateOptions("47", responses=2))
         shown = capsys.readouterr()
@@ -196,7 +216,7 @@ async def test_the_command_finds_the_generator_by_the_runs_controller(
 ) -> None:
     async with generator(tmp_path) as mesh:
         mesh.controller.addresses[common_pb2.ROLE_GENERATOR] = mesh.address
-        controller = f"127.0.0.1:{mesh.controller_server.port}"
+        controller = Target(f"127.0.0.1:{mesh.controller_server.port}")
         capsys.readouterr()  # what the generator said at its start
         await asyncio.to_thread(generate, controller, "", GenerateOptions("8"))
         assert capsys.readouterr().out == "8\n"

@@ -11,10 +11,10 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from areal_mesh.runtime import channels
 from areal_mesh.runtime.channels import ROLE_KEY
 from areal_mesh.runtime.errors import status_details
 from areal_mesh.runtime.methods import method_rules
+from areal_mesh.runtime.settings import LimitSettings, SecuritySettings
 from areal_mesh.v1 import controller_pb2, status_pb2, status_pb2_grpc
 from tests.integration.controller_mesh import controller, settings_in
 
@@ -79,10 +79,10 @@ async def test_a_control_server_takes_no_message_over_4_mib(tmp_path: Path) -> N
         assert status.status.state != status_pb2.RUN_STATE_STOPPING
 
 
-async def test_idle_and_silent_connections_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "IDLE_MS", 1_000)
-    monkeypatch.setattr(channels, "HANDSHAKE_MS", 1_000)
-    async with controller(settings_in(tmp_path)) as (_, address):
+async def test_idle_and_silent_connections_are_closed(tmp_path: Path) -> None:
+    limits = LimitSettings(idle_seconds=1.0, handshake_seconds=1.0)
+    settings = settings_in(tmp_path).model_copy(update={"security": SecuritySettings(limits=limits)})
+    async with controller(settings) as (_, address):
         host, port = address.rsplit(":", 1)
         silent, _writer = await asyncio.open_connection(host, int(port))
         async with raw(address) as channel:

@@ -117,7 +117,7 @@ def test_a_killed_member_is_an_error_and_the_group_is_built_anew_without_it(
     first = store.open("with-victim", 3, 20.0)
     program = (
         "from areal_mesh.weights.transports.gloo import GlooWire; from areal_mesh.weights.group import Group;"
-        f"wire = GlooWire(Group('with-victim', 'tcp://{store.address}', 3, 20.0), 2);"
+        f"wire = GlooWire(Group('with-victim', {first.endpoint!r}, 3, 20.0), 2);"
         "print('joined', flush=True); input()"
     )
     with subprocess.Popen(

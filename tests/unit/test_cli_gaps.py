@@ -133,3 +133,14 @@ def test_a_further_file_of_problems_and_a_tracker_that_are_not_there_are_named(
         f"prompts.also.0.file = {tmp_path / 'more.jsonl'}: no such file; name one that is there, or take it out",
         'sinks: "wandb" needs wandb, which is not installed; install it, or take the sink out',
     ]
+
+
+def test_a_suite_that_is_not_there_is_missed_before_a_run_that_is_to_be_evaluated(
+    whole: list[str], tmp_path: Path
+) -> None:
+    asked = [*whole, 'evaluation.suites=["sums"]', f"evaluation.data={tmp_path}"]
+    assert list(gaps(trial(*asked))) == []
+    [gap] = gaps(trial(*asked, "evaluation.every=5"))
+    assert gap.startswith(f"evaluation.suites: suite sums: no file {tmp_path / 'sums.jsonl'}")
+    (tmp_path / "sums.jsonl").touch()
+    assert list(gaps(trial(*asked, "evaluation.every=5"))) == []

@@ -198,7 +198,7 @@ def test_a_run_is_prepared_again_when_another_had_its_files_made_anew(
     mark_folder(folder, {"recipe": "smollm2", "format": 1})
     (tmp_path / "prompts.jsonl").touch()
     places = [f"model.folder={folder}", f"prompts.file={tmp_path / 'prompts.jsonl'}"]
-    settings = load_settings("smollm2-135m-cpu", places)
+    settings = load_settings("smollm2-135m-cpu", [*places, "model.recipe.problems=0"])
     record = tmp_path / "setup.json"
     assert prepare_run(settings, record)
     assert not prepare_run(settings, record)

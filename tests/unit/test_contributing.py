@@ -21,7 +21,18 @@ PATHS = sorted(
     | set(re.findall(r"\]\(([^):]+)\)", PAGE))
 )
 # From the folder of the tree, or from one that is named just before.
-ELSEWHERE = {"grading/", "prompts/", "weights/", "recipes/", "views/", "runtime/"}
+ELSEWHERE = {
+    "grading/",
+    "prompts/",
+    "weights/",
+    "recipes/",
+    "planning/",
+    "preparation/",
+    "evaluation/",
+    "views/",
+    "rollouts/",
+    "runtime/",
+}
 MOST_FILES = 4
 
 

@@ -18,6 +18,11 @@ LIGHT_PACKAGES = (
     "prompts",
     "rewards",
     "views",
+    "rollouts",
+    "page",
+    "planning",
+    "preparation",
+    "evaluation",
     "controller",
     "verifier",
     "replay",
@@ -26,6 +31,18 @@ LIGHT_PACKAGES = (
     "cli",
 )
 
+LIBRARIES = {
+    "evaluation",
+    "grading",
+    "planning",
+    "preparation",
+    "prompts",
+    "recipes",
+    "rewards",
+    "rollouts",
+    "simulation",
+    "views",
+}
 MAY_IMPORT = {
     "v1": {"v1"},
     "runtime": {"runtime", "v1"},
@@ -34,7 +51,12 @@ MAY_IMPORT = {
     "prompts": {"prompts", "runtime", "v1"},
     "rewards": {"rewards", "runtime"},
     "views": {"views", "runtime"},
-    "controller": {"controller", "views", "runtime", "v1"},
+    "rollouts": {"rollouts", "grading", "prompts", "runtime", "v1"},
+    "page": {"page", "client", "rollouts", "runtime", "views"},
+    "planning": {"planning", "runtime"},
+    "preparation": {"preparation", "runtime"},
+    "evaluation": {"evaluation", "runtime"},
+    "controller": {"controller", "evaluation", "views", "runtime", "v1"},
     "verifier": {"verifier", "grading", "rewards", "runtime", "v1"},
     "replay": {"replay", "runtime", "v1"},
     "generator": {"generator", "prompts", "weights", "runtime", "v1"},
@@ -42,7 +64,7 @@ MAY_IMPORT = {
     "recipes": {"recipes", "runtime"},
     "simulation": {"simulation", "runtime", "v1"},
     "client": {"client", "runtime", "v1"},
-    "cli": {"cli", "client", "grading", "prompts", "recipes", "rewards", "runtime", "simulation", "v1", "views"},
+    "cli": LIBRARIES | {"cli", "client", "page", "runtime", "v1"},
 }
 # Layers of grading: each may import itself, those named here, and the words and bounds that all share.
 GRADING_LAYERS = {
@@ -52,8 +74,17 @@ GRADING_LAYERS = {
     "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
 }
-# `areal-mesh export` needs no service: of the learner it has this entry point and nothing else.
-ENTRY_POINTS = {"cli": {"areal_mesh.learner.checkpoints.exporting"}}
+# Commands that need no service, and the ranks of a learner's second host, which serve nothing: of services they have
+# these entry points and nothing else. The format of the log in which rollouts lie is the replay buffer's.
+ENTRY_POINTS = {
+    "cli": {
+        "areal_mesh.controller.replaying",
+        "areal_mesh.generator.standalone",
+        "areal_mesh.learner.checkpoints.exporting",
+        "areal_mesh.learner.follow",
+    },
+    "rollouts": {"areal_mesh.replay.reading"},
+}
 PACKAGE_RINGS = ("tests/unit", "tests/integration")
 # What holds of the tree itself, and of the settings as a whole.
 TESTS_OF_THE_TREE = {
@@ -69,7 +100,7 @@ TESTS_OF_THE_TREE = {
     "settings",
 }
 # Of the runtime the client has the channel and settings parts alone.
-CLIENT_RUNTIME = {"addresses", "channels", "identity", "settings"}
+CLIENT_RUNTIME = {"addresses", "channels", "identity", "security", "settings"}
 
 
 def sources() -> list[Path]:

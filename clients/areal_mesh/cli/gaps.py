@@ -13,10 +13,11 @@ from areal_mesh.cli.findings import lacks
 from areal_mesh.cli.machine import read_machine
 from areal_mesh.cli.model_check import model_faults
 from areal_mesh.cli.prompt_check import prompt_faults
+from areal_mesh.evaluation.suites import SuiteError, find_suite
 from areal_mesh.recipes.table import recipe_targets
 from areal_mesh.runtime.end_tokens import EndTokenError, check_end_tokens
 from areal_mesh.runtime.made import NotMadeHere, made_from
-from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.settings import EvaluationSettings, RunSettings
 
 _GLOO_VARIABLE = "GLOO_SOCKET_IFNAME"
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -25,6 +26,11 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 def remarks(settings: RunSettings) -> Iterator[str]:
     """What holds as settings but was not, or cannot be, run on this machine, a line each."""
     yield from gaps(settings)
+    if settings.generator.services > 1:
+        yield (
+            f"generator.services = {settings.generator.services}: `areal-mesh up` starts one of them on this machine; "
+            "`areal-mesh serve generator` starts the others where they belong, under a --service-id each"
+        )
     if settings.learner.ranks > 1:
         yield f"learner.ranks = {settings.learner.ranks}: FSDP2 over {settings.learner.ranks} processes; unrun here"
 
@@ -103,6 +109,16 @@ def missing_data(settings: RunSettings) -> Iterator[str]:
     for place, also in enumerate(prompts.also):
         if not is_file(also.file):
             yield f"prompts.also.{place}.file = {also.file}: no such file; name one that is there, or take it out"
+    yield from _missing_suites(settings.evaluation)
+
+
+def _missing_suites(section: EvaluationSettings) -> Iterator[str]:
+    """Suites of an evaluation during training that are not there, a line each."""
+    for word in section.suites if section.every else ():
+        try:
+            find_suite(word, section.data)
+        except SuiteError as error:
+            yield f"evaluation.suites: {error}"
 
 
 def not_a_recipes(settings: RunSettings) -> Iterator[str]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.client import GeneratorClient, MeshClientError, Started, Tokens
+from areal_mesh.cli.targets import Target
+from areal_mesh.client import MeshClientError, Started, Tokens
 from areal_mesh.runtime.text import printable
 
 
@@ -31,31 +32,32 @@ class GenerateOptions:
     as_json: bool = False
 
 
-def generate(controller: str, address: str, options: GenerateOptions) -> None:
+def generate(target: Target, address: str, options: GenerateOptions) -> None:
     """Prints the answers of the generator at `address`; if that is empty, of the first that serves the run.
 
     Raises:
         CommandFailed: in the client's words; or the run has no generator that serves.
     """
     if not address:
-        serving = ask(controller, lambda mesh: mesh.generators())
+        serving = ask(target, lambda mesh: mesh.generators())
         if not serving:
             raise CommandFailed(
-                f"the run at {controller} has no generator that serves yet; `areal-mesh status` says what they wait for"
+                f"the run at {target.address} has no generator that serves yet; `areal-mesh status` says what "
+                "they wait for"
             )
         address = serving[0]
     try:
-        asyncio.run(_generate(address, options))
+        asyncio.run(_generate(target, address, options))
     except MeshClientError as error:
         raise CommandFailed(str(error)) from error
 
 
-async def _generate(address: str, options: GenerateOptions) -> None:
+async def _generate(target: Target, address: str, options: GenerateOptions) -> None:
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     sampled = ("responses", "max_response_tokens", "temperature", "top_p", "seed", "policy_version", "tag")
     asked = {name: getattr(options, name) for name in sampled}
     shown = _View(options.tokens)
-    async with GeneratorClient.connect(address) as client:
+    async with target.generator(address) as client:
         events = client.generate(text=prompt, **asked) if options.written else client.generate(prompt, **asked)
         async for event in events:
             if options.as_json:

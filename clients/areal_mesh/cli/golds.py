@@ -41,12 +41,17 @@ def _faults(file: Path, matches: Matcher) -> Iterator[tuple[int, str, str]]:
             if not raw.strip():
                 continue
             try:
-                golds = references(parse_line(raw).get("answer"))
+                golds = _references(raw)
             except LineError as error:
                 yield number, str(error), ""
                 continue
             found = reference_fault(golds, matches, known)
             yield number, found, "" if found else _unread(golds)
+
+
+def _references(raw: bytes) -> tuple[str, ...]:
+    row = parse_line(raw)
+    return references(row.get("answer", row.get("solutions")))
 
 
 def _unread(golds: tuple[str, ...]) -> str:

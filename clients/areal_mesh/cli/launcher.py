@@ -19,15 +19,17 @@ from areal_mesh.cli.going_on import meant_by, say_changes
 from areal_mesh.cli.phases import process_note
 from areal_mesh.cli.preflight import check_listen, check_reachable
 from areal_mesh.cli.preparing import prepare_run
-from areal_mesh.cli.processes import CONTROLLER, controller_address, service_processes
+from areal_mesh.cli.processes import CONTROLLER, controller_address, service_id, service_processes
 from areal_mesh.cli.report import files_line, print_table
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.reward_check import reward_faults, tried_rewards
 from areal_mesh.cli.run_directory import SETUP_FILE, enter, finished_summary, held
+from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.cli.view import step_of
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus, ServiceState
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.roles import SERVICE_ROLES
+from areal_mesh.runtime.security.warning import plain_text_warning
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
@@ -74,6 +76,8 @@ def launch(source: str, overrides: Sequence[str], fresh: bool, begun_from: str =
         # Making a model takes minutes, in which another run may have begun.
         _check_address(settings)
         print(f"run {settings.name} {how} in {folder}; controller at {address}", flush=True)
+        if warning := plain_text_warning(settings):
+            print(warning, flush=True)
         launcher = Launcher(settings, folder, address, Console())
         asyncio.run(launcher.run())
         return launcher.conclude()
@@ -85,6 +89,7 @@ def _require_what_is_needed(source: str, settings: RunSettings) -> None:
     for role in SERVICE_ROLES:
         try:
             check_reachable(role, settings.service(role))
+            service_credentials(settings, role, service_id(role))
         except StartupError as error:
             unreachable.append(str(error))
     rewards = reward_faults(tried_rewards(settings))
@@ -118,6 +123,8 @@ class Launcher:
     def __init__(self, settings: RunSettings, folder: Path, address: str, console: Console) -> None:
         self._folder = folder
         self._address = address
+        # The launcher is the controller's parent and has its certificate: it only looks, and needs no token for that.
+        self._credentials = service_credentials(settings, CONTROLLER, CONTROLLER)
         self._latest: RunStatus | None = None
         self._interrupt: signal.Signals | None = None
         self.run_id = secrets.token_hex(4)
@@ -189,7 +196,7 @@ class Launcher:
     async def watch(self) -> None:
         """Shows what the run's controller says, over its restarts; never ends by itself."""
         never = asyncio.Event()
-        async with MeshClient.connect(self._address) as mesh:
+        async with MeshClient.connect(self._address, credentials=self._credentials) as mesh:
             while not await wait_until(never, _RETRY_SECONDS):
                 try:
                     async for status in mesh.watch(_WATCH_SECONDS):

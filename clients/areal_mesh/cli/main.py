@@ -6,99 +6,74 @@ brings a validation library along would take as long to import as all the rest.
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 
 from areal_mesh.cli.afterwards import add_afterwards, add_completion
+from areal_mesh.cli.evaluating import add_evaluating
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
-from areal_mesh.cli.option_types import address_or_nothing, interval
-from areal_mesh.cli.options import (
-    CONTROLLER_VARIABLE,
-    RUN_ID_VARIABLE,
-    SubCommands,
-    add_command,
-    controller_option,
-    overrides_option,
-    source_argument,
-)
+from areal_mesh.cli.looking import add_looking
+from areal_mesh.cli.option_types import interval
+from areal_mesh.cli.options import SubCommands, add_command, controller_option, overrides_option, source_argument
 from areal_mesh.cli.parsing import Parser, ShowVersion
+from areal_mesh.cli.planning_options import add_planning, cluster_options
 from areal_mesh.cli.printing import make_output_safe
+from areal_mesh.cli.running_options import add_running
+from areal_mesh.cli.security_options import add_security_commands
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.output import silence
-from areal_mesh.runtime.roles import SERVICE_ROLES
 
 _EXIT_INTERRUPTED = 130
 
 
-def _up(options: argparse.Namespace) -> int:
-    from areal_mesh.cli.launcher import launch
-    from areal_mesh.runtime.output import lasting_output
-
-    with lasting_output():
-        if not (options.source or options.begun_from):
-            raise CommandFailed("up: name a preset or a file of settings, or a run to begin from with --from")
-        return launch(options.source, options.overrides, options.fresh, options.begun_from)
-
-
-def _prepare(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.preparing import prepare
-
-    prepare(options.source, options.overrides)
-
-
-def _serve(options: argparse.Namespace) -> int:
-    from areal_mesh.cli.serving import serve_role
-    from areal_mesh.runtime.output import lasting_output
-
-    with lasting_output():
-        return serve_role(
-            options.role, options.config, options.overrides, options.service_id, options.controller, options.run_id
-        )
-
-
 def _status(options: argparse.Namespace) -> None:
     from areal_mesh.cli.status import show_status
+    from areal_mesh.cli.targets import target_of
 
-    show_status(options.controller, options.as_json, options.watch, options.interval)
+    show_status(target_of(options), options.as_json, options.watch, options.interval)
 
 
 def _stop(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import stop_run
+    from areal_mesh.cli.targets import target_of
 
-    stop_run(options.controller, options.reason)
+    stop_run(target_of(options), options.reason)
 
 
 def _pause(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import pause_run
+    from areal_mesh.cli.targets import target_of
 
-    pause_run(options.controller)
+    pause_run(target_of(options))
 
 
 def _resume(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import resume_run
+    from areal_mesh.cli.targets import target_of
 
-    resume_run(options.controller)
+    resume_run(target_of(options))
 
 
 def _stage_next(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import next_stage
+    from areal_mesh.cli.targets import target_of
 
-    next_stage(options.controller)
+    next_stage(target_of(options))
 
 
 def _config_show(options: argparse.Namespace) -> None:
     from areal_mesh.cli.config import show
+    from areal_mesh.cli.targets import target_of
 
-    show(options.source, options.controller, options.overrides)
+    show(options.source, lambda: target_of(options), options.overrides)
 
 
 def _config_check(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.config import check
+    from areal_mesh.cli.config import check, cluster_of
 
-    check(options.sources, options.overrides)
+    check(options.sources, options.overrides, cluster_of(options.nodes, options.gpus, options.memory))
 
 
 def _config_reference(options: argparse.Namespace) -> None:
@@ -137,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_running(commands)
+    add_running(commands)
     add_afterwards(commands)
     _add_steering(commands)
     _add_settings(commands)
@@ -145,46 +120,12 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
+    add_looking(commands)
+    add_planning(commands)
+    add_evaluating(commands)
+    add_security_commands(commands)
     add_completion(commands, build_parser)
     return parser
-
-
-def _add_running(commands: SubCommands) -> None:
-    up = add_command(
-        commands, "up", _up, "Run a mesh on this machine to its end; started again, it goes on with the same run."
-    )
-    source_argument(up, optional=True)
-    up.add_argument("--fresh", action="store_true", help="delete the run directory first")
-    up.add_argument(
-        "--from",
-        default="",
-        dest="begun_from",
-        metavar="RUN[:STEP]",
-        help="begin a run of its own with the weights of another's checkpoint, under its settings",
-    )
-    source_argument(
-        add_command(
-            commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them."
-        )
-    )
-    serve = add_command(commands, "serve", _serve, "Run one service until its run is over, or until SIGTERM drains it.")
-    serve.add_argument("role", choices=SERVICE_ROLES)
-    serve.add_argument("--config", required=True, metavar="PRESET|FILE", help="settings of the run")
-    serve.add_argument("--service-id", default="", metavar="ID", help="name in the mesh, kept over restarts (ROLE-0)")
-    serve.add_argument(
-        "--controller",
-        default=os.environ.get(CONTROLLER_VARIABLE) or "",
-        type=address_or_nothing,
-        metavar="ADDR",
-        help=f"host:port of the controller (${CONTROLLER_VARIABLE}, else where the settings say)",
-    )
-    serve.add_argument(
-        "--run-id",
-        default=os.environ.get(RUN_ID_VARIABLE, ""),
-        metavar="ID",
-        help=f"the same for all services of a run; the controller refuses those with another (${RUN_ID_VARIABLE})",
-    )
-    overrides_option(serve)
 
 
 def _add_steering(commands: SubCommands) -> None:
@@ -219,6 +160,7 @@ def _add_settings(commands: SubCommands) -> None:
     overrides_option(check)
     text = "Print every setting with its type, its default and what it does, as Markdown."
     add_command(config, "reference", _config_reference, text)
+    cluster_options(check)
     doctor = add_command(commands, "doctor", _doctor, "Say what this machine can run of a preset, and what would help.")
     source_argument(doctor)
     doctor.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a finding")
@@ -252,10 +194,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     prepare_process()
     try:
-        if "controller" in options and options.controller is None:
-            from areal_mesh.cli.running_runs import find_controller
-
-            options.controller = find_controller()
         exit_code = options.run(options) or 0
         # What cannot be written has to be known while it can still be said.
         sys.stdout.flush()

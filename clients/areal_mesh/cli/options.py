@@ -10,6 +10,9 @@ from areal_mesh.cli.option_types import address
 DEFAULT_CONTROLLER = "127.0.0.1:7400"
 CONTROLLER_VARIABLE = "AREAL_MESH_CONTROLLER"
 RUN_ID_VARIABLE = "AREAL_MESH_RUN_ID"
+CERTIFICATES_VARIABLE = "AREAL_MESH_CERTIFICATES"
+TOKEN_VARIABLE = "AREAL_MESH_TOKEN"
+TOKEN_FILE_VARIABLE = "AREAL_MESH_TOKEN_FILE"
 
 SubCommands = Any  # argparse gives the type no public name
 Command = Callable[[argparse.Namespace], int | None]
@@ -43,11 +46,24 @@ def overrides_option(parser: argparse.ArgumentParser) -> None:
 
 
 def controller_option(parser: argparse.ArgumentParser) -> None:
-    """`--controller`."""
+    """`--controller`, and what proves to it who asks."""
     parser.add_argument(
         "--controller",
         default=os.environ.get(CONTROLLER_VARIABLE) or None,
         type=address,
         metavar="ADDR",
         help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else of the run that goes on under runs/)",
+    )
+    parser.add_argument(
+        "--certificates",
+        default=os.environ.get(CERTIFICATES_VARIABLE, ""),
+        metavar="FOLDER",
+        help=f"for a run over TLS: folder with ca.pem and client.pem (${CERTIFICATES_VARIABLE}, else plain text)",
+    )
+    # No option takes the token itself: the command lines of a machine are everybody's to read.
+    parser.add_argument(
+        "--token-file",
+        default=os.environ.get(TOKEN_FILE_VARIABLE, ""),
+        metavar="FILE",
+        help=f"file that holds your token (${TOKEN_FILE_VARIABLE}; ${TOKEN_VARIABLE} holds the token itself)",
     )

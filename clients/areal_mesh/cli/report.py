@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from areal_mesh.cli.evaluation_lines import evaluation_figures
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.run_directory import SUMMARY_FILE, finished_summary, is_run
@@ -14,7 +15,7 @@ from areal_mesh.cli.tables import print_wide
 from areal_mesh.cli.view import counted
 from areal_mesh.runtime.settings import FILE_SUFFIXES, preset_names
 from areal_mesh.views.rows import Row, read_rows
-from areal_mesh.views.run_views import CURVES, EVENTS_FOLDER, METRICS_FILE, RunViews
+from areal_mesh.views.run_views import CURVES, EVALUATIONS_FILE, EVENTS_FOLDER, METRICS_FILE, RunViews
 
 
 def report_on(source: str) -> None:
@@ -43,7 +44,7 @@ def report_on(source: str) -> None:
 
 def _print_so_far(folder: Path, rows: Sequence[Row]) -> None:
     if rows:
-        _print(summary_so_far(folder.name, rows))
+        _print(folder, summary_so_far(folder.name, rows))
     print(f"{folder}: the run has not ended; {counted(len(rows), 'step')} so far")
 
 
@@ -89,9 +90,9 @@ def print_table(folder: Path) -> bool:
     summary = read_summary(folder / SUMMARY_FILE)
     if summary is None:
         return False
-    _print(summary)
+    _print(folder, summary)
     return True
 
 
-def _print(summary: Mapping[str, Any]) -> None:
-    print_wide(summary_table(summary))
+def _print(folder: Path, summary: Mapping[str, Any]) -> None:
+    print_wide(summary_table(summary, evaluation_figures(read_rows(folder / EVALUATIONS_FILE))))

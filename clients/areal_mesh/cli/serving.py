@@ -9,6 +9,7 @@ from typing import cast
 
 from areal_mesh.cli.end_run import exit_code_of
 from areal_mesh.cli.preflight import check_role
+from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.environment import pin_to_cores, show_gpus
 from areal_mesh.runtime.errors import StartupError
@@ -66,10 +67,11 @@ def context_of(
         raise StartupError(f"{source}: {'; '.join(error.faults)}") from error
     given = shlex.join([source, *(word for override in overrides for word in ("--set", override))])
     check_role(settings, role, given)
-    _pin(settings, role)
+    pin_service(settings, role)
     configure_logging(service_id, settings.run_directory / "logs")
     note_phase("importing")
-    return ServiceContext(settings, Identity(role, service_id), _controller(settings, controller), run_id)
+    identity = Identity(role, service_id, credentials=service_credentials(settings, role, service_id))
+    return ServiceContext(settings, identity, _controller(settings, controller), run_id)
 
 
 def _controller(settings: RunSettings, given: str) -> str:
@@ -83,7 +85,8 @@ def _controller(settings: RunSettings, given: str) -> str:
         raise StartupError(f"--controller {given!r}: {error}") from error
 
 
-def _pin(settings: RunSettings, role: str) -> None:
+def pin_service(settings: RunSettings, role: str) -> None:
+    """Keeps this process to the cores and the GPUs of its role; call before torch is imported."""
     show_gpus(settings.service(role).gpus)
     cores = settings.service(role).cores
     pin_to_cores(cores)

@@ -6,26 +6,27 @@ import sys
 
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.targets import Target
 from areal_mesh.client import ControllerUnreachable, MeshClient, MeshClientError, RunStatus
 
 
-def show_status(controller: str, as_json: bool, watch: bool, interval: float) -> None:
-    """Prints the status of the run behind `controller`; with `watch`, until the run ends."""
+def show_status(target: Target, as_json: bool, watch: bool, interval: float) -> None:
+    """Prints the status of the run that is reached; with `watch`, until the run ends."""
     if watch:
-        _watch(controller, as_json, interval)
+        _watch(target, as_json, interval)
     elif as_json:
-        status = ask(controller, lambda mesh: mesh.status())
+        status = ask(target, lambda mesh: mesh.status())
         print(json.dumps(status.to_dict(), indent=2))
     else:
-        _print_once(controller)
+        _print_once(target)
 
 
-def _print_once(controller: str) -> None:
+def _print_once(target: Target) -> None:
     from rich.console import Console
 
     from areal_mesh.cli.view import run_view
 
-    status, steps = ask(controller, _status_and_stage_steps)
+    status, steps = ask(target, _status_and_stage_steps)
     console = Console()
     if not console.is_terminal:
         # A pipe has no width; nothing is to be cut off at eighty columns.
@@ -42,21 +43,21 @@ async def stage_steps(mesh: MeshClient) -> list[int]:
     return [int(stage["max_steps"]) for stage in (await mesh.config())["stages"]]
 
 
-def _watch(controller: str, as_json: bool, interval: float) -> None:
+def _watch(target: Target, as_json: bool, interval: float) -> None:
     seen: list[RunStatus] = []
     try:
-        asyncio.run(_follow(controller, as_json, interval, seen))
+        asyncio.run(_follow(target, as_json, interval, seen))
     except ControllerUnreachable as error:
         # The controller leaves at the end of its run; one that was never there is a failure.
         if not seen:
             raise CommandFailed(str(error)) from error
-        print(f"the controller at {controller} is gone; last seen at step {seen[-1].step}", file=sys.stderr)
+        print(f"the controller at {target.address} is gone; last seen at step {seen[-1].step}", file=sys.stderr)
     except MeshClientError as error:
         raise CommandFailed(str(error)) from error
 
 
-async def _follow(controller: str, as_json: bool, interval: float, seen: list[RunStatus]) -> None:
-    async with MeshClient.connect(controller) as mesh:
+async def _follow(target: Target, as_json: bool, interval: float, seen: list[RunStatus]) -> None:
+    async with target.mesh() as mesh:
         if as_json:
             async for status in mesh.watch(interval):
                 print(json.dumps(status.to_dict()), flush=True)

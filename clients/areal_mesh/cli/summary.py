@@ -62,15 +62,15 @@ def _stage_so_far(rows: Sequence[Row]) -> dict[str, Any]:
     } | {name: first_and_last([row.get(name) for row in rows]) for name in ("reward", "response_length", "truncated")}
 
 
-def summary_table(summary: Mapping[str, Any]) -> Table:
-    """One table: a line for each stage, then the run's figures. Keys that are absent show as a dash."""
+def summary_table(summary: Mapping[str, Any], more: Sequence[tuple[str, str]] = ()) -> Table:
+    """One table: a line for each stage, then the run's figures, and `more`. Keys that are absent show as a dash."""
     table = Table(title=f"run {summary.get('run', '')}".strip(), title_justify="left", show_header=False)
     table.add_column("what", no_wrap=True)
     table.add_column("figures")
     for stage in summary.get("stages", []):
         table.add_row(f"stage {stage.get('name', _ABSENT)}", _stage_line(stage))
     table.add_section()
-    for name, value in _figures(summary):
+    for name, value in (*_figures(summary), *more):
         table.add_row(name, value)
     return table
 

@@ -9,15 +9,23 @@ from areal_mesh.cli.options import SubCommands, add_command, controller_option, 
 
 def _generate(options: argparse.Namespace) -> None:
     from areal_mesh.cli.generate import GenerateOptions, generate
+    from areal_mesh.cli.targets import target_of
 
     given = {name: getattr(options, name) for name in GenerateOptions.__dataclass_fields__}
-    generate(options.controller, options.address, GenerateOptions(**given))
+    generate(target_of(options), options.address, GenerateOptions(**given))
 
 
 def _preview(options: argparse.Namespace) -> None:
     from areal_mesh.cli.preview import preview
 
     preview(options.source, options.overrides, options.count, options.as_json)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.data_prepare import PrepareOptions, prepare_data
+
+    given = {name: getattr(options, name) for name in PrepareOptions.__dataclass_fields__}
+    prepare_data(options.wanted, PrepareOptions(**given))
 
 
 def add_trying(commands: SubCommands) -> None:
@@ -28,6 +36,30 @@ def add_trying(commands: SubCommands) -> None:
     source_argument(preview)
     preview.add_argument("--count", type=_positive, default=3, metavar="N", help="the first so many of the file (3)")
     preview.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a line")
+    _add_prepare(data)
+
+
+def _add_prepare(data: SubCommands) -> None:
+    text = "Make a prompt file of a data set: read, mended, told apart, held against evaluation sets; with a report."
+    prepare = add_command(data, "prepare", _prepare, text)
+    prepare.add_argument("wanted", metavar="NAME|FILE", help="areal, deepscaler, gsm8k, reasoning-gym/TASK, ...")
+    prepare.add_argument("--output", default="", metavar="FILE", help="the prompt file (NAME-prompts.jsonl)")
+    prepare.add_argument("--folder", default="data", metavar="FOLDER", help="where files of named sets lie (data)")
+    prepare.add_argument("--from", choices=("hub",), dest="fetch", help="fetch a named set that is not there")
+    prepare.add_argument("--columns", default="", metavar="KIND=FIELD,...", help="problem, solutions, id, source, ...")
+    prepare.add_argument("--metadata", default="", metavar="FILE", help="answers by id (id2info.json beside the file)")
+    prepare.add_argument(
+        "--against", action="append", default=[], metavar="FILE", help="an evaluation set; may be repeated"
+    )
+    prepare.add_argument(
+        "--overlap", type=float, default=0.5, metavar="SHARE", help="of n-grams, from which a problem is out (0.5)"
+    )
+    prepare.add_argument("--preset", default="", metavar="PRESET|FILE", help="whose tokenizer, template and limit")
+    prepare.add_argument("--tokenizer", default="", metavar="FOLDER", help="a model's folder (the preset's)")
+    prepare.add_argument("--max-prompt-tokens", type=_positive, metavar="N", help="(the preset's, or 2048)")
+    prepare.add_argument("--count", type=_positive, default=10_000, metavar="N", help="problems of a task (10000)")
+    prepare.add_argument("--seed", type=int, default=1, metavar="N", help="of a task's problems (1)")
+    prepare.add_argument("--json", action="store_true", dest="as_json", help="the report as one JSON object")
 
 
 def _add_generate(commands: SubCommands) -> None:

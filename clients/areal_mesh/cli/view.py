@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from areal_mesh.cli.evaluation_lines import evaluation_lines
 from areal_mesh.cli.service_rows import ProcessNotes, services_table
 from areal_mesh.cli.times import times_line
 from areal_mesh.client import RunStatus, Stage, Step
@@ -82,7 +83,8 @@ def run_view(
     parts.append(services_table(status.services if status else (), processes, size[0]))
     if status is not None:
         reasons = reason_lines(status.end_reasons, status.reason_tokens)
-        told = [(line, "dim") for line in engine_lines(status)]
+        told = [(line, "") for line in evaluation_lines(status.step_metrics)]
+        told += [(line, "dim") for line in engine_lines(status)]
         told += [(line, "yellow") for line in [*waiting_lines(status), *(reasons[:2] if low else reasons)]]
         parts += [Text(line, style, no_wrap=shut, overflow="ellipsis") for line, style in told]
     for line in news[-2:] if low else news:

@@ -6,6 +6,7 @@
 Typed throughout, and importable with the base install alone: nothing here knows torch.
 """
 
+from areal_mesh.client.credentials import client_credentials
 from areal_mesh.client.errors import (
     ControllerTimeout,
     ControllerUnreachable,
@@ -48,4 +49,5 @@ __all__ = [
     "Step",
     "Tokens",
     "UnexpectedAnswer",
+    "client_credentials",
 ]

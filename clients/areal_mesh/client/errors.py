@@ -69,21 +69,23 @@ _CONTROLLER = _Peer(
 _GENERATOR = _Peer("generator", GeneratorUnreachable, GeneratorUnreachable, "", "ask for fewer tokens")
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError, address: str, call: str) -> MeshClientError:
-    """The client's error for a gRPC status of a call to a controller."""
-    return _from(_CONTROLLER, error, address, call)
+def from_rpc_error(error: grpc.aio.AioRpcError, address: str, call: str, why: str = "") -> MeshClientError:
+    """The client's error for a gRPC status of a call to a controller; `why` it is not reached, where that is known."""
+    return _from(_CONTROLLER, error, address, call, why)
 
 
-def from_generator_error(error: grpc.aio.AioRpcError, address: str, call: str) -> MeshClientError:
+def from_generator_error(error: grpc.aio.AioRpcError, address: str, call: str, why: str = "") -> MeshClientError:
     """As `from_rpc_error`, of a call to a generator."""
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
         message = f"the generator at {address} is busy: {error.details() or ''}; try again"
         return GeneratorUnreachable(address, call, message)
-    return _from(_GENERATOR, error, address, call)
+    return _from(_GENERATOR, error, address, call, why)
 
 
-def _from(peer: _Peer, error: grpc.aio.AioRpcError, address: str, call: str) -> MeshClientError:
+def _from(peer: _Peer, error: grpc.aio.AioRpcError, address: str, call: str, why: str) -> MeshClientError:
     code, text = error.code(), error.details() or ""
+    if why:
+        return peer.unreachable(address, call, f"the {peer.name} at {address} is not reached: {why}")
     # A server that stops cancels the calls it still holds: it is gone, and nobody here cancelled anything.
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         ending = f"; {peer.absent_hint}" if peer.absent_hint else f": {text}"

@@ -13,6 +13,8 @@ from areal_mesh.client.errors import from_generator_error
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.security.credentials import Credentials
+from areal_mesh.runtime.security.probe import why_not_connected
 from areal_mesh.v1 import generator_pb2, generator_pb2_grpc, rollout_pb2
 
 
@@ -48,24 +50,30 @@ class Tokens:
 class GeneratorClient:
     """Speaks to one generator. Made by `connect`; usable until its block is left."""
 
-    def __init__(self, channel: grpc.aio.Channel, address: str, timeout: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, address: str, timeout: float, credentials: Credentials | None = None
+    ) -> None:
         self.address = address
+        self._credentials = credentials
         self._timeout = timeout
         self._stub: generator_pb2_grpc.GeneratorServiceAsyncStub = generator_pb2_grpc.GeneratorServiceStub(channel)
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, address: str, *, timeout: float = 600.0) -> AsyncIterator[Self]:
+    async def connect(
+        cls, address: str, *, timeout: float = 600.0, credentials: Credentials | None = None
+    ) -> AsyncIterator[Self]:
         """Opens a client of the generator at `address` (host:port); `MeshClient.generators` tells those of a run.
 
-        `timeout` is the deadline of each whole answer, in seconds.
+        `timeout` is the deadline of each whole answer, in seconds; `credentials` as `MeshClient.connect` takes them.
 
         Raises:
             ValueError: `address` is none.
         """
         Address.parse(address)
-        async with open_channel(address, Identity("client", "areal-mesh-client")) as channel:
-            yield cls(channel, address, timeout)
+        identity = Identity("client", "areal-mesh-client", credentials=credentials)
+        async with open_channel(address, identity) as channel:
+            yield cls(channel, address, timeout, credentials)
 
     async def generate(
         self,
@@ -80,7 +88,7 @@ class GeneratorClient:
         Args:
             problem: put into the run's template; instead of it `text`, a prompt written out, or `prompt_token_ids`.
             options: fields of `GenerateRequest`: responses, temperature, top_p, max_response_tokens, seed,
-                policy_version, tag. What is left out, or None, is as the run samples.
+                policy_version, tag, whole. What is left out, or None, is as the run samples.
 
         Raises:
             MeshClientError: GeneratorUnreachable, RequestRefused or UnexpectedAnswer.
@@ -97,7 +105,9 @@ class GeneratorClient:
             async for response in call:
                 yield _event(response)
         except grpc.aio.AioRpcError as error:
-            raise from_generator_error(error, self.address, "Generate") from error
+            unreached = error.code() is grpc.StatusCode.UNAVAILABLE
+            why = await why_not_connected(self.address, self._credentials) if unreached else ""
+            raise from_generator_error(error, self.address, "Generate", why) from error
         finally:
             call.cancel()
 

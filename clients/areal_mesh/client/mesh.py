@@ -9,11 +9,13 @@ import grpc
 import grpc.aio
 from google.protobuf import duration_pb2
 
-from areal_mesh.client.errors import from_rpc_error
+from areal_mesh.client.errors import MeshClientError, from_rpc_error
 from areal_mesh.client.status import RunStatus, Stage, run_status_of, stage_of
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.identity import Identity
+from areal_mesh.runtime.security.credentials import Credentials
+from areal_mesh.runtime.security.probe import why_not_connected
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, status_pb2, status_pb2_grpc
 
 T = TypeVar("T")
@@ -31,8 +33,11 @@ class MeshClient:
     `UnexpectedAnswer`. Calls that may be repeated are, for about a second, while a controller is restarted.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, address: str, timeout: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, address: str, timeout: float, credentials: Credentials | None = None
+    ) -> None:
         self.address = address
+        self._credentials = credentials
         self._timeout = timeout
         self._status: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
         self._control: controller_pb2_grpc.ControllerServiceAsyncStub = controller_pb2_grpc.ControllerServiceStub(
@@ -41,17 +46,21 @@ class MeshClient:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, address: str = DEFAULT_ADDRESS, *, timeout: float = 5.0) -> AsyncIterator[Self]:
+    async def connect(
+        cls, address: str = DEFAULT_ADDRESS, *, timeout: float = 5.0, credentials: Credentials | None = None
+    ) -> AsyncIterator[Self]:
         """Opens a client of the controller at `address` (host:port); connects on the first call.
 
-        `timeout` is the deadline of each call but `watch`, in seconds.
+        `timeout` is the deadline of each call but `watch`, in seconds; `credentials`, see `client_credentials`, are for
+        a run over TLS.
 
         Raises:
             ValueError: `address` is none.
         """
         Address.parse(address)
-        async with open_channel(address, Identity("client", "areal-mesh-client")) as channel:
-            yield cls(channel, address, timeout)
+        identity = Identity("client", "areal-mesh-client", credentials=credentials)
+        async with open_channel(address, identity) as channel:
+            yield cls(channel, address, timeout, credentials)
 
     async def status(self) -> RunStatus:
         """What the run does now."""
@@ -78,7 +87,7 @@ class MeshClient:
                 return
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise from_rpc_error(error, self.address, "WatchStatus") from error
+                    raise await self._failure(error, "WatchStatus") from error
             finally:
                 stream.cancel()
 
@@ -133,7 +142,12 @@ class MeshClient:
         try:
             return await sent
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self.address, call) from error
+            raise await self._failure(error, call) from error
+
+    async def _failure(self, error: grpc.aio.AioRpcError, call: str) -> MeshClientError:
+        unreached = error.code() is grpc.StatusCode.UNAVAILABLE
+        why = await why_not_connected(self.address, self._credentials) if unreached else ""
+        return from_rpc_error(error, self.address, call, why)
 
 
 def _duration(seconds: float) -> duration_pb2.Duration:

@@ -206,6 +206,7 @@ class GenerateRequest(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     problem: _builtins.str
     """A problem, put into the run's template as those that are leased."""
     text: _builtins.str
@@ -225,6 +226,8 @@ class GenerateRequest(_message.Message):
     """Every token is of this version, or the call fails; left out, of whatever is held when it is sampled."""
     tag: _builtins.str
     """What it is for, such as `evaluation`: tokens are counted by it in the generator's metrics."""
+    whole: _builtins.bool
+    """Each response comes in one message, at its end; else its tokens as they are sampled."""
     def __init__(
         self,
         *,
@@ -238,10 +241,11 @@ class GenerateRequest(_message.Message):
         seed: _builtins.int | None = ...,
         policy_version: _builtins.int | None = ...,
         tag: _builtins.str = ...,
+        whole: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_response_tokens", b"_max_response_tokens", "_policy_version", b"_policy_version", "_responses", b"_responses", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_response_tokens", b"max_response_tokens", "policy_version", b"policy_version", "problem", b"problem", "prompt", b"prompt", "prompt_token_ids", b"prompt_token_ids", "responses", b"responses", "seed", b"seed", "temperature", b"temperature", "text", b"text", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_response_tokens", b"_max_response_tokens", "_policy_version", b"_policy_version", "_responses", b"_responses", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_response_tokens", b"max_response_tokens", "policy_version", b"policy_version", "problem", b"problem", "prompt", b"prompt", "prompt_token_ids", b"prompt_token_ids", "responses", b"responses", "seed", b"seed", "tag", b"tag", "temperature", b"temperature", "text", b"text", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_response_tokens", b"_max_response_tokens", "_policy_version", b"_policy_version", "_responses", b"_responses", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_response_tokens", b"max_response_tokens", "policy_version", b"policy_version", "problem", b"problem", "prompt", b"prompt", "prompt_token_ids", b"prompt_token_ids", "responses", b"responses", "seed", b"seed", "tag", b"tag", "temperature", b"temperature", "text", b"text", "top_p", b"top_p", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_response_tokens: _TypeAlias = _typing.Literal["max_response_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_response_tokens: _TypeAlias = _typing.Literal["_max_response_tokens", b"_max_response_tokens"]  # noqa: Y015

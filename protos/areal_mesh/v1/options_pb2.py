@@ -26,7 +26,7 @@ from areal_mesh.v1 import common_pb2 as areal__mesh_dot_v1_dot_common__pb2
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/options.proto\x12\rareal_mesh.v1\x1a\x1a\x61real_mesh/v1/common.proto\x1a google/protobuf/descriptor.proto:L\n\rallowed_roles\x12\x1e.google.protobuf.MethodOptions\x18\xfd\x88\x03 \x03(\x0e\x32\x13.areal_mesh.v1.Role:4\n\nidempotent\x12\x1e.google.protobuf.MethodOptions\x18\xfe\x88\x03 \x01(\x08:;\n\x11max_request_bytes\x12\x1e.google.protobuf.MethodOptions\x18\xff\x88\x03 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/options.proto\x12\rareal_mesh.v1\x1a\x1a\x61real_mesh/v1/common.proto\x1a google/protobuf/descriptor.proto:L\n\rallowed_roles\x12\x1e.google.protobuf.MethodOptions\x18\xfd\x88\x03 \x03(\x0e\x32\x13.areal_mesh.v1.Role:4\n\nidempotent\x12\x1e.google.protobuf.MethodOptions\x18\xfe\x88\x03 \x01(\x08:;\n\x11max_request_bytes\x12\x1e.google.protobuf.MethodOptions\x18\xff\x88\x03 \x01(\r:3\n\tread_only\x12\x1e.google.protobuf.MethodOptions\x18\x80\x89\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)

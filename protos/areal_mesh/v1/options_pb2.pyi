@@ -15,9 +15,12 @@ DESCRIPTOR: _descriptor.FileDescriptor
 ALLOWED_ROLES_FIELD_NUMBER: _builtins.int
 IDEMPOTENT_FIELD_NUMBER: _builtins.int
 MAX_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+READ_ONLY_FIELD_NUMBER: _builtins.int
 allowed_roles: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _containers.RepeatedScalarFieldContainer[_common_pb2.Role.ValueType]]
 """Roles that may call the method. None named: anyone may."""
 idempotent: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
 """The call may be sent again after a failure without changing what it did."""
 max_request_bytes: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.int]
 """Longest request in bytes; 4 MiB where none is named."""
+read_only: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
+"""A person may call it with a token for read-only use; every other method that is for ROLE_CLIENT needs an operator's."""

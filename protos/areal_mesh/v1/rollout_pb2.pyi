@@ -278,6 +278,9 @@ class Group(_message.Message):
     CRC32C_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     TEMPERATURE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    GOLD_ANSWERS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     prompt_id: _builtins.str
     prompt_token_ids: _builtins.bytes
@@ -294,12 +297,17 @@ class Group(_message.Message):
     """Order of the lease in the run, from 0."""
     temperature: _builtins.float
     """Temperature of the sampling."""
+    problem: _builtins.str
+    """What the prompt file says of the problem, for people who look at the rollouts; nothing is computed from it."""
+    source: _builtins.str
     @_builtins.property
     def stage(self) -> _common_pb2.Stage:
         """Stage in which the group was leased."""
 
     @_builtins.property
     def responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseInfo]: ...
+    @_builtins.property
+    def gold_answers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -313,10 +321,13 @@ class Group(_message.Message):
         crc32c: _builtins.int = ...,
         sequence: _builtins.int = ...,
         temperature: _builtins.float = ...,
+        problem: _builtins.str = ...,
+        gold_answers: _abc.Iterable[_builtins.str] | None = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour_log_probs", b"behaviour_log_probs", "crc32c", b"crc32c", "group_id", b"group_id", "prompt_id", b"prompt_id", "prompt_token_ids", b"prompt_token_ids", "response_token_ids", b"response_token_ids", "responses", b"responses", "sequence", b"sequence", "stage", b"stage", "temperature", b"temperature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour_log_probs", b"behaviour_log_probs", "crc32c", b"crc32c", "gold_answers", b"gold_answers", "group_id", b"group_id", "problem", b"problem", "prompt_id", b"prompt_id", "prompt_token_ids", b"prompt_token_ids", "response_token_ids", b"response_token_ids", "responses", b"responses", "sequence", b"sequence", "source", b"source", "stage", b"stage", "temperature", b"temperature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -84,3 +84,16 @@ def facts_of_run(settings: RunSettings, prompts: Sequence[PromptFact], ledger: L
             "set; set them back, or give the run another name"
         )
     return {fact.key: fact.value for fact in prompts} | {_BATCH_GROUPS: str(batch_groups)}
+
+
+def check_steps_left(done: int, planned: int) -> None:
+    """Checks that a run that is not finished has steps left to take.
+
+    Raises:
+        LedgerError: it has none.
+    """
+    if done >= planned:
+        raise LedgerError(
+            f"stages: {done} steps are done and the schedule ends after {planned}, so none is left to take; raise "
+            "max_steps of the last stage, or give the run another name"
+        )

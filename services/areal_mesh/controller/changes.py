@@ -20,6 +20,8 @@ class Change(StrEnum):
     """The run was paused, resumed, stopped or ended, or its stage was advanced by hand."""
     PUBLISHES = "publishes"
     """A publish ended, or is no longer waited for."""
+    EVALUATIONS = "evaluations"
+    """An evaluation has its responses, or its figures."""
     PLACES = "places"
     """A group gave its place back, or waits to be issued again."""
 

@@ -1,6 +1,7 @@
 """The end of a run, carried out: asks `ending` what the run and its members make of it, and waits for them to leave."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -26,6 +27,8 @@ class Departures:
     roster: Roster
     arrivals: Arrivals
     clock: Clock
+    evaluating: Callable[[], bool]
+    """Whether a version is evaluated, or is to be now."""
 
     def drains(self, member: Member) -> bool:
         """Whether a member is told to leave with its next heartbeat's answer."""
@@ -62,4 +65,5 @@ class Departures:
             learner_gone=self.run.learner_gone,
             generators_live=self.roster.any_live(common_pb2.ROLE_GENERATOR),
             learner_silence=self.roster.silence(common_pb2.ROLE_LEARNER, self.clock.monotonic()),
+            evaluating=self.evaluating(),
         )

@@ -2,7 +2,7 @@
 
 Members leave in an order in which each finishes what it holds:
 
-1. generators, once the last version is published to them, or nobody is left who would;
+1. generators, once the last version is published to them, or nobody is left who would, and evaluated, if it is to be;
 2. verifiers, once no generator lives: they grade for them;
 3. the learner, once it holds the last version; it writes its last checkpoint and export before it goes;
 4. the replay buffer, once the learner stays no more and no generator lives: both call it.
@@ -40,6 +40,8 @@ class Ending:
     """A generator is a member and is not lost."""
     learner_silence: float | None
     """Seconds since the learner was last heard, 0 where it is not lost; None where none is a member."""
+    evaluating: bool = False
+    """A version is evaluated, or is to be while generators hold it."""
 
     @property
     def learner_stays(self) -> bool:
@@ -48,9 +50,9 @@ class Ending:
         return self.learner_silence is not None and self.learner_silence <= patience
 
     @property
-    def awaits_publish(self) -> bool:
-        """Whether generators are to stay for the last version."""
-        return not self.stopping and self.publish_due and self.learner_stays
+    def generators_stay(self) -> bool:
+        """Whether generators are to stay for the last version, or for its evaluation."""
+        return not self.stopping and (self.evaluating or (self.publish_due and self.learner_stays))
 
 
 def learner_done(over: bool, stopping: bool, version: int, held: int) -> bool:
@@ -67,12 +69,12 @@ def drains(ending: Ending, role: Role.ValueType, held: int) -> bool:
     if not ending.over:
         return False
     if role == common_pb2.ROLE_VERIFIER:
-        return not ending.generators_live
+        return not (ending.generators_live or ending.evaluating)
     if role == common_pb2.ROLE_REPLAY:
         return not (ending.learner_stays or ending.generators_live)
     if role == common_pb2.ROLE_LEARNER:
         return learner_done(ending.over, ending.stopping, ending.version, held)
-    return not ending.awaits_publish
+    return not ending.generators_stay
 
 
 def needed(ending: Ending, role: Role.ValueType) -> bool:
@@ -85,7 +87,7 @@ def needed(ending: Ending, role: Role.ValueType) -> bool:
         return not ending.learner_gone or ending.generators_live
     if role == common_pb2.ROLE_LEARNER:
         return not ending.learner_gone
-    return ending.awaits_publish
+    return ending.generators_stay
 
 
 class Stay(Enum):
@@ -115,8 +117,8 @@ class LastToLeave:
             members: services that are members, the lost included.
             awaited: services that may be on their way, see `arrivals`: they are to be told of the end.
         """
-        # The learner has all the time that it lives, and that of a restart.
-        if not ending.over or ending.learner_stays:
+        # The learner has all the time that it lives, and that of a restart; an evaluation has its own deadline.
+        if not ending.over or ending.learner_stays or ending.evaluating:
             self._needed_at = now
         if ending.over and not members and not awaited:
             return Stay.LEAVES

@@ -27,6 +27,8 @@ class FaultKind(StrEnum):
     """The controller compared the replay log with its ledger."""
     DISK = "disk"
     """The controller's own disk."""
+    PLAIN_TEXT = "plain_text"
+    """The run speaks plain text where others may listen; stays as long as the run."""
     MISMATCH = "mismatch"
     """A step of the learner was over `learner.mismatch_alarm`; the next one that is not takes it back."""
 

@@ -19,12 +19,13 @@ from areal_mesh.controller.ledger_rows import (
     PUT_PUBLISH,
     SCHEMA,
     STEP_TOTALS,
+    evaluation_values,
     group_values,
     publish_values,
     stage_values,
     step_values,
 )
-from areal_mesh.controller.records import GroupRow, PublishRow, StageEntry, StepRow
+from areal_mesh.controller.records import EvaluationRow, GroupRow, PublishRow, StageEntry, StepRow
 from areal_mesh.controller.room import LedgerFull, LedgerRoom
 from areal_mesh.controller.totals import GroupTotals, StepTotals
 
@@ -137,6 +138,15 @@ class Ledger(LedgerReader):
     def add_publish(self, publish: PublishRow) -> None:
         """Writes a publish that reached generators."""
         self._change(PUT_PUBLISH, publish_values(publish))
+
+    def add_evaluations(self, rows: Iterable[EvaluationRow]) -> None:
+        """Writes the figures of a version, all suites or none."""
+        written = [evaluation_values(row) for row in rows]
+
+        def changes() -> None:
+            self._database.executemany("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?)", written)
+
+        self._all_or_none(changes)
 
 
 def _open(path: Path) -> sqlite3.Connection:

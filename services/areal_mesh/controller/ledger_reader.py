@@ -11,11 +11,20 @@ from areal_mesh.controller.ledger_rows import (
     OPEN_STATES,
     PUBLISH_COLUMNS,
     STEP_TOTALS,
+    evaluation_row,
     group_row,
     publish_row,
     step_row,
 )
-from areal_mesh.controller.records import GroupCounts, GroupRow, GroupState, PublishRow, StageEntry, StepRow
+from areal_mesh.controller.records import (
+    EvaluationRow,
+    GroupCounts,
+    GroupRow,
+    GroupState,
+    PublishRow,
+    StageEntry,
+    StepRow,
+)
 from areal_mesh.controller.totals import GroupTotals, Lengths, StepTotals
 
 
@@ -134,6 +143,11 @@ class LedgerReader:
         query = f"SELECT {PUBLISH_COLUMNS}, id FROM publishes ORDER BY id DESC LIMIT 1"
         row = self._database.execute(query).fetchone()
         return (0, None) if row is None else (int(row[8]), publish_row(row[:8]))
+
+    def evaluations(self) -> list[EvaluationRow]:
+        """Every evaluation, by version and suite."""
+        rows = self._database.execute("SELECT * FROM evaluations ORDER BY policy_version, suite")
+        return [evaluation_row(row) for row in rows]
 
     def published_version(self) -> int:
         """Newest version that generators were given; -1 before the first."""

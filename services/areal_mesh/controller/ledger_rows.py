@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from areal_mesh.controller.records import GroupRow, GroupState, PublishRow, StageEntry, StepRow
+from areal_mesh.controller.records import EvaluationRow, GroupRow, GroupState, PublishRow, StageEntry, StepRow
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS publishes (id INTEGER PRIMARY KEY, policy_version INT
     finished_at REAL NOT NULL, pause REAL NOT NULL, transfer REAL NOT NULL, resume REAL NOT NULL,
     bytes INTEGER NOT NULL, members TEXT NOT NULL, checksums TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS publishes_by_version ON publishes (policy_version);
+CREATE TABLE IF NOT EXISTS evaluations (policy_version INTEGER NOT NULL, suite TEXT NOT NULL,
+    finished_at REAL NOT NULL, figures TEXT NOT NULL, PRIMARY KEY (policy_version, suite)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS members (holder TEXT PRIMARY KEY, service_id TEXT NOT NULL, role TEXT NOT NULL,
     address TEXT NOT NULL, registered_at REAL NOT NULL) WITHOUT ROWID;
 """
@@ -86,6 +88,16 @@ def publish_row(row: Sequence[Any]) -> PublishRow:
     values = list(row)
     values[6] = tuple(json.loads(row[6]))
     return PublishRow(*values)
+
+
+def evaluation_values(row: EvaluationRow) -> tuple[Any, ...]:
+    """An evaluation by the columns of its table."""
+    return (row.policy_version, row.suite, row.finished_at, json.dumps(dict(row.figures)))
+
+
+def evaluation_row(row: Sequence[Any]) -> EvaluationRow:
+    """The inverse of `evaluation_values`."""
+    return EvaluationRow(row[0], row[1], row[2], json.loads(row[3]))
 
 
 def stage_values(entry: StageEntry) -> tuple[Any, ...]:

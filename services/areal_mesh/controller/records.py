@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class RunState(StrEnum):
@@ -102,6 +103,16 @@ class PublishRow:
     members: tuple[str, ...]
     checksums: str
     """`agreed`, or `unchecked` where the settings leave digests out."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """A version's evaluation on one suite. `figures`: those of `evaluation.scores.SuiteScore`, and `seconds`."""
+
+    policy_version: int
+    suite: str
+    finished_at: float
+    figures: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

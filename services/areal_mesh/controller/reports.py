@@ -10,11 +10,11 @@ from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.room import LedgerFull, LedgerRoom
 from areal_mesh.controller.run import Run
-from areal_mesh.controller.sinks import MetricsFile, read_prepared_seconds, write_summary
+from areal_mesh.controller.sinks import EvaluationsFile, MetricsFile, read_prepared_seconds, write_summary
 from areal_mesh.controller.summary import RunFacts, summarise
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.settings import RunSettings
-from areal_mesh.views.run_views import METRICS_FILE, RunViews
+from areal_mesh.views.run_views import EVALUATIONS_FILE, METRICS_FILE, RunViews
 from areal_mesh.views.sinks.run_sinks import RunSinks
 
 _LOG = structlog.get_logger("controller")
@@ -48,6 +48,7 @@ class Reports:
         self._ending = ending
         self._directory: Path = settings.run_directory
         self._metrics = MetricsFile(self._directory / METRICS_FILE)
+        self._evaluations = EvaluationsFile(self._directory / EVALUATIONS_FILE)
         self._sinks = RunSinks(
             settings.sinks,
             self._directory,
@@ -79,6 +80,7 @@ class Reports:
                 Change.PUBLISHES,
                 Change.STATE,
             )
+            self._evaluations.catch_up(self._run.evaluations.rows)
             if self._metrics.catch_up(self._run, self._complete, self._replay.statistics):
                 # A launcher reads the lines when it hears of a change.
                 self._changes.notify()
@@ -99,6 +101,7 @@ class Reports:
             self._run.leave()
             self._run.note_alive()
             self._metrics.catch_up(self._run, self._run.version, self._replay.statistics)
+            self._evaluations.catch_up(self._run.evaluations.rows)
             write_summary(summary, summarise(self._facts()))
         except LedgerFull as error:
             _LOG.error("the end of the run is not written; start it again", cause=error.message)

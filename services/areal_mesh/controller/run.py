@@ -8,25 +8,24 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from areal_mesh.controller.admission import free_places, publish_due
-from areal_mesh.controller.begun_with import PromptFact, facts_of_run
+from areal_mesh.controller.begun_with import PromptFact, check_steps_left, facts_of_run
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.condition import LEARNER_LEFT, PAUSED, STOPPING, Condition
+from areal_mesh.controller.evaluation.figures import Evaluations
 from areal_mesh.controller.faults import Faults, Hold
 from areal_mesh.controller.giving_up import why_given_up
 from areal_mesh.controller.group_changes import LeaseStart
 from areal_mesh.controller.groups import GroupBook
-from areal_mesh.controller.ledger import Ledger, LedgerError
+from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.ledger_reader import LedgerReader
 from areal_mesh.controller.ledger_rows import GROUP_TOTALS, STEP_TOTALS
-from areal_mesh.controller.records import GroupRow, PublishRow, RunState, StageEntry, StepRow
+from areal_mesh.controller.records import EvaluationRow, GroupRow, PublishRow, RunState, StageEntry, StepRow
 from areal_mesh.controller.schedule import steps_looked_at
 from areal_mesh.controller.settings_history import history_facts, stages_due
 from areal_mesh.controller.stage_progress import StageProgress, StepOrder, check_follows
 from areal_mesh.controller.throughput import Throughput
 from areal_mesh.runtime.errors import failed_precondition
 from areal_mesh.runtime.settings import RunSettings
-
-_LEASE_KEY_BYTES = 32
 
 
 class Run:
@@ -60,16 +59,14 @@ class Run:
         """The last steps: as many as rates and the stages' rules look at."""
         self.published_version = ledger.published_version()
         self.weight_updates, self.last_publish = ledger.last_publish()
+        self.evaluations = Evaluations(ledger)
         for entry in stages_due(settings.stages, ledger.stages(), self.version, clock.unix()):
             ledger.enter_stage(entry)
         self._progress = StageProgress(settings.stages, ledger.stages())
         self._issued_step = int(ledger.read("issued_step") or 0)
         self._condition = Condition.read(ledger.read)
-        if not self.finished and self.version >= self.planned_steps:
-            raise LedgerError(
-                f"stages: {self.version} steps are done and the schedule ends after {self.planned_steps}, so none is "
-                "left to take; raise max_steps of the last stage, or give the run another name"
-            )
+        if not self.finished:
+            check_steps_left(self.version, self.planned_steps)
         self._throughput = Throughput()
         # What only shows a run that is complete is none of its lives.
         self.life = None if self.learner_gone else ledger.begin_life(clock.unix())
@@ -216,11 +213,11 @@ class Run:
         rows = self.groups.trained_rows(group_ids, step, group_tokens)
         unreported = self.groups.unreported_tokens(rows)
         tokens = int(metrics.get("response_tokens", sum(group.tokens for group in rows)))
-        rates = self._throughput.after_step(
-            self._clock.monotonic(), self.groups.generated_tokens + unreported, self.totals.tokens + tokens
-        )
+        generated, trained = self.groups.generated_tokens + unreported, self.totals.tokens + tokens
+        more = self._throughput.after_step(self._clock.monotonic(), generated, trained)
+        more |= self.evaluations.news(self.last_step)
         stage, now = self._progress.of_step(step), self._clock.unix()
-        row = StepRow(step, stage, dict(metrics) | rates, dict(staleness), now, tokens)
+        row = StepRow(step, stage, dict(metrics) | more, dict(staleness), now, tokens)
         entry, finished = self._progress.after_step(row, self.recent)
         totals, groups = self.totals.after(row), self.groups.totals_after(rows)
         self._ledger.commit_step(row, rows, entry, finished, (totals, groups))
@@ -251,6 +248,11 @@ class Run:
         self.last_publish = row
         self.published_version = max(self.published_version, row.policy_version)
 
+    def evaluated(self, rows: Sequence[EvaluationRow]) -> None:
+        """Notes the figures of a version, those of every suite."""
+        self._ledger.add_evaluations(rows)
+        self.evaluations.add(rows)
+
     def pause(self) -> None:
         """Holds admission and steps, over restarts too.
 
@@ -273,7 +275,7 @@ class Run:
         self._condition.stopping = True
 
     def leave(self) -> None:
-        """Ends a stop once the run's services have drained: the next start goes on."""
+        """Ends a stop once the run's services have drained."""
         self._ledger.erase_fact(STOPPING)
 
     def learner_left(self) -> None:
@@ -293,8 +295,6 @@ class Run:
 
     def lease_key(self) -> bytes:
         """The key with which the run's leases are sealed (`runtime/lease_seal`); made when it is first asked for."""
-        written = self._ledger.read("lease_key")
-        if written is None:
-            written = secrets.token_hex(_LEASE_KEY_BYTES)
-            self._ledger.write_fact("lease_key", written)
-        return bytes.fromhex(written)
+        if self._ledger.read("lease_key") is None:
+            self._ledger.write_fact("lease_key", secrets.token_hex(32))
+        return bytes.fromhex(self._ledger.read("lease_key") or "")

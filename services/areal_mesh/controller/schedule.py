@@ -1,6 +1,7 @@
 """The schedule of context stages: when a stage ends, which stage a step belongs to, and what restarts with it.
 
-A stage ends after `max_steps`; or, once `min_steps` are done, by a rule (see `rules`); or by hand.
+A stage ends after `max_steps`; or, once `min_steps` are done, by the first of its rules (see `rules`) or by all of them
+together; or by hand.
 """
 
 from collections.abc import Sequence
@@ -35,8 +36,11 @@ def stage_end(stage: StageSettings, steps: int, figures: Sequence[StepFigures]) 
         return f"{steps} steps, its most"
     if steps < stage.min_steps:
         return None
-    reasons = (apply_rule(rule, figures) for rule in stage.rules)
-    return next((reason for reason in reasons if reason is not None), None)
+    found = (apply_rule(rule, figures, steps) for rule in stage.rules)
+    reasons = [reason for reason in found if reason is not None]
+    if not reasons or (stage.ends_by == "all" and len(reasons) < len(stage.rules)):
+        return None
+    return reasons[0] if stage.ends_by == "any" else " and ".join(reasons)
 
 
 def steps_looked_at(stages: Sequence[StageSettings]) -> int:

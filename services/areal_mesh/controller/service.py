@@ -24,7 +24,10 @@ from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.condition import STOPPING
 from areal_mesh.controller.departures import Departures
+from areal_mesh.controller.evaluation.evaluator import Evaluator
+from areal_mesh.controller.evaluation.holds import Holds
 from areal_mesh.controller.fault_reports import FaultReports
+from areal_mesh.controller.faults import FaultKind
 from areal_mesh.controller.indexed_file import PromptFileError
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
@@ -39,8 +42,10 @@ from areal_mesh.controller.run import Run
 from areal_mesh.controller.sinks import check_nobody_elses
 from areal_mesh.controller.stored_ends import StoredEnds
 from areal_mesh.controller.upkeep import ReplayKeeper, TimeKeeper
+from areal_mesh.evaluation.suites import SuiteError, read_suites
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.registration import HeartbeatReport
+from areal_mesh.runtime.security.warning import plain_text_warning
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
 from areal_mesh.runtime.transfer_key import new_transfer_key
@@ -94,8 +99,13 @@ class ControllerService:
             raise StartupError(str(error)) from error
         self._roster = Roster(self._settings.controller.lease_seconds, self._ledger.member_starts())
         self._arrivals = Arrivals(self._ledger.member_starts())
-        self._departures = Departures(self._run, self._roster, self._arrivals, self._clock)
+        self._holds = Holds(self._run, self._roster)
+        self._evaluator = self._make_evaluator()
+        self._departures = Departures(
+            self._run, self._roster, self._arrivals, self._clock, lambda: self._evaluator.busy
+        )
         self._faults = FaultReports(self._run.faults, self._changes, self._clock)
+        self._faults.put("controller", FaultKind.PLAIN_TEXT, plain_text_warning(self._settings))
         self._replay = ReplayLink(self._run)
         self._waiting_leases = WaitingCalls()
         self._publisher = self._make_publisher()
@@ -121,6 +131,25 @@ class ControllerService:
             self._settings.controller.lease_seconds,
             self.channels.to,
             self._transfer_key,
+            self._holds.holds,
+        )
+
+    def _make_evaluator(self) -> Evaluator:
+        section = self._settings.evaluation
+        try:
+            suites = read_suites(section.suites, section.data, section.limit) if section.every else []
+        except SuiteError as error:
+            raise StartupError(f"evaluation.suites: {error}") from error
+        return Evaluator(
+            run=self._run,
+            roster=self._roster,
+            holds=self._holds,
+            changes=self._changes,
+            clock=self._clock,
+            suites=suites,
+            channel_to=self.channels.to,
+            directory=self._context.run_directory / "evaluations",
+            ending=self._ending,
         )
 
     def _make_time_keeper(self) -> TimeKeeper:
@@ -201,7 +230,7 @@ class ControllerService:
                 stored=StoredEnds(run.groups),
                 waiting=self._waiting_leases,
             ),
-            StepCalls(run, settings, roster, callers, self._publisher, changes, clock, faults),
+            StepCalls(run, settings, roster, callers, self._publisher, changes, clock, faults, self._prompts),
             PeopleCalls(run, changes, settings),
         )
 
@@ -227,6 +256,7 @@ class ControllerService:
                 self._publisher.work(),
                 self._time_keeper.work(),
                 self._replay_keeper.work(),
+                self._evaluator.work(),
                 self._reports.keep_metrics(),
             ]
             working = [tasks.create_task(part) for part in work]

@@ -5,11 +5,11 @@ A line that a killed controller did not write, or wrote in part, is written by i
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from areal_mesh.controller.records import StepRow
+from areal_mesh.controller.records import EvaluationRow, StepRow
 from areal_mesh.controller.run import Run
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.errors import StartupError
@@ -102,6 +102,32 @@ class MetricsFile:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+
+class EvaluationsFile:
+    """`evaluations.jsonl`: a line for each version and suite. `written` are in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.written = 0
+
+    def catch_up(self, rows: Sequence[EvaluationRow]) -> None:
+        """Writes the file anew where rows lack, whole or not at all; a full disk is left for the next time."""
+        if self.written == len(rows):
+            return
+        lines = [
+            {"policy_version": row.policy_version, "suite": row.suite, "finished_at": row.finished_at, **row.figures}
+            for row in rows
+        ]
+        aside = self._path.with_name(f".{self._path.name}.new")
+        try:
+            aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            aside.replace(self._path)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            return
+        self.written = len(rows)
 
 
 def read_prepared_seconds(path: Path) -> float:

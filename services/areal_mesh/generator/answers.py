@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from areal_mesh.generator.answer_messages import sampling_message, sampling_of, tokens_message
 from areal_mesh.generator.engine_process import EngineDied
 from areal_mesh.generator.pieces_text import PiecesText
-from areal_mesh.generator.values import Piece, Sampling
+from areal_mesh.generator.values import Completion, Piece, Sampling
 from areal_mesh.generator.vllm_arguments import context_tokens
 from areal_mesh.generator.weight_receiver import NO_VERSION
 from areal_mesh.prompts.renderer import PromptRefused, PromptRenderer
@@ -34,13 +34,20 @@ from areal_mesh.v1 import generator_pb2, rollout_pb2
 
 T = TypeVar("T")
 UNTAGGED = "untagged"
+EVALUATION = "evaluation"
+"""The tag of the run's own evaluation, which has a bound of its own (`evaluation.requests_at_once`)."""
 _RETRY_SECONDS = 1.0
 _TAGS_COUNTED = 16
 """Tags with a metric of their own, the first that come; the others count as untagged."""
 
 
 class Streamer(Protocol):
-    """The part of the engine that answers token by token."""
+    """The part of the engine that answers, token by token or at once."""
+
+    async def generate(
+        self, prompt_token_ids: Sequence[int], sampling: Sampling, request_id: str
+    ) -> tuple[Completion, ...]:
+        """All responses, once the last has ended; cancelling the caller aborts the request."""
 
     def stream(self, prompt_token_ids: Sequence[int], sampling: Sampling, request_id: str) -> AsyncGenerator[Piece]:
         """The tokens of all responses as they come; closing it aborts the request."""
@@ -68,8 +75,8 @@ class Answers:
     """The version held, NO_VERSION for none."""
     draining: asyncio.Event
     source: AnswerSource | None = None
-    requests: int = 0
-    """Under way."""
+    _running: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
+    """Requests under way: those of the run's own evaluation, and all others."""
     tokens: dict[str, int] = field(default_factory=dict)
     """Sampled since the start, by tag."""
 
@@ -80,14 +87,14 @@ class Answers:
         sampling = sampling_of(request, self.settings)
         room = context_tokens(self.settings) - len(prompt)
         sampling = replace(sampling, max_response_tokens=min(sampling.max_response_tokens, room))
-        with self._one_more():
+        with self._one_more(request.tag):
             started = generator_pb2.GenerationStarted(
                 prompt_token_ids=encode_int32(prompt),
                 sampling=sampling_message(sampling),
                 policy_version=version,
             )
             yield generator_pb2.GenerateResponse(started=started)
-            pieces = source.streamer.stream(prompt, sampling, f"answer/{uuid.uuid4().hex}")
+            pieces = _pieces(source.streamer, prompt, sampling, request.whole)
             texts = [PiecesText(source.renderer.response_text) for _ in range(sampling.responses)]
             try:
                 async with aclosing(pieces):
@@ -102,7 +109,7 @@ class Answers:
     def metrics(self) -> dict[str, float]:
         """Requests under way, and tokens by tag, by metric name."""
         by_tag = {f"answer_tokens/{tag}": float(count) for tag, count in self.tokens.items()}
-        return by_tag | {"answers_running": float(self.requests)}
+        return by_tag | {"answers_running": float(sum(self._running.values()))}
 
     @property
     def all_tokens(self) -> int:
@@ -152,17 +159,18 @@ class Answers:
         return ids
 
     @contextmanager
-    def _one_more(self) -> Iterator[None]:
-        most = self.settings.generator.answers_at_once
+    def _one_more(self, tag: str) -> Iterator[None]:
+        evaluates = tag == EVALUATION and self.settings.evaluation.every > 0
+        most = self.settings.evaluation.requests_at_once if evaluates else self.settings.generator.answers_at_once
         if most == 0:
             raise failed_precondition("generator.answers_at_once = 0: this run answers nobody beside its own groups")
-        if self.requests >= most:
+        if self._running[evaluates] >= most:
             raise resource_exhausted(f"{most} requests are answered already", _RETRY_SECONDS)
-        self.requests += 1
+        self._running[evaluates] += 1
         try:
             yield
         finally:
-            self.requests -= 1
+            self._running[evaluates] -= 1
 
     def _check_version(self, request: generator_pb2.GenerateRequest, piece: Piece) -> None:
         if not request.HasField("policy_version"):
@@ -175,6 +183,18 @@ class Answers:
     def _count(self, tag: str, tokens: int) -> None:
         named = tag if tag in self.tokens or len(self.tokens) < _TAGS_COUNTED else ""
         self.tokens[named or UNTAGGED] = self.tokens.get(named or UNTAGGED, 0) + tokens
+
+
+async def _pieces(streamer: Streamer, prompt: Sequence[int], sampling: Sampling, whole: bool) -> AsyncGenerator[Piece]:
+    """What the engine answers; `whole`: each response as one piece."""
+    request_id = f"answer/{uuid.uuid4().hex}"
+    if not whole:
+        async with aclosing(streamer.stream(prompt, sampling, request_id)) as pieces:
+            async for piece in pieces:
+                yield piece
+        return
+    for index, one in enumerate(await streamer.generate(prompt, sampling, request_id)):
+        yield Piece(index, one.token_ids, one.log_probs, one.version_spans, one.finish_reason)
 
 
 def _text_of(text: PiecesText, piece: Piece) -> Callable[[], str]:

@@ -116,6 +116,9 @@ def build_group(
         ],
         sequence=lease.sequence,
         temperature=lease.sampling.temperature,
+        problem=lease.prompt.problem,
+        gold_answers=lease.prompt.gold_answers,
+        source=lease.prompt.source,
     )
     group.crc32c = payload_crc32c(group)
     return group

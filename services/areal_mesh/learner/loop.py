@@ -170,7 +170,7 @@ class TrainingLoop:
         batch = decode_batch(groups)
         if self._context.settings.algorithm.shuffle_rewards:
             batch = replace(batch, rewards=shuffle_rewards(batch.rewards, seed=order.step))
-        return self._leader.step(batch)
+        return self._leader.step(batch, order.stage.index)
 
     async def _commit(self, request: controller_pb2.CommitStepRequest) -> controller_pb2.CommitStepResponse:
         settings = self._context.settings.weights

@@ -7,7 +7,6 @@ import enum
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Generator
@@ -21,13 +20,19 @@ from torch import Tensor
 from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.checkpoints.files import CheckpointStore
 from areal_mesh.learner.checkpoints.manifest import Manifest
-from areal_mesh.learner.model.parallel import Parallel, initialise
+from areal_mesh.learner.model.parallel import Parallel, from_process_group, single
+from areal_mesh.learner.places import Place, meet, place_from_torchrun, places_of_host
+from areal_mesh.learner.rank_processes import start_followers
+from areal_mesh.learner.rank_watch import RankWatch
 from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.trainer import Trainer
-from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.settings import LearnerSettings, RunSettings
+from areal_mesh.weights.transports.store import StoreMeeting
 
-# Followers wait for the next command this long, and every collective for its peers. A leader without work says so.
+# Followers wait for the next command this long, and every collective for its peers, as long as all are alive: a rank
+# that is not is told by `RankWatch` within seconds.
 _COMMAND_SECONDS = 7200.0
+_STORE_SECONDS = 15.0
 _TOKENIZER_BYTES = 32 << 20  # with the config; the largest vocabularies take some 20 MB
 
 
@@ -46,9 +51,24 @@ class Command(enum.Enum):
 class RankLeader:
     """Rank 0: each method is one command to all ranks. Called on one thread."""
 
-    def __init__(self, settings: RunSettings, parallel: Parallel, followers: list[subprocess.Popen[bytes]]) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        parallel: Parallel,
+        followers: list[subprocess.Popen[bytes]],
+        place: Place | None = None,
+        meeting: StoreMeeting | None = None,
+    ) -> None:
+        """`followers`: those of this host. `meeting`: the store, where it is this process that serves it."""
         self._followers = followers
         self._parallel = parallel
+        self._meeting = meeting
+        self._lost = ""
+        self._watch: RankWatch | None = None
+        if place is not None:
+            others, lost_seconds = range(1, place.world_size), settings.learner.lost_rank_seconds
+            self._watch = RankWatch(place.connect(_STORE_SECONDS), 0, others, lost_seconds, self._lose)
+            self._watch.start()
         self._trainer = Trainer(settings, parallel)
         self._store = _checkpoint_store(settings, self._trainer)
         self.restored: Manifest | None = self._store.load_latest()
@@ -67,10 +87,10 @@ class RankLeader:
         """Token ids of the model are under this."""
         return self._trainer.vocabulary_size
 
-    def step(self, batch: TrainingBatch) -> StepResult:
-        """Learns from one batch on all ranks; commits a policy version."""
-        self._command(Command.STEP)
-        return self._trainer.step(self._parallel.broadcast_batch(batch))
+    def step(self, batch: TrainingBatch, stage: int = 0) -> StepResult:
+        """Learns from one batch of a stage on all ranks; commits a policy version."""
+        self._command(Command.STEP, stage)
+        return self._trainer.step(self._parallel.broadcast_batch(batch), stage)
 
     def keep_followers(self) -> None:
         """Nothing, on all ranks: those that wait for a command would else take a long silence for the leader's end."""
@@ -94,7 +114,7 @@ class RankLeader:
             for named in tensors:  # noqa: UP028
                 yield named
         finally:
-            if self._followers:
+            if self._parallel.world_size > 1:
                 for _ in tensors:
                     pass
 
@@ -130,15 +150,19 @@ class RankLeader:
 
     def stop(self) -> None:
         """Finishes writing and ends the other ranks."""
+        if self._watch is not None:
+            self._watch.stop()
         self._command(Command.STOP)
         self._store.close()
         for follower in self._followers:
             follower.wait(timeout=30)
-        if self._followers:
+        if self._parallel.world_size > 1:
             dist.destroy_process_group()
 
     def check_followers(self) -> None:
-        """Raises RuntimeError when another rank has ended: every collective from then on would hang."""
+        """Raises RuntimeError when another rank is lost: every collective from then on would hang."""
+        if self._lost:
+            raise RuntimeError(self._lost)
         ended = [rank for rank, follower in enumerate(self._followers, start=1) if follower.poll() is not None]
         if ended:
             raise RuntimeError(f"learner ranks {ended} have ended; their last lines say why")
@@ -148,34 +172,47 @@ class RankLeader:
         for follower in self._followers:
             follower.kill()
 
+    def _lose(self, cause: str) -> None:
+        self._lost = cause
+
     def _command(self, command: Command, *arguments: Any) -> None:
         if self._parallel.world_size > 1:
             dist.broadcast_object_list([(command, arguments)], 0)
 
 
 def start_ranks(settings: RunSettings) -> RankLeader:
-    """Starts the other ranks, if any, and leads them. Raises RuntimeError when the group does not form."""
-    followers = []
-    if settings.learner.ranks > 1:
-        environment = _rendezvous(settings.learner.ranks)
-        config = settings.run_directory / "learner-ranks.json"
-        config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text(settings.model_dump_json(indent=2), encoding="utf-8")
-        for rank in range(1, settings.learner.ranks):
-            command = [sys.executable, "-m", "areal_mesh.learner.follow", str(config), str(os.getpid())]
-            mine = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            followers.append(subprocess.Popen(command, env=os.environ | mine))
-        os.environ.update(environment | {"RANK": "0", "LOCAL_RANK": "0"})
-    parallel = initialise(settings.learner.device, timeout_seconds=_COMMAND_SECONDS)
-    return RankLeader(settings, parallel, followers)
+    """Start this host's other ranks, if any, meet all and lead them.
+
+    Raises RuntimeError when the ranks do not meet, RanksNotPlaced where the settings do not say how they could.
+    """
+    place = place_from_torchrun()
+    if place is None and settings.learner.ranks == 1:
+        return RankLeader(settings, single(settings.learner.device), [])
+    meeting, followers = None, list[subprocess.Popen[bytes]]()
+    if place is None:
+        meeting = _open_meeting(settings.learner)
+        place, *others = places_of_host(settings.learner, 0, meeting.address)
+        followers = start_followers(settings, others)
+    elif not place.served:
+        meeting = StoreMeeting(place.store.host, place.store.port, guarded=False)
+    return RankLeader(settings, join(settings, place), followers, place, meeting)
 
 
-def _rendezvous(world_size: int) -> dict[str, str]:
-    """torchrun's environment for ranks on this host, on a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world_size)}
+def _open_meeting(settings: LearnerSettings) -> StoreMeeting:
+    """The store, on an address that the other hosts reach; on one host on loopback, at a port that is free."""
+    if settings.hosts == 1:
+        return StoreMeeting("127.0.0.1")
+    address = places_of_host(settings, 0)[0].store
+    # Ranks of other hosts come without a call that could give them a token.
+    return StoreMeeting(address.host, address.port, guarded=False)
+
+
+def join(settings: RunSettings, place: Place) -> Parallel:
+    """Meet the other ranks. Raises RuntimeError when they do not come in time."""
+    learner = settings.learner
+    meet(place, "cpu:gloo,cuda:nccl" if learner.device == "cuda" else "gloo", _COMMAND_SECONDS)
+    replicas = place.hosts if learner.sharding == "hybrid" else 1
+    return from_process_group(learner.device, place.local_rank, replicas)
 
 
 def _checkpoint_store(settings: RunSettings, trainer: Trainer) -> CheckpointStore:
@@ -183,9 +220,11 @@ def _checkpoint_store(settings: RunSettings, trainer: Trainer) -> CheckpointStor
     return CheckpointStore(folder, settings.learner.checkpoints_kept, trainer)
 
 
-def follow(settings: RunSettings) -> None:
-    """Ranks other than 0: repeats what the leader commands until it says stop."""
-    parallel = initialise(settings.learner.device, timeout_seconds=_COMMAND_SECONDS)
+def follow(settings: RunSettings, place: Place) -> None:
+    """Ranks other than 0: repeats what the leader commands until it says stop. Ends the process without the leader."""
+    parallel = join(settings, place)
+    watch = RankWatch(place.connect(_STORE_SECONDS), place.rank, [0], settings.learner.lost_rank_seconds, _end)
+    watch.start()
     trainer = Trainer(settings, parallel)
     store = _checkpoint_store(settings, trainer)
     store.load_latest()
@@ -197,7 +236,7 @@ def follow(settings: RunSettings) -> None:
             case Command.WAIT:
                 pass
             case Command.STEP:
-                trainer.step(parallel.broadcast_batch(None))
+                trainer.step(parallel.broadcast_batch(None), *arguments)
             case Command.RESTART:
                 trainer.restart(*arguments)
             case Command.GATHER:
@@ -208,6 +247,13 @@ def follow(settings: RunSettings) -> None:
             case Command.EXPORT:
                 trainer.save_hf(*arguments)
             case Command.STOP:
+                watch.stop()
                 store.close()
                 dist.destroy_process_group()
                 return
+
+
+def _end(cause: str) -> None:
+    """Ends a rank that would else wait for hours in a collective."""
+    print(f"learner rank: {cause}", file=sys.stderr, flush=True)
+    os._exit(1)

@@ -9,6 +9,7 @@ import structlog
 from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.loop import TrainingLoop
 from areal_mesh.learner.model.policy import UnusableModel
+from areal_mesh.learner.places import RanksNotPlaced
 from areal_mesh.learner.ranks import RankLeader, start_ranks
 from areal_mesh.learner.snapshots import WeightSnapshots
 from areal_mesh.learner.torch_thread import TorchThread
@@ -80,6 +81,8 @@ class LearnerService:
             self._leader = await self._torch.run(lambda: start_ranks(settings))
         except UnusableModel as error:
             raise StartupError(f"model.folder = {error}") from error
+        except RanksNotPlaced as error:
+            raise StartupError(str(error)) from error
         checkpoints = self._checkpoints = Checkpoints(
             settings, self._context.identity, self._leader, self._members, self._torch
         )

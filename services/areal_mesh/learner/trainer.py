@@ -35,7 +35,9 @@ class Trainer:
 
     def __init__(self, settings: RunSettings, parallel: Parallel | None = None) -> None:
         """Load the start policy. Raises FileNotFoundError or ValueError if it cannot serve (see `load_policy`)."""
-        self._settings = settings
+        self._run_settings = settings
+        self._settings = settings.in_stage(0)
+        settings = self._settings
         self.parallel = parallel or single(settings.learner.device)
         if settings.learner.device == "cpu":
             torch.set_num_threads(settings.learner.threads or available_cores())
@@ -59,13 +61,14 @@ class Trainer:
             self._reference = self._load(self.compute_dtype)
             self._reference.requires_grad_(False)
 
-    def step(self, batch: TrainingBatch) -> StepResult:
-        """Learn from one batch, the same on every rank, and commit a policy version.
+    def step(self, batch: TrainingBatch, stage: int = 0) -> StepResult:
+        """Learn from one batch of a stage, the same on every rank, and commit a policy version.
 
         Reference log-probabilities, advantages, proximal log-probabilities, then an AdamW update for each minibatch;
         none where the rewards say nothing, unless the settings ask for it, nor where no response is trained on. Raises
         InvalidBatchError, before anything has changed, if the batch does not fit.
         """
+        self._enter(stage)
         watch, algorithm = Stopwatch(), self._settings.algorithm
         with watch.phase("prepare"):
             validate(batch, self._policy.vocabulary_size, self.policy_version)
@@ -144,6 +147,16 @@ class Trainer:
         self.optimizer.updates = optimizer_updates
         self.policy_version = policy_version
         self.reference_version = reference_version
+
+    def _enter(self, stage: int) -> None:
+        """Learn by what the stage's settings say from now on."""
+        settings = self._run_settings.in_stage(stage)
+        if settings == self._settings:
+            return
+        self._settings = settings
+        self.optimizer.take(settings.learner, warmup_of(settings), decay_of(settings))
+        for model in filter(None, (self._policy, self._reference)):
+            model.temperature = settings.algorithm.temperature
 
     def _load(self, dtype: torch.dtype) -> PolicyModel:
         settings = self._settings

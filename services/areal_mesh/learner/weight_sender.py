@@ -129,7 +129,9 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
 
     def _host_meeting(self) -> Meeting:
         if self._meeting is None:
-            self._meeting = self._transport.host(self._settings.learner.reached_host)
+            self._meeting = self._transport.host(
+                self._settings.weights.meeting_host or self._settings.learner.reached_host
+            )
         return self._meeting
 
     async def SendWeights(

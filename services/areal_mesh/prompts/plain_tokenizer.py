@@ -78,6 +78,20 @@ class PlainTokenizer:
         text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
         return text
 
+    def pieces(self, token_ids: Sequence[int]) -> tuple[str, ...]:
+        """Text of each token, special tokens written out; together the text of all.
+
+        A character of several tokens is the last one's.
+        """
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=False)
+        found = [stream.step(self._tokenizer, token_id) or "" for token_id in token_ids]
+        rest = self.decode(token_ids, skip_special_tokens=False)[sum(map(len, found)) :]
+        if found:
+            found[-1] += rest
+        return tuple(found)
+
     def token(self, token_id: int) -> str:
         """One token as the vocabulary has it."""
         return str(self._tokenizer.id_to_token(token_id))

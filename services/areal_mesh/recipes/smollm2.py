@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from areal_mesh.recipes.sums import write_sums
 from areal_mesh.runtime.durable import remove_leftovers, replace_folder
 from areal_mesh.runtime.made import NotMadeHere, is_made_from, mark_folder
 from areal_mesh.runtime.output import lasting_output
@@ -90,11 +91,18 @@ def _forget_quantization(model: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write SmolLM2-135M-Instruct as a Hugging Face folder; what is there already is left as it is."""
+    """Write SmolLM2-135M-Instruct as a Hugging Face folder, and sums; what is there already is left as it is."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model-folder", type=Path, required=True, help="Hugging Face folder to write")
-    folder: Path = parser.parse_args(arguments).model_folder
+    parser.add_argument("--prompts", type=Path, help="prompt file (JSONL) to write; left out: none")
+    parser.add_argument("--problems", type=int, default=0, help="number of problems")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the problems")
+    options = parser.parse_args(arguments)
+    folder: Path = options.model_folder
     try:
+        if options.prompts is not None:
+            made = write_sums(options.prompts, options.problems, options.seed)
+            print(f"prompts: {options.prompts} ({options.problems}, {'written' if made else 'already there'})")
         written = convert(folder)
     except (FileNotFoundError, NotMadeHere) as error:
         parser.exit(EXIT_CANNOT_START, f"error: {error}\n")

@@ -11,7 +11,7 @@ from typing import Any
 
 from areal_mesh.runtime.made import file_mark
 from areal_mesh.runtime.settings import RunSettings
-from areal_mesh.runtime.settings.recipes import ArithmeticRecipeSettings
+from areal_mesh.runtime.settings.recipes import ArithmeticRecipeSettings, SmolLM2RecipeSettings
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,16 @@ class Recipe:
 
     module: str
     """Run as `python -m`."""
-    makes: tuple[str, ...]
-    """Keys of the settings whose paths it makes: `model.folder`, `prompts.file`."""
+    makes: Callable[[Any], tuple[str, ...]]
+    """Keys of the settings whose paths it makes, from its own settings: `model.folder`, `prompts.file`."""
     arguments: Callable[[RunSettings, Any], list[str]]
     """Of the module, from the run's settings and the recipe's own."""
 
     def targets(self, settings: RunSettings) -> dict[str, Path]:
         """What it makes, by key. A prompt file that the user brings is not among it."""
         paths = {"model.folder": settings.model.folder, "prompts.file": settings.prompts.file}
-        return {key: paths[key] for key in self.makes if key != "prompts.file" or not brought(paths[key])}
+        made = self.makes(settings.model.recipe)
+        return {key: paths[key] for key in made if key != "prompts.file" or not brought(paths[key])}
 
 
 def brought(file: Path) -> bool:
@@ -44,13 +45,26 @@ def _arithmetic(settings: RunSettings, recipe: ArithmeticRecipeSettings) -> list
     return [*_model(settings, recipe), *prompts, *seed]
 
 
+def _smollm2(settings: RunSettings, recipe: SmolLM2RecipeSettings) -> list[str]:
+    problems = ["--prompts", str(settings.prompts.file), "--problems", str(recipe.problems), "--seed", str(recipe.seed)]
+    return [*_model(settings, recipe), *(problems if recipe.problems and not brought(settings.prompts.file) else ())]
+
+
 def _model(settings: RunSettings, recipe: object) -> list[str]:
     return ["--model-folder", str(settings.model.folder)]
 
 
+def _both(recipe: object) -> tuple[str, ...]:
+    return ("model.folder", "prompts.file")
+
+
+def _both_where_problems_are_asked_for(recipe: SmolLM2RecipeSettings) -> tuple[str, ...]:
+    return _both(recipe) if recipe.problems else ("model.folder",)
+
+
 RECIPES: Mapping[str, Recipe] = {
-    "arithmetic": Recipe("areal_mesh.recipes.arithmetic", ("model.folder", "prompts.file"), _arithmetic),
-    "smollm2": Recipe("areal_mesh.recipes.smollm2", ("model.folder",), _model),
+    "arithmetic": Recipe("areal_mesh.recipes.arithmetic", _both, _arithmetic),
+    "smollm2": Recipe("areal_mesh.recipes.smollm2", _both_where_problems_are_asked_for, _smollm2),
 }
 
 

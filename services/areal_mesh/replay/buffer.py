@@ -42,10 +42,11 @@ class ReplayBuffer:
         segment_bytes: int,
         durability: Durability = "sync",
         patience_seconds: float = 0.0,
+        kept_bytes: int = 0,
     ) -> None:
         """Opens the buffer in `directory` and recovers its state. Blocks.
 
-        `patience_seconds`: a draw is held so long for groups that still run.
+        `patience_seconds`: a draw is held so long for groups that still run. `kept_bytes`: of segments to look at.
 
         Raises:
             StartupError: another process holds the directory, or its log is damaged.
@@ -65,7 +66,7 @@ class ReplayBuffer:
         self._failed = asyncio.Event()
         self._lock = lock_directory(directory)
         try:
-            self._history, self._log = open_logs(directory, self._state, segment_bytes, durability)
+            self._history, self._log = open_logs(directory, self._state, segment_bytes, durability, kept_bytes)
             self._state.recovered()
         except CorruptLog as error:
             self._lock.release()

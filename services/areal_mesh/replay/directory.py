@@ -27,14 +27,16 @@ def lock_directory(directory: Path) -> FileLock:
 
 
 def open_logs(
-    directory: Path, state: BufferState, segment_bytes: int, durability: Durability
+    directory: Path, state: BufferState, segment_bytes: int, durability: Durability, kept_bytes: int
 ) -> tuple[DurableLog, DurableLog]:
     """Reads the history and then the groups' log into `state`; gives back both."""
     spare = max(_SPARE_BYTES, segment_bytes // _HISTORY_SPARE_SHARE)
     history = DurableLog(directory / "history", _HISTORY_SEGMENT_BYTES, 1, state.recover_history, durability, spare)
     try:
         first = state.retired_segment + 1
-        groups = DurableLog(directory / "groups", segment_bytes, first, state.recover_event, durability, _SPARE_BYTES)
+        groups = DurableLog(
+            directory / "groups", segment_bytes, first, state.recover_event, durability, _SPARE_BYTES, kept_bytes
+        )
     except CorruptLog:
         history.close()
         raise

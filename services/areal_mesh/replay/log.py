@@ -53,6 +53,7 @@ class DurableLog:
         visit: Callable[[Record], None],
         durability: Durability = "sync",
         spare_bytes: int = 1 << 20,
+        kept_bytes: int = 0,
     ) -> None:
         """Opens the log and calls `visit` with each record from segment `first` on. Blocks.
 
@@ -61,7 +62,7 @@ class DurableLog:
         """
         self._directory = directory
         self._durability = durability
-        self._segments = SegmentStore(directory, segment_bytes, spare_bytes, durable=durability != "none")
+        self._segments = SegmentStore(directory, segment_bytes, spare_bytes, durability != "none", kept_bytes)
         self._segments.recover(first, visit)
         self._queue: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
         self._lock = threading.Lock()

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import structlog
 
+from areal_mesh.replay.kept import KeptSegments
 from areal_mesh.replay.segment_file import (
     FRAME_BYTES,
     RECORDS_START,
@@ -58,13 +59,17 @@ class SegmentStore:
         segment_bytes: room for records in a segment.
         spare_bytes: room for decisions on a disk that is full otherwise.
         durable: whether a segment is synced before it is sealed or named.
+        kept_bytes: of deleted segments that stay in the folder `kept` beside this one, to be looked at.
     """
 
-    def __init__(self, directory: Path, segment_bytes: int, spare_bytes: int = 1 << 20, durable: bool = True) -> None:
+    def __init__(
+        self, directory: Path, segment_bytes: int, spare_bytes: int = 1 << 20, durable: bool = True, kept_bytes: int = 0
+    ) -> None:
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._spare = Spare(directory, RECORDS_START + spare_bytes)
         self._durable = durable
+        self._kept = KeptSegments(directory.parent / "kept", kept_bytes)
         self._next = 1
         self._sealed: dict[int, int] = {}
         self._active: ActiveSegment | None = None
@@ -92,7 +97,7 @@ class SegmentStore:
             self._sealed[number] = self._recover_segment(number, newest=number == kept[-1], visit=visit)
         for number in numbers:
             if number < first:
-                self._path(number).unlink()
+                self._kept.take(self._path(number))
         self._next = max(first, kept[-1] + 1 if kept else first)
         self._keep_spare()
         _sync_directory(self._directory)
@@ -159,7 +164,7 @@ class SegmentStore:
         """Deletes sealed segments up to and including `number`."""
         # A copy: the writing thread may seal another meanwhile.
         for sealed in [candidate for candidate in list(self._sealed) if candidate <= number]:
-            self._path(sealed).unlink()
+            self._kept.take(self._path(sealed))
             del self._sealed[sealed]
         _sync_directory(self._directory)
 
@@ -199,6 +204,8 @@ class SegmentStore:
         path = self._path(self._next)
         unnamed = path.with_suffix(".new")
         descriptor = preallocate(unnamed, capacity)
+        while descriptor is None and self._kept.give_way():
+            descriptor = preallocate(unnamed, capacity)
         for_decisions = descriptor is None
         if descriptor is None:
             refused = self._refuse(capacity)
@@ -220,8 +227,10 @@ class SegmentStore:
         return segment
 
     def _keep_spare(self) -> None:
-        if not self._spare.keep():
-            self._refuse(self._spare.capacity)
+        while not self._spare.keep():
+            if not self._kept.give_way():
+                self._refuse(self._spare.capacity)
+                return
 
     def _refuse(self, wanted: int) -> LogFull:
         self._refused = (

@@ -85,6 +85,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
             settings.segment_bytes,
             settings.durability,
             settings.patience_seconds,
+            settings.kept_bytes,
         )
 
     async def run(self, draining: asyncio.Event) -> None:

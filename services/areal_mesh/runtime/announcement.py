@@ -12,6 +12,7 @@ import structlog
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.registration import RefusedError
+from areal_mesh.runtime.security.probe import why_not_connected
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import controller_pb2, controller_pb2_grpc
 
@@ -32,6 +33,7 @@ class Announcement:
 
     def __init__(self, controller: str, identity: Identity, run: RunIdentity) -> None:
         self._controller = controller
+        self._credentials = identity.credentials
         self._channel = open_channel(controller, identity)
         self._request = controller_pb2.AnnounceRequest(
             service_id=identity.service_id,
@@ -55,6 +57,8 @@ class Announcement:
                 raise RefusedError(f"the controller at {self._controller} refuses it: {error.details()}") from error
             if error.code() not in _NO_ANSWER:
                 raise
+            if why := await why_not_connected(self._controller, self._credentials):
+                _LOG.warning("the controller is not reached", controller=self._controller, why=why)
             return False
         if response.over:
             _LOG.info("the run is over and needs this service no more", controller=self._controller)

@@ -18,6 +18,7 @@ import structlog
 from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.errors import retry_seconds
 from areal_mesh.runtime.identity import ROLE_NAMES, Identity
+from areal_mesh.runtime.security.probe import why_not_connected
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
 
@@ -166,11 +167,19 @@ class Members:
         except grpc.aio.AioRpcError as error:
             if error.code() in _GONE:
                 self._retire(role, link)
+            await self._explain(role, link, error)
             raise
         finally:
             link.users -= 1
             if link.retired and link.users == 0:
                 await link.channel.close()
+
+    async def _explain(self, role: str, link: _Link, error: grpc.aio.AioRpcError) -> None:
+        """Says what keeps a member from being reached over TLS, of which gRPC says that the socket was closed."""
+        if error.code() is not grpc.StatusCode.UNAVAILABLE or self._identity.credentials is None:
+            return
+        if why := await why_not_connected(link.address, self._identity.credentials):
+            _LOG.warning("a member is not reached", role=role, address=link.address, why=why)
 
     async def _link(self, role: str) -> _Link:
         if role == "controller":

@@ -12,32 +12,32 @@ import grpc.aio
 
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.methods import method_rules
+from areal_mesh.runtime.security.reloading import ReloadingChannel
+from areal_mesh.runtime.settings.security import LimitSettings
 
 ROLE_KEY = "areal-mesh-role"
 SERVICE_KEY = "areal-mesh-service"
+AUTHORIZATION_KEY = "authorization"
+BEARER = "Bearer "
 MAX_MESSAGE_BYTES = 256 << 20
+# Longer than any call of a service takes; a stream of a person that names no deadline ends then.
+_CLOSING_GRACE_MS = 3_600_000
 # Requests over the retry buffer are silently not retried; gRPC's own value is 256 KiB.
 _RETRY_BUFFER_BYTES = 64 << 20
 
-IDLE_MS = 300_000
-"""A connection without a call for this long is closed; the next call opens another."""
 
-HANDSHAKE_MS = 10_000
-"""A connection that says nothing at all, not even HTTP/2's preface, is closed after this long."""
-
-# Of one connection; more wait at the caller. A generator has a call for each group in flight.
-_CONCURRENT_STREAMS = 1_024
-
-
-def server_options(max_request_bytes: int) -> list[tuple[str, int | str]]:
-    """Options of a server that takes requests of so many bytes at most."""
+def server_options(max_request_bytes: int, limits: LimitSettings) -> list[tuple[str, int | str]]:
+    """Options of a server that takes requests of so many bytes at most, and of each caller what the settings allow."""
     return [
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", max_request_bytes),
         ("grpc.so_reuseport", 0),
-        ("grpc.max_concurrent_streams", _CONCURRENT_STREAMS),
-        ("grpc.max_connection_idle_ms", IDLE_MS),
-        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+        ("grpc.max_allowed_incoming_connections", limits.connections),
+        ("grpc.max_concurrent_streams", limits.streams_per_connection),
+        ("grpc.max_connection_idle_ms", round(limits.idle_seconds * 1e3)),
+        ("grpc.max_connection_age_ms", round(limits.connection_age_seconds * 1e3)),
+        ("grpc.max_connection_age_grace_ms", _CLOSING_GRACE_MS),
+        ("grpc.server_handshake_timeout_ms", round(limits.handshake_seconds * 1e3)),
         # A peer whose machine is gone says nothing; without this its connection and its waiting calls stay for ever.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
@@ -65,10 +65,12 @@ def service_config() -> str:
 
 
 class _Caller:
-    """Adds the caller's role and name to every call."""
+    """Adds the caller's role and name to every call, and over TLS the token of the person it acts for."""
 
     def __init__(self, identity: Identity) -> None:
-        self._entries = ((ROLE_KEY, identity.role), (SERVICE_KEY, identity.service_id))
+        self._entries = [(ROLE_KEY, identity.role), (SERVICE_KEY, identity.service_id)]
+        if identity.credentials is not None and identity.credentials.token:
+            self._entries.append((AUTHORIZATION_KEY, BEARER + identity.credentials.token))
 
     def _details(self, details: Any) -> Any:
         metadata = grpc.aio.Metadata(*(details.metadata or ()), *self._entries)
@@ -91,6 +93,7 @@ class _StreamCallerInterceptor(_Caller, grpc.aio.UnaryStreamClientInterceptor):
 def open_channel(target: str, identity: Identity, traffic: Literal["control", "bulk"] = "control") -> grpc.aio.Channel:
     """Opens a channel to `target` (host:port) for one kind of traffic; connects on first use.
 
+    Over mutual TLS where the identity has credentials, and then with the certificates as they are at each call.
     Every call on it needs a `timeout=` of its own. Two channels with different `traffic` never share a connection.
     """
     options: list[tuple[str, Any]] = [
@@ -113,4 +116,8 @@ def open_channel(target: str, identity: Identity, traffic: Literal["control", "b
         _UnaryCallerInterceptor(identity),
         _StreamCallerInterceptor(identity),
     ]
-    return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    if identity.credentials is None:
+        return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    return ReloadingChannel(
+        identity.credentials, lambda proof: grpc.aio.secure_channel(target, proof, options, None, interceptors)
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 from areal_mesh.runtime.durations import to_duration
 from areal_mesh.runtime.errors import failed_precondition
+from areal_mesh.runtime.security.credentials import Credentials
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import controller_pb2, controller_pb2_grpc
@@ -60,18 +61,21 @@ class Farewell(controller_pb2_grpc.ControllerServiceServicer):
     Pause = Resume = Stop = AdvanceStage = GetConfig = _over
 
 
-async def bid_farewell(listen: str, reason: str, quiet_seconds: float = QUIET_SECONDS) -> None:
+async def bid_farewell(
+    listen: str, reason: str, quiet_seconds: float = QUIET_SECONDS, credentials: Credentials | None = None
+) -> None:
     """Answers at a controller's address until nobody has called for a while.
 
     Args:
         listen: the controller's, host:port.
         reason: why it cannot go on, as in "the controller REASON".
+        credentials: the controller's.
 
     Raises:
         StartupError: the address cannot be bound.
     """
     servicer = Farewell(reason)
-    server = MeshServer(listen)
+    server = MeshServer(listen, credentials)
     server.add(controller_pb2_grpc.add_ControllerServiceServicer_to_server, servicer, "areal_mesh.v1.ControllerService")
     await server.start()
     until = time.monotonic() + MOST_SECONDS

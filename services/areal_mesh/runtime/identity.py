@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass, field
 
+from areal_mesh.runtime.security.credentials import Credentials
 from areal_mesh.v1 import common_pb2
 
 ROLE_NAMES = {
@@ -19,12 +20,14 @@ ROLE_NAMES = {
 class Identity:
     """A member of the mesh.
 
-    `role` is one of ROLE_NAMES; `service_id` stays over restarts; `incarnation` differs for each life.
+    `role` is one of ROLE_NAMES; `service_id` stays over restarts; `incarnation` differs for each life. `credentials`
+    prove it to others over TLS; without them it speaks plain text.
     """
 
     role: str
     service_id: str
     incarnation: str = field(default_factory=lambda: uuid.uuid4().hex)
+    credentials: Credentials | None = field(default=None, repr=False, compare=False)
 
     @property
     def role_number(self) -> common_pb2.Role.ValueType:

@@ -17,9 +17,11 @@ import structlog
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Histogram
 
-from areal_mesh.runtime.channels import ROLE_KEY
-from areal_mesh.runtime.errors import MeshError, invalid_argument, permission_denied
-from areal_mesh.runtime.methods import CONTROL_REQUEST_BYTES, method_rules
+from areal_mesh.runtime.errors import MeshError, invalid_argument, resource_exhausted
+from areal_mesh.runtime.methods import CONTROL_REQUEST_BYTES, MethodRules, method_rules
+from areal_mesh.runtime.security.authentication import Authentication, PlainTextAuthentication
+from areal_mesh.runtime.security.authorization import CLIENT, Caller, check_claims, check_method
+from areal_mesh.runtime.security.rates import PeerRates
 from areal_mesh.runtime.validation import validate
 
 _CALLS = Counter("areal_mesh_rpc_calls_total", "Calls served", ["method", "code"])
@@ -30,9 +32,17 @@ Decode = Callable[[bytes], Any]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps each handler once: a server gives the same one for every call of a method."""
+    """Wraps each handler once: a server gives the same one for every call of a method.
 
-    def __init__(self) -> None:
+    Args:
+        authentication: how callers are known; by default by what they say.
+        calls_per_second: of one peer; 0 for any number.
+    """
+
+    def __init__(self, authentication: Authentication | None = None, calls_per_second: float = 0.0) -> None:
+        self._gate = _Gate(
+            authentication or PlainTextAuthentication(), PeerRates(calls_per_second) if calls_per_second else None
+        )
         self._wrapped: dict[str, tuple[Any, Any]] = {}
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
@@ -43,20 +53,44 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         known = self._wrapped.get(method)
         if known is None or known[0] is not handler:
-            known = self._wrapped[method] = (handler, _wrap(handler, method))
+            known = self._wrapped[method] = (handler, _wrap(handler, method, self._gate))
         return known[1]
 
 
-def _wrap(handler: Any, method: str) -> Any:
+class _Gate:
+    """Who comes in."""
+
+    def __init__(self, authentication: Authentication, rates: PeerRates | None) -> None:
+        self._authentication = authentication
+        self._rates = rates
+
+    def admit(self, context: Any, method: str, rules: MethodRules | None) -> Caller:
+        """Who makes a call, if it may be made: nobody may wait for ever, so that all but people name a deadline.
+
+        Raises:
+            MeshError: UNAUTHENTICATED, PERMISSION_DENIED, RESOURCE_EXHAUSTED or INVALID_ARGUMENT.
+        """
+        caller = self._authentication.caller_of(context, needs_token=rules is not None)
+        if self._rates is not None and caller.peer:
+            seconds = self._rates.seconds_to_wait(caller.peer, time.monotonic())
+            if seconds:
+                raise resource_exhausted("more calls a second than `security.limits.calls_per_second` allows", seconds)
+        check_method(method, rules, caller)
+        if caller.role != CLIENT and context.time_remaining() is None:
+            raise MeshError(grpc.StatusCode.INVALID_ARGUMENT, f"{method} was called without a deadline; set `timeout=`")
+        return caller
+
+
+def _wrap(handler: Any, method: str, gate: _Gate) -> Any:
     """A unary or server-streaming handler with all that comes around it; one that takes a stream as it is."""
     if handler.request_streaming:
         return handler
     decode = _decoder(handler, method)
     # Without a deserializer, gRPC hands on the bytes; its own answer to bytes that are no message is UNKNOWN.
     if handler.response_streaming:
-        streaming = _streaming(handler.unary_stream, decode, _Observed(method))
+        streaming = _streaming(handler.unary_stream, decode, _Observed(method, gate))
         return grpc.unary_stream_rpc_method_handler(streaming, None, handler.response_serializer)
-    unary = _unary(handler.unary_unary, decode, _Observed(method))
+    unary = _unary(handler.unary_unary, decode, _Observed(method, gate))
     return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
 
 
@@ -65,8 +99,10 @@ def _unary(behaviour: Callable[..., Any], decode: Decode, observed: "_Observed")
         started = time.perf_counter()
         code = grpc.StatusCode.OK
         try:
-            observed.check_caller(context)
-            return await behaviour(decode(request), context)
+            caller = observed.admit(context)
+            message = decode(request)
+            check_claims(message, caller)
+            return await behaviour(message, context)
         except BaseException as error:
             code = code_of(error)
             await observed.send(error, code, context)
@@ -82,8 +118,10 @@ def _streaming(behaviour: Callable[..., Any], decode: Decode, observed: "_Observ
         started = time.perf_counter()
         code = grpc.StatusCode.OK
         try:
-            observed.check_caller(context)
-            async for response in _responses(behaviour(decode(request), context)):
+            caller = observed.admit(context)
+            message = decode(request)
+            check_claims(message, caller)
+            async for response in _responses(behaviour(message, context)):
                 yield response
         except GeneratorExit:
             raise  # the stream is closed: nothing can be sent any more
@@ -109,26 +147,16 @@ async def _responses(result: Any) -> AsyncIterator[Any]:
 class _Observed:
     """One method as the server sees its calls: who may call it, and how calls are counted and refused."""
 
-    def __init__(self, method: str) -> None:
-        rules = method_rules().get(method)
+    def __init__(self, method: str, gate: _Gate) -> None:
+        self._rules = method_rules().get(method)
+        self._gate = gate
         self._method = method
-        self._roles: frozenset[str] = frozenset() if rules is None else rules.roles
         self._seconds = _SECONDS.labels(method)
         self._calls: dict[grpc.StatusCode, Any] = {}
 
-    def check_caller(self, context: Any) -> None:
-        """Refuses callers whose role the method does not name, and calls without a deadline: nobody may wait for ever.
-
-        Raises:
-            MeshError: PERMISSION_DENIED or INVALID_ARGUMENT.
-        """
-        role = caller_role(context)
-        if self._roles and role not in self._roles:
-            raise permission_denied(f"{self._method} is for {', '.join(sorted(self._roles))}; the caller is {role}")
-        if role != "client" and context.time_remaining() is None:
-            raise MeshError(
-                grpc.StatusCode.INVALID_ARGUMENT, f"{self._method} was called without a deadline; set `timeout=`"
-            )
+    def admit(self, context: Any) -> Caller:
+        """Who calls, see `_Gate.admit`."""
+        return self._gate.admit(context, self._method, self._rules)
 
     async def send(self, error: BaseException, code: grpc.StatusCode, context: Any) -> None:
         """Sends a `MeshError` as its status, and a fault as INTERNAL without its text; what is sent already is not."""
@@ -182,11 +210,3 @@ def decode_request(method: str, max_bytes: int, parse: Callable[[bytes], Any], r
     if violation is not None:
         raise invalid_argument(violation.field, violation.description)
     return message
-
-
-def caller_role(context: Any) -> str:
-    """The role that the caller states; a caller that states none is a client (a person's tool)."""
-    for key, value in context.invocation_metadata() or ():
-        if key == ROLE_KEY:
-            return str(value)
-    return "client"

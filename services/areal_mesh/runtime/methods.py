@@ -35,12 +35,13 @@ class MethodRules:
     """Options of one method.
 
     `roles` that may call it, empty for anyone; `idempotent`: the call may be sent again; `max_request_bytes`: the
-    longest request.
+    longest request; `read_only`: a person may call it with a token for read-only use.
     """
 
     roles: frozenset[str]
     idempotent: bool
     max_request_bytes: int
+    read_only: bool = False
 
 
 @cache
@@ -54,7 +55,8 @@ def method_rules() -> dict[str, MethodRules]:
                 roles = frozenset(role_name(role) for role in options.Extensions[options_pb2.allowed_roles])
                 idempotent = bool(options.Extensions[options_pb2.idempotent])
                 most = options.Extensions[options_pb2.max_request_bytes] or CONTROL_REQUEST_BYTES
-                rules[f"/{service.full_name}/{method.name}"] = MethodRules(roles, idempotent, most)
+                read_only = bool(options.Extensions[options_pb2.read_only])
+                rules[f"/{service.full_name}/{method.name}"] = MethodRules(roles, idempotent, most, read_only)
     return rules
 
 

@@ -14,7 +14,7 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "problem": ("problem", "question", "prompt", "query", "instruction", "input"),
     "answer": (
         *("answer", "answers", "final_answer", "expected_answer", "ground_truth", "gold", "reference", "references"),
-        *("solution", "target", "label", "output", "reward_model.ground_truth"),
+        *("solution", "solutions", "target", "label", "output", "reward_model.ground_truth"),
     ),
     "id": ("id", "unique_id", "uid", "problem_id", "question_id"),
     "source": ("source", "data_source", "dataset"),

@@ -21,7 +21,7 @@ class Problem:
 def parse_problem(
     raw: bytes, columns: ColumnSettings = OWN_NAMES, ordinal: int = 0, *, answers_needed: bool = True
 ) -> Problem:
-    """A line of a prompt file: `id`, `problem`, `answer` and, where there is one, `source`.
+    """A line of a prompt file: `id`, `problem`, `answer` or `solutions` and, where there is one, `source`.
 
     Args:
         columns: which fields these are; left out, those of these names.
@@ -38,6 +38,8 @@ def parse_problem(
         half = ascii(error.object[error.start])
         raise LineError(f"holds {half}, half a character that no text may have; mend it") from error
     answer = value_at(row, columns.answer)
+    if answer is None and columns.answer == OWN_NAMES.answer:
+        answer = row.get("solutions")
     return Problem(
         prompt_id=str(ordinal) if columns.id is None else _named(value_at(row, columns.id), "id"),
         problem=_named(text_of(value_at(row, columns.problem), columns.problem or "problem"), "problem"),

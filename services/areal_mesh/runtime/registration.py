@@ -12,6 +12,7 @@ from areal_mesh.runtime.channels import open_channel
 from areal_mesh.runtime.durations import from_duration
 from areal_mesh.runtime.errors import StartupError, retry_seconds
 from areal_mesh.runtime.identity import Identity, RunIdentity
+from areal_mesh.runtime.security.probe import why_not_connected
 from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.runtime.text import plain_text
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc
@@ -114,7 +115,7 @@ class Membership:
             except grpc.aio.AioRpcError as error:
                 full = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
                 if not full or time.monotonic() - began > self._unreachable_seconds:
-                    raise self._refusal(error) from error
+                    raise await self._refusal(error) from error
                 _LOG.warning("the controller cannot take it in yet", cause=error.details())
                 await asyncio.sleep(retry_seconds(error, 1.0))
         _LOG.info("registered", controller=self._controller, run=str(self._run))
@@ -123,11 +124,13 @@ class Membership:
         self._standing.hear(response.standing)
         return response
 
-    def _refusal(self, error: grpc.aio.AioRpcError) -> Exception:
+    async def _refusal(self, error: grpc.aio.AioRpcError) -> Exception:
         """What a registration that failed for good means."""
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            why = await why_not_connected(self._controller, self._identity.credentials)
             return ConnectionError(
-                f"no controller answered at {self._controller} within {self._unreachable_seconds:.0f} s; is it running?"
+                f"no controller answered at {self._controller} within {self._unreachable_seconds:.0f} s; "
+                f"{why or 'is it running?'}"
             )
         if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
             return RefusedError(f"the controller at {self._controller} refuses it: {error.details()}")

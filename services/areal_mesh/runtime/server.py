@@ -14,6 +14,9 @@ from areal_mesh.runtime.channels import server_options
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.interceptors import CallInterceptor
 from areal_mesh.runtime.methods import longest_request
+from areal_mesh.runtime.security.authentication import Authentication, PlainTextAuthentication
+from areal_mesh.runtime.security.credentials import Credentials
+from areal_mesh.runtime.settings.security import LimitSettings
 
 # Twice what 4,096 members can have open, each with a heartbeat and a lease that waits; beyond: RESOURCE_EXHAUSTED.
 _CONCURRENT_CALLS = 16_384
@@ -23,10 +26,20 @@ class MeshServer:
     """A `grpc.aio` server with the standard health and reflection services.
 
     Add servicers, then `start`. Each service's health is NOT_SERVING until `set_serving(True)`.
+
+    Args:
+        listen: host:port.
+        credentials: its certificates; it then speaks to nobody but callers with one of the same authority. Without
+            them it speaks plain text.
+        limits: what it takes of its callers; by default as the settings have it by default.
     """
 
-    def __init__(self, listen: str) -> None:
+    def __init__(
+        self, listen: str, credentials: Credentials | None = None, limits: LimitSettings | None = None
+    ) -> None:
         self._listen = listen
+        self._credentials = credentials
+        self._limits = limits or LimitSettings()
         self._servicers: dict[str, Callable[[Any], None]] = {}
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -44,8 +57,8 @@ class MeshServer:
         """
         # Made here: how long a message it takes depends on what was added.
         server = self._server = grpc.aio.server(
-            interceptors=[CallInterceptor()],
-            options=server_options(longest_request(self._servicers)),
+            interceptors=[CallInterceptor(self._authentication(), self._limits.calls_per_second)],
+            options=server_options(longest_request(self._servicers), self._limits),
             maximum_concurrent_rpcs=_CONCURRENT_CALLS,
         )
         for register in self._servicers.values():
@@ -56,7 +69,10 @@ class MeshServer:
         server.add_generic_rpc_handlers((_reflection_v1(names),))
         await self.set_serving(False)
         try:
-            self.port = server.add_insecure_port(self._listen)
+            if self._credentials is None:
+                self.port = server.add_insecure_port(self._listen)
+            else:
+                self.port = server.add_secure_port(self._listen, self._credentials.for_server())
         except RuntimeError as error:
             raise StartupError(
                 f"listen = {self._listen}: the port is taken or the address is not of this machine; "
@@ -64,6 +80,14 @@ class MeshServer:
             ) from error
         await server.start()
         return self.port
+
+    def _authentication(self) -> Authentication:
+        if self._credentials is None:
+            return PlainTextAuthentication()
+        # Brings the package along that reads certificates, which plain text does without.
+        from areal_mesh.runtime.security.tls_authentication import TlsAuthentication
+
+        return TlsAuthentication(self._credentials)
 
     async def set_serving(self, serving: bool) -> None:
         """Sets the health of every service, and of the server as a whole."""

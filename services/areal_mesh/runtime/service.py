@@ -18,6 +18,7 @@ from areal_mesh.runtime.environment import settle_memory
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership, RefusedError
+from areal_mesh.runtime.security.warning import plain_text_warning
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
@@ -133,6 +134,8 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
     section = context.settings.service(context.identity.role)
     if section.metrics_port is not None:
         start_http_server(section.metrics_port, addr=section.address.host)
+    if not (section.address.is_loopback or context.identity.credentials):
+        _LOG.warning(plain_text_warning(context.settings))
     announcement = None if context.identity.role == "controller" else _announcement(context)
     try:
         if announcement is not None and await _needless(context, announcement):
@@ -162,7 +165,7 @@ async def _host_needed(
     context: ServiceContext, build: Callable[[ServiceContext], Service], announcement: Announcement | None
 ) -> None:
     section = context.settings.service(context.identity.role)
-    server = MeshServer(section.listen)
+    server = MeshServer(section.listen, context.identity.credentials, context.settings.security.limits)
     service = build(context)
     service.attach(server)
     port = await server.start()

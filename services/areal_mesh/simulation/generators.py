@@ -81,7 +81,7 @@ class SimulatedGenerator:
 
     async def _work(self, member: SimulatedMember, lease: controller_pb2.Lease) -> None:
         version = self._held[lease.group_id]
-        lengths = self.plan.lengths.of_group(lease.sequence)
+        lengths = self.plan.lengths.of_group(lease.sequence, lease.sampling.max_response_tokens)
         await asyncio.sleep(self.plan.generation_seconds(lengths))
         await self._append(member, append_request(lease, lengths, version, self.rewards, self.plan.payload_tokens))
         request = controller_pb2.EndLeaseRequest(

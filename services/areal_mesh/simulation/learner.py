@@ -99,7 +99,10 @@ class SimulatedLearner:
 
     async def _commit(self, member: SimulatedMember, step: int, batch: list[rollout_pb2.Group]) -> bool:
         """Commits a step, and counts what it trained on; whether it was the last."""
-        tokens = [sum(self.plan.lengths.of_group(group.sequence)) for group in batch]
+        limits = [group.stage.max_response_tokens for group in batch]
+        tokens = [
+            sum(self.plan.lengths.of_group(group.sequence, limit)) for group, limit in zip(batch, limits, strict=True)
+        ]
         staleness: dict[int, int] = {}
         for group in batch:
             age = self.weights.learner_version - oldest_policy_version(group)

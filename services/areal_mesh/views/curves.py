@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from areal_mesh.views.drawing import new_figure, save_figure
 from areal_mesh.views.rows import Row, moving_average, series, stage_starts
 
 _RAW_COLOUR = "#9db8d2"
@@ -16,20 +17,11 @@ _SHARE_OF_RUN = 10
 
 def plot_curves(rows: Sequence[Row], path: Path) -> None:
     """Draws the two panels to `path` as PNG, whole or not at all. Needs matplotlib."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    figure, (left, right) = new_figure()
     window = max(3, min(_WINDOW, len(rows) // _SHARE_OF_RUN))
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
     _panel(left, rows, "reward", "mean reward", window)
     _panel(right, rows, "response_length", "mean response length (tokens)", window)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    with aside.open("wb") as file:
-        canvas.print_png(file)
-    aside.replace(path)
+    save_figure(figure, [path])
 
 
 def _panel(axes: Any, rows: Sequence[Row], name: str, label: str, window: int) -> None:

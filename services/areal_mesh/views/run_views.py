@@ -9,8 +9,10 @@ from areal_mesh.views.events import EventLog
 from areal_mesh.views.rows import read_rows
 
 METRICS_FILE = "metrics.jsonl"
+EVALUATIONS_FILE = "evaluations.jsonl"
 EVENTS_FOLDER = "tensorboard"
 CURVES = "plots/curves.png"
+ACCURACY = "plots/accuracy.png"
 _NEEDS = {EVENTS_FOLDER: "tensorboard", CURVES: "matplotlib"}
 
 
@@ -57,6 +59,11 @@ class RunViews:
             from areal_mesh.views.curves import plot_curves
 
             plot_curves(rows, self._folder / CURVES)
+        evaluations = read_rows(self._folder / EVALUATIONS_FILE)
+        if evaluations:
+            from areal_mesh.views.accuracy import plot_accuracy
+
+            plot_accuracy(evaluations, [self._folder / ACCURACY])
 
     def _try(self, view: str, write: Callable[[], None]) -> None:
         package = _NEEDS[view]

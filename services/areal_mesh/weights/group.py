@@ -1,6 +1,6 @@
 """The members that weights are sent to together. Plain values, without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SENDER_RANK = 0
 """The learner's rank in every group."""
@@ -18,8 +18,8 @@ class Group:
 
     group_id: str
     """Differs for every group that is opened."""
-    endpoint: str
-    """Where the members meet, as a URI of the transport's own."""
+    endpoint: str = field(repr=False)
+    """Where the members meet, as a URI of the transport's own; it may hold the group's token, so it is never shown."""
     world_size: int
     """The learner (rank 0) and every engine worker."""
     timeout_seconds: float

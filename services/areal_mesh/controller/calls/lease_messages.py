@@ -29,7 +29,7 @@ class LeaseMessages:
         return [self._lease(row, read.get(row.sequence) or self.prompts.at(row.sequence)) for row in rows]
 
     def _lease(self, row: GroupRow, problem: Problem) -> controller_pb2.Lease:
-        algorithm = self.settings.algorithm
+        algorithm = self.settings.in_stage(row.stage).algorithm
         stage = stage_message(self.settings.stages, row.stage)
         terms = LeaseTerms(
             group_id=row.group_id,

@@ -96,7 +96,8 @@ def _step_metrics(run: Run) -> dict[str, float]:
     metrics = {"mismatch_kl": run.totals.mismatch_kl} if run.recent else {}
     for row in run.recent:
         metrics |= row.metrics
-    return metrics
+    # Of an evaluation that a step has not told of yet.
+    return metrics | run.evaluations.latest()
 
 
 def _step(run: Run, row: StepRow) -> status_pb2.Step:

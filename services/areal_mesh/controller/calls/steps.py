@@ -1,6 +1,7 @@
 """Calls of the learner: the next step, and a step's commit."""
 
 import math
+from collections.abc import Sized
 from dataclasses import dataclass
 
 import structlog
@@ -38,6 +39,8 @@ class StepCalls:
     changes: Changes
     clock: Clock
     faults: FaultReports
+    prompts: Sized
+    """Those of an epoch."""
 
     async def _learner(self, request: MemberRequest) -> Member:
         member = await self.callers.wait_for(request)
@@ -103,6 +106,7 @@ class StepCalls:
             _LOG.warning("figures that are no numbers are left out", step=request.step, metrics=unfit)
         metrics = {name: value for name, value in request.metrics.items() if math.isfinite(value)}
         metrics |= _update_times(metrics, self.clock.unix())
+        metrics["epoch_share"] = len(request.group_ids) / len(self.prompts)
         learner = await self._learner(request)
         new = self.run.commit(request.step, request.group_ids, metrics, request.staleness, request.group_tokens)
         if new:

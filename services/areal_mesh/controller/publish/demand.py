@@ -3,7 +3,7 @@
 No I/O but the ledger's, read once; whoever publishes says how it went.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.member import Member
@@ -28,14 +28,24 @@ class Demand:
 
     Args:
         lease_seconds: how long generators of before this life of the controller may take to register again.
+        held: whether a generator keeps the version that it has for now, for it is examined.
     """
 
-    def __init__(self, run: Run, roster: Roster, clock: Clock, settings: WeightSettings, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        run: Run,
+        roster: Roster,
+        clock: Clock,
+        settings: WeightSettings,
+        lease_seconds: float,
+        held: Callable[[str], bool] = lambda key: False,
+    ) -> None:
         self._run = run
         self._roster = roster
         self._clock = clock
         self._settings = settings
         self._lease_seconds = lease_seconds
+        self._held = held
         self._backoff = Backoff()
         self._failed_in_a_row: dict[str, int] = {}
         self._began = clock.monotonic()
@@ -66,7 +76,7 @@ class Demand:
         return [
             self._weights_of(member)
             for member in self._roster.live(common_pb2.ROLE_GENERATOR)
-            if _takes_weights(member) and not self._backoff.left_out(member.key, now)
+            if _takes_weights(member) and not self._held(member.key) and not self._backoff.left_out(member.key, now)
         ]
 
     def _weights_of(self, member: Member) -> GeneratorWeights:

@@ -37,6 +37,7 @@ class Publisher:
     Args:
         channel_to: opens (or gives again) the channel to an address.
         transfer_key: by what members obey this life's transfers.
+        held: whether a generator keeps the version that it has for now.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Publisher:
         lease_seconds: float,
         channel_to: Callable[[str], grpc.aio.Channel],
         transfer_key: bytes,
+        held: Callable[[str], bool],
     ) -> None:
         self._run = run
         self._roster = roster
@@ -60,7 +62,7 @@ class Publisher:
         self._channel_to = channel_to
         self._transfer_key = transfer_key
         self._groups = Groups(uuid.uuid4().hex[:12])
-        self._demand = Demand(run, roster, clock, settings, lease_seconds)
+        self._demand = Demand(run, roster, clock, settings, lease_seconds, held)
         self._busy = False
 
     @property

@@ -3,20 +3,28 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from areal_mesh.controller.rules.counts import epochs_done, steps_done
 from areal_mesh.controller.rules.figures import StepFigures
 from areal_mesh.controller.rules.reward_gain import reward_gain_below
 from areal_mesh.controller.rules.truncation import truncated_above, truncated_below
 from areal_mesh.runtime.settings.stages import RuleSettings
 
-RULES: Mapping[str, Callable[[Any, Sequence[StepFigures]], str | None]] = {
+RULES: Mapping[str, Callable[[Any, Sequence[StepFigures], int], str | None]] = {
     "truncated_above": truncated_above,
     "truncated_below": truncated_below,
     "reward_gain_below": reward_gain_below,
+    "steps": steps_done,
+    "epochs": epochs_done,
 }
 MOST_WINDOWS = 2
 """Windows that any rule looks at."""
 
 
-def apply_rule(rule: RuleSettings, figures: Sequence[StepFigures]) -> str | None:
-    """Why the stage ends by the rule; None while it goes on. `figures`: of the stage's last steps, oldest first."""
-    return RULES[rule.type](rule, figures)
+def apply_rule(rule: RuleSettings, figures: Sequence[StepFigures], steps: int) -> str | None:
+    """Why the stage ends by the rule; None while it goes on.
+
+    Args:
+        figures: of the stage's last steps, oldest first.
+        steps: that the stage has had.
+    """
+    return RULES[rule.type](rule, figures, steps)

@@ -7,7 +7,7 @@ from areal_mesh.controller.rules.figures import StepFigures, window
 from areal_mesh.runtime.settings.stages import TruncatedAboveSettings, TruncatedBelowSettings
 
 
-def truncated_above(rule: TruncatedAboveSettings, figures: Sequence[StepFigures]) -> str | None:
+def truncated_above(rule: TruncatedAboveSettings, figures: Sequence[StepFigures], steps: int) -> str | None:
     """Why the stage ends; None while the share is low enough."""
     share = _share(figures, rule.window)
     if share is None or share <= rule.share:
@@ -15,7 +15,7 @@ def truncated_above(rule: TruncatedAboveSettings, figures: Sequence[StepFigures]
     return f"truncated share {share:.3f} over {rule.window} steps is above {rule.share}"
 
 
-def truncated_below(rule: TruncatedBelowSettings, figures: Sequence[StepFigures]) -> str | None:
+def truncated_below(rule: TruncatedBelowSettings, figures: Sequence[StepFigures], steps: int) -> str | None:
     """Why the stage ends; None while the share is high enough."""
     share = _share(figures, rule.window)
     if share is None or share >= rule.share:

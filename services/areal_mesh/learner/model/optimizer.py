@@ -106,6 +106,13 @@ class Optimizer:
         self.updates += 1
         return Update(norm, rate, finite)
 
+    def take(self, settings: LearnerSettings, warmup: Warmup, decay: Decay) -> None:
+        """Go on with other settings; moments and updates stay."""
+        self._settings, self._warmup, self._decay = settings, warmup, decay
+        for group, weight_decay in zip(self._adam.param_groups, (settings.weight_decay, 0.0), strict=True):
+            group["weight_decay"] = weight_decay
+            group["betas"], group["eps"] = (settings.beta1, settings.beta2), settings.epsilon
+
     def restart(self) -> None:
         """Forget moments and start the warm-up again."""
         self.updates = 0

@@ -1,13 +1,12 @@
-"""Ranks, devices and sharding: one learner over one or many processes started by `torchrun` or alike.
+"""Ranks, devices and sharding: one learner over one or many processes, which have met already (`learner/places`).
 
 With one rank nothing of `torch.distributed` is used. With several, weights, gradients and optimizer states are sharded
-by FSDP2; reductions over tokens are sums, so that the ranks together compute what one rank alone would. Gloo serves
-CPUs, NCCL GPUs; the code is the same.
+by FSDP2: over all of them, or over those of each host while the hosts hold the same (hybrid sharding: weights are
+gathered within a host, gradients alone cross the network). Reductions over tokens are sums, so that the ranks together
+compute what one rank alone would. Gloo serves CPUs, NCCL GPUs; the code is the same.
 """
 
-import os
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ class Parallel:
     world_size: int
     device: torch.device
     mesh: DeviceMesh | None
-    """One-dimensional, over all ranks; None for a single rank."""
+    """Over all ranks: one dimension of shards, or replicas of shards; None for a single rank."""
 
     def sum(self, values: Tensor) -> Tensor:
         """Elementwise sum over ranks."""
@@ -93,28 +92,23 @@ def single(device: str) -> Parallel:
     return Parallel(0, 1, torch.device(device), None)
 
 
-def initialise(device: str, timeout_seconds: float = 600.0) -> Parallel:
-    """Join the ranks that torchrun's environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) describes.
+def from_process_group(device: str, local_rank: int = 0, replicas: int = 1) -> Parallel:
+    """The ranks of the default process group, which the caller has initialised.
 
-    Without it, or with WORLD_SIZE=1, a single rank. The timeout bounds every collective. Raises RuntimeError if the
-    group does not form in time. Gloo advertises the loopback address unless GLOO_SOCKET_IFNAME names an interface.
+    Args:
+        local_rank: number of this rank's GPU.
+        replicas: groups of ranks, in their order, that each hold the whole model in shards: hybrid sharding; 1: full.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1:
-        return single(device)
-    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
-    return from_process_group(device)
-
-
-def from_process_group(device: str) -> Parallel:
-    """The ranks of the default process group, which the caller has initialised."""
     local = torch.device(device)
     if device == "cuda":
-        local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        local = torch.device("cuda", local_rank)
         torch.cuda.set_device(local)
-    mesh = init_device_mesh(device, (dist.get_world_size(),))
-    return Parallel(dist.get_rank(), dist.get_world_size(), local, mesh)
+    world_size = dist.get_world_size()
+    if replicas == 1:
+        mesh = init_device_mesh(device, (world_size,))
+    else:
+        mesh = init_device_mesh(device, (replicas, world_size // replicas), mesh_dim_names=("replicate", "shard"))
+    return Parallel(dist.get_rank(), world_size, local, mesh)
 
 
 def whole(tensor: Tensor) -> Tensor:

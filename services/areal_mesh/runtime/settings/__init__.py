@@ -5,9 +5,11 @@ Importable with the base install; nothing here knows torch.
 
 from areal_mesh.runtime.settings.algorithm import AlgorithmSettings
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
+from areal_mesh.runtime.settings.evaluation import EvaluationSettings
 from areal_mesh.runtime.settings.files import FILE_SUFFIXES, SettingsError, preset_names
 from areal_mesh.runtime.settings.load import load_settings
 from areal_mesh.runtime.settings.run import RunSettings
+from areal_mesh.runtime.settings.security import LimitSettings, SecuritySettings
 from areal_mesh.runtime.settings.services import (
     ControllerSettings,
     GeneratorSettings,
@@ -23,12 +25,15 @@ __all__ = [
     "FILE_SUFFIXES",
     "AlgorithmSettings",
     "ControllerSettings",
+    "EvaluationSettings",
     "GeneratorSettings",
     "LearnerSettings",
+    "LimitSettings",
     "ModelSettings",
     "PromptSettings",
     "ReplaySettings",
     "RunSettings",
+    "SecuritySettings",
     "ServiceSettings",
     "SettingsError",
     "StageSettings",

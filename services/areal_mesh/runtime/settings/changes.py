@@ -13,15 +13,16 @@ from typing import Any
 
 _AT_ANY_START = (
     *("plaintext_beyond_loopback", "controller", "generator", "verifier", "replay", "weights", "sinks"),
+    *("evaluation", "security", "learner.hosts", "learner.rendezvous", "learner.lost_rank_seconds"),
     *("learner.listen", "learner.advertise", "learner.cores", "learner.gpus", "learner.metrics_port"),
     *("learner.drain_seconds", "learner.threads", "learner.checkpoint_every", "learner.checkpoints_kept"),
     *("learner.export_every", "learner.draw_seconds", "learner.mismatch_alarm", "learner.mismatch_stop"),
 )
 _AT_A_CHECKPOINT = (
     *("learner.learning_rate", "learner.warmup_share", "learner.end_rate_share", "learner.weight_decay"),
-    *("learner.gradient_clip", "stages"),
+    *("learner.gradient_clip", "learner.ranks", "learner.sharding", "stages"),
 )
-_OF_A_STAGE_BEGUN = ("max_steps", "min_steps", "rules")
+_OF_A_STAGE_BEGUN = ("max_steps", "min_steps", "rules", "ends_by")
 """What of the stage that the run is in may still change."""
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.settings.base import Settings, SettingsPath
 from areal_mesh.runtime.settings.recipes import RecipeSettings
+from areal_mesh.runtime.settings.templates import TEMPLATES
 
 CHAT_TEMPLATE = "chat"
 PROBLEM_PLACE = "{problem}"
@@ -60,7 +61,8 @@ class PromptSettings(Settings):
     max_prompt_tokens: int = Field(default=2048, gt=0)
     """Longer prompts are filtered."""
     template: str = CHAT_TEMPLATE
-    """`chat`: the tokenizer's chat template with one user message; else literal text with `{problem}` in it."""
+    """`chat`: the tokenizer's chat template with one user message; `deepscaler`, `orz` or `qwen-boxed`: AReaL's, which
+    hold an instruction of their own; else literal text with `{problem}` in it."""
     chat_template: SettingsPath | None = None
     """A file with a chat template (jinja) that is used instead of the tokenizer's own; left out, that one."""
     instruction: str = ""
@@ -81,10 +83,11 @@ class PromptSettings(Settings):
     @field_validator("template")
     @classmethod
     def _has_a_place_for_the_problem(cls, value: str) -> str:
+        value = TEMPLATES.get(value, value)
         if value != CHAT_TEMPLATE and PROBLEM_PLACE not in value:
             raise ValueError(
                 f"has no place for the problem; write {PROBLEM_PLACE} where it belongs, or "
-                f'"{CHAT_TEMPLATE}" for the tokenizer\'s own template'
+                f'"{CHAT_TEMPLATE}" for the tokenizer\'s own template, or one of {", ".join(TEMPLATES)}'
             )
         return value
 

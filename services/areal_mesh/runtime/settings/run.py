@@ -9,6 +9,8 @@ from areal_mesh.runtime.roles import SERVICE_ROLES
 from areal_mesh.runtime.settings.algorithm import AlgorithmSettings
 from areal_mesh.runtime.settings.base import Seed, Settings, SettingsPath
 from areal_mesh.runtime.settings.data import ModelSettings, PromptSettings
+from areal_mesh.runtime.settings.evaluation import EvaluationSettings
+from areal_mesh.runtime.settings.security import SecuritySettings
 from areal_mesh.runtime.settings.services import (
     ControllerSettings,
     GeneratorSettings,
@@ -18,6 +20,7 @@ from areal_mesh.runtime.settings.services import (
     VerifierSettings,
 )
 from areal_mesh.runtime.settings.sinks import SinkList, TensorBoardSinkSettings
+from areal_mesh.runtime.settings.stage_overrides import FOR_A_RUN, SAMPLING, overridden
 from areal_mesh.runtime.settings.stages import StageSettings
 from areal_mesh.runtime.settings.weights import WeightSettings
 
@@ -45,6 +48,8 @@ class RunSettings(Settings):
     weights: WeightSettings = WeightSettings()
     sinks: SinkList = [TensorBoardSinkSettings()]
     """Where the figures of each step go, beside `metrics.jsonl`: `["tensorboard", "wandb"]`."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    security: SecuritySettings = SecuritySettings()
 
     @property
     def run_directory(self) -> Path:
@@ -61,11 +66,60 @@ class RunSettings(Settings):
         """Largest response limit of all stages, in tokens."""
         return max(stage.max_response_tokens for stage in self.stages)
 
+    def in_stage(self, stage: int) -> Self:
+        """The settings as they are in a stage, with what it sets otherwise."""
+        plan = self.stages[stage]
+        if not plan.learner and not plan.sampling:
+            return self
+        learning = frozenset(LearnerSettings.model_fields) - FOR_A_RUN
+        learner = overridden(self.learner, plan.learner, learning, "learner")
+        algorithm = overridden(self.algorithm, plan.sampling, SAMPLING, "sampling")
+        return self.model_copy(update={"learner": learner, "algorithm": algorithm})
+
+    @property
+    def evaluation_temperature(self) -> float:
+        """The temperature at which an evaluation samples."""
+        chosen = self.evaluation.temperature
+        return self.algorithm.temperature if chosen is None else chosen
+
+    @property
+    def evaluation_response(self) -> int:
+        """Response limit of an evaluation, in tokens."""
+        return self.evaluation.max_response_tokens or self.longest_response
+
     def service(self, role: str) -> ServiceSettings:
         """The section of a role."""
         section = getattr(self, role)
         assert isinstance(section, ServiceSettings), role
         return section
+
+    @model_validator(mode="after")
+    def _stages_override_what_they_may(self) -> Self:
+        for number, stage in enumerate(self.stages):
+            try:
+                self.in_stage(number)
+            except ValueError as error:
+                raise ValueError(f"stages.{number}.{error}") from error
+            if stage.sampling and self.algorithm.max_staleness > 0:
+                raise ValueError(
+                    f"stages.{number}.sampling with algorithm.max_staleness = {self.algorithm.max_staleness}: groups "
+                    "of the stage before would be trained at another temperature than they were sampled at; set "
+                    "algorithm.max_staleness to 0, or leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _own_things_agree(self) -> Self:
+        if self.controller.metrics_port is None and any(sink.type == "prometheus" for sink in self.sinks):
+            raise ValueError('sinks: "prometheus" needs controller.metrics_port; set it, such as to 9400')
+        slow = [reward for reward in self.verifier.reward if reward.seconds > self.generator.verify_seconds * 0.9]
+        if slow:
+            raise ValueError(
+                f"verifier.reward: {slow[0].term} may take {slow[0].seconds:g} s, and a generator waits "
+                f"generator.verify_seconds = {self.generator.verify_seconds:g} for its verdicts; lower the one, or "
+                "raise the other"
+            )
+        return self
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -77,14 +131,15 @@ class RunSettings(Settings):
                 f'weights.transport.type = "{self.weights.transport.type}" needs learner.device and generator.device '
                 '"cuda"; on CPU use "gloo"'
             )
-        if self.controller.metrics_port is None and any(sink.type == "prometheus" for sink in self.sinks):
-            raise ValueError('sinks: "prometheus" needs controller.metrics_port; set it, such as to 9400')
-        slow = [reward for reward in self.verifier.reward if reward.seconds > self.generator.verify_seconds * 0.9]
-        if slow:
+        if self.evaluation.every and not self.evaluation.suites:
             raise ValueError(
-                f"verifier.reward: {slow[0].term} may take {slow[0].seconds:g} s, and a generator waits "
-                f"generator.verify_seconds = {self.generator.verify_seconds:g} for its verdicts; lower the one, or "
-                "raise the other"
+                f"evaluation.every = {self.evaluation.every} with no evaluation.suites: there is nothing to ask; name "
+                "suites, or set evaluation.every to 0"
+            )
+        if self.evaluation.every and self.evaluation_response > self.longest_response:
+            raise ValueError(
+                f"evaluation.max_response_tokens = {self.evaluation_response} with evaluation.every: during training "
+                f"the engine has room for the longest stage's {self.longest_response}; lower it, or leave it out"
             )
         bound = self.algorithm.max_staleness
         if self.weights.sync_every > bound + 1:
@@ -97,12 +152,22 @@ class RunSettings(Settings):
                 f"algorithm.minibatches = {self.algorithm.minibatches} is more than the "
                 f"{self.algorithm.batch_groups * self.algorithm.responses} responses of a batch; lower it"
             )
-        if not self.plaintext_beyond_loopback:
-            for role in SERVICE_ROLES:
-                address = self.service(role).address
-                if not address.is_loopback:
-                    raise ValueError(
-                        f"{role}.listen = {address} is beyond loopback in plain text; "
-                        "listen on 127.0.0.1, or set plaintext_beyond_loopback = true inside a trusted network"
-                    )
+        self._check_plain_text()
         return self
+
+    def _check_plain_text(self) -> None:
+        if self.security.certificates is not None:
+            if self.plaintext_beyond_loopback:
+                raise ValueError(
+                    "plaintext_beyond_loopback = true with security.certificates: the one is plain text, the other "
+                    "TLS; take one of them out"
+                )
+            return
+        for role in SERVICE_ROLES:
+            address = self.service(role).address
+            if not (address.is_loopback or self.plaintext_beyond_loopback):
+                raise ValueError(
+                    f"{role}.listen = {address} is beyond loopback in plain text; make certificates (`areal-mesh certs "
+                    'init`, `areal-mesh certs issue`) and set security.certificates = "certs", listen on 127.0.0.1, or '
+                    "set plaintext_beyond_loopback = true inside a trusted network"
+                )

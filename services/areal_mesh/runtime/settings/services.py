@@ -85,6 +85,9 @@ class GeneratorSettings(ServiceSettings):
     """GPUs that share each replica of the model."""
     data_parallel_size: int = Field(default=1, gt=0)
     """Replicas of the model in one engine."""
+    services: int = Field(default=1, gt=0)
+    """Generators of the run, each a service with an engine of its own. `areal-mesh up` starts one on this machine;
+    `areal-mesh serve generator` starts the others where they belong, under a name each."""
     enforce_eager: bool = True
     """Without torch.compile and CUDA graphs: starts sooner. On CPU always: a small model runs no slower."""
     verify_seconds: Seconds = 60.0
@@ -96,6 +99,11 @@ class GeneratorSettings(ServiceSettings):
     answers_at_once: int = Field(default=8, ge=0)
     """Requests beside the run (`Generate`) that are answered at once; 0 for none. They share the engine with the run's
     groups."""
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs of all generators of the run."""
+        return self.services * self.transfer_ranks if self.device == "cuda" else 0
 
     @property
     def transfer_ranks(self) -> int:
@@ -153,6 +161,9 @@ class ReplaySettings(ServiceSettings):
     """Most bytes of groups waiting to be drawn; beyond it generators wait."""
     segment_bytes: int = Field(default=64 << 20, ge=1 << 20)
     """Room for records in a file of the log."""
+    kept_bytes: int = Field(default=1 << 30, ge=0)
+    """Bytes of the log's files that stay once training needs them no more, the newest of them, so that their rollouts
+    can be looked at; 0: none. A tenth of what the disk has free at most; on a full disk they go first."""
     patience_seconds: float = Field(default=600.0, ge=0, le=86400)
     """How long the draw of a step is held for groups that still run and that no later step could train; 0: not at
     all. What has not come by then is dropped when it comes, and that is the longest: give it the time of a response
@@ -168,7 +179,17 @@ class LearnerSettings(ServiceSettings):
     device: Literal["cpu", "cuda"] = "cuda"
     """Where updates are computed."""
     ranks: int = Field(default=1, gt=0)
-    """Processes that share the model by FSDP2."""
+    """Processes that share the model by FSDP2, over all hosts."""
+    hosts: int = Field(default=1, gt=0)
+    """Machines that the ranks lie on, as many on each: `areal-mesh serve learner --node-rank 0`, 1, ... on each."""
+    rendezvous: str = ""
+    """host:port on the first host, reached by the others, where the ranks of several hosts meet; not with `torchrun`,
+    whose environment says it."""
+    sharding: Literal["full", "hybrid"] = "full"
+    """Over all ranks, or over those of each host while the hosts hold the same: more memory, and only gradients cross
+    the network."""
+    lost_rank_seconds: Seconds = 30.0
+    """Silence after which another rank counts as lost; the learner then ends, and starts again from its checkpoint."""
     threads: int | None = Field(default=None, gt=0)
     """torch threads of a rank on CPU; left out, one for each core it is pinned to."""
     learning_rate: float = Field(default=1e-5, gt=0, le=1)
@@ -205,6 +226,22 @@ class LearnerSettings(ServiceSettings):
     mismatch_stop: float | None = Field(default=None, gt=0)
     """`mismatch_kl` of a step over which the run ends; left out, never. On CPU with float32 learner and engine agree to
     rounding: 1e-6 holds there."""
+
+    @field_validator("rendezvous")
+    @classmethod
+    def _is_where_ranks_meet(cls, value: str) -> str:
+        return str(Address.parse(value)) if value else value
+
+    @model_validator(mode="after")
+    def _ranks_lie_evenly(self) -> Self:
+        if self.ranks % self.hosts:
+            raise ValueError(
+                f"ranks = {self.ranks} on hosts = {self.hosts}: as many lie on each; "
+                f"set ranks to a multiple of {self.hosts}"
+            )
+        if self.sharding == "hybrid" and self.hosts == 1:
+            raise ValueError('sharding = "hybrid" with hosts = 1: there is one replica; set it to "full"')
+        return self
 
     @model_validator(mode="after")
     def _alarm_comes_first(self) -> Self:

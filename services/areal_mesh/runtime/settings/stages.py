@@ -1,10 +1,11 @@
 """Settings of the schedule: context stages, and the rules that may end one."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from areal_mesh.runtime.settings.base import Settings, Share
+from areal_mesh.runtime.settings.stage_overrides import Overrides
 
 
 class TruncatedAboveSettings(Settings):
@@ -37,13 +38,33 @@ class RewardGainBelowSettings(Settings):
     """Steps that each of the two means is over."""
 
 
+class StepsSettings(Settings):
+    """The stage ends after so many of its steps: beside other rules, all of which have to agree."""
+
+    window: ClassVar[int] = 1
+    type: Literal["steps"] = "steps"
+    steps: int = Field(gt=0)
+    """Steps of the stage."""
+
+
+class EpochsSettings(Settings):
+    """The stage ends once it was trained on as many groups as so many epochs of the prompts have."""
+
+    window: ClassVar[int] = 1
+    type: Literal["epochs"] = "epochs"
+    epochs: float = Field(gt=0)
+    """Epochs of the prompts; a part of one as well."""
+
+
 RuleSettings = Annotated[
-    TruncatedAboveSettings | TruncatedBelowSettings | RewardGainBelowSettings, Field(discriminator="type")
+    TruncatedAboveSettings | TruncatedBelowSettings | RewardGainBelowSettings | StepsSettings | EpochsSettings,
+    Field(discriminator="type"),
 ]
+"""Each says over how many steps it looks at a time, its `window`."""
 
 
 class StageSettings(Settings):
-    """One context stage: it ends after `max_steps`, or by the first rule that says so once `min_steps` are done."""
+    """One context stage: it ends after `max_steps`, or by its rules once `min_steps` are done."""
 
     name: str = Field(min_length=1)
     """As it stands in tables and plots; its own in the schedule."""
@@ -55,10 +76,17 @@ class StageSettings(Settings):
     """No rule ends the stage before this many steps."""
     rules: list[RuleSettings] = []
     """Without one `max_steps` alone decides."""
+    ends_by: Literal["any", "all"] = "any"
+    """Whether the first rule that says so ends the stage, or all of them at the same step."""
     restart_optimizer: bool = True
     """Whether AdamW's moments and the warm-up start anew when the stage is entered."""
     restart_reference: bool = True
     """Whether the KL reference becomes the policy of that moment when the stage is entered."""
+    learner: Overrides = {}
+    """Settings of `[learner]` that are others in this stage, such as `{ max_tokens_per_micro_batch = 11264 }`."""
+    sampling: Overrides = {}
+    """Sampling that is another in this stage: `{ temperature = 0.8 }`. Only with `algorithm.max_staleness = 0`, for a
+    batch is trained at one temperature."""
 
     @model_validator(mode="after")
     def _steps_agree(self) -> Self:

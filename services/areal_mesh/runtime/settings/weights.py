@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from areal_mesh.runtime.addresses import parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings, SettingsPath
 
 
@@ -48,6 +49,9 @@ class WeightSettings(Settings):
 
     transport: TransportSettings = NcclSettings()
     """How weights travel."""
+    meeting_host: str | None = None
+    """Host of the learner at which members meet for a transfer, for a network of their own; left out, the one under
+    which others reach the learner. Beyond loopback whoever comes there has to know the group's token."""
     sync_every: int = Field(default=1, gt=0)
     """Pacing: every n-th version is published."""
     prepare_seconds: Seconds = 30.0
@@ -58,6 +62,11 @@ class WeightSettings(Settings):
     """How often a publish is tried before everyone who failed is left out of it for a while."""
     digests: Literal["always", "never"] = "always"
     """Whether digests of learner and generators are compared after each publish."""
+
+    @field_validator("meeting_host")
+    @classmethod
+    def _is_a_host(cls, value: str | None) -> str | None:
+        return parse_host(value) if value else None
 
     @property
     def compares_digests(self) -> bool:

@@ -1,0 +1,48 @@
+"""Sums of two numbers, in the order of a seed, that a small language model sometimes gets right."""
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from areal_mesh.runtime.made import made_from, replace_file
+
+SOURCE = "areal_mesh.recipes.sums"
+LARGEST = 99
+
+
+def sum_lines(count: int, seed: int) -> Iterator[str]:
+    """The first `count` problems of a seed as JSON lines `{"id", "problem", "answer", "source"}`; none occurs twice.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    pairs = [(left, right) for left in range(1, LARGEST + 1) for right in range(1, LARGEST + 1)]
+    if not 0 < count <= len(pairs):
+        raise ValueError(f"count is {count}; there are 1 to {len(pairs)} sums")
+    random.Random(seed).shuffle(pairs)
+    for left, right in pairs[:count]:
+        record = {"id": f"sum-{left}-{right}", "problem": f"{left}+{right}", "answer": str(left + right)}
+        yield json.dumps(record | {"source": SOURCE}) + "\n"
+
+
+def write_sums(path: Path, count: int, seed: int) -> bool:
+    """Write a prompt file of `count` sums; True if it was written, False if it already held exactly these.
+
+    Raises:
+        ValueError: there are not so many.
+        NotMadeHere: there is a file, and no recipe made it, or it was changed since; it is left untouched.
+    """
+    content = "".join(sum_lines(count, seed))
+    record = {"recipe": "sums", "count": count, "seed": seed}
+    if made_from(path) is not None and path.read_bytes() == content.encode():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    replace_file(aside, path, record)
+    return True
