@@ -12,8 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-sinks test-unit test-user test-compose test-environments test-hosts test-hosts-tls \
-	test-presets smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-sinks test-unit test-user test-compose test-environments test-hosts test-hosts-tls test-presets smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
