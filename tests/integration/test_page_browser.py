@@ -139,6 +139,11 @@ async def test_runs_are_laid_over_each_other_and_an_address_brings_back_what_was
         assert "first reward" in legend
         assert "second reward" in legend
         assert await browser.value("document.querySelector('input[type=number]').value") == "3"
+        evaluated = await browser.value(
+            "document.querySelector('[aria-label=\"Evaluations by version: pass@1\"]').textContent"
+        )
+        assert "first easy" in evaluated
+        assert "second hard" in evaluated
         assert "seconds_backward" in await browser.text()
         await browser.open(f"{address}#curves?runs=second&by=source")
         await browser.until(DRAWN)

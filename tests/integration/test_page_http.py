@@ -11,6 +11,7 @@ import pytest
 
 from areal_mesh.runtime.settings import RunSettings
 from tests.integration.page_process import SECONDS, served, write_run
+from tests.integration.tls_mesh import certificate_folder, echo_controller, write_tokens
 from tests.integration.tools import command
 from tests.unit.rollout_logs import Answer, group_of, open_log, store
 
@@ -127,6 +128,24 @@ async def test_a_controller_that_answers_is_shown(tmp_path: Path, address: str) 
         status = (await client.get("/api/runs/example/status")).json()["status"]
     assert status["step"] == 7
     assert status["services"][0]["service_id"] == "generator-0"
+
+
+async def test_a_controller_over_tls_is_asked_with_certificates_and_a_token(
+    settings: RunSettings, tmp_path: Path
+) -> None:
+    certificate_folder(tmp_path / "certs")
+    (tmp_path / "token").write_text(write_tokens(tmp_path / "certs", anna="read-only")["anna"])
+    async with echo_controller(tmp_path / "certs") as (controller, address):
+        given = (str(settings.run_directory), "--controller", address)
+        proof = ("--certificates", str(tmp_path / "certs"), "--token-file", str(tmp_path / "token"))
+        for options, reached in (((), False), (proof, True)):
+            async with (
+                served(*given, *options) as page,
+                httpx.AsyncClient(base_url=page, trust_env=False, timeout=SECONDS) as client,
+            ):
+                # Another run's controller, by its name: it is not shown.
+                assert await asked(client, "status") == {"status": None}
+            assert ("GetStatus" in controller.calls) == reached
 
 
 async def test_the_command_says_what_it_cannot_show(tmp_path: Path, settings: RunSettings) -> None:

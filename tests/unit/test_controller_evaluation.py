@@ -12,6 +12,7 @@ from areal_mesh.controller.ledger import Ledger
 from areal_mesh.controller.publish.demand import Demand
 from areal_mesh.controller.records import EvaluationRow
 from areal_mesh.controller.run import Run
+from areal_mesh.controller.totals import StepTotals
 from areal_mesh.v1 import common_pb2
 from tests.unit.run_scene import Scene, take_step
 from tests.unit.test_controller_publish_demand import LEASE_SECONDS
@@ -95,7 +96,7 @@ def test_who_is_examined_is_left_out_of_publishes_until_then(members: Members) -
     settings = members.run.settings
     clock = members.run._clock
     demand = Demand(members.run, members.roster, clock, settings.weights, LEASE_SECONDS, holds.holds)
-    members.run.totals = members.run.totals.__class__(step=1)
+    members.run.totals = StepTotals(step=1)
     assert {target.key for target in demand.receivers()} == {"generator-0/a", "generator-1/a"}
     with holds.holding(["generator-0/a"]):
         assert [target.key for target in demand.receivers()] == ["generator-1/a"]
@@ -108,13 +109,12 @@ def test_the_only_generator_gets_what_training_needs_even_while_it_is_examined(m
     holds = Holds(members.run, members.roster)
     clock, settings = members.run._clock, members.run.settings
     demand = Demand(members.run, members.roster, clock, settings.weights, LEASE_SECONDS, holds.holds)
+    told = []
     with holds.holding(["generator-0/a"]):
-        members.run.totals = members.run.totals.__class__(step=1)
-        kept = holds.kept
-        assert not demand.receivers()
-        members.run.totals = members.run.totals.__class__(step=2)
-        assert (kept, holds.kept) == (True, False)
-        assert [target.key for target in demand.receivers()] == ["generator-0/a"]
+        for step in (1, 2):
+            members.run.totals = StepTotals(step=step)
+            told.append((holds.kept, [target.key for target in demand.receivers()]))
+    assert told == [(True, []), (False, ["generator-0/a"])]
 
 
 def row(version: int, suite: str, share: float, at: float = 1.0) -> EvaluationRow:

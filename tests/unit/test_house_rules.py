@@ -1,4 +1,4 @@
-"""The house rules: who may import whom, what stays light, contracts that match their Python."""
+"""The house rules: who may import whom, and what stays light."""
 
 import ast
 import re
@@ -7,10 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
-BUF = Path(sys.executable).with_name("buf")
 HEAVY = ("torch", "transformers", "vllm")
 LIGHT_PACKAGES = (
     "runtime",
@@ -89,6 +86,7 @@ PACKAGE_RINGS = ("tests/unit", "tests/integration")
 # What holds of the tree itself, and of the settings as a whole.
 TESTS_OF_THE_TREE = {
     "commit_subject",
+    "contracts",
     "contributing",
     "docs",
     "examples",
@@ -286,39 +284,3 @@ def test_tasks_live_in_task_groups() -> None:
             if node.func.attr == "ensure_future" or (node.func.attr == "create_task" and owner in ("asyncio", "loop")):
                 faults.append(f"{path.relative_to(ROOT)}:{node.lineno}: {owner}.{node.func.attr} outside a TaskGroup")
     assert not faults, "\n".join(faults)
-
-
-def test_generated_code_matches_the_contracts(tmp_path: Path) -> None:
-    protos = ROOT / "protos"
-    contracts = sorted(str(path.relative_to(protos)) for path in (protos / "areal_mesh" / "v1").glob("*.proto"))
-    rules = ["buf/validate/validate.proto"]
-    for files, kinds in ((contracts, ("python", "grpc_python", "mypy", "mypy_grpc")), (rules, ("python", "mypy"))):
-        generate(protos, files, [f"--{kind}_out={tmp_path}" for kind in kinds])
-    for folder in (Path("areal_mesh/v1"), Path("buf/validate")):
-        fresh = {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
-        in_tree = {path.name: path.read_bytes() for path in (protos / folder).glob("*_pb2*.py*")}
-        assert sorted(fresh) == sorted(in_tree), "run `make protos`"
-        different = [name for name, content in fresh.items() if in_tree[name] != content]
-        assert not different, f"{different} differ from their .proto files; run `make protos`"
-
-
-def generate(protos: Path, files: list[str], outputs: list[str]) -> None:
-    plugins = [
-        f"--plugin={name}={Path(sys.executable).with_name(name)}"
-        for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
-    ]
-    run = subprocess.run(
-        [sys.executable, "-m", "grpc_tools.protoc", "-I.", *plugins, *outputs, *files],
-        cwd=protos,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-
-
-@pytest.mark.skipif(not BUF.exists(), reason="buf is not installed: pip install buf-bin")
-def test_the_contracts_are_clean_to_buf() -> None:
-    run = subprocess.run([BUF, "lint"], cwd=ROOT / "protos", capture_output=True, text=True, timeout=60, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr

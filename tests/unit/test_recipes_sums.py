@@ -12,10 +12,10 @@ from areal_mesh.runtime.settings import load_settings
 
 
 def test_sums_are_right_distinct_and_fixed_by_their_seed() -> None:
-    rows = [json.loads(line) for line in sum_lines(500, 3)]
+    rows = [json.loads(line) for line in sum_lines(81, 3)]
     assert all(str(sum(map(int, row["problem"].split("+")))) == row["answer"] for row in rows)
-    assert len({row["problem"] for row in rows}) == len({row["id"] for row in rows}) == 500
-    assert list(sum_lines(20, 3)) == list(sum_lines(500, 3))[:20]
+    assert len({row["problem"] for row in rows}) == len({row["id"] for row in rows}) == 81
+    assert list(sum_lines(20, 3)) == list(sum_lines(81, 3))[:20]
     assert list(sum_lines(20, 4)) != list(sum_lines(20, 3))
     with pytest.raises(ValueError, match="there are 1 to"):
         list(sum_lines(LARGEST**2 + 1, 3))

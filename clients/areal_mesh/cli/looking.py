@@ -4,7 +4,7 @@ import argparse
 from argparse import ArgumentTypeError
 
 from areal_mesh.cli.option_types import address_or_nothing
-from areal_mesh.cli.options import SubCommands, add_command
+from areal_mesh.cli.options import SubCommands, add_command, credential_options
 
 _ORDERS = ("newest", "oldest", "longest", "shortest", "best", "worst")
 
@@ -25,9 +25,10 @@ def _rollouts(options: argparse.Namespace) -> None:
 
 
 def _view(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.targets import target_of
     from areal_mesh.cli.viewing import view
 
-    view(options.runs, options.controller, options.port)
+    view(options.runs, target_of(options), options.port)
 
 
 def add_looking(commands: SubCommands) -> None:
@@ -58,6 +59,7 @@ def add_looking(commands: SubCommands) -> None:
         metavar="ADDR",
         help="host:port of a running run's controller; left out, where the settings of each run say",
     )
+    credential_options(view)
     view.add_argument(
         "--port", type=_port, default=7420, metavar="N", help="on loopback; 0 for any that is free (7420)"
     )

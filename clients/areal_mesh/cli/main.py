@@ -22,6 +22,7 @@ from areal_mesh.cli.running_options import add_running
 from areal_mesh.cli.security_options import add_security_commands
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
+from areal_mesh.cli.verifying import add_verifying
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.output import silence
 
@@ -94,16 +95,6 @@ def _simulate(options: argparse.Namespace) -> None:
     simulate(plan_of(options), options.as_json, options.progress)
 
 
-def _verify(options: argparse.Namespace) -> int:
-    if options.golds:
-        from areal_mesh.cli.golds import check_golds
-
-        return check_golds(options.file, options.protocol)
-    from areal_mesh.cli.verify import verify_file
-
-    return verify_file(options.file, options.protocol, options.output, options.explain, options.against)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command; each sub-command's namespace has its function as `run`."""
     parser = Parser(
@@ -116,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_afterwards(commands)
     _add_steering(commands)
     _add_settings(commands)
-    _add_verifying(commands)
+    add_verifying(commands)
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
@@ -164,26 +155,6 @@ def _add_settings(commands: SubCommands) -> None:
     doctor = add_command(commands, "doctor", _doctor, "Say what this machine can run of a preset, and what would help.")
     source_argument(doctor)
     doctor.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a finding")
-
-
-def _add_verifying(commands: SubCommands) -> None:
-    verify = add_command(commands, "verify", _verify, "Grade a file of responses; print a table by rule and by source.")
-    verify.add_argument("file", metavar="FILE", help="JSONL with response and answer, and optionally id and source")
-    verify.add_argument("--protocol", choices=("qwen", "strict_qwen"), default="qwen", help="grading protocol (qwen)")
-    verify.add_argument("--output", default="", metavar="VERDICTS.jsonl", help="write a verdict for each line")
-    verify.add_argument(
-        "--explain",
-        nargs="?",
-        const="",
-        metavar="ID",
-        help="say instead why one answer was judged so; left out: the first that is not correct",
-    )
-    verify.add_argument(
-        "--against", choices=("math-verify",), default="", help="ask another grader too; print where the two disagree"
-    )
-    verify.add_argument(
-        "--golds", action="store_true", help="read the references alone; list those that no answer could match"
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

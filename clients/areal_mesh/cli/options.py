@@ -54,6 +54,11 @@ def controller_option(parser: argparse.ArgumentParser) -> None:
         metavar="ADDR",
         help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else of the run that goes on under runs/)",
     )
+    credential_options(parser)
+
+
+def credential_options(parser: argparse.ArgumentParser) -> None:
+    """`--certificates` and `--token-file`."""
     parser.add_argument(
         "--certificates",
         default=os.environ.get(CERTIFICATES_VARIABLE, ""),

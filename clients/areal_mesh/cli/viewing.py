@@ -3,23 +3,25 @@
 import errno
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.run_choice import RUNS, chosen_run, runs_there, settings_of
 from areal_mesh.cli.running_runs import goes_on
+from areal_mesh.cli.targets import Target
 from areal_mesh.runtime.addresses import Address
 
 _NEEDED = ("starlette", "uvicorn")
 
 
-def view(sources: Sequence[str], controller: str, port: int) -> None:
+def view(sources: Sequence[str], target: Target, port: int) -> None:
     """Serves runs on loopback until it is interrupted.
 
     Args:
         sources: directories, presets or files of runs; none: those in `runs/`.
-        controller: of the run that goes on; empty: where its settings say.
+        target: controller of the run that goes on, where it has an address, and what proves to it who asks.
 
     Raises:
         CommandFailed: there is no such run, a package is missing, or the port is taken.
@@ -37,9 +39,11 @@ def view(sources: Sequence[str], controller: str, port: int) -> None:
     for folder, name in zip(folders, _names(folders), strict=True):
         settings = settings_of(folder)
         listen = settings.controller.address
-        address = controller or str(Address(settings.controller.reached_host, listen.port).seen_from_its_machine())
+        of_settings = Address(settings.controller.reached_host, listen.port).seen_from_its_machine()
+        reached = replace(target, address=target.address or str(of_settings))
         # A controller that was named may be on another machine, whose locks are not seen here.
-        runs.append(ShownRun(name, folder, settings, address, None if controller else partial(goes_on, folder)))
+        known = None if target.address else partial(goes_on, folder)
+        runs.append(ShownRun(name, folder, settings, reached.address, reached.mesh, known))
     try:
         serve(runs, port, lambda address: print(f"{', '.join(run.name for run in runs)}: {address}", flush=True))
     except OSError as error:

@@ -1,6 +1,8 @@
 """One run as the page knows it: its settings, the steps so far, its rollouts, and its controller while there is one."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,6 +18,9 @@ _STATUS_SECONDS = 2.0
 _UPDATE_SECONDS = 1.0
 
 
+Connect = Callable[[], AbstractAsyncContextManager[MeshClient]]
+
+
 class ShownRun:
     """What the page asks of a run. Methods that read files block.
 
@@ -23,11 +28,18 @@ class ShownRun:
         name: by which the page calls it, different for each run.
         folder: its directory.
         controller: host:port at which its controller is asked.
+        connect: opens a client of its controller.
         goes_on: whether somebody works on the run now; None: where its controller answers.
     """
 
     def __init__(
-        self, name: str, folder: Path, settings: RunSettings, controller: str, goes_on: Callable[[], bool] | None
+        self,
+        name: str,
+        folder: Path,
+        settings: RunSettings,
+        controller: str,
+        connect: Connect,
+        goes_on: Callable[[], bool] | None,
     ) -> None:
         self.name = name
         self.folder = folder
@@ -40,6 +52,7 @@ class ShownRun:
         """Why rollouts cannot be read; empty where they can."""
         self.up_to_date = False
         """Whether the index has all that the log had a moment ago."""
+        self._connect = connect
         self._goes_on = goes_on
         self._answers = False
         self._tail = MetricsTail(folder / METRICS_FILE)
@@ -89,9 +102,9 @@ class ShownRun:
         if self._goes_on is not None and not self._goes_on():
             return None
         try:
-            async with MeshClient.connect(self.controller, timeout=_STATUS_SECONDS) as mesh:
+            async with self._connect() as mesh, asyncio.timeout(_STATUS_SECONDS):
                 status = await mesh.status()
-        except MeshClientError:
+        except (MeshClientError, TimeoutError):
             # The page says that no controller answers, and asks again.
             self._answers = False
             return None

@@ -9,7 +9,8 @@ from pathlib import Path
 from areal_mesh.runtime.made import made_from, replace_file
 
 SOURCE = "areal_mesh.recipes.sums"
-LARGEST = 99
+LARGEST = 9
+"""SmolLM2-135M gets one in seven of these sums right, and few of larger ones."""
 
 
 def sum_lines(count: int, seed: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ const PANELS = [
 ];
 const BY_SOURCE = ["reward", "correct", "response_length", "truncated"];
 const NOT_FIGURES = new Set(["step", "committed_at", "stage", "stage_name"]);
+const EVALUATED = [["Evaluations by version: pass@1", "pass_at_1"], ["Evaluations by version: response length (tokens)", "response_length"]];
 const HEIGHT = 190;
 
 const dashes = [[], [6, 4], [2, 3], [8, 3, 2, 3]];
@@ -47,6 +48,23 @@ function linesOf(panel, data, names, runs, window, bySource) {
       if (!y) return;
       lines.push({ label: label + metric, colour: colour(place), dash: dashes[dash % 4],
         x: data[name].metrics.step, y: smoothed(y, window) });
+    });
+  }
+  return lines;
+}
+
+// A suite's figure by the version that was evaluated; not every step has one.
+function evaluationLines(figure, data, names, runs) {
+  const lines = [];
+  for (const name of names) {
+    const { metrics } = data[name];
+    const suites = Object.keys(metrics).map((metric) => /^evaluation\/(.+)\/policy_version$/.exec(metric)?.[1]).filter(Boolean);
+    suites.forEach((suite, dash) => {
+      const [versions, values] = ["policy_version", figure].map((each) => metrics[`evaluation/${suite}/${each}`] || []);
+      const there = versions.map((_, place) => place).filter((place) => versions[place] !== null && values[place] !== null);
+      lines.push({ label: names.length > 1 ? `${name} ${suite}` : suite, dash: names.length > 1 ? dashes[dash % 4] : [],
+        colour: colour(names.length > 1 ? runs.findIndex((run) => run.name === name) : dash),
+        x: there.map((place) => versions[place]), y: there.map((place) => values[place]) });
     });
   }
   return lines;
@@ -113,7 +131,7 @@ export async function showCurves({ given, names, runs, main }) {
   const all = [...new Set(names.flatMap((name) => Object.keys(data[name].metrics)))]
     .filter((name) => !NOT_FIGURES.has(name)).sort();
   const terms = all.filter((name) => name.startsWith("reward_"));
-  const panels = [...PANELS, ...(terms.length ? [["Terms of the reward", terms]] : []),
+  const panels = [...PANELS, ...EVALUATED, ...(terms.length ? [["Terms of the reward", terms]] : []),
     ...(given.figures || "").split(",").filter(Boolean).map((name) => [name, [name]])];
   const typing = main.contains(document.activeElement) && document.activeElement.matches("input, select");
   const toolbar = typing ? main.querySelector("form") : tools(given, all);
@@ -122,7 +140,9 @@ export async function showCurves({ given, names, runs, main }) {
   else fill(main, toolbar, charts);
   const window = Math.max(1, Number(given.smooth) || 1);
   for (const [title, panel] of panels) {
-    const lines = linesOf(panel, data, names, runs, window, bySource).filter((line) => line.x && line.x.length);
+    const drawn = EVALUATED.some(([, figure]) => figure === panel) ? evaluationLines(panel, data, names, runs)
+      : linesOf(panel, data, names, runs, window, bySource);
+    const lines = drawn.filter((line) => line.x && line.x.length);
     if (!lines.length) continue;
     const place = h("div", null);
     charts.append(h("section", { class: "chart", "aria-label": title }, h("h2", null, title), place));

@@ -21,7 +21,7 @@ class SmolLM2RecipeSettings(Settings):
     """SmolLM2-135M out of its Python package, and sums that it sometimes gets right."""
 
     type: Literal["smollm2"] = "smollm2"
-    problems: int = Field(default=0, ge=0, le=9801)
+    problems: int = Field(default=0, ge=0, le=81)
     """How many the prompt file gets; 0: the problems are the user's."""
     seed: Seed = 1
     """Of the problems."""
