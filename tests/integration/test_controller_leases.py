@@ -8,7 +8,7 @@ import pytest
 
 from areal_mesh.controller.prompts import PromptFile
 from areal_mesh.controller.run import Run
-from areal_mesh.runtime.problem_lines import Problem
+from areal_mesh.runtime.problems import Problem
 from areal_mesh.v1 import controller_pb2
 from tests.integration.controller_mesh import Mesh, controller, settings_in
 from tests.integration.controller_peers import SECONDS

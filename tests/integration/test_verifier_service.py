@@ -215,7 +215,7 @@ async def test_a_reward_term_that_never_returns_costs_its_own_batches_alone() ->
         request = request_of(("1", "1"))
         request.items[0].response_tokens = 10
         assert (await stub.Verify(request, timeout=DEADLINE)).verdicts[0].reward == pytest.approx(6)
-    grading.rewards.close()
+    await grading.rewards.close()
 
 
 async def test_a_call_whose_caller_left_is_counted_as_cancelled() -> None:

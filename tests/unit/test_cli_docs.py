@@ -33,6 +33,7 @@ def test_every_command_is_described() -> None:
         "log",
         "checkpoint",
         "config",
+        "completion",
         "plan",
         "schedule",
         "doctor",

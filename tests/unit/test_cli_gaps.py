@@ -99,7 +99,7 @@ def test_a_missing_gpu_is_a_gap_and_several_ranks_are_a_remark(whole: list[str])
 
 def test_checking_settings_tells_what_is_missing(whole: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     check(["trial"], [*whole, "directory=/proc/x"])
-    holds, gap = capsys.readouterr().out.splitlines()
+    holds, *_, gap = capsys.readouterr().out.splitlines()
     assert holds.startswith("trial: holds; run trial, ")
     assert gap.startswith("trial: directory = /proc/x: ")
 
@@ -122,6 +122,17 @@ def test_a_run_is_not_deleted_for_one_that_lacks_something(whole: list[str], tmp
     with pytest.raises(CommandFailed, match=r"prompts\.file = "):
         launch("trial", whole, fresh=True)
     assert (folder / SETTINGS_FILE).is_file()
+
+
+def test_a_further_file_of_problems_and_a_tracker_that_are_not_there_are_named(
+    whole: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = list(gaps(trial(*whole, f'prompts.also=[{{file="{tmp_path / "more.jsonl"}"}}]', 'sinks=["wandb"]')))
+    assert found == [
+        f"prompts.also.0.file = {tmp_path / 'more.jsonl'}: no such file; name one that is there, or take it out",
+        'sinks: "wandb" needs wandb, which is not installed; install it, or take the sink out',
+    ]
 
 
 def test_a_suite_that_is_not_there_is_missed_before_a_run_that_is_to_be_evaluated(

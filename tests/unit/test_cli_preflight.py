@@ -15,6 +15,8 @@ from areal_mesh.cli.preflight import check_role
 from areal_mesh.cli.preparing import prepare, prepare_run, recipe_command
 from areal_mesh.cli.processes import controller_address, service_processes
 from areal_mesh.cli.serving import context_of
+from areal_mesh.recipes.arithmetic.problems import write_prompts
+from areal_mesh.recipes.table import recipe_targets
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.made import mark_folder
 from areal_mesh.runtime.service import EXIT_CANNOT_START
@@ -153,12 +155,11 @@ def up_fresh(source: str, overrides: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [prepare, up_fresh])
-@pytest.mark.parametrize("key", ["model.folder", "prompts.file"])
 def test_what_a_user_put_there_is_refused_by_name_and_left_alone(
-    command: Callable[[str, Sequence[str]], None], key: str, tmp_path: Path
+    command: Callable[[str, Sequence[str]], None], tmp_path: Path
 ) -> None:
-    mine = tmp_path / "mine.jsonl" if key == "prompts.file" else tmp_path / "mine"
-    file = mine if key == "prompts.file" else mine / "config.json"
+    key, mine = "model.folder", tmp_path / "mine"
+    file = mine / "config.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text('{"id": "1", "problem": "1+1", "answer": "2"}\n')
     places = {
@@ -173,6 +174,19 @@ def test_what_a_user_put_there_is_refused_by_name_and_left_alone(
     assert str(failure.value).startswith(f"trial-short: {key} = {mine}: no recipe made it, so it is left as it is; ")
     assert file.read_text() == '{"id": "1", "problem": "1+1", "answer": "2"}\n'
     assert [entry.name for entry in tmp_path.iterdir()] == [mine.name], "nothing else is made either"
+
+
+def test_prompts_that_a_user_brings_are_used_as_they_are_and_no_recipe_makes_others(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text('{"question": "1+1", "answer": "2"}\n', encoding="utf-8")
+    settings = load_settings("trial", [f"prompts.file={mine}", f"model.folder={tmp_path / 'model'}"])
+    assert list(recipe_targets(settings)) == ["model.folder"]
+    assert str(mine) not in recipe_command(settings)
+    made = tmp_path / "made.jsonl"
+    write_prompts(made, 3, seed=1)
+    settings = load_settings("trial", [f"prompts.file={made}", f"model.folder={tmp_path / 'model'}"])
+    assert list(recipe_targets(settings)) == ["model.folder", "prompts.file"]
+    assert str(made) in recipe_command(settings)
 
 
 def test_a_run_is_prepared_again_when_another_had_its_files_made_anew(

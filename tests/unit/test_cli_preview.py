@@ -35,7 +35,7 @@ def test_each_prompt_is_one_json_object(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_what_is_wrong_with_every_prompt_is_said_by_the_preview_and_by_the_check(tmp_path: Path) -> None:
     overrides = given(tmp_path, "prompts.chat_template_kwargs={enable_thinking=false}")
-    with pytest.raises(CommandFailed, match=r"chat_template_kwargs\.enable_thinking: the model's chat template does"):
+    with pytest.raises(CommandFailed, match=r"chat_template_kwargs\.enable_thinking: the chat template does"):
         preview("trial", overrides, count=1, as_json=True)
     assert any("enable_thinking" in fault for fault in faults(load_settings("trial", overrides)))
 
@@ -65,3 +65,22 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("nonsense\n")
     with pytest.raises(CommandFailed, match=r"p\.jsonl, line 1: is not JSON"):
         preview("trial", overrides, count=1, as_json=False)
+
+
+def test_a_chat_template_of_ones_own_is_used_instead_of_the_tokenizers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "mine.jinja"
+    own.write_text(
+        "<|user|>{{ messages[-1].content | upper }} {% if loud %}. .{% endif %}<|assistant|>", encoding="utf-8"
+    )
+    overrides = given(tmp_path, f"prompts.chat_template={own}", "prompts.chat_template_kwargs={loud=true}")
+    preview("trial", overrides, count=1, as_json=False)
+    assert capsys.readouterr().out.splitlines()[1] == "<|user|>1 1 1  . .<|assistant|>"
+    # A tokenizer without one of its own will do then.
+    config = tmp_path / "model" / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"chat_template": ""}))
+    assert list(faults(load_settings("trial", overrides))) == []
+    own.unlink()
+    (fault, *_) = faults(load_settings("trial", overrides))
+    assert fault.startswith(f"prompts.chat_template = {own}: no such file")

@@ -12,6 +12,7 @@ from areal_mesh.cli.gaps import faults
 from areal_mesh.cli.launcher import launch
 from areal_mesh.cli.prompt_check import check_lines, prompt_faults
 from areal_mesh.recipes.arithmetic.problems import write_prompts
+from areal_mesh.runtime.problem_files import ProblemFile
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings, load_settings
 
@@ -59,7 +60,7 @@ def test_each_reference_is_tried_once_and_plain_numbers_never(tmp_path: Path) ->
         return True
 
     file = written(tmp_path / "p.jsonl", "x", "x", "12", "-3.50", ["x", "y"])
-    assert [fault for _, fault in check_lines(file, 0, matches)] == [""] * 5
+    assert [fault for _, fault in check_lines(ProblemFile(file), 0, matches)] == [""] * 5
     assert tried == ["x", "y"]
 
 
@@ -68,7 +69,7 @@ def test_a_long_check_says_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(prompt_check, "_SECONDS_BETWEEN_LINES", -1.0)
     file = written(tmp_path / "p.jsonl", "1", "2")
-    assert len(list(check_lines(file, 0, lambda _: True))) == 2
+    assert len(list(check_lines(ProblemFile(file), 0, lambda _: True))) == 2
     assert capsys.readouterr().err == f"{file}: 1 lines checked\n{file}: 2 lines checked\n"
 
 

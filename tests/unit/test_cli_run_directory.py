@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.run_directory import SETTINGS_FILE, differing_keys, enter, finished_summary, held
+from areal_mesh.cli.going_on import meant_by
+from areal_mesh.cli.run_directory import SETTINGS_FILE, enter, finished_summary, held
 from areal_mesh.runtime.settings import RunSettings, load_settings
 
 
@@ -41,11 +42,12 @@ def test_other_settings_are_refused_with_the_keys_that_differ(tmp_path: Path) ->
     with entered(settings_in(tmp_path), fresh=False):
         pass
     there = load_settings("trial")
-    other = settings_in(tmp_path, "learner.learning_rate=1e-5", "stages.0.max_steps=2")
+    other = settings_in(tmp_path, "learner.epsilon=1e-3", "algorithm.batch_groups=2")
     with pytest.raises(CommandFailed) as refusal, entered(other, fresh=False):
         pass
-    assert f"learner.learning_rate: there {there.learner.learning_rate}, here 1e-05" in str(refusal.value)
-    assert f"stages.0.max_steps: there {there.stages[0].max_steps}, here 2" in str(refusal.value)
+    assert f"learner.epsilon: there {there.learner.epsilon}, here 0.001" in str(refusal.value)
+    assert f"algorithm.batch_groups: there {there.algorithm.batch_groups}, here 2" in str(refusal.value)
+    assert "areal-mesh up --from" in str(refusal.value)
     assert str(refusal.value).count(": there ") == 2
 
 
@@ -112,8 +114,51 @@ def test_a_run_is_finished_when_its_summary_says_so(tmp_path: Path) -> None:
     assert finished_summary(tmp_path) == {"finished": True, "steps": 3}
 
 
-def test_keys_that_differ_are_named_by_their_path() -> None:
-    before = {"a": 1, "b": {"c": [1, {"d": 2}]}, "gone": 1}
-    now = {"a": 1, "b": {"c": [1, {"d": 3}]}, "new": None}
-    assert differing_keys(before, now) == ["b.c.1.d: there 2, here 3", "gone: there 1, here null"]
-    assert differing_keys({"stages": [1]}, {"stages": [1, 2]}) == ["stages: there [1], here [1, 2]"]
+def step_rows(folder: Path, steps: int, stage: int) -> None:
+    rows = [json.dumps({"step": step, "stage": stage}) for step in range(1, steps + 1)]
+    (folder / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+
+
+def checkpoint(folder: Path, version: int) -> None:
+    path = folder / "checkpoints" / f"version-{version:08d}"
+    path.mkdir(parents=True)
+    (path / "manifest.json").write_text("{}")
+
+
+def test_a_run_goes_on_with_another_learning_rate_and_more_steps_from_a_checkpoint(tmp_path: Path) -> None:
+    with entered(settings_in(tmp_path), fresh=False) as folder:
+        step_rows(folder, 12, stage=1)
+        checkpoint(folder, 10)
+    other = settings_in(tmp_path, "learner.learning_rate=1e-5", "stages.2.max_steps=70")
+    with pytest.raises(CommandFailed, match="the newest checkpoint is of step 10 and 12 are committed"):
+        enter(folder, other, fresh=False)
+    assert load_settings(folder / SETTINGS_FILE) == settings_in(tmp_path), "nothing was changed"
+    checkpoint(folder, 12)
+    changes = enter(folder, other, fresh=False)
+    assert [change.key for change in changes] == ["stages.2.max_steps", "learner.learning_rate"]
+    assert load_settings(folder / SETTINGS_FILE) == other
+    with pytest.raises(CommandFailed, match=r"stages\.0\.max_steps: there 8, here 9 \(that stage is over\)"):
+        enter(folder, settings_in(tmp_path, "stages.0.max_steps=9"), fresh=False)
+
+
+def test_what_a_command_only_leaves_out_is_no_change(tmp_path: Path) -> None:
+    with entered(settings_in(tmp_path, "learner.learning_rate=1e-5"), fresh=False) as folder:
+        pass
+    with pytest.raises(CommandFailed, match="say so with --set, if it is meant"):
+        enter(folder, settings_in(tmp_path), fresh=False, meant=meant_by("trial", []))
+    meant = meant_by("trial", ["learner.learning_rate=2e-5"])
+    assert enter(folder, settings_in(tmp_path, "learner.learning_rate=2e-5"), fresh=False, meant=meant)
+    # Who names a file of settings wrote all of it.
+    assert enter(folder, settings_in(tmp_path), fresh=False, meant=meant_by("mine.toml", []))
+
+
+def test_a_finished_run_goes_on_where_it_is_given_more_steps_and_keeps_its_summary(tmp_path: Path) -> None:
+    with entered(settings_in(tmp_path), fresh=False) as folder:
+        step_rows(folder, 90, stage=2)
+        checkpoint(folder, 90)
+        (folder / "summary.json").write_text('{"finished": true, "steps": 90}')
+    with pytest.raises(CommandFailed, match="the run is finished; give it more steps"):
+        enter(folder, settings_in(tmp_path, "learner.learning_rate=1e-5"), fresh=False)
+    assert enter(folder, settings_in(tmp_path, "stages.2.max_steps=61"), fresh=False)
+    assert not (folder / "summary.json").exists()
+    assert json.loads((folder / "summary-90.json").read_text())["finished"]

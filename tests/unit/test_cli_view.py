@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ def example(step: int = 4, state: RunState = RunState.RUNNING, stage: int = 0) -
 
 def test_the_view_shows_progress_figures_services_and_processes() -> None:
     processes = {"generator-0": "process 42", "learner-0": "restarting, 1 restart"}
-    text = rendered(run_view(example(), [10, 10], processes, "learner-0 ended"))
+    text = rendered(run_view(example(), [10, 10], processes, ["learner-0 ended"]))
     for part in ("4/20", "4/10", "reward -1.25", "truncated 50%", "0:1 1:3", "1,234 tok/s", "3 groups, 2 KiB", "27 ms"):
         assert part in text
     for part in ("512.4 tokens/s", "process 42", "restarting, 1 restart", "learner-0 ended"):
@@ -238,3 +239,49 @@ def test_the_only_step_of_a_stage_has_one_figure_and_no_way_between_two() -> Non
     text = rendered(summary_table({"stages": [stage]}))
     assert "1 step of up to 32 tokens; reward -3.33; length -" in text
     assert "→" not in text
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(120, 35), (80, 24)])
+def test_the_view_fits_the_terminal(columns: int, lines: int) -> None:
+    (generator,) = example().services
+    names = ("controller", "replay-0", "verifier-0", "learner-0")
+    services = tuple(dataclasses.replace(generator, service_id=name, role=name.partition("-")[0]) for name in names)
+    figures = {"responses_open": 1130.0, "responses_limit": 1024.0, "kv_cache_use": 0.42, "preemptions": 1.0}
+    busy = dataclasses.replace(generator, metrics=figures)
+    status = dataclasses.replace(
+        example(),
+        services=(*services, busy),
+        started=datetime.now(UTC) - timedelta(seconds=100),
+        step_metrics=example().step_metrics | {"step_seconds": 2.0},
+        end_reasons={f"filtered: all {n} responses are right and there is nothing to compare": 9 - n for n in range(4)},
+    )
+    cause = "ended (killed by SIGKILL); started again, restart 1; its last line: " + "x" * 60
+    processes = {service.service_id: "process 1234, 1 restart (signal SIGKILL: x)" for service in status.services}
+    console = Console(width=columns, height=lines, color_system=None)
+    with console.capture() as capture:
+        console.print(run_view(status, [10, 10], processes, [cause] * 5, (columns, lines)))
+    shown = capture.get().splitlines()
+    assert len(shown) <= lines
+    assert max(map(len, shown)) <= columns
+    text = "\n".join(shown)
+    for part in (
+        "elapsed 1 min",
+        "left 32 s at most",
+        "4/20",
+        "reward -1.250",
+        "filtered 0",
+        "generator-0",
+        "512.4 tokens/s",
+    ):
+        assert part in text
+    assert "filtered: all 0 responses are right" in text
+    assert "ended (killed by SIGKILL)" in text
+
+
+def test_a_service_that_has_not_registered_has_a_row_with_what_it_does() -> None:
+    status = dataclasses.replace(example(), services=())
+    for size in ((120, 35), (80, 24)):
+        text = rendered(run_view(status, [10, 10], {"generator-0": "loading weights, 12 s"}, (), size))
+        row = next(line for line in text.splitlines() if "generator-0" in line)
+        assert "starting" in row
+        assert "loading weights, 12 s" in row

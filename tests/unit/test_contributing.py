@@ -43,7 +43,7 @@ def folder_of(path: str) -> Path:
 
 def test_what_grows_is_on_the_page() -> None:
     kinds = ("A loss", "An advantage", "A reward term", "A filter", "A transport", "A stage rule", "A recipe")
-    assert list(ADDITIONS) == [*kinds, "A preset", "A figure in the status"]
+    assert list(ADDITIONS) == [*kinds, "A sink", "A kind of reward of one's own", "A preset", "A figure in the status"]
     assert len(PATHS) > 30
 
 

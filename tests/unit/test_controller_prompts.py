@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.controller.prompts import PromptFile, PromptFileError, group_seed, permuted
+from areal_mesh.controller.indexed_file import PromptFileError
+from areal_mesh.controller.prompts import PromptFile, group_seed, permuted
 from areal_mesh.runtime.settings import PromptSettings
 
 

@@ -64,6 +64,7 @@ def test_the_verifier_is_told_length_limit_and_finish_reason() -> None:
     assert list(items[0].gold_answers) == ["2", "two"]
     assert (items[0].response, items[0].response_tokens, items[0].max_response_tokens) == ("two", 2, 16)
     assert items[0].finish_reason == rollout_pb2.FINISH_REASON_LENGTH
+    assert (items[0].problem, items[0].group) == ("1+1", "g1")
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,17 @@ def test_figures_are_means_over_responses(groups: list[rollout_pb2.Group]) -> No
     assert figures["staleness_mean"] == 1.5
 
 
+def test_each_term_of_the_reward_is_a_figure_of_its_own(groups: list[rollout_pb2.Group]) -> None:
+    assert not [name for name in batch_figures(groups, policy_version=9) if name.startswith("reward_")]
+    responses = [response for group in groups for response in group.responses]
+    for value, response in enumerate(responses):
+        response.verdict.terms.add(name="correctness", value=5.0)
+        if value:
+            response.verdict.terms.add(name="score", value=float(value))
+    figures = batch_figures(groups, policy_version=9)
+    assert (figures["reward_correctness"], figures["reward_score"]) == (5.0, 1.5)
+
+
 def test_the_share_of_groups_without_a_difference_in_reward_is_reported(groups: list[rollout_pb2.Group]) -> None:
     for group, rewards in zip(groups, ((5.0, -5.0), (5.0,)), strict=True):
         for response, reward in zip(group.responses, rewards, strict=True):

@@ -16,7 +16,7 @@ from areal_mesh.preparation.overlap import EvaluationSets, fingerprint
 from areal_mesh.preparation.reading import LONGEST_LINE, FileFault, read_rows
 from areal_mesh.preparation.report import Report
 from areal_mesh.preparation.stream import Preparation
-from areal_mesh.runtime.problem_lines import parse_problem
+from areal_mesh.runtime.problems import parse_problem
 from areal_mesh.runtime.settings.templates import TEMPLATES
 
 

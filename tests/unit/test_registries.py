@@ -16,6 +16,7 @@ from areal_mesh.learner.losses.averaging import AVERAGES
 from areal_mesh.learner.losses.table import LOSSES
 from areal_mesh.learner.overlong.table import OVERLONG
 from areal_mesh.recipes.table import RECIPES
+from areal_mesh.rewards.table import REWARDS
 from areal_mesh.runtime.settings.advantages import AdvantageSettings
 from areal_mesh.runtime.settings.algorithm import Average
 from areal_mesh.runtime.settings.base import kinds
@@ -24,9 +25,12 @@ from areal_mesh.runtime.settings.kl import KlEstimator
 from areal_mesh.runtime.settings.losses import LossSettings
 from areal_mesh.runtime.settings.overlong import OverlongSettings
 from areal_mesh.runtime.settings.recipes import RecipeSettings
+from areal_mesh.runtime.settings.rewards import OneRewardSettings
+from areal_mesh.runtime.settings.sinks import SinkSettings
 from areal_mesh.runtime.settings.stages import RuleSettings
 from areal_mesh.runtime.settings.weights import TransportSettings
 from areal_mesh.verifier.rewards import ENTRY_POINT_GROUP
+from areal_mesh.views.sinks.table import SINKS
 from areal_mesh.weights.transports.table import TRANSPORTS
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +41,8 @@ REGISTRIES: dict[str, tuple[Any, Any, str]] = {
     "filters": (FILTERS, FilterSettings, "docs/generator.md"),
     "recipes": (RECIPES, Annotated[RecipeSettings, "type"], "docs/cli.md"),
     "stage rules": (RULES, RuleSettings, "docs/controller.md"),
+    "rewards": (REWARDS, OneRewardSettings, "docs/verifier.md"),
+    "sinks": (SINKS, SinkSettings, "docs/controller.md"),
     "transports": (TRANSPORTS, TransportSettings, "docs/weights.md"),
 }
 

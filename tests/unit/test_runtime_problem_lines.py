@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.runtime.problem_lines import LineError, parse_line, parse_problem, references
+from areal_mesh.runtime.problem_lines import LineError, parse_line, references
+from areal_mesh.runtime.problems import parse_problem
 
 
 def reference(written: str) -> tuple[str, ...]:

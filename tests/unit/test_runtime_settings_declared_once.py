@@ -20,6 +20,8 @@ COPIES = {
     "Sampling": "of one group, as its lease says",
     "GenerateOptions": "of one request of a person, who may leave each out",
     "Started": "of one request, as the generator says",
+    "Mended": "of one line, as it was mended",
+    "PrepareOptions": "of one request of a person, for files that no run has yet",
 }
 
 

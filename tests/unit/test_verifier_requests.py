@@ -1,7 +1,7 @@
 """What the verifier makes of a request before it grades."""
 
 from areal_mesh.v1 import verifier_pb2
-from areal_mesh.verifier.service import decode_items
+from areal_mesh.verifier.messages import decode_items
 
 
 def test_references_are_taken_for_rounded_where_the_setting_says_so() -> None:

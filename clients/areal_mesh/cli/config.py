@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, remarks
+from areal_mesh.cli.machine import read_machine
 from areal_mesh.cli.memory_report import Cluster, memory_report
 from areal_mesh.cli.printing import is_unicode
 from areal_mesh.cli.resolving import resolved
+from areal_mesh.cli.reward_check import Tried, reward_faults, rewards_shown, tried_rewards
+from areal_mesh.cli.shown_settings import PROMPTS_READ, gpus_shown, prompts_shown
 from areal_mesh.cli.targets import Target
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
@@ -38,7 +41,8 @@ def check(sources: Sequence[str], overrides: Sequence[str], cluster: Cluster | N
             failed += 1
             print(failure)
             continue
-        found = list(faults(settings))
+        tried = tried_rewards(settings)
+        found = [*faults(settings, PROMPTS_READ), *reward_faults(tried)]
         notes: list[str] = []
         if cluster is not None:
             too_large, notes = memory_report(settings, cluster)
@@ -46,7 +50,7 @@ def check(sources: Sequence[str], overrides: Sequence[str], cluster: Cluster | N
         failed += bool(found)
         if not found:
             print(f"{source}: holds; run {settings.name}, {_schedule(settings)}")
-        for line in (*found, *notes, *remarks(settings)):
+        for line in (*_shown(settings, tried), *found, *notes, *remarks(settings)):
             print(f"{source}: {line}")
     if failed:
         raise CommandFailed(f"{failed} of {len(sources)} do not hold", EXIT_CANNOT_START)
@@ -57,6 +61,12 @@ def cluster_of(nodes: int | None, gpus: int | None, memory: float | None) -> Clu
     if nodes is gpus is memory is None:
         return None
     return Cluster(nodes or 1, gpus or 8, 80.0 if memory is None else memory)
+
+
+def _shown(settings: RunSettings, tried: Tried) -> list[str]:
+    """The prompts, what rewards gave, and the GPUs, a line each."""
+    gpus = gpus_shown(read_machine(settings.directory), settings)
+    return [*prompts_shown(settings), *rewards_shown(tried), gpus]
 
 
 def _schedule(settings: RunSettings) -> str:

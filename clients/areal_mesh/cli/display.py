@@ -7,7 +7,8 @@ from typing import Protocol, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from areal_mesh.cli.view import ProcessNotes, changes, run_view, stage_line, step_line
+from areal_mesh.cli.service_rows import ProcessNotes
+from areal_mesh.cli.view import changes, run_view, stage_line, step_line
 from areal_mesh.client import RunStatus, Stage, Step
 
 _NEWS_LINES = 5
@@ -78,6 +79,8 @@ class LiveDisplay:
     """A view that is redrawn in place, with the last few lines of news under it."""
 
     def __init__(self, console: Console, stage_steps: Sequence[int], processes: Callable[[], ProcessNotes]) -> None:
+        self._console = console
+        self._size = console.size
         self._status: RunStatus | None = None
         self._news: deque[str] = deque(maxlen=_NEWS_LINES)
         self._stage_steps = stage_steps
@@ -85,10 +88,16 @@ class LiveDisplay:
         self._live = Live(console=console, refresh_per_second=_FRAMES_PER_SECOND, get_renderable=self._render)
 
     def _render(self) -> RenderableType:
-        return run_view(self._status, self._stage_steps, self._processes(), "\n".join(self._news))
+        size = self._console.size
+        shape = (size.width, size.height)
+        return run_view(self._status, self._stage_steps, self._processes(), tuple(self._news), shape)
 
     def show(self, status: RunStatus | None) -> None:
         """Shows the status from the next frame on; keeps the last one while the controller is away."""
+        if self._console.size != self._size:
+            # What a narrower terminal has folded is more lines than the view knows of, and some would stay.
+            self._size = self._console.size
+            self._console.clear()
         if status is not None:
             self._status = status
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from areal_mesh.cli.examined import Examined
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.run_directory import differing_keys
 from areal_mesh.evaluation.suites import Suite
 from areal_mesh.runtime.locks import FileLock, LockHeld
+from areal_mesh.runtime.settings.changes import changes_between
 
 IDENTITY = "evaluation.json"
 RESPONSES = "responses.jsonl"
@@ -63,7 +63,12 @@ def entered(folder: Path, identity: Mapping[str, Any]) -> Iterator[Path]:
         raise CommandFailed(f"{folder}: process {error.holder} works on this evaluation; wait for it") from error
     try:
         if file.is_file():
-            differences = differing_keys(json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(identity)))
+            differences = [
+                str(change)
+                for change in changes_between(
+                    json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(identity))
+                )
+            ]
             if differences:
                 raise CommandFailed(
                     f"{folder} holds another evaluation:\n"

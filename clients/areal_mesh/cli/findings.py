@@ -119,7 +119,7 @@ def _gpus(machine: Machine, settings: RunSettings) -> Finding:
     found = ", ".join(f"{gpu.name} {gpu.memory_gib:.0f} GiB (driver {gpu.driver})" for gpu in machine.gpus) or "none"
     if not _wants_gpu(settings):
         return Finding("GPUs", "fine", found)
-    wanted = _wanted_gpus(settings)
+    wanted = wanted_gpus(settings)
     if len(machine.gpus) < wanted:
         remedy = (
             f'this run takes {wanted} on one machine; set device = "cpu" and weights.transport.type = "gloo", or take '
@@ -133,7 +133,8 @@ def _gpus(machine: Machine, settings: RunSettings) -> Finding:
     return Finding("GPUs", "fine", found)
 
 
-def _wanted_gpus(settings: RunSettings) -> int:
+def wanted_gpus(settings: RunSettings) -> int:
+    """GPUs that a run takes on one machine."""
     generator, learner = settings.generator, settings.learner
     engine = generator.transfer_ranks if generator.device == "cuda" else 0
     return engine + (learner.ranks if learner.device == "cuda" else 0)

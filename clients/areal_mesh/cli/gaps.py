@@ -2,6 +2,7 @@
 anything.
 """
 
+import importlib.util
 import os
 import socket
 import tempfile
@@ -40,15 +41,20 @@ def gaps(settings: RunSettings) -> Iterator[str]:
     yield from missing_interfaces(settings)
     yield from missing_data(settings)
     yield from not_a_recipes(settings)
+    yield from missing_trackers(settings)
     unwritable = list(_unwritable(settings))
     # A directory that cannot be written in has no room either.
     yield from unwritable or lacks(read_machine(settings.directory), settings)
 
 
-def faults(settings: RunSettings) -> Iterator[str]:
-    """Why no run with this model and these prompts could succeed, on any machine; as far as they are there."""
+def faults(settings: RunSettings, most_prompts: int = 0) -> Iterator[str]:
+    """Why no run with this model and these prompts could succeed, on any machine; as far as they are there.
+
+    Args:
+        most_prompts: look at the first so many; 0 for all that the run uses.
+    """
     yield from _unusable_end_tokens(settings)
-    yield from prompt_faults(settings)
+    yield from prompt_faults(settings, most_prompts)
     yield from model_faults(settings)
 
 
@@ -68,6 +74,13 @@ def missing_interfaces(settings: RunSettings) -> Iterator[str]:
                 f"{key} = {name}: this machine has no such network interface; name one of {', '.join(here)}, or leave "
                 "it out: the one with the learner's address is taken then"
             )
+
+
+def missing_trackers(settings: RunSettings) -> Iterator[str]:
+    """Packages of the sinks that are not installed, a line each; a run without TensorBoard goes on without it."""
+    for sink in settings.sinks:
+        if sink.needs and sink.type != "tensorboard" and importlib.util.find_spec(sink.needs) is None:
+            yield f'sinks: "{sink.type}" needs {sink.needs}, which is not installed; install it, or take the sink out'
 
 
 def gpu_present() -> bool:
@@ -93,6 +106,9 @@ def missing_data(settings: RunSettings) -> Iterator[str]:
         yield f"prompts.file = {prompts.file}: is no file; {name_prompts}"
     elif "prompts.file" not in made and not exists(prompts.file):
         yield f"prompts.file = {prompts.file}: not there yet; put a JSONL file there, or {name_prompts}"
+    for place, also in enumerate(prompts.also):
+        if not is_file(also.file):
+            yield f"prompts.also.{place}.file = {also.file}: no such file; name one that is there, or take it out"
     yield from _missing_suites(settings.evaluation)
 
 

@@ -13,16 +13,20 @@ from rich.console import Console
 
 from areal_mesh.cli.display import Display, display_for
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.forking import forked
 from areal_mesh.cli.gaps import faults, gaps
+from areal_mesh.cli.going_on import meant_by, say_changes
+from areal_mesh.cli.phases import process_note
 from areal_mesh.cli.preflight import check_listen, check_reachable
 from areal_mesh.cli.preparing import prepare_run
 from areal_mesh.cli.processes import CONTROLLER, controller_address, service_id, service_processes
 from areal_mesh.cli.report import files_line, print_table
 from areal_mesh.cli.resolving import resolved
+from areal_mesh.cli.reward_check import reward_faults, tried_rewards
 from areal_mesh.cli.run_directory import SETUP_FILE, enter, finished_summary, held
 from areal_mesh.cli.service_credentials import service_credentials
-from areal_mesh.cli.view import counted, step_of
-from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus
+from areal_mesh.cli.view import step_of
+from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus, ServiceState
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.roles import SERVICE_ROLES
 from areal_mesh.runtime.security.warning import plain_text_warning
@@ -37,14 +41,20 @@ from areal_mesh.views.run_views import METRICS_FILE
 _WATCH_SECONDS = 0.5
 _RETRY_SECONDS = 0.3
 _ENDING = (RunState.STOPPING, RunState.FINISHED)
+_LOADING = (ServiceState.STARTING, ServiceState.PENDING_WEIGHTS, ServiceState.LOST)
 
 
-def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
+def launch(source: str, overrides: Sequence[str], fresh: bool, begun_from: str = "") -> int:
     """Runs a mesh to its end, or goes on with one; returns the exit code.
+
+    Args:
+        begun_from: a run with whose weights this one begins (`forking`); empty: none.
 
     Raises:
         CommandFailed: the run cannot begin, or a service ended it.
     """
+    if begun_from:
+        source, overrides = forked(begun_from, source, overrides)
     settings = resolved(source, overrides)
     address = controller_address(settings)
     if fresh or finished_summary(settings.run_directory) is None:
@@ -54,8 +64,8 @@ def launch(source: str, overrides: Sequence[str], fresh: bool) -> int:
         if not finished:
             # Before anything of the run is written or deleted, so that the advice (another port) can be followed.
             _check_address(settings)
-        enter(folder, settings, fresh)
-        if finished:
+        say_changes(folder, enter(folder, settings, fresh, meant_by(source, overrides)))
+        if finished_summary(folder) is not None:
             print_table(folder)
             print(f"{folder}: this run is finished; --fresh runs it anew")
             return 0
@@ -82,7 +92,8 @@ def _require_what_is_needed(source: str, settings: RunSettings) -> None:
             service_credentials(settings, role, service_id(role))
         except StartupError as error:
             unreachable.append(str(error))
-    _require(f"{source}: {line}" for line in (*gaps(settings), *unreachable, *faults(settings)))
+    rewards = reward_faults(tried_rewards(settings))
+    _require(f"{source}: {line}" for line in (*gaps(settings), *unreachable, *faults(settings), *rewards))
 
 
 def _require(lacking: Iterable[str]) -> None:
@@ -212,7 +223,6 @@ class Launcher:
         return {name: self._process_note(name) for name in self._supervisor.states}
 
     def _process_note(self, name: str) -> str:
-        state = self._supervisor.states[name]
-        restarts = f", {counted(state.restarts, 'restart')}" if state.restarts else ""
-        what = f"process {state.pid}" if state.pid else state.phase.value
-        return f"{what}{restarts}"
+        joined = {service.service_id: service.state for service in self._latest.services} if self._latest else {}
+        loading = joined.get(name, ServiceState.STARTING) in _LOADING
+        return process_note(self._supervisor.states[name], self._folder / "logs" / f"{name}.log", loading=loading)

@@ -6,67 +6,28 @@ brings a validation library along would take as long to import as all the rest.
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 
+from areal_mesh.cli.afterwards import add_afterwards, add_completion
 from areal_mesh.cli.evaluating import add_evaluating
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
 from areal_mesh.cli.keeping import add_keeping
 from areal_mesh.cli.looking import add_looking
-from areal_mesh.cli.option_types import address_or_nothing, interval
-from areal_mesh.cli.options import (
-    CONTROLLER_VARIABLE,
-    RUN_ID_VARIABLE,
-    SubCommands,
-    add_command,
-    controller_option,
-    overrides_option,
-    source_argument,
-)
+from areal_mesh.cli.option_types import interval
+from areal_mesh.cli.options import SubCommands, add_command, controller_option, overrides_option, source_argument
+from areal_mesh.cli.parsing import Parser, ShowVersion
 from areal_mesh.cli.planning_options import add_planning, cluster_options
 from areal_mesh.cli.printing import make_output_safe
+from areal_mesh.cli.running_options import add_running
 from areal_mesh.cli.security_options import add_security_commands
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
 from areal_mesh.cli.verifying import add_verifying
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.output import silence
-from areal_mesh.runtime.roles import SERVICE_ROLES
 
 _EXIT_INTERRUPTED = 130
-
-
-def _up(options: argparse.Namespace) -> int:
-    if options.simulate:
-        from areal_mesh.cli.simulate_preset import simulate_preset
-
-        return simulate_preset(options.source, options.overrides)
-    from areal_mesh.cli.launcher import launch
-    from areal_mesh.runtime.output import lasting_output
-
-    with lasting_output():
-        return launch(options.source, options.overrides, options.fresh)
-
-
-def _prepare(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.preparing import prepare
-
-    prepare(options.source, options.overrides)
-
-
-def _serve(options: argparse.Namespace) -> int:
-    from areal_mesh.cli.serving import serve_role
-    from areal_mesh.runtime.output import lasting_output
-
-    with lasting_output():
-        if options.role == "learner" and (options.node_rank or int(os.environ.get("RANK", "0"))):
-            from areal_mesh.cli.serving_ranks import serve_ranks
-
-            return serve_ranks(options.config, options.overrides, options.node_rank)
-        return serve_role(
-            options.role, options.config, options.overrides, options.service_id, options.controller, options.run_id
-        )
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -117,22 +78,16 @@ def _config_check(options: argparse.Namespace) -> None:
     check(options.sources, options.overrides, cluster_of(options.nodes, options.gpus, options.memory))
 
 
+def _config_reference(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.settings_page import settings_page
+
+    print(settings_page(), end="")
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from areal_mesh.cli.doctor import examine
 
     examine(options.source, options.overrides, options.as_json)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.report import report_on
-
-    report_on(options.source)
-
-
-def _export(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.export import export
-
-    export(options.source, options.version, options.to)
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -143,13 +98,14 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command; each sub-command's namespace has its function as `run`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="areal-mesh",
         description="Asynchronous reinforcement learning for reasoning language models as a mesh of gRPC services.",
     )
+    parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_running(commands)
-    _add_afterwards(commands)
+    add_running(commands)
+    add_afterwards(commands)
     _add_steering(commands)
     _add_settings(commands)
     add_verifying(commands)
@@ -161,59 +117,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluating(commands)
     add_security_commands(commands)
     add_keeping(commands)
+    add_completion(commands, build_parser)
     return parser
-
-
-def _add_running(commands: SubCommands) -> None:
-    up = add_command(
-        commands, "up", _up, "Run a mesh on this machine to its end; started again, it goes on with the same run."
-    )
-    source_argument(up)
-    up.add_argument("--fresh", action="store_true", help="delete the run directory first")
-    up.add_argument("--simulate", action="store_true", help="go through the schedule with simulated members, no model")
-    source_argument(
-        add_command(
-            commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them."
-        )
-    )
-    serve = add_command(commands, "serve", _serve, "Run one service until its run is over, or until SIGTERM drains it.")
-    serve.add_argument("role", choices=SERVICE_ROLES)
-    serve.add_argument("--config", required=True, metavar="PRESET|FILE", help="settings of the run")
-    serve.add_argument("--service-id", default="", metavar="ID", help="name in the mesh, kept over restarts (ROLE-0)")
-    serve.add_argument(
-        "--controller",
-        default=os.environ.get(CONTROLLER_VARIABLE) or "",
-        type=address_or_nothing,
-        metavar="ADDR",
-        help=f"host:port of the controller (${CONTROLLER_VARIABLE}, else where the settings say)",
-    )
-    serve.add_argument(
-        "--run-id",
-        default=os.environ.get(RUN_ID_VARIABLE, ""),
-        metavar="ID",
-        help=f"the same for all services of a run; the controller refuses those with another (${RUN_ID_VARIABLE})",
-    )
-    serve.add_argument(
-        "--node-rank",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of a learner on several hosts (learner.hosts): the number of this one; 0 leads and serves",
-    )
-    overrides_option(serve)
-
-
-def _add_afterwards(commands: SubCommands) -> None:
-    report = add_command(
-        commands, "report", _report, "Print the table of a run; write its plots and TensorBoard events anew."
-    )
-    report.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
-    export = add_command(
-        commands, "export", _export, "Write a checkpoint's policy as a folder that transformers and vLLM load."
-    )
-    export.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
-    export.add_argument("--version", type=int, metavar="N", help="policy version of the checkpoint; the newest")
-    export.add_argument("--to", default="", metavar="FOLDER", help="checkpoints/export-N in the run's directory")
 
 
 def _add_steering(commands: SubCommands) -> None:
@@ -246,6 +151,8 @@ def _add_settings(commands: SubCommands) -> None:
     )
     check.add_argument("sources", nargs="+", metavar="PRESET|FILE")
     overrides_option(check)
+    text = "Print every setting with its type, its default and what it does, as Markdown."
+    add_command(config, "reference", _config_reference, text)
     cluster_options(check)
     doctor = add_command(commands, "doctor", _doctor, "Say what this machine can run of a preset, and what would help.")
     source_argument(doctor)

@@ -67,7 +67,10 @@ def positions_of(config: Mapping[str, Any]) -> int | None:
 
 def template_faults(settings: RunSettings) -> Iterator[str]:
     """A chat template that the prompts need and the model lacks."""
-    if settings.prompts.template == CHAT_TEMPLATE and not has_chat_template(settings.model.folder):
+    own = settings.prompts.chat_template
+    if own is not None and not own.is_file():
+        yield f"prompts.chat_template = {own}: no such file; name one with a chat template in jinja"
+    elif own is None and settings.prompts.template == CHAT_TEMPLATE and not has_chat_template(settings.model.folder):
         yield (
             f'prompts.template = "{CHAT_TEMPLATE}": the tokenizer in {settings.model.folder} has no chat template; '
             f"write the prompt out with {PROBLEM_PLACE} in it, such as "

@@ -25,9 +25,11 @@ def add_command(commands: SubCommands, name: str, run: Command, text: str) -> ar
     return parser
 
 
-def source_argument(parser: argparse.ArgumentParser) -> None:
+def source_argument(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """A preset or file, and settings on top."""
-    parser.add_argument("source", metavar="PRESET|FILE", help="name of a preset, or path of a TOML or JSON file")
+    text = "name of a preset, or path of a TOML or JSON file"
+    nargs: dict[str, str] = {"nargs": "?", "default": ""} if optional else {}
+    parser.add_argument("source", metavar="PRESET|FILE", help=text, **nargs)  # type: ignore[arg-type]
     overrides_option(parser)
 
 
@@ -47,10 +49,10 @@ def controller_option(parser: argparse.ArgumentParser) -> None:
     """`--controller`, and what proves to it who asks."""
     parser.add_argument(
         "--controller",
-        default=os.environ.get(CONTROLLER_VARIABLE) or DEFAULT_CONTROLLER,
+        default=os.environ.get(CONTROLLER_VARIABLE) or None,
         type=address,
         metavar="ADDR",
-        help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else {DEFAULT_CONTROLLER})",
+        help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else of the run that goes on under runs/)",
     )
     credential_options(parser)
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.resolving import resolved
@@ -12,7 +11,9 @@ from areal_mesh.prompts.inspection import unread_settings
 from areal_mesh.prompts.plain_tokenizer import NoPlainTokenizer, PlainTokenizer, load_plain_tokenizer
 from areal_mesh.prompts.renderer import PromptRefused, PromptRenderer, beginning_fault
 from areal_mesh.runtime.errors import StartupError
-from areal_mesh.runtime.problem_lines import LineError, Problem, parse_problem
+from areal_mesh.runtime.problem_files import ProblemFile, ProblemFileError
+from areal_mesh.runtime.problem_lines import LineError
+from areal_mesh.runtime.problems import Problem
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.settings.data import CHAT_TEMPLATE
 from areal_mesh.runtime.text import printable
@@ -40,7 +41,7 @@ def rendering_faults(settings: RunSettings) -> Iterator[str]:
     except NoPlainTokenizer:
         return  # the generator may read it, or says why not
     prompts = settings.prompts
-    if prompts.template == CHAT_TEMPLATE and not tokenizer.chat_template:
+    if prompts.template == CHAT_TEMPLATE and not (tokenizer.chat_template or prompts.chat_template):
         return  # told already
     try:
         renderer = PromptRenderer(tokenizer, prompts)
@@ -80,7 +81,7 @@ def previews(
     settings: RunSettings, renderer: PromptRenderer, tokenizer: PlainTokenizer, count: int
 ) -> Iterator[Preview]:
     """The first `count` prompts. Raises CommandFailed: the prompt file cannot be read."""
-    for problem in islice(_problems(settings.prompts.file), count):
+    for problem in islice(problems_of(settings), count):
         prompt = rollout_pb2.Prompt(prompt_id=problem.prompt_id, problem=problem.problem)
         text = renderer.text(problem.problem)
         try:
@@ -91,15 +92,17 @@ def previews(
         yield Preview(problem, text, ids, tuple(tokenizer.token(token) for token in ids))
 
 
-def _problems(file: Path) -> Iterator[Problem]:
-    number = 0
+def problems_of(settings: RunSettings) -> Iterator[Problem]:
+    """The problems of `prompts.file`, in its order. Raises CommandFailed: it cannot be read."""
+    file, number = settings.prompts.file, 0
+    source = ProblemFile(file, settings.prompts.columns, not settings.verifier.reward_alone)
     try:
-        with file.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):  # noqa: B007 an error names it
-                if line.strip():
-                    yield parse_problem(line)
+        for ordinal, (number, line) in enumerate(source.lines(), start=1):  # noqa: B007 an error names it
+            yield source.problem(line, ordinal)
     except LineError as error:
-        raise CommandFailed(f"prompts.file = {file}, line {number}: {error}") from error
+        raise CommandFailed(f"prompts.file = {file}, {source.unit} {number}: {error}") from error
+    except ProblemFileError as error:
+        raise CommandFailed(f"prompts.file = {file}: {error}") from error
     except OSError as error:
         raise CommandFailed(f"prompts.file = {file}: {(error.strerror or str(error)).lower()}; name another") from error
 

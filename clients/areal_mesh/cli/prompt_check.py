@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from areal_mesh.runtime.made import NotMadeHere, made_from
-from areal_mesh.runtime.problem_lines import LineError, Problem, parse_problem
+from areal_mesh.runtime.problem_files import ProblemFile, ProblemFileError, problem_files
+from areal_mesh.runtime.problem_lines import LineError
+from areal_mesh.runtime.problems import Problem
 from areal_mesh.runtime.settings import RunSettings
 
 LINES_NAMED = 5
@@ -22,32 +24,42 @@ _PLAIN_NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
 Matcher = Callable[[str], bool]
 
 
-def prompt_faults(settings: RunSettings) -> Iterator[str]:
-    """What is wrong with the lines of the prompt file: the first of them and their count. Nothing where there is none.
+def prompt_faults(settings: RunSettings, most: int = 0) -> Iterator[str]:
+    """What is wrong with the lines of the prompt files: the first of them and their count. Nothing where there is none.
 
     A file that a recipe made is not looked at.
+
+    Args:
+        most: look at the first so many of each; 0 for all that the run uses.
     """
-    file = settings.prompts.file
-    if not file.is_file() or _made_by_recipe(file):
-        return
     matches = reference_matcher(settings.verifier.protocol)
+    most = min(filter(None, (most, settings.prompts.count)), default=0)
+    for key, source in problem_files(settings.prompts, answers_needed=not settings.verifier.reward_alone):
+        if source.path.is_file() and not _made_by_recipe(source.path):
+            yield from _faults_of(f"{key} = {source.path}", source, most, matches)
+
+
+def _faults_of(named: str, source: ProblemFile, most: int, matches: Matcher) -> Iterator[str]:
     faults: list[str] = []
     count = lines = 0
     try:
-        for number, fault in check_lines(file, settings.prompts.count, matches):
+        for number, fault in check_lines(source, most, matches):
             lines += 1
             if fault:
                 count += 1
-                faults += [f"line {number}: {fault}"] if count <= LINES_NAMED else []
+                faults += [f"{source.unit} {number}: {fault}"] if count <= LINES_NAMED else []
     except OSError as error:
-        yield f"prompts.file = {file}: cannot be read: {(error.strerror or str(error)).lower()}; name another"
+        yield f"{named}: cannot be read: {(error.strerror or str(error)).lower()}; name another"
         return
-    yield from (f"prompts.file = {file}, {fault}" for fault in faults)
+    except ProblemFileError as error:
+        yield f"{named}: {error}"
+        return
+    yield from (f"{named}, {fault}" for fault in faults)
     if count:
-        yield f"prompts.file = {file}: {count:,} of {lines:,} lines cannot be used; mend them or take them out"
+        yield f"{named}: {count:,} of {lines:,} lines cannot be used; mend them or take them out"
 
 
-def check_lines(file: Path, most: int, matches: Matcher) -> Iterator[tuple[int, str]]:
+def check_lines(source: ProblemFile, most: int, matches: Matcher) -> Iterator[tuple[int, str]]:
     """Each line that is not blank with its fault, empty where it has none; says how far it is where it takes long.
 
     Args:
@@ -56,23 +68,18 @@ def check_lines(file: Path, most: int, matches: Matcher) -> Iterator[tuple[int, 
     """
     known: dict[str, bool] = {}
     shown = time.monotonic()
-    done = 0
-    with file.open("rb") as stream:
-        for number, raw in enumerate(stream, start=1):
-            if not raw.strip():
-                continue
-            yield number, _fault(raw, matches, known)
-            done += 1
-            if done == most:
-                return
-            if time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
-                shown = time.monotonic()
-                print(f"{file}: {done:,} lines checked", file=sys.stderr, flush=True)
+    for done, (number, raw) in enumerate(source.lines(), start=1):
+        yield number, _fault(source, raw, done, matches, known)
+        if done == most:
+            return
+        if time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
+            shown = time.monotonic()
+            print(f"{source.path}: {done:,} lines checked", file=sys.stderr, flush=True)
 
 
-def _fault(raw: bytes, matches: Matcher, known: dict[str, bool]) -> str:
+def _fault(source: ProblemFile, raw: bytes, ordinal: int, matches: Matcher, known: dict[str, bool]) -> str:
     try:
-        problem: Problem = parse_problem(raw)
+        problem: Problem = source.problem(raw, ordinal)
     except LineError as error:
         return str(error)
     return reference_fault(problem.gold_answers, matches, known)

@@ -7,7 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from areal_mesh.runtime.problem_lines import LineError, parse_problem
+from areal_mesh.runtime.problem_files import ProblemFile, ProblemFileError
+from areal_mesh.runtime.problem_lines import LineError
 from areal_mesh.runtime.settings import PromptSettings, RunSettings
 from areal_mesh.runtime.settings.data import CHAT_TEMPLATE, PROBLEM_PLACE
 
@@ -53,26 +54,33 @@ def _text(problem: str, settings: PromptSettings) -> str:
 
 def _sample(settings: PromptSettings) -> list[str]:
     """Problems from all over the file, or from all over its first `count`."""
-    lines = _first_lines(settings) if settings.count else _lines_all_over(settings.file)
+    source = ProblemFile(settings.file, settings.columns, answers_needed=False)
+    try:
+        lines = (
+            _lines_all_over(settings.file)
+            if source.is_plain and not settings.count
+            else _first_lines(source, settings.count)
+        )
+    except (OSError, ProblemFileError):
+        return []  # told with the file's other faults
     problems = []
     for line in lines:
         try:
-            problems.append(parse_problem(line).problem)
+            problems.append(source.problem(line, 1).problem)
         except LineError:
             continue  # told with the file's other faults
     return problems
 
 
-def _first_lines(settings: PromptSettings) -> list[bytes]:
-    """Lines of the first `count`, the same distance apart, however many there really are."""
+def _first_lines(source: ProblemFile, count: int) -> list[bytes]:
+    """Lines of the first `count`, or of all where that is 0, the same distance apart, however many there really are."""
     kept: list[bytes] = []
     apart = 1
-    with settings.file.open("rb") as stream:
-        for number, line in enumerate(islice((line for line in stream if line.strip()), settings.count)):
-            if number % apart == 0:
-                kept.append(line)
-            if len(kept) == 2 * _SAMPLE:
-                kept, apart = kept[::2], 2 * apart
+    for number, (_, line) in enumerate(islice(source.lines(), count or None)):
+        if number % apart == 0:
+            kept.append(line)
+        if len(kept) == 2 * _SAMPLE:
+            kept, apart = kept[::2], 2 * apart
     return kept
 
 

@@ -1,28 +1,30 @@
 """The directory of a run as its launcher finds it: new, to be gone on with, or finished; held by one at a time.
 
 Invariants:
-- settings of a run never change: `settings.json` is written once, and other settings are refused;
+- `settings.json` is what the run goes on with: what else may be another is refused (`going_on`), and the ledger keeps
+  what was another before;
 - nothing is deleted but a directory that a launcher made.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.going_on import Meant, check_changes
 from areal_mesh.cli.summary import read_summary
 from areal_mesh.runtime.locks import FileLock, LockHeld
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
+from areal_mesh.runtime.settings.changes import SettingChange
 
 SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
 SETUP_FILE = "setup.json"
 LEDGER_FILE = "ledger.db"
-_LOCKS = Path("/proc/locks")
 
 
 @contextmanager
@@ -48,8 +50,11 @@ def held(settings: RunSettings) -> Iterator[Path]:
         lock.release()
 
 
-def enter(folder: Path, settings: RunSettings, fresh: bool) -> None:
-    """Opens a held run directory for these settings: made, or checked to be the same run's.
+def enter(folder: Path, settings: RunSettings, fresh: bool, meant: Meant = lambda key: True) -> list[SettingChange]:
+    """Opens a held run directory for these settings: made, or checked to be the same run's. Returns what is another.
+
+    Args:
+        meant: whether the command says a setting itself; what it only leaves out is no change.
 
     Raises:
         CommandFailed: it is another run's, or no run's at all.
@@ -59,28 +64,41 @@ def enter(folder: Path, settings: RunSettings, fresh: bool) -> None:
     file = folder / SETTINGS_FILE
     wanted = settings.model_dump(mode="json")
     if file.is_file():
-        _check_same_settings(file, wanted)
-        return
+        changes = check_changes(folder, _settings_there(file), wanted, meant)
+        if changes:
+            _reopen(folder, changes)
+            _write_settings(file, wanted)
+        return changes
     if folder.is_dir() and any(folder.iterdir()):
         raise CommandFailed(
             f"{folder} is not empty and holds no {SETTINGS_FILE}, so it is no run's; move it, or name this run "
             "otherwise (--set name=...)"
         )
     folder.mkdir(exist_ok=True)
-    aside = folder / f".{SETTINGS_FILE}.new"
+    _write_settings(file, wanted)
+    return []
+
+
+def _write_settings(file: Path, wanted: Any) -> None:
+    aside = file.with_name(f".{SETTINGS_FILE}.new")
     aside.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(aside, file)
 
 
-def _check_same_settings(file: Path, wanted: Any) -> None:
-    differences = differing_keys(_settings_there(file), wanted)
-    if differences:
-        raise CommandFailed(
-            f"{file.parent} holds a run with other settings:\n"
-            + "\n".join(f"  {line}" for line in differences)
-            + f"\ngo on with those (areal-mesh up {file}), name this run otherwise (--set name=...), or delete "
-            "that one with --fresh"
-        )
+def _reopen(folder: Path, changes: Sequence[SettingChange]) -> None:
+    """Puts the summary of a finished run aside, which is not its last word any more.
+
+    Raises:
+        CommandFailed: nothing of what changes gives it more steps.
+    """
+    summary = finished_summary(folder)
+    if summary is not None:
+        if not any(change.key.startswith("stages.") for change in changes):
+            raise CommandFailed(
+                f"{folder}: the run is finished; give it more steps (--set stages.N.max_steps=...) to go on under "
+                "other settings"
+            )
+        os.replace(folder / SUMMARY_FILE, folder / f"summary-{summary.get('steps', 0)}.json")
 
 
 def _settings_there(file: Path) -> Any:
@@ -119,35 +137,7 @@ def is_run(folder: Path) -> bool:
     return isinstance(settings, dict) and settings.keys() >= {"name", "stages", "model", "prompts"}
 
 
-def goes_on(folder: Path) -> bool:
-    """Whether a launcher or a controller works on the run now; False where the system does not tell.
-
-    The locks are not tried: for a moment's hold on one its owner could fail to start.
-    """
-    files = (folder.parent / f".{folder.name}.lock", folder / "controller.lock")
-    inodes = {str(file.stat().st_ino) for file in files if file.exists()}
-    if not _LOCKS.exists():
-        return False
-    held = [line.split() for line in _LOCKS.read_text(encoding="ascii", errors="replace").splitlines()]
-    # The last of the three parts of a file's word, `fe:00:2392468`, is its inode.
-    return any(word.rpartition(":")[2] in inodes for words in held if "FLOCK" in words for word in words)
-
-
 def finished_summary(folder: Path) -> dict[str, Any] | None:
     """The summary of a run whose schedule is complete; None for any other."""
     summary = read_summary(folder / SUMMARY_FILE)
     return summary if summary is not None and summary.get("finished") else None
-
-
-def differing_keys(before: Any, now: Any, path: str = "") -> list[str]:
-    """Lines `key: before, now` for each key in which two settings differ, nested keys by their path."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        keys = [*before, *(key for key in now if key not in before)]
-        inner = [differing_keys(before.get(key), now.get(key), f"{path}.{key}".lstrip(".")) for key in keys]
-        return [line for lines in inner for line in lines]
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        inner = [
-            differing_keys(*pair, f"{path}.{position}") for position, pair in enumerate(zip(before, now, strict=True))
-        ]
-        return [line for lines in inner for line in lines]
-    return [] if before == now else [f"{path}: there {json.dumps(before)}, here {json.dumps(now)}"]

@@ -16,7 +16,7 @@ from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.service import EXIT_CANNOT_START, Service, ServiceContext, ServiceEnd, run_service
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
-from areal_mesh.runtime.telemetry import configure_logging
+from areal_mesh.runtime.telemetry import configure_logging, note_phase
 
 
 def serve_role(
@@ -69,6 +69,7 @@ def context_of(
     check_role(settings, role, given)
     pin_service(settings, role)
     configure_logging(service_id, settings.run_directory / "logs")
+    note_phase("importing")
     identity = Identity(role, service_id, credentials=service_credentials(settings, role, service_id))
     return ServiceContext(settings, identity, _controller(settings, controller), run_id)
 

@@ -31,7 +31,7 @@ def _print_once(target: Target) -> None:
     if not console.is_terminal:
         # A pipe has no width; nothing is to be cut off at eighty columns.
         console.width = 200
-    console.print(run_view(status, steps, {}))
+    console.print(run_view(status, steps, {}, size=(console.width, max(60, console.height))))
 
 
 async def _status_and_stage_steps(mesh: MeshClient) -> tuple[RunStatus, list[int]]:

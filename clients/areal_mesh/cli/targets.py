@@ -8,6 +8,7 @@ from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.options import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from areal_mesh.cli.running_runs import find_controller
 from areal_mesh.client import GeneratorClient, MeshClient, client_credentials
 from areal_mesh.runtime.security.credentials import Credentials, CredentialsError
 
@@ -32,12 +33,13 @@ def target_of(options: argparse.Namespace) -> Target:
     """What the options of a command say.
 
     Raises:
-        CommandFailed: certificates or token cannot be used.
+        CommandFailed: certificates or token cannot be used; or no controller is named, and several runs go on.
     """
+    address = options.controller or find_controller()
     if not options.certificates:
-        return Target(options.controller)
+        return Target(address)
     try:
-        return Target(options.controller, client_credentials(options.certificates, _token(options.token_file)))
+        return Target(address, client_credentials(options.certificates, _token(options.token_file)))
     except CredentialsError as error:
         raise CommandFailed(str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -9,24 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from areal_mesh.cli.evaluation_lines import evaluation_lines
-from areal_mesh.client import RunStatus, ServiceState, ServiceStatus, Stage, Step
+from areal_mesh.cli.service_rows import ProcessNotes, services_table
+from areal_mesh.cli.times import times_line
+from areal_mesh.client import RunStatus, Stage, Step
 from areal_mesh.views.rows import Row
-
-ProcessNotes = Mapping[str, str]
-"""What the launcher knows of a service's process, by service id."""
 
 _BAR_WIDTH = 40
 _REASONS_SHOWN = 4
 _LONGEST_REASON = 200
-_STATE_STYLES = {
-    ServiceState.SERVING: "green",
-    ServiceState.STARTING: "yellow",
-    ServiceState.PENDING_WEIGHTS: "yellow",
-    ServiceState.DRAINING: "yellow",
-    ServiceState.STOPPED: "dim",
-    ServiceState.LOST: "bold red",
-    ServiceState.UNKNOWN: "dim",
-}
+NARROW_COLUMNS = 110
+"""With fewer the view leaves out what it can do without, and folds the rest."""
+_LOW_LINES, _HIGH_LINES = 30, 50
+"""With fewer than the first it has two lines of each kind of news; with fewer than the second none is folded."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,6 @@ STEP_FIGURES = (
     Figure("trained", "trained_tokens_per_second", ",.0f", " tok/s"),
 )
 """What people are shown of a step, in the live view and on its line: a further metric is a row here."""
-_FIGURES_A_ROW = 4
 
 
 def counted(count: int, noun: str) -> str:
@@ -65,71 +59,80 @@ def counted(count: int, noun: str) -> str:
 
 
 def run_view(
-    status: RunStatus | None, stage_steps: Sequence[int], processes: ProcessNotes, news: str = ""
+    status: RunStatus | None,
+    stage_steps: Sequence[int],
+    processes: ProcessNotes,
+    news: Sequence[str] = (),
+    size: tuple[int, int] = (160, 60),
 ) -> RenderableType:
-    """The live view. `stage_steps`: steps of each stage at most; `status` None while no controller answers."""
+    """The live view.
+
+    Args:
+        status: None while no controller answers.
+        stage_steps: steps of each stage at most.
+        size: columns and lines that there are.
+    """
+    narrow, low = size[0] < NARROW_COLUMNS, size[1] < _LOW_LINES
+    shut = size[1] < _HIGH_LINES
     parts: list[RenderableType] = []
     if status is None:
         parts.append(Text("waiting for the controller", style="yellow"))
     else:
-        parts += [_headline(status), _progress(status, stage_steps), _figures(status)]
+        parts += [_headline(status, narrow), _progress(status, stage_steps, narrow), _figures(status, narrow)]
         parts += [Text(line, style="bold red") for line in fault_lines(status)]
-    parts.append(_services(status.services if status else (), processes))
+    parts.append(services_table(status.services if status else (), processes, size[0]))
     if status is not None:
-        parts += [Text(line) for line in evaluation_lines(status.step_metrics)]
-        parts += [Text(line, style="dim") for line in engine_lines(status)]
-        parts += [
-            Text(line, style="yellow")
-            for line in [*waiting_lines(status), *reason_lines(status.end_reasons, status.reason_tokens)]
-        ]
-    if news:
-        parts.append(Text(news, style="dim"))
+        reasons = reason_lines(status.end_reasons, status.reason_tokens)
+        told = [(line, "") for line in evaluation_lines(status.step_metrics)]
+        told += [(line, "dim") for line in engine_lines(status)]
+        told += [(line, "yellow") for line in [*waiting_lines(status), *(reasons[:2] if low else reasons)]]
+        parts += [Text(line, style, no_wrap=shut, overflow="ellipsis") for line, style in told]
+    for line in news[-2:] if low else news:
+        parts.append(Text(line, style="dim", no_wrap=shut, overflow="ellipsis"))
     return Group(*parts)
 
 
-def _headline(status: RunStatus) -> Text:
+def _headline(status: RunStatus, narrow: bool) -> Text:
     stage = status.stage
-    return Text.assemble(
-        (status.run_name, "bold"),
-        f"  {status.state}  stage {stage.name} ({stage.index + 1} of {status.stages}, up to "
-        f"{stage.max_response_tokens} tokens)  step {status.step}  version {status.policy_version}"
-        f" (published {status.published_version})",
-    )
+    where = f"stage {stage.name} ({stage.index + 1} of {status.stages}, up to {stage.max_response_tokens} tokens)"
+    versions = f"step {status.step}  version {status.policy_version} (published {status.published_version})"
+    if narrow:
+        return Text.assemble((status.run_name, "bold"), f"  {status.state}  {where}\n{versions}")
+    return Text.assemble((status.run_name, "bold"), f"  {status.state}  {where}  {versions}")
 
 
-def _progress(status: RunStatus, stage_steps: Sequence[int]) -> Table:
+def _progress(status: RunStatus, stage_steps: Sequence[int], narrow: bool) -> Table:
     grid = Table.grid(padding=(0, 1))
     in_stage = stage_steps[status.stage.index] if status.stage.index < len(stage_steps) else 0
-    for name, done, planned in (
-        ("run", status.step, status.planned_steps),
-        ("stage", status.stage_step, in_stage),
+    for name, done, planned, said in (
+        ("run", status.step, status.planned_steps, times_line(status, datetime.now(UTC))),
+        ("stage", status.stage_step, in_stage, ""),
     ):
         if planned:
-            bar = ProgressBar(total=planned, completed=min(done, planned), width=_BAR_WIDTH)
-            grid.add_row(name, bar, f"{done}/{planned}")
+            bar = ProgressBar(total=planned, completed=min(done, planned), width=20 if narrow else _BAR_WIDTH)
+            grid.add_row(name, bar, f"{done}/{planned}", said)
     return grid
 
 
-def _figures(status: RunStatus) -> Table:
-    grid = Table.grid(padding=(0, 2))
+def _figures(status: RunStatus, narrow: bool) -> Group:
+    """Figures of the last step and of the run, as many in a row as there is room for."""
     replay, groups = status.replay, status.groups
-    for place in range(0, len(STEP_FIGURES), _FIGURES_A_ROW):
-        row = STEP_FIGURES[place : place + _FIGURES_A_ROW]
-        grid.add_row(*(figure.shown(status.step_metrics) for figure in row))
-    grid.add_row(
+    cells = [
+        *(figure.shown(status.step_metrics) for figure in STEP_FIGURES),
         f"staleness {_histogram(status.staleness)}",
         f"weight updates {status.weight_updates}",
         f"steps without update {status.steps_without_update}",
         f"last pause {status.last_pause_seconds * 1e3:.0f} ms",
-    )
-    grid.add_row(
         f"leased {groups.leased:,}, open {groups.open:,}",
         f"trained {groups.trained:,}",
         f"stale {groups.stale:,}, filtered {groups.filtered:,}, failed {groups.failed:,}",
         f"replay {counted(replay.waiting_groups, 'group')}, {_bytes(replay.waiting_bytes)}",
-    )
-    grid.add_row(f"tokens a group {lengths_line(status.group_tokens)}")
-    return grid
+    ]
+    in_a_row = 3 if narrow else 4
+    grid = Table.grid(padding=(0, 2))
+    for place in range(0, len(cells), in_a_row):
+        grid.add_row(*cells[place : place + in_a_row])
+    return Group(grid, Text(f"tokens a group {lengths_line(status.group_tokens)}", no_wrap=narrow, overflow="ellipsis"))
 
 
 def lengths_line(group_tokens: Mapping[str, float]) -> str:
@@ -148,34 +151,6 @@ def _bytes(count: int) -> str:
             return f"{value:.0f} {unit}"
         value /= 1024
     return f"{value:.1f} GiB"
-
-
-def _services(services: Sequence[ServiceStatus], processes: ProcessNotes) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    headings = ["service", "role", "address", "state", "version", "rate", "last progress", "starts"]
-    for heading in headings + (["process"] if processes else []):
-        table.add_column(heading, no_wrap=True)
-    seen = set()
-    for service in services:
-        seen.add(service.service_id)
-        table.add_row(*_service_cells(service), processes.get(service.service_id, ""))
-    for service_id, note in processes.items():
-        if service_id not in seen:
-            table.add_row(service_id, *[""] * (len(headings) - 1), note)
-    return table
-
-
-def _service_cells(service: ServiceStatus) -> list[RenderableType]:
-    return [
-        service.service_id,
-        service.role,
-        service.address,
-        Text(service.state.replace("_", " "), style=_STATE_STYLES[service.state]),
-        "-" if service.policy_version < 0 else str(service.policy_version),
-        f"{service.rate:,.1f} {service.rate_unit}/s" if service.rate_unit else "-",
-        f"{service.seconds_since_progress:.1f} s ago",
-        str(service.starts),
-    ]
 
 
 def engine_lines(status: RunStatus) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.run_choice import RUNS, chosen_run, runs_there, settings_of
-from areal_mesh.cli.run_directory import goes_on
+from areal_mesh.cli.running_runs import goes_on
 from areal_mesh.cli.targets import Target
 from areal_mesh.runtime.addresses import Address
 

@@ -26,13 +26,17 @@ from areal_mesh.v1 import common_pb2 as areal__mesh_dot_v1_dot_common__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/rollout.proto\x12\rareal_mesh.v1\x1a\x1a\x61real_mesh/v1/common.proto\x1a\x1b\x62uf/validate/validate.proto\"l\n\x08Sampling\x12\x11\n\tresponses\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x02\x12\r\n\x05top_p\x18\x03 \x01(\x02\x12\x1b\n\x13max_response_tokens\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\"R\n\x06Prompt\x12\x11\n\tprompt_id\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x14\n\x0cgold_answers\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\"\xaf\x01\n\x07Verdict\x12\x36\n\x06status\x18\x01 \x01(\x0e\x32\x1c.areal_mesh.v1.VerdictStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\textracted\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x1d\n\nnormalised\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x16\n\x04rule\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12\x17\n\x06reward\x18\x05 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01\"b\n\x0bVersionSpan\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\x16\n\x05start\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x14\n\x03\x65nd\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"\xd9\x01\n\x0cResponseInfo\x12\x17\n\x06length\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12>\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1b.areal_mesh.v1.FinishReasonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12?\n\rversion_spans\x18\x03 \x03(\x0b\x32\x1a.areal_mesh.v1.VersionSpanB\x0c\xbaH\t\x92\x01\x06\x08\x01\x10\x80\x80\x04\x12/\n\x07verdict\x18\x04 \x01(\x0b\x32\x16.areal_mesh.v1.VerdictB\x06\xbaH\x03\xc8\x01\x01\"\xf6\x03\n\x05Group\x12;\n\x08group_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1d\n\tprompt_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80 \x12+\n\x05stage\x18\x03 \x01(\x0b\x32\x14.areal_mesh.v1.StageB\x06\xbaH\x03\xc8\x01\x01\x12!\n\x10prompt_token_ids\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x04\x12#\n\x12response_token_ids\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x04\x12$\n\x13\x62\x65haviour_log_probs\x18\x06 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x04\x12;\n\tresponses\x18\x07 \x03(\x0b\x32\x1b.areal_mesh.v1.ResponseInfoB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80 \x12\x0e\n\x06\x63rc32c\x18\x08 \x01(\x07\x12 \n\x08sequence\x18\t \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\x80\x80\x80\x80 (\x00\x12&\n\x0btemperature\x18\n \x01(\x02\x42\x11\xbaH\x0e\n\x0c\x1d\x00\x00\xc8\x42%\x00\x00\x00\x00@\x01\x12\x1b\n\x07problem\x18\x0b \x01(\tB\n\xbaH\x07r\x05(\x80\x80\x80\x02\x12\'\n\x0cgold_answers\x18\x0c \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x80\x08\"\x06r\x04(\x80\x80\x04\x12\x19\n\x06source\x18\r \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\"y\n\x0cRunningGroup\x12;\n\x08group_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12,\n\x15oldest_policy_version\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02*\x83\x01\n\rVerdictStatus\x12\x1e\n\x1aVERDICT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16VERDICT_STATUS_CORRECT\x10\x01\x12\x1c\n\x18VERDICT_STATUS_INCORRECT\x10\x02\x12\x18\n\x14VERDICT_STATUS_ERROR\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61real_mesh/v1/rollout.proto\x12\rareal_mesh.v1\x1a\x1a\x61real_mesh/v1/common.proto\x1a\x1b\x62uf/validate/validate.proto\"l\n\x08Sampling\x12\x11\n\tresponses\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x02\x12\r\n\x05top_p\x18\x03 \x01(\x02\x12\x1b\n\x13max_response_tokens\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\"R\n\x06Prompt\x12\x11\n\tprompt_id\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x14\n\x0cgold_answers\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\"]\n\nRewardTerm\x12\x37\n\x04name\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x16\n\x05value\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01\"\xe3\x01\n\x07Verdict\x12\x36\n\x06status\x18\x01 \x01(\x0e\x32\x1c.areal_mesh.v1.VerdictStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\textracted\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x1d\n\nnormalised\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12\x16\n\x04rule\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12\x17\n\x06reward\x18\x05 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01\x12\x32\n\x05terms\x18\x06 \x03(\x0b\x32\x19.areal_mesh.v1.RewardTermB\x08\xbaH\x05\x92\x01\x02\x10@\"b\n\x0bVersionSpan\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\x16\n\x05start\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x14\n\x03\x65nd\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"\xd9\x01\n\x0cResponseInfo\x12\x17\n\x06length\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12>\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1b.areal_mesh.v1.FinishReasonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12?\n\rversion_spans\x18\x03 \x03(\x0b\x32\x1a.areal_mesh.v1.VersionSpanB\x0c\xbaH\t\x92\x01\x06\x08\x01\x10\x80\x80\x04\x12/\n\x07verdict\x18\x04 \x01(\x0b\x32\x16.areal_mesh.v1.VerdictB\x06\xbaH\x03\xc8\x01\x01\"\xf6\x03\n\x05Group\x12;\n\x08group_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1d\n\tprompt_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80 \x12+\n\x05stage\x18\x03 \x01(\x0b\x32\x14.areal_mesh.v1.StageB\x06\xbaH\x03\xc8\x01\x01\x12!\n\x10prompt_token_ids\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x04\x12#\n\x12response_token_ids\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x04\x12$\n\x13\x62\x65haviour_log_probs\x18\x06 \x01(\x0c\x42\x07\xbaH\x04z\x02\x10\x04\x12;\n\tresponses\x18\x07 \x03(\x0b\x32\x1b.areal_mesh.v1.ResponseInfoB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80 \x12\x0e\n\x06\x63rc32c\x18\x08 \x01(\x07\x12 \n\x08sequence\x18\t \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\x80\x80\x80\x80 (\x00\x12&\n\x0btemperature\x18\n \x01(\x02\x42\x11\xbaH\x0e\n\x0c\x1d\x00\x00\xc8\x42%\x00\x00\x00\x00@\x01\x12\x1b\n\x07problem\x18\x0b \x01(\tB\n\xbaH\x07r\x05(\x80\x80\x80\x02\x12\'\n\x0cgold_answers\x18\x0c \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x80\x08\"\x06r\x04(\x80\x80\x04\x12\x19\n\x06source\x18\r \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\"y\n\x0cRunningGroup\x12;\n\x08group_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12,\n\x15oldest_policy_version\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02*\x83\x01\n\rVerdictStatus\x12\x1e\n\x1aVERDICT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16VERDICT_STATUS_CORRECT\x10\x01\x12\x1c\n\x18VERDICT_STATUS_INCORRECT\x10\x02\x12\x18\n\x14VERDICT_STATUS_ERROR\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'areal_mesh.v1.rollout_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_REWARDTERM'].fields_by_name['name']._loaded_options = None
+  _globals['_REWARDTERM'].fields_by_name['name']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_REWARDTERM'].fields_by_name['value']._loaded_options = None
+  _globals['_REWARDTERM'].fields_by_name['value']._serialized_options = b'\272H\004\022\002@\001'
   _globals['_VERDICT'].fields_by_name['status']._loaded_options = None
   _globals['_VERDICT'].fields_by_name['status']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_VERDICT'].fields_by_name['extracted']._loaded_options = None
@@ -43,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERDICT'].fields_by_name['rule']._serialized_options = b'\272H\005r\003(\200\002'
   _globals['_VERDICT'].fields_by_name['reward']._loaded_options = None
   _globals['_VERDICT'].fields_by_name['reward']._serialized_options = b'\272H\004\022\002@\001'
+  _globals['_VERDICT'].fields_by_name['terms']._loaded_options = None
+  _globals['_VERDICT'].fields_by_name['terms']._serialized_options = b'\272H\005\222\001\002\020@'
   _globals['_VERSIONSPAN'].fields_by_name['policy_version']._loaded_options = None
   _globals['_VERSIONSPAN'].fields_by_name['policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
   _globals['_VERSIONSPAN'].fields_by_name['start']._loaded_options = None
@@ -85,22 +91,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNNINGGROUP'].fields_by_name['group_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
   _globals['_RUNNINGGROUP'].fields_by_name['oldest_policy_version']._loaded_options = None
   _globals['_RUNNINGGROUP'].fields_by_name['oldest_policy_version']._serialized_options = b'\272H\n\"\010\030\377\377\377\377\007(\000'
-  _globals['_FINISHREASON']._serialized_start=1423
-  _globals['_FINISHREASON']._serialized_end=1518
-  _globals['_VERDICTSTATUS']._serialized_start=1521
-  _globals['_VERDICTSTATUS']._serialized_end=1652
+  _globals['_FINISHREASON']._serialized_start=1570
+  _globals['_FINISHREASON']._serialized_end=1665
+  _globals['_VERDICTSTATUS']._serialized_start=1668
+  _globals['_VERDICTSTATUS']._serialized_end=1799
   _globals['_SAMPLING']._serialized_start=103
   _globals['_SAMPLING']._serialized_end=211
   _globals['_PROMPT']._serialized_start=213
   _globals['_PROMPT']._serialized_end=295
-  _globals['_VERDICT']._serialized_start=298
-  _globals['_VERDICT']._serialized_end=473
-  _globals['_VERSIONSPAN']._serialized_start=475
-  _globals['_VERSIONSPAN']._serialized_end=573
-  _globals['_RESPONSEINFO']._serialized_start=576
-  _globals['_RESPONSEINFO']._serialized_end=793
-  _globals['_GROUP']._serialized_start=796
-  _globals['_GROUP']._serialized_end=1298
-  _globals['_RUNNINGGROUP']._serialized_start=1300
-  _globals['_RUNNINGGROUP']._serialized_end=1421
+  _globals['_REWARDTERM']._serialized_start=297
+  _globals['_REWARDTERM']._serialized_end=390
+  _globals['_VERDICT']._serialized_start=393
+  _globals['_VERDICT']._serialized_end=620
+  _globals['_VERSIONSPAN']._serialized_start=622
+  _globals['_VERSIONSPAN']._serialized_end=720
+  _globals['_RESPONSEINFO']._serialized_start=723
+  _globals['_RESPONSEINFO']._serialized_end=940
+  _globals['_GROUP']._serialized_start=943
+  _globals['_GROUP']._serialized_end=1445
+  _globals['_RUNNINGGROUP']._serialized_start=1447
+  _globals['_RUNNINGGROUP']._serialized_end=1568
 # @@protoc_insertion_point(module_scope)

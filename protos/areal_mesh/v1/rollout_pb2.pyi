@@ -134,6 +134,30 @@ class Prompt(_message.Message):
 Global___Prompt: _TypeAlias = Prompt  # noqa: Y015
 
 @_typing.final
+class RewardTerm(_message.Message):
+    """A term of a reward, and what it gave."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.float
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewardTerm: _TypeAlias = RewardTerm  # noqa: Y015
+
+@_typing.final
 class Verdict(_message.Message):
     """How a response was graded."""
 
@@ -144,6 +168,7 @@ class Verdict(_message.Message):
     NORMALISED_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
     REWARD_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
     status: Global___VerdictStatus.ValueType
     extracted: _builtins.str
     """The answer found in the response, as written and normalised; empty if none."""
@@ -152,6 +177,10 @@ class Verdict(_message.Message):
     """The rule that decided."""
     reward: _builtins.float
     """The composed reward, for correct and incorrect verdicts alone."""
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___RewardTerm]:
+        """What the reward is the sum of, before it is clipped; empty for an error, and where correctness is all."""
+
     def __init__(
         self,
         *,
@@ -160,10 +189,11 @@ class Verdict(_message.Message):
         normalised: _builtins.str = ...,
         rule: _builtins.str = ...,
         reward: _builtins.float = ...,
+        terms: _abc.Iterable[Global___RewardTerm] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extracted", b"extracted", "normalised", b"normalised", "reward", b"reward", "rule", b"rule", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extracted", b"extracted", "normalised", b"normalised", "reward", b"reward", "rule", b"rule", "status", b"status", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from areal_mesh.v1 import rollout_pb2 as areal__mesh_dot_v1_dot_rollout__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61real_mesh/v1/verifier.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/rollout.proto\x1a\x1b\x62uf/validate/validate.proto\"\xd9\x01\n\nVerifyItem\x12\x1c\n\x08response\x18\x01 \x01(\tB\n\xbaH\x07r\x05(\x80\x80\x80\x08\x12\'\n\x0cgold_answers\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x80\x08\"\x06r\x04(\x80\x80\x04\x12 \n\x0fresponse_tokens\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12$\n\x13max_response_tokens\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12<\n\rfinish_reason\x18\x05 \x01(\x0e\x32\x1b.areal_mesh.v1.FinishReasonB\x08\xbaH\x05\x82\x01\x02\x10\x01\"~\n\rVerifyRequest\x12\x34\n\x05items\x18\x01 \x03(\x0b\x32\x19.areal_mesh.v1.VerifyItemB\n\xbaH\x07\x92\x01\x04\x10\x80\x80\x04\x12\x37\n\x08protocol\x18\x02 \x01(\tB%\xbaH\"r (@2\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\":\n\x0eVerifyResponse\x12(\n\x08verdicts\x18\x01 \x03(\x0b\x32\x16.areal_mesh.v1.Verdict2l\n\x0fVerifierService\x12Y\n\x06Verify\x12\x1c.areal_mesh.v1.VerifyRequest\x1a\x1d.areal_mesh.v1.VerifyResponse\"\x12\xea\xc7\x18\x03\x02\x01\x06\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61real_mesh/v1/verifier.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/rollout.proto\x1a\x1b\x62uf/validate/validate.proto\"\xaa\x02\n\nVerifyItem\x12\x1c\n\x08response\x18\x01 \x01(\tB\n\xbaH\x07r\x05(\x80\x80\x80\x08\x12\'\n\x0cgold_answers\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x80\x08\"\x06r\x04(\x80\x80\x04\x12 \n\x0fresponse_tokens\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12$\n\x13max_response_tokens\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12<\n\rfinish_reason\x18\x05 \x01(\x0e\x32\x1b.areal_mesh.v1.FinishReasonB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\x07problem\x18\x06 \x01(\tB\n\xbaH\x07r\x05(\x80\x80\x80\x08\x12\x19\n\x06source\x18\x07 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x17\n\x05group\x18\x08 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"~\n\rVerifyRequest\x12\x34\n\x05items\x18\x01 \x03(\x0b\x32\x19.areal_mesh.v1.VerifyItemB\n\xbaH\x07\x92\x01\x04\x10\x80\x80\x04\x12\x37\n\x08protocol\x18\x02 \x01(\tB%\xbaH\"r (@2\x1c^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$\":\n\x0eVerifyResponse\x12(\n\x08verdicts\x18\x01 \x03(\x0b\x32\x16.areal_mesh.v1.Verdict2l\n\x0fVerifierService\x12Y\n\x06Verify\x12\x1c.areal_mesh.v1.VerifyRequest\x1a\x1d.areal_mesh.v1.VerifyResponse\"\x12\xea\xc7\x18\x03\x02\x01\x06\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFYITEM'].fields_by_name['max_response_tokens']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_VERIFYITEM'].fields_by_name['finish_reason']._loaded_options = None
   _globals['_VERIFYITEM'].fields_by_name['finish_reason']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_VERIFYITEM'].fields_by_name['problem']._loaded_options = None
+  _globals['_VERIFYITEM'].fields_by_name['problem']._serialized_options = b'\272H\007r\005(\200\200\200\010'
+  _globals['_VERIFYITEM'].fields_by_name['source']._loaded_options = None
+  _globals['_VERIFYITEM'].fields_by_name['source']._serialized_options = b'\272H\006r\004(\200\200\004'
+  _globals['_VERIFYITEM'].fields_by_name['group']._loaded_options = None
+  _globals['_VERIFYITEM'].fields_by_name['group']._serialized_options = b'\272H\005r\003(\200 '
   _globals['_VERIFYREQUEST'].fields_by_name['items']._loaded_options = None
   _globals['_VERIFYREQUEST'].fields_by_name['items']._serialized_options = b'\272H\007\222\001\004\020\200\200\004'
   _globals['_VERIFYREQUEST'].fields_by_name['protocol']._loaded_options = None
@@ -51,11 +57,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFIERSERVICE'].methods_by_name['Verify']._loaded_options = None
   _globals['_VERIFIERSERVICE'].methods_by_name['Verify']._serialized_options = b'\352\307\030\003\002\001\006\360\307\030\001\370\307\030\200\200\200 '
   _globals['_VERIFYITEM']._serialized_start=135
-  _globals['_VERIFYITEM']._serialized_end=352
-  _globals['_VERIFYREQUEST']._serialized_start=354
-  _globals['_VERIFYREQUEST']._serialized_end=480
-  _globals['_VERIFYRESPONSE']._serialized_start=482
-  _globals['_VERIFYRESPONSE']._serialized_end=540
-  _globals['_VERIFIERSERVICE']._serialized_start=542
-  _globals['_VERIFIERSERVICE']._serialized_end=650
+  _globals['_VERIFYITEM']._serialized_end=433
+  _globals['_VERIFYREQUEST']._serialized_start=435
+  _globals['_VERIFYREQUEST']._serialized_end=561
+  _globals['_VERIFYRESPONSE']._serialized_start=563
+  _globals['_VERIFYRESPONSE']._serialized_end=621
+  _globals['_VERIFIERSERVICE']._serialized_start=623
+  _globals['_VERIFIERSERVICE']._serialized_end=731
 # @@protoc_insertion_point(module_scope)

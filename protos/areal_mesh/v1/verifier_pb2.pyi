@@ -28,12 +28,20 @@ class VerifyItem(_message.Message):
     RESPONSE_TOKENS_FIELD_NUMBER: _builtins.int
     MAX_RESPONSE_TOKENS_FIELD_NUMBER: _builtins.int
     FINISH_REASON_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     response: _builtins.str
     response_tokens: _builtins.int
     """Length of the response in tokens, for reward terms that use it; 0 if unknown."""
     max_response_tokens: _builtins.int
     """The response limit it was sampled with; 0 if unknown."""
     finish_reason: _rollout_pb2.FinishReason.ValueType
+    problem: _builtins.str
+    """What rewards of the user's own may look at; empty if unknown."""
+    source: _builtins.str
+    group: _builtins.str
+    """Items of a request with the same group are compared with each other; empty: those with the same problem."""
     @_builtins.property
     def gold_answers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these is right."""
@@ -46,10 +54,13 @@ class VerifyItem(_message.Message):
         response_tokens: _builtins.int = ...,
         max_response_tokens: _builtins.int = ...,
         finish_reason: _rollout_pb2.FinishReason.ValueType = ...,
+        problem: _builtins.str = ...,
+        source: _builtins.str = ...,
+        group: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "gold_answers", b"gold_answers", "max_response_tokens", b"max_response_tokens", "response", b"response", "response_tokens", b"response_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "gold_answers", b"gold_answers", "group", b"group", "max_response_tokens", b"max_response_tokens", "problem", b"problem", "response", b"response", "response_tokens", b"response_tokens", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,13 +1,16 @@
 """What a run was begun with and has to keep, out of its settings."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from areal_mesh.controller.ledger import LedgerError
 from areal_mesh.controller.ledger_reader import LedgerReader
 from areal_mesh.controller.prompts import PromptFile
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.settings.data import ColumnSettings
 
 _BATCH_GROUPS = "batch_groups"
 
@@ -26,16 +29,30 @@ class PromptFact:
 def prompt_facts(settings: RunSettings, prompts: PromptFile) -> tuple[PromptFact, ...]:
     """What decides which prompt a sequence number names; the file last, for where a setting differs it is why."""
     section = settings.prompts
-    chosen = {
+    chosen: dict[str, object] = {
         "seed": settings.seed,
         "prompts.shuffle": section.shuffle,
         "prompts.count": section.count,
         "prompts.template": section.template,
         "prompts.instruction": section.instruction,
     }
+    if section.chat_template is not None:
+        chosen["prompts.chat_template"] = _digest(section.chat_template)
+    if section.columns != ColumnSettings():
+        chosen["prompts.columns"] = section.columns.model_dump()
+    if section.also:
+        chosen["prompts.also"] = [also.model_dump(mode="json", exclude={"file"}) for also in section.also]
     facts = [PromptFact(key, json.dumps(value, ensure_ascii=False)) for key, value in chosen.items()]
     content = f"{len(prompts):,} problems of SHA-256 {prompts.digest}"
     return (*facts, PromptFact("prompts.file", content, where=f"{section.file}: "))
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file, wherever it lies; of one that cannot be read, its name."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return str(file)
 
 
 def facts_of_run(settings: RunSettings, prompts: Sequence[PromptFact], ledger: LedgerReader) -> dict[str, str]:

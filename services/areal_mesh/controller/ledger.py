@@ -69,9 +69,12 @@ class Ledger(LedgerReader):
 
         self.room.write(transaction)
 
-    def write_fact(self, key: str, value: str) -> None:
-        """Writes a fact of the run over what it was."""
-        self._change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+    def write_fact(self, key: str, value: str | None) -> None:
+        """Writes a fact of the run over what it was; None takes it away."""
+        if value is None:
+            self.erase_fact(key)
+        else:
+            self._change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def erase_fact(self, key: str) -> None:
         """Takes a fact of the run away."""

@@ -1,75 +1,58 @@
-"""The prompt file: JSONL of problems, read by byte offset, in an order that a sequence number fixes.
+"""The prompts of a run: problems out of one file or several, in an order that a sequence number fixes.
 
 Sequence n names the same problem in every life of the run, so a restart continues where the ledger ends, and a file
-that is another one by then is found by its digest. Only the offset and the checksum of each line are kept in memory,
-twelve bytes a line; each epoch is a permutation computed from the seed, never stored.
+that is another one by then is found by its digest. Each epoch is a permutation computed from the seed, never stored.
 """
 
 import hashlib
-import zlib
-from array import array
-from collections.abc import Iterator
-from typing import BinaryIO
+from pathlib import Path
 
-from areal_mesh.runtime.problem_lines import LineError, Problem, parse_problem
+from areal_mesh.controller.indexed_file import IndexedFile, PromptFileError
+from areal_mesh.controller.mixing import mixture
+from areal_mesh.runtime.problem_files import problem_files
+from areal_mesh.runtime.problems import Problem
 from areal_mesh.runtime.settings import PromptSettings
 
 _ROUNDS = 4
-
-
-class PromptFileError(ValueError):
-    """A prompt file that cannot be used: says the file, the line and what would do."""
 
 
 class PromptFile:
     """The problems of a run by sequence number.
 
     Args:
-        settings: name the JSONL file, one object a line: `id`, `problem`, `answer` (a string, a number or a list of
-            them), `source`; how many of its problems are used, and whether each epoch has an order of its own.
+        settings: name the files, and say how many of their problems are used, and whether epochs have orders of their
+            own.
         seed: of the epochs' orders.
+        answers_needed: whether a problem without a reference answer is an error.
+        spool: folder for what has to be unpacked.
 
     Raises:
-        PromptFileError: the file is missing or empty, or a line is bad.
+        PromptFileError: a file is missing or empty, or a line is bad.
     """
 
-    def __init__(self, settings: PromptSettings, seed: int) -> None:
-        self._path = path = settings.file
+    def __init__(
+        self, settings: PromptSettings, seed: int, *, answers_needed: bool = True, spool: Path | None = None
+    ) -> None:
         self._seed = seed
         self._shuffle = settings.shuffle
-        try:
-            self._file: BinaryIO = path.open("rb")
-        except OSError as error:
-            raise PromptFileError(f"{path}: cannot be read: {error.strerror}; set prompts.file") from error
         self.fault: PromptFileError | None = None
-        """Why the file cannot be used any more; None as long as it can."""
-        self._checksums = array("I")
-        self._digest = hashlib.sha256()
-        self._offsets = array("Q", self._index(settings.count))
-        if not self._offsets:
-            raise PromptFileError(f"{path}: has no problems; expected one JSON object a line")
+        """Why the files cannot be used any more; None as long as they can."""
+        self.files = [
+            IndexedFile(source, key, settings.count, spool)
+            for key, source in problem_files(settings, answers_needed=answers_needed)
+        ]
+        self._mixture = mixture([1.0, *(also.weight for also in settings.also)])
 
     def __len__(self) -> int:
-        """Problems in an epoch."""
-        return len(self._offsets)
+        """Problems of all files."""
+        return sum(len(file) for file in self.files)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the lines that are used, in hexadecimal."""
-        return self._digest.hexdigest()
-
-    def _index(self, limit: int) -> Iterator[int]:
-        offset = found = 0
-        for number, line in enumerate(self._file, start=1):
-            if line.strip():
-                _problem(line, f"{self._path}, line {number}")
-                self._digest.update(line)
-                self._checksums.append(zlib.crc32(line))
-                yield offset
-                found += 1
-                if found == limit:
-                    return
-            offset += len(line)
+        """SHA-256 of the lines that are used, in hexadecimal; of several files, of their digests."""
+        if len(self.files) == 1:
+            return self.files[0].digest
+        return hashlib.sha256("".join(file.digest for file in self.files).encode()).hexdigest()
 
     def at(self, sequence: int) -> Problem:
         """The problem of a sequence number, from 0.
@@ -77,30 +60,22 @@ class PromptFile:
         Raises:
             PromptFileError: the file was changed since it was opened; it stays so in `fault`.
         """
-        epoch, position = divmod(sequence, len(self._offsets))
+        index, rank = self._mixture.of(sequence)
+        file = self.files[index]
+        epoch, position = divmod(rank, len(file))
         if self._shuffle:
-            position = permuted(position, len(self._offsets), f"{self._seed}/{epoch}")
-        offset = self._offsets[position]
-        self._file.seek(offset)
-        line = self._file.readline()
-        if zlib.crc32(line) != self._checksums[position]:
-            self.fault = PromptFileError(
-                f"{self._path}, byte {offset}: was changed while the run went on; put the file back as it was, or give "
-                "the run another name"
-            )
-            raise self.fault
-        return _problem(line, f"{self._path}, byte {offset}")
+            key = f"{self._seed}/{epoch}" if index == 0 else f"{self._seed}/{index}/{epoch}"
+            position = permuted(position, len(file), key)
+        try:
+            return file.at(position)
+        except PromptFileError as error:
+            self.fault = error
+            raise
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
-
-
-def _problem(line: bytes, where: str) -> Problem:
-    try:
-        return parse_problem(line)
-    except LineError as error:
-        raise PromptFileError(f"{where}: {error}") from error
+        """Closes the files."""
+        for file in self.files:
+            file.close()
 
 
 def permuted(position: int, size: int, key: str) -> int:

@@ -15,6 +15,7 @@ from areal_mesh.controller.summary import RunFacts, summarise
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.views.run_views import EVALUATIONS_FILE, METRICS_FILE, RunViews
+from areal_mesh.views.sinks.run_sinks import RunSinks
 
 _LOG = structlog.get_logger("controller")
 _LOOK_SECONDS = 5.0
@@ -48,7 +49,16 @@ class Reports:
         self._directory: Path = settings.run_directory
         self._metrics = MetricsFile(self._directory / METRICS_FILE)
         self._evaluations = EvaluationsFile(self._directory / EVALUATIONS_FILE)
-        self._views = RunViews(self._directory, lambda text: _LOG.warning("view", cause=text))
+        self._sinks = RunSinks(
+            settings.sinks,
+            self._directory,
+            f"{settings.name}-{round(run.started_at * 1000):x}",
+            settings.model_dump(mode="json"),
+            lambda text: _LOG.warning("sink", cause=text),
+        )
+        self._views = RunViews(
+            self._directory, lambda text: _LOG.warning("view", cause=text), events=self._sinks.writes_events
+        )
 
     def close(self) -> None:
         """Closes the file of metrics."""
@@ -61,6 +71,7 @@ class Reports:
 
     async def keep_metrics(self) -> None:
         """Writes a step's line once it is complete."""
+        await asyncio.to_thread(self._sinks.start)
         while not self._ending.is_set():
             await self._changes.until(
                 lambda: self._ending.is_set() or self._complete > self._metrics.written,
@@ -74,10 +85,13 @@ class Reports:
                 # A launcher reads the lines when it hears of a change.
                 self._changes.notify()
                 await asyncio.to_thread(self._views.catch_up)
+                await asyncio.to_thread(self._sinks.catch_up)
 
     async def conclude_views(self) -> None:
-        """Draws what there is to see of the whole run."""
+        """Draws what there is to see of the whole run, and has its trackers send what is left."""
         await asyncio.to_thread(self._views.conclude)
+        # Half of the time that a drain has: whoever waits longer for the controller kills it.
+        await asyncio.to_thread(self._sinks.close, self._settings.controller.drain_seconds / 2)
 
     def finish(self) -> None:
         """Writes the end down, with the reserve given back; without room even so, the next life does it."""

@@ -21,6 +21,7 @@ from areal_mesh.controller.ledger_reader import LedgerReader
 from areal_mesh.controller.ledger_rows import GROUP_TOTALS, STEP_TOTALS
 from areal_mesh.controller.records import EvaluationRow, GroupRow, PublishRow, RunState, StageEntry, StepRow
 from areal_mesh.controller.schedule import steps_looked_at
+from areal_mesh.controller.settings_history import history_facts, stages_due
 from areal_mesh.controller.stage_progress import StageProgress, StepOrder, check_follows
 from areal_mesh.controller.throughput import Throughput
 from areal_mesh.runtime.errors import failed_precondition
@@ -39,7 +40,8 @@ class Run:
 
     def __init__(self, settings: RunSettings, ledger: Ledger, clock: Clock, prompts: Sequence[PromptFact] = ()) -> None:
         self._ledger = ledger
-        for key, value in facts_of_run(settings, prompts, ledger).items():
+        held = facts_of_run(settings, prompts, ledger)
+        for key, value in {**held, **history_facts(settings, ledger, clock.unix())}.items():
             self._keep(key, value)
         self.settings = settings
         self.ledger: LedgerReader = ledger
@@ -58,8 +60,8 @@ class Run:
         self.published_version = ledger.published_version()
         self.weight_updates, self.last_publish = ledger.last_publish()
         self.evaluations = Evaluations(ledger)
-        if not ledger.stages():
-            ledger.enter_stage(StageEntry(0, 1, clock.unix(), "start of the run"))
+        for entry in stages_due(settings.stages, ledger.stages(), self.version, clock.unix()):
+            ledger.enter_stage(entry)
         self._progress = StageProgress(settings.stages, ledger.stages())
         self._issued_step = int(ledger.read("issued_step") or 0)
         self._condition = Condition.read(ledger.read)
@@ -70,8 +72,8 @@ class Run:
         self.life = None if self.learner_gone else ledger.begin_life(clock.unix())
         self.started_at = ledger.begun_at()
 
-    def _keep(self, key: str, value: str) -> None:
-        """Writes a fact, unless it is written so already."""
+    def _keep(self, key: str, value: str | None) -> None:
+        """Writes a fact, unless it is written so already; None takes it away."""
         if self._ledger.read(key) != value:
             self._ledger.write_fact(key, value)
 

@@ -1,4 +1,4 @@
-"""Tokens generated and trained on a second, over the last few steps of one life of the controller. Pure: values in."""
+"""Tokens a second and seconds a step, over the last few steps of one life of the controller. Pure: values in."""
 
 from collections import deque
 
@@ -21,4 +21,5 @@ class Throughput:
         return {
             "generated_tokens_per_second": (generated_tokens - generated) / (seconds - since),
             "trained_tokens_per_second": (trained_tokens - trained) / (seconds - since),
+            "step_seconds": (seconds - since) / (len(self._totals) - 1),
         }

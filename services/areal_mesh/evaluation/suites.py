@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from areal_mesh.runtime.problem_lines import LineError, Problem, parse_problem
+from areal_mesh.runtime.problem_lines import LineError
+from areal_mesh.runtime.problems import Problem, parse_problem
 
 SUFFIX = ".jsonl"
 

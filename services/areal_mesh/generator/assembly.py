@@ -70,6 +70,9 @@ def verify_items(
             response_tokens=len(completion.token_ids),
             max_response_tokens=lease.sampling.max_response_tokens,
             finish_reason=FINISH_REASONS[completion.finish_reason],
+            problem=lease.prompt.problem,
+            source=lease.prompt.source,
+            group=lease.group_id,
         )
         for completion, text in zip(completions, texts, strict=True)
     ]

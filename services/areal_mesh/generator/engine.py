@@ -17,6 +17,7 @@ from areal_mesh.generator.values import Completion, EngineStats, Piece, PublishR
 from areal_mesh.generator.vllm_arguments import context_tokens
 from areal_mesh.generator.vllm_requests import completion_of, piece_of, sampling_params
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.telemetry import note_phase
 from areal_mesh.weights.errors import PeersMissing, TransferError
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
@@ -56,6 +57,7 @@ class Engine:
         """
         engine = cls(await EngineProcess.start(settings), settings, end_token_ids, initial_version)
         try:
+            note_phase("trying a first token")
             await engine._vllm.call(engine._vllm.client.update_weight_version(str(initial_version)))
             # Starts vLLM's output handler in this event loop, and shows that the engine can generate.
             one_token = Sampling(responses=1, max_response_tokens=1, temperature=1.0, top_p=1.0)

@@ -12,6 +12,7 @@ from areal_mesh.generator.values import EngineStats
 from areal_mesh.generator.vllm_arguments import vllm_arguments, vllm_environment
 from areal_mesh.runtime.environment import pin_threads, split_cores
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.telemetry import note_phase
 from areal_mesh.weights.expected_warnings import keep_out
 from areal_mesh.weights.vllm_plugin import BACKEND, BOUND_VARIABLE
 
@@ -172,6 +173,7 @@ def _build_on_cores(settings: RunSettings) -> "tuple[Any, _Recorder]":
 
 def _build(settings: RunSettings) -> "tuple[Any, _Recorder]":
     keep_out()
+    note_phase("importing vLLM")
     from vllm.config import WeightTransferConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -180,6 +182,7 @@ def _build(settings: RunSettings) -> "tuple[Any, _Recorder]":
         **vllm_arguments(settings), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
     )
     recorder = _Recorder()
+    note_phase("loading weights")
     return AsyncLLM.from_engine_args(arguments, stat_loggers=[recorder.replica]), recorder
 
 

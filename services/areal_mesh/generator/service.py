@@ -28,6 +28,7 @@ from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.telemetry import note_phase
 from areal_mesh.v1 import common_pb2, generator_pb2_grpc
 
 SERVICE = "areal_mesh.v1.GeneratorService"
@@ -99,6 +100,7 @@ class GeneratorService:
         settings = self._context.settings
         if not (settings.model.folder / "config.json").is_file():
             raise StartupError(f"model.folder = {settings.model.folder} holds no config.json; name a model's folder")
+        note_phase("loading the tokenizer")
         tokenizer = await asyncio.get_running_loop().run_in_executor(
             self._tokenizer_thread, self._starter.tokenizer, settings
         )

@@ -19,6 +19,7 @@ from areal_mesh.runtime.errors import StartupError, unavailable
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
+from areal_mesh.runtime.telemetry import note_phase
 from areal_mesh.v1 import common_pb2, controller_pb2, controller_pb2_grpc, learner_pb2, learner_pb2_grpc
 
 _LOG = structlog.get_logger("learner")
@@ -75,6 +76,7 @@ class LearnerService:
     async def start(self) -> None:
         """Loads the policy, or the latest checkpoint of the run. Raises StartupError where the model cannot be used."""
         settings = self._context.settings
+        note_phase("loading weights")
         try:
             self._leader = await self._torch.run(lambda: start_ranks(settings))
         except UnusableModel as error:

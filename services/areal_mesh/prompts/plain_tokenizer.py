@@ -51,10 +51,16 @@ class PlainTokenizer:
         return found
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **kwargs: Any
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool,
+        chat_template: str | None = None,
+        **kwargs: Any,
     ) -> str:
-        """The conversation as text. Raises what jinja raises."""
-        template = _environment().from_string(self.chat_template)
+        """The conversation as text, by the folder's template or another. Raises what jinja raises."""
+        template = _environment().from_string(self.chat_template if chat_template is None else chat_template)
         given = self._special | kwargs
         text: str = template.render(
             messages=conversation, tools=None, documents=None, add_generation_prompt=add_generation_prompt, **given

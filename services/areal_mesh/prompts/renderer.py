@@ -83,6 +83,7 @@ class PromptRenderer:
         self._control = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
         self.begin_token_id = begin_token_id(tokenizer)
         """What the tokenizer puts before a text by itself; None where it puts nothing there."""
+        self._own_template = own_chat_template(settings)
         try:
             self._template = self.text(_PLACE)
         except Exception as error:
@@ -109,6 +110,7 @@ class PromptRenderer:
             [*messages, {"role": "user", "content": content}],
             tokenize=False,
             add_generation_prompt=True,
+            **self._own_template,
             **self._settings.chat_template_kwargs,
         )
 
@@ -164,6 +166,16 @@ class PromptRenderer:
     def response_text(self, token_ids: Sequence[int]) -> str:
         """A response as the verifier reads it: without special tokens."""
         return self._tokenizer.decode(token_ids, skip_special_tokens=True)
+
+
+def own_chat_template(settings: PromptSettings) -> dict[str, str]:
+    """`chat_template` with the text of the settings' own; nothing where the tokenizer's is. Raises StartupError."""
+    if settings.chat_template is None:
+        return {}
+    try:
+        return {"chat_template": settings.chat_template.read_text(encoding="utf-8")}
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartupError(f"prompts.chat_template = {settings.chat_template}: cannot be read: {error}") from error
 
 
 def begin_token_id(tokenizer: Tokenizer) -> int | None:

@@ -3,11 +3,13 @@
 Light: a recipe's own module, which may load torch, is run in a process of its own.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from areal_mesh.runtime.made import file_mark
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.settings.recipes import ArithmeticRecipeSettings, SmolLM2RecipeSettings
 
@@ -24,23 +26,28 @@ class Recipe:
     """Of the module, from the run's settings and the recipe's own."""
 
     def targets(self, settings: RunSettings) -> dict[str, Path]:
-        """What it makes, by key."""
+        """What it makes, by key. A prompt file that the user brings is not among it."""
         paths = {"model.folder": settings.model.folder, "prompts.file": settings.prompts.file}
-        return {key: paths[key] for key in self.makes(settings.model.recipe)}
+        made = self.makes(settings.model.recipe)
+        return {key: paths[key] for key in made if key != "prompts.file" or not brought(paths[key])}
+
+
+def brought(file: Path) -> bool:
+    """Whether a file is there that no recipe made: the user's, which is used as it is."""
+    return os.path.isfile(file) and not os.path.isfile(file_mark(file))
 
 
 def _arithmetic(settings: RunSettings, recipe: ArithmeticRecipeSettings) -> list[str]:
-    return [
-        *_model(settings, recipe),
-        *("--prompts", str(settings.prompts.file)),
-        *("--problems", str(recipe.problems)),
-        *("--seed", str(recipe.seed)),
-    ]
+    seed = ("--seed", str(recipe.seed))
+    if brought(settings.prompts.file):
+        return [*_model(settings, recipe), *seed]
+    prompts = ("--prompts", str(settings.prompts.file), "--problems", str(recipe.problems))
+    return [*_model(settings, recipe), *prompts, *seed]
 
 
 def _smollm2(settings: RunSettings, recipe: SmolLM2RecipeSettings) -> list[str]:
     problems = ["--prompts", str(settings.prompts.file), "--problems", str(recipe.problems), "--seed", str(recipe.seed)]
-    return [*_model(settings, recipe), *(problems if recipe.problems else ())]
+    return [*_model(settings, recipe), *(problems if recipe.problems and not brought(settings.prompts.file) else ())]
 
 
 def _model(settings: RunSettings, recipe: object) -> list[str]:

@@ -7,12 +7,13 @@ become is another one (0.00001 would be 1e-05, 3.50 would be 3.5).
 import json
 import math
 from codecs import BOM_UTF8
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 _FINAL_ANSWER = "####"
 """GSM8K ends a worked solution with this and the answer."""
+_BOX = "\\boxed{"
+"""A worked solution as of MATH has its answer in the last of these."""
 _LONGEST_EXPONENT = 400
 _EXPECTED = "expected a string, a number, or a list of them"
 
@@ -23,16 +24,6 @@ class LineError(ValueError):
 
 class Number(str):
     """A JSON number as it is written, `NaN` and `Infinity` too."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A line of the prompt file; any of `gold_answers` is right."""
-
-    prompt_id: str
-    problem: str
-    gold_answers: tuple[str, ...]
-    source: str
 
 
 def parse_line(raw: bytes) -> dict[str, Any]:
@@ -67,33 +58,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise LineError(f"{twice}: stands twice in one object; take one out")
     return value
-
-
-def parse_problem(raw: bytes) -> Problem:
-    """A line of a prompt file: `id`, `problem`, `answer` or `solutions` and, where there is one, `source`.
-
-    Raises:
-        LineError: it cannot be read, a field is missing or of a wrong type, or its text cannot be sent.
-    """
-    row = parse_line(raw)
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        half = ascii(error.object[error.start])
-        raise LineError(f"holds {half}, half a character that no text may have; mend it") from error
-    return Problem(
-        prompt_id=_named(row, "id"),
-        problem=_named(row, "problem"),
-        gold_answers=references(row.get("answer", row.get("solutions"))),
-        source=label(row, "source"),
-    )
-
-
-def _named(row: dict[str, Any], field: str) -> str:
-    text = row.get(field)
-    if not isinstance(text, str) or not text or (isinstance(text, Number) and field != "id"):
-        raise LineError(f"{field}: expected a string that is not empty, got {shown(text)}")
-    return str(text)
 
 
 def label(row: dict[str, Any], field: str) -> str:
@@ -131,10 +95,23 @@ def _reference(item: object, answer: object) -> str:
     if not isinstance(item, str):
         raise LineError(f"answer: {_EXPECTED}, got {shown(answer)}")
     _, mark, final = item.rpartition(_FINAL_ANSWER)
-    text = final.strip() if mark else item
+    text = final.strip() if mark else _boxed(item)
     if not text.strip():
         what = f"nothing follows {_FINAL_ANSWER}" if mark else "it is blank"
         raise LineError(f"answer: {_EXPECTED}, got {shown(answer)}: {what}")
+    return text
+
+
+def _boxed(text: str) -> str:
+    """What the last box of a worked solution holds; the text itself where it has none, or one that is never closed."""
+    start = text.rfind(_BOX) + len(_BOX)
+    if start < len(_BOX):
+        return text
+    depth = 1
+    for place in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if depth == 0:
+            return text[start:place]
     return text
 
 

@@ -25,7 +25,7 @@ def reward_range(settings: RunSettings) -> tuple[float, float]:
     Without further terms these are the two values of the correctness term, clipped; with them, whatever the clip lets.
     """
     algorithm = settings.algorithm
-    if settings.verifier.reward_terms:
+    if settings.verifier.reward_terms or settings.verifier.reward:
         return -algorithm.reward_clip - _ROUNDING, algorithm.reward_clip + _ROUNDING
     ends = [clipped(correctness_term(correct, algorithm), algorithm) for correct in (False, True)]
     return min(ends) - _ROUNDING, max(ends) + _ROUNDING

@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -61,6 +62,12 @@ class ProcessState:
     pid: int = 0
     restarts: int = 0
     last_exit: str = ""
+    cause: str = ""
+    """The last line of the life before; empty where it said nothing."""
+    began: float = 0.0
+    """Of the process, on the monotonic clock."""
+    log_offset: int = 0
+    """Where in its log the process begins."""
 
 
 class ProcessFailure(Exception):
@@ -169,6 +176,7 @@ class Supervisor:
         ends = Ends()
         while not self._draining.is_set():
             offset = service.log.stat().st_size if service.log.exists() else 0
+            state.log_offset, state.began = offset, time.monotonic()
             exit_code = await self._one_life(service, state, guard)
             state.last_exit = describe_exit(exit_code)
             if self._draining.is_set() or (exit_code == 0 and not await self._left_early(service)):
@@ -183,6 +191,7 @@ class Supervisor:
                 raise ProcessKeepsFailing(service.service_id, exit_code, said, service.log)
             state.phase = ProcessPhase.RESTARTING
             state.restarts += 1
+            state.cause = last_line[:_LONGEST_WORDS]
             self.say(restart_line(service.service_id, state, last_line))
             await wait_until(self._draining, decision.delay_seconds)
         state.phase = ProcessPhase.DONE

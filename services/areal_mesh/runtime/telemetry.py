@@ -114,3 +114,8 @@ def _event_file(path: Path) -> LossyStream | None:
             raise
         print(f"{path}: not written, for the disk is full", file=sys.stderr)
         return None
+
+
+def note_phase(now: str) -> None:
+    """Says what a service does while it starts, in a few words: a launcher shows the last of them until it serves."""
+    structlog.get_logger("service").info("phase", now=now)

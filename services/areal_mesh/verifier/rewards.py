@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from pydantic import ConfigDict, ValidationError, validate_call
@@ -18,6 +19,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 from areal_mesh.grading.verdict import Status
 from areal_mesh.runtime.reward_range import clipped, correctness_term
 from areal_mesh.runtime.settings import AlgorithmSettings
+from areal_mesh.runtime.settings.rewards import CORRECTNESS
 
 ENTRY_POINT_GROUP: Final = "areal_mesh.reward_terms"
 
@@ -32,6 +34,13 @@ class GradedResponse:
     """Output tokens, where the caller counted them."""
     truncated: bool = False
     """Whether the response ended at its length limit."""
+    problem: str = ""
+    references: tuple[str, ...] = ()
+    source: str = ""
+    finish_reason: str = ""
+    """`stop` or `length`; empty where the caller did not say it."""
+    group: str = ""
+    """Responses of one group are compared by rewards that do so; empty: those to the same problem."""
 
 
 class RewardTerm(Protocol):
@@ -94,15 +103,24 @@ def _made(name: str, factory: Callable[..., RewardTerm], options: Mapping[str, A
 
 
 def compose(
-    responses: Sequence[GradedResponse], algorithm: AlgorithmSettings, terms: Mapping[str, RewardTerm]
+    responses: Sequence[GradedResponse],
+    algorithm: AlgorithmSettings,
+    terms: Mapping[str, RewardTerm],
+    own: Mapping[str, Mapping[int, float]] = MappingProxyType({}),
+    *,
+    alone: bool = False,
 ) -> list[ComposedReward]:
     """The reward of each response: correctness plus every term, clipped to +-`reward_clip`.
+
+    Args:
+        own: what the user's own rewards gave, by name and `id` of the response.
+        alone: leave correctness out of the sum.
 
     Raises:
         ValueError: if a term does not return one finite number for each response.
     """
     judged = [response for response in responses if response.status != "error"]
-    added: dict[str, dict[int, float]] = {}
+    added: dict[str, Mapping[int, float]] = {}
     for name, term in terms.items():
         values = list(term(judged)) if judged else []
         if len(values) != len(judged):
@@ -110,14 +128,15 @@ def compose(
         added[name] = {id(response): float(value) for response, value in zip(judged, values, strict=True)}
         if not all(map(math.isfinite, added[name].values())):
             raise ValueError(f"reward term {name!r} returned {list(added[name].values())}: give finite numbers")
-    return [_composed(response, algorithm, added) for response in responses]
+    added |= own
+    return [_composed(response, algorithm, added, alone) for response in responses]
 
 
 def _composed(
-    response: GradedResponse, algorithm: AlgorithmSettings, added: Mapping[str, Mapping[int, float]]
+    response: GradedResponse, algorithm: AlgorithmSettings, added: Mapping[str, Mapping[int, float]], alone: bool
 ) -> ComposedReward:
     if response.status == "error":
         return ComposedReward(None, {})
-    correctness = correctness_term(response.status == "correct", algorithm)
-    parts = {"correctness": correctness, **{name: values[id(response)] for name, values in added.items()}}
+    parts = {} if alone else {CORRECTNESS: correctness_term(response.status == "correct", algorithm)}
+    parts |= {name: values[id(response)] for name, values in added.items()}
     return ComposedReward(clipped(sum(parts.values()), algorithm), parts)

@@ -10,10 +10,12 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Histogram
 
-from areal_mesh.grading.grade import rounded
-from areal_mesh.grading.verdict import PROTOCOLS, GradeRequest, Protocol, Verdict, gold_answers
+from areal_mesh.grading.verdict import GradeRequest, Verdict
 from areal_mesh.grading.workers.pool import PoolSettings, WorkerPool
 from areal_mesh.grading.workers.queueing import ItemQueue
+from areal_mesh.rewards.process import RewardProcess
+from areal_mesh.rewards.table import targets_of
+from areal_mesh.rewards.values import RewardFailed, RewardUnusable
 from areal_mesh.runtime.errors import StartupError, invalid_argument, resource_exhausted, unavailable
 from areal_mesh.runtime.rates import CounterRate
 from areal_mesh.runtime.registration import HeartbeatReport
@@ -23,7 +25,14 @@ from areal_mesh.runtime.settings import VerifierSettings
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import common_pb2, rollout_pb2, verifier_pb2, verifier_pb2_grpc
 from areal_mesh.verifier.composing import Rewards
-from areal_mesh.verifier.rewards import GradedResponse, RewardTerm, load_terms
+from areal_mesh.verifier.messages import (
+    UNREFERENCED,
+    decode_graded,
+    decode_items,
+    encode_verdict,
+    without_references,
+)
+from areal_mesh.verifier.rewards import ComposedReward, RewardTerm, load_terms
 
 _LOG = structlog.get_logger("verifier")
 SERVICE = "areal_mesh.v1.VerifierService"
@@ -40,11 +49,6 @@ _LONGEST_SECONDS = 60.0
 # Started while others are busy with answers that take long.
 _SPARE_WORKERS = 6
 TERM_FAILED = "reward term"
-_STATUSES = {
-    "correct": rollout_pb2.VERDICT_STATUS_CORRECT,
-    "incorrect": rollout_pb2.VERDICT_STATUS_INCORRECT,
-    "error": rollout_pb2.VERDICT_STATUS_ERROR,
-}
 
 
 class Grader(typing.Protocol):
@@ -78,14 +82,18 @@ class Grading(verifier_pb2_grpc.VerifierServiceServicer):
         """A verdict for each item, in order. Errors carry no reward."""
         if self.refusing:
             raise unavailable("this verifier drains; ask another")
-        requests = decode_items(request, self.default_protocol, rounded_golds=self.rounded_golds)
-        self._admit(len(requests))
+        unreferenced = without_references(request) if self.rewards.alone else []
+        graded = _without(request, unreferenced)
+        requests = decode_items(graded, self.default_protocol, rounded_golds=self.rounded_golds)
+        self._admit(len(request.items))
         started = time.monotonic()
         try:
             verdicts = await self.grader.grade_many(requests, _working_seconds(context.time_remaining()))
+            for index in unreferenced:
+                verdicts.insert(index, UNREFERENCED)
             messages = await self._rewarded(request.items, verdicts, _working_seconds(context.time_remaining()))
         finally:
-            self.queue.release(len(requests), time.monotonic() - started)
+            self.queue.release(len(request.items), time.monotonic() - started)
             if self.queue.waiting == 0:
                 self.quiet.set()
         self.graded += len(messages)
@@ -95,24 +103,18 @@ class Grading(verifier_pb2_grpc.VerifierServiceServicer):
     async def _rewarded(
         self, items: Sequence[verifier_pb2.VerifyItem], verdicts: Sequence[Verdict], seconds: float
     ) -> list[rollout_pb2.Verdict]:
-        pairs = zip(items, verdicts, strict=True)
-        responses = [
-            GradedResponse(
-                item.response,
-                verdict.status,
-                item.response_tokens or None,
-                item.finish_reason == rollout_pb2.FINISH_REASON_LENGTH,
-            )
-            for item, verdict in pairs
-        ]
+        responses = [decode_graded(item, verdict) for item, verdict in zip(items, verdicts, strict=True)]
         try:
             rewards = await self.rewards.of(responses, seconds)
         except Exception as error:  # noqa: BLE001 a plug-in may raise anything: what it leaves unjudged is an error
             late = isinstance(error, TimeoutError)
-            _LOG.error("a reward term failed", late=late, exc_info=None if late else error)
+            # A function of the user's own is named by file and line already; of anything else the trace is wanted.
+            trace = None if late or isinstance(error, RewardFailed) else error
+            _LOG.error("a reward term failed", cause=str(error), late=late, exc_info=trace)
             _UNREWARDED.inc(len(verdicts))
-            verdicts = [replace(verdict, status="error", rule=TERM_FAILED) for verdict in verdicts]
-            rewards = [None] * len(verdicts)
+            rule = error.cause if isinstance(error, RewardFailed) else TERM_FAILED
+            verdicts = [replace(verdict, status="error", rule=rule) for verdict in verdicts]
+            rewards = [ComposedReward(None, {})] * len(verdicts)
         return [encode_verdict(verdict, reward) for verdict, reward in zip(verdicts, rewards, strict=True)]
 
     def _admit(self, items: int) -> None:
@@ -127,36 +129,11 @@ class Grading(verifier_pb2_grpc.VerifierServiceServicer):
         self.quiet.clear()
 
 
-def encode_verdict(verdict: Verdict, reward: float | None) -> rollout_pb2.Verdict:
-    """A verdict as it travels; `reward` is None for an error, and for an error alone."""
-    message = rollout_pb2.Verdict(
-        status=_STATUSES[verdict.status],
-        extracted=verdict.extracted or "",
-        normalised=verdict.normalised or "",
-        rule=verdict.rule,
-    )
-    if reward is not None:
-        message.reward = reward
-    return message
-
-
-def decode_items(
-    request: verifier_pb2.VerifyRequest, default_protocol: str, *, rounded_golds: bool = False
-) -> list[GradeRequest]:
-    """What is to be graded. Raises INVALID_ARGUMENT naming the field."""
-    wanted = request.protocol or default_protocol
-    protocol = next((known for known in PROTOCOLS if known == wanted), None)
-    if protocol is None:
-        raise invalid_argument("protocol", f"{wanted!r} is unknown; choose {' or '.join(PROTOCOLS)}")
-    requests = [_decode_item(item, index, protocol) for index, item in enumerate(request.items)]
-    return [replace(item, golds=rounded(item.golds)) for item in requests] if rounded_golds else requests
-
-
-def _decode_item(item: verifier_pb2.VerifyItem, index: int, protocol: Protocol) -> GradeRequest:
-    try:
-        return GradeRequest(item.response, gold_answers(item.gold_answers), protocol)
-    except ValueError as error:
-        raise invalid_argument(f"items[{index}].gold_answers", str(error)) from error
+def _without(request: verifier_pb2.VerifyRequest, left_out: Sequence[int]) -> verifier_pb2.VerifyRequest:
+    if not left_out:
+        return request
+    items = [item for index, item in enumerate(request.items) if index not in set(left_out)]
+    return verifier_pb2.VerifyRequest(items=items, protocol=request.protocol)
 
 
 def _working_seconds(time_remaining: float | None) -> float:
@@ -183,7 +160,8 @@ class VerifierService:
             ),
             observe=_observe,
         )
-        rewards = Rewards(context.settings.algorithm, _terms(section))
+        own = [RewardProcess(target) for target in targets_of(section.reward)]
+        rewards = Rewards(context.settings.algorithm, _terms(section), own, section.reward_alone)
         self.grading = Grading(
             self._pool, ItemQueue(section.queue_items), rewards, section.protocol, section.rounded_golds
         )
@@ -194,7 +172,11 @@ class VerifierService:
         server.add(verifier_pb2_grpc.add_VerifierServiceServicer_to_server, self.grading, SERVICE)
 
     async def start(self) -> None:
-        """Starts the workers."""
+        """Starts the workers, and loads the user's rewards. Raises StartupError where one cannot be used."""
+        try:
+            await self.grading.rewards.start()
+        except RewardUnusable as error:
+            raise StartupError(f"verifier.reward: {error}") from error
         await self._pool.start()
 
     async def run(self, draining: asyncio.Event) -> None:
@@ -230,8 +212,8 @@ class VerifierService:
         """Holds no leases: nothing to drop."""
 
     async def close(self) -> None:
-        """Ends the workers; a reward term that still runs holds the process until it returns."""
-        self.grading.rewards.close()
+        """Ends the workers and the user's rewards; a reward term that still runs holds the process until it returns."""
+        await self.grading.rewards.close()
         await self._pool.close()
 
 

@@ -23,23 +23,26 @@ class RunViews:
     is tried again with the next step.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None], *, events: bool = True) -> None:
         self._folder = folder
+        self._with_events = events
         self._say = say
         self._failed: set[str] = set()
         self._lock = threading.Lock()
         self._events = self._new_events()
 
     def catch_up(self) -> None:
-        """Writes the events of the steps that are new."""
+        """Writes the events of the steps that are new, where they are wanted."""
         with self._lock:
-            self._try(EVENTS_FOLDER, self._events.catch_up)
+            if self._with_events:
+                self._try(EVENTS_FOLDER, self._events.catch_up)
 
     def conclude(self) -> None:
         """Writes what is left of the events, and draws the curves."""
         with self._lock:
-            self._try(EVENTS_FOLDER, self._events.close)
-            self._events = self._new_events()
+            if self._with_events:
+                self._try(EVENTS_FOLDER, self._events.close)
+                self._events = self._new_events()
         self.draw()
 
     def draw(self) -> None:

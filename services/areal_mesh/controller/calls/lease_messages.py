@@ -7,7 +7,7 @@ from areal_mesh.controller.calls.messages import stage_message
 from areal_mesh.controller.prompts import PromptFile, group_seed
 from areal_mesh.controller.records import GroupRow
 from areal_mesh.runtime.lease_seal import LeaseTerms, lease_seal
-from areal_mesh.runtime.problem_lines import Problem
+from areal_mesh.runtime.problems import Problem
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import controller_pb2, rollout_pb2
 

@@ -22,7 +22,7 @@ from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
 from areal_mesh.controller.stored_ends import StoredEnds
 from areal_mesh.runtime.errors import invalid_argument, permission_denied
-from areal_mesh.runtime.problem_lines import Problem
+from areal_mesh.runtime.problems import Problem
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import common_pb2, controller_pb2
 

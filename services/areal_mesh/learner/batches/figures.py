@@ -11,8 +11,9 @@ from areal_mesh.v1 import rollout_pb2
 def batch_figures(groups: Sequence[rollout_pb2.Group], policy_version: int) -> dict[str, float]:
     """Metrics by name over all responses of a batch drawn at `policy_version`.
 
-    `reward`, `correct` and `truncated` (shares), `response_length` (mean, tokens), `response_tokens`; over groups
-    `equal_rewards` (share of those whose rewards are all equal), `staleness_mean` and `staleness_max`.
+    `reward` (`reward_NAME` is one of several terms of it), `correct` and `truncated` (shares), `response_length` (mean,
+    tokens), `response_tokens`; over groups `equal_rewards` (share of those whose rewards are all equal),
+    `staleness_mean` and `staleness_max`.
     """
     responses = [response for group in groups for response in group.responses]
     lengths = [response.length for response in responses]
@@ -27,7 +28,17 @@ def batch_figures(groups: Sequence[rollout_pb2.Group], policy_version: int) -> d
         "equal_rewards": fmean(len({response.verdict.reward for response in group.responses}) == 1 for group in groups),
         "staleness_mean": fmean(ages),
         "staleness_max": float(max(ages)),
+        **_terms(responses),
     }
+
+
+def _terms(responses: Sequence[rollout_pb2.ResponseInfo]) -> dict[str, float]:
+    """Mean of each term of the reward, over the responses that have it."""
+    values: dict[str, list[float]] = {}
+    for response in responses:
+        for term in response.verdict.terms:
+            values.setdefault(f"reward_{term.name}", []).append(term.value)
+    return {name: fmean(given) for name, given in values.items()}
 
 
 def staleness_histogram(groups: Sequence[rollout_pb2.Group], policy_version: int) -> dict[int, int]:

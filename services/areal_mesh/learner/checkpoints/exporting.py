@@ -32,9 +32,9 @@ def export_version(checkpoints: Path, version: int | None, model_folder: Path, d
     Raises NotExported; OSError where a folder cannot be read or written.
     """
     versions = sorted(whole_versions(checkpoints))
+    chosen = newest_version(checkpoints) if version is None else version
     if not versions:
         raise NotExported(f"{checkpoints}: no whole checkpoint is there")
-    chosen = versions[-1] if version is None else version
     if chosen not in versions:
         there = ", ".join(str(each) for each in versions)
         raise NotExported(f"{checkpoints}: no whole checkpoint of version {chosen}; there are {there}")
@@ -45,6 +45,14 @@ def export_version(checkpoints: Path, version: int | None, model_folder: Path, d
         raise NotExported(f"{path_of(checkpoints, chosen)}: {fault}; export another version")
     _export(path_of(checkpoints, chosen), model_folder, DTYPES[dtype], target)
     return target
+
+
+def newest_version(checkpoints: Path) -> int:
+    """Policy version of the newest whole checkpoint. Raises NotExported where there is none."""
+    newest = next(whole_versions(checkpoints), None)
+    if newest is None:
+        raise NotExported(f"{checkpoints}: no whole checkpoint is there")
+    return newest
 
 
 def _export(checkpoint: Path, model_folder: Path, dtype: torch.dtype, target: Path) -> None:

@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make the arithmetic policy and its prompts; what is there already is left as it is."""
     parser = argparse.ArgumentParser(prog="python -m areal_mesh.recipes.arithmetic", description=main.__doc__)
     parser.add_argument("--model-folder", type=Path, required=True, help="folder to make; reused when it is there")
-    parser.add_argument("--prompts", type=Path, required=True, help="prompt file (JSONL) to write")
-    parser.add_argument("--problems", type=int, required=True, help="number of problems")
+    parser.add_argument("--prompts", type=Path, help="prompt file (JSONL) to write; left out: none")
+    parser.add_argument("--problems", type=int, default=1, help="number of problems")
     parser.add_argument("--seed", type=int, required=True, help="seed of the weights and of the prompts")
     options = parser.parse_args(arguments)
     if options.problems < 1:
@@ -35,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         # Before anything is written or trained.
         made_from(options.model_folder)
-        written = write_prompts(options.prompts, options.problems, prompt_seed(options.seed))
-        found = "written" if written else "already there"
-        console.print(f"prompts: {options.prompts} ({options.problems}, {found})", soft_wrap=True)
+        if options.prompts is not None:
+            written = write_prompts(options.prompts, options.problems, prompt_seed(options.seed))
+            found = "written" if written else "already there"
+            console.print(f"prompts: {options.prompts} ({options.problems}, {found})", soft_wrap=True)
         made = make(console, options.model_folder, options.seed)
     except NotMadeHere as error:
         parser.exit(EXIT_CANNOT_START, f"error: {error}\n")

@@ -14,6 +14,7 @@ class WithKlReward(Settings):
     kl_coefficient: float = Field(default=0.001, ge=0)
     """Reward per token for staying near the reference; 0 needs no reference model and no reference pass."""
     kl_estimator: KlEstimator = "k1"
+    """How the distance to the KL reference is estimated from the sampled tokens."""
 
 
 class ArealAdvantageSettings(WithKlReward):

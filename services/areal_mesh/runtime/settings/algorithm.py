@@ -25,17 +25,20 @@ class AlgorithmSettings(Settings):
     responses: int = Field(default=8, gt=0)
     """Responses to each prompt: the group's size."""
     temperature: float = Field(default=0.6, gt=0, le=2)
+    """Of the sampling; the learner's probabilities are at the same temperature."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """1: the learner's probabilities are of the whole vocabulary, and ratios to those of a nucleus mean nothing."""
     max_staleness: int = Field(default=1, ge=0)
     """Bound: learner's version less the oldest version in a group. 0 is the synchronous loop."""
     loss: LossSettings = DecoupledPpoSettings()
+    """What an update minimises."""
     average: Average = "tokens"
     """The loss is a mean over the tokens of the global minibatch; over its responses, each by its own mean (GRPO); or a
     sum over tokens divided by the response limit of each response, whatever its length (Dr. GRPO)."""
     kl_loss: KlLossSettings | None = None
     """A KL term in the loss; left out, there is none."""
     advantage: AdvantageSettings = ArealAdvantageSettings()
+    """How rewards become advantages."""
     overlong: OverlongSettings | None = None
     """What becomes of responses near the limit or cut by it; left out, they are as any other."""
     filters: FilterList = []
@@ -46,9 +49,11 @@ class AlgorithmSettings(Settings):
     minibatches: int = Field(default=4, gt=0)
     """Updates a step."""
     reward_scale: float = 5.0
+    """Half the distance between the rewards of a correct and an incorrect response."""
     reward_bias: float = 0.0
     """Reward = (s - bias) * scale, s = +1 for a correct response and -1 for an incorrect one."""
     reward_clip: float = Field(default=20.0, gt=0)
+    """The sum of all terms of a reward is cut to this, either way."""
     rejected_part: RejectedPart = "minibatch"
     """What gives no gradient where its mean ratio is over 5: the whole minibatch, on all ranks, however it is packed;
     or the micro-batch, as in AReaL v0.1: what is left of the minibatch counts as it would have."""

@@ -23,6 +23,7 @@ class EvaluationSettings(Settings):
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Left out: as the run samples. 0 takes the likeliest token."""
     top_p: float = Field(default=0.95, gt=0, le=1)
+    """Of the sampling; nothing of it is trained on."""
     max_response_tokens: int | None = Field(default=None, gt=0)
     """Response limit; left out, the longest of all stages."""
     seed: Seed = 1

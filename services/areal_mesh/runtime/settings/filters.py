@@ -31,7 +31,9 @@ class PassRateFilterSettings(Settings):
 
     type: Literal["pass_rate"] = "pass_rate"
     at_least: Share = 0.0
+    """Lowest share of right responses that a group may have."""
     at_most: Share = 1.0
+    """Highest share of right responses that a group may have."""
 
     @model_validator(mode="after")
     def _range_is_one(self) -> Self:
@@ -45,6 +47,7 @@ class TruncatedFilterSettings(Settings):
 
     type: Literal["truncated"] = "truncated"
     at_most: Share
+    """Highest share of responses that the limit may have cut off."""
 
 
 def _named(value: Any) -> Any:

@@ -19,6 +19,7 @@ from areal_mesh.runtime.settings.services import (
     ServiceSettings,
     VerifierSettings,
 )
+from areal_mesh.runtime.settings.sinks import SinkList, TensorBoardSinkSettings
 from areal_mesh.runtime.settings.stage_overrides import FOR_A_RUN, SAMPLING, overridden
 from areal_mesh.runtime.settings.stages import StageSettings
 from areal_mesh.runtime.settings.weights import WeightSettings
@@ -30,7 +31,9 @@ class RunSettings(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run; its directory is `directory`/`name`."""
     directory: SettingsPath = Path("runs")
+    """Folder of the runs."""
     seed: Seed = 1
+    """Of the prompts' order and of the sampling."""
     plaintext_beyond_loopback: bool = False
     """Allows addresses other than loopback without TLS: only inside a network that is trusted."""
     stages: list[StageSettings] = Field(min_length=1)
@@ -43,6 +46,8 @@ class RunSettings(Settings):
     replay: ReplaySettings = ReplaySettings()
     learner: LearnerSettings = LearnerSettings()
     weights: WeightSettings = WeightSettings()
+    sinks: SinkList = [TensorBoardSinkSettings()]
+    """Where the figures of each step go, beside `metrics.jsonl`: `["tensorboard", "wandb"]`."""
     evaluation: EvaluationSettings = EvaluationSettings()
     security: SecuritySettings = SecuritySettings()
 
@@ -101,6 +106,19 @@ class RunSettings(Settings):
                     "of the stage before would be trained at another temperature than they were sampled at; set "
                     "algorithm.max_staleness to 0, or leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _own_things_agree(self) -> Self:
+        if self.controller.metrics_port is None and any(sink.type == "prometheus" for sink in self.sinks):
+            raise ValueError('sinks: "prometheus" needs controller.metrics_port; set it, such as to 9400')
+        slow = [reward for reward in self.verifier.reward if reward.seconds > self.generator.verify_seconds * 0.9]
+        if slow:
+            raise ValueError(
+                f"verifier.reward: {slow[0].term} may take {slow[0].seconds:g} s, and a generator waits "
+                f"generator.verify_seconds = {self.generator.verify_seconds:g} for its verdicts; lower the one, or "
+                "raise the other"
+            )
         return self
 
     @model_validator(mode="after")

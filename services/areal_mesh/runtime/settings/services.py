@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.addresses import Address, parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings
+from areal_mesh.runtime.settings.rewards import RewardList
 
 Durability = Literal["none", "write", "sync"]
 
@@ -51,7 +52,9 @@ class ControllerSettings(ServiceSettings):
     """Membership, leases, publishing."""
 
     listen: str = "127.0.0.1:7400"
+    """Where the controller serves: the one address that a run's services and people are given."""
     heartbeat_seconds: Seconds = 1.0
+    """Between two signs of life of a member."""
     lease_seconds: Seconds = 10.0
     """A member silent for this long is lost; its leases are issued again."""
     group_attempts: int = Field(default=3, gt=0)
@@ -65,6 +68,7 @@ class GeneratorSettings(ServiceSettings):
     """vLLM and the rollout loop."""
 
     device: Literal["cpu", "cuda"] = "cuda"
+    """Where the engine computes."""
     max_groups_in_flight: int = Field(default=64, gt=0)
     """Most leases held at once, groups that are graded or stored among them. How many are worked on follows from
     `max_sequences` and the KV-cache use."""
@@ -76,16 +80,22 @@ class GeneratorSettings(ServiceSettings):
     kv_cache_gib: float = Field(default=2.0, gt=0)
     """On CPU: memory for the KV cache."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of a GPU's memory that the engine takes: weights, KV cache and what it computes with."""
     tensor_parallel_size: int = Field(default=1, gt=0)
+    """GPUs that share each replica of the model."""
     data_parallel_size: int = Field(default=1, gt=0)
+    """Replicas of the model in one engine."""
     services: int = Field(default=1, gt=0)
     """Generators of the run, each a service with an engine of its own. `areal-mesh up` starts one on this machine;
     `areal-mesh serve generator` starts the others where they belong, under a name each."""
     enforce_eager: bool = True
     """Without torch.compile and CUDA graphs: starts sooner. On CPU always: a small model runs no slower."""
     verify_seconds: Seconds = 60.0
+    """How long a group waits for a verifier, restarts of it among that."""
     verify_attempts: int = Field(default=3, gt=0)
+    """How often responses whose verdict is an error are graded, before their group is filtered."""
     append_seconds: Seconds = 60.0
+    """How long a group waits for the replay buffer, restarts of it among that."""
     answers_at_once: int = Field(default=8, ge=0)
     """Requests beside the run (`Generate`) that are answered at once; 0 for none. They share the engine with the run's
     groups."""
@@ -114,6 +124,7 @@ class VerifierSettings(ServiceSettings):
     """Grading."""
 
     protocol: Literal["qwen", "strict_qwen"] = "qwen"
+    """How answers are compared: by Qwen's rules, or by them with their mistakes, for comparisons."""
     rounded_golds: bool = False
     """Take a reference that is a decimal for a rounded one: 66.7 is answered by 200/3. For data whose references are
     rounded to few places."""
@@ -122,10 +133,25 @@ class VerifierSettings(ServiceSettings):
     answer_seconds: Seconds = 1.0
     """Deadline of one answer in a worker."""
     queue_items: int = Field(default=4096, gt=0)
+    """Answers that may wait; what comes beyond is asked to come again."""
     cache_items: int = Field(default=65536, ge=0)
+    """Verdicts that are kept for the same answer to the same problem; 0 for none."""
     reward_terms: dict[str, dict[str, int | float | bool | str]] = {}
     """Further terms of the reward, by entry point name (group `areal_mesh.reward_terms`), each with its options:
     `[verifier.reward_terms.length_penalty]`, then one option a line."""
+    reward: RewardList = []
+    """Terms of the user's own: `"my_reward.py:score"`, the URL of a judge, a list of them, or sections with a type."""
+    reward_alone: bool = False
+    """The reward is the sum of these terms alone, and correctness no part of it; problems then need no references."""
+
+    @model_validator(mode="after")
+    def _has_a_reward(self) -> Self:
+        if self.reward_alone and not (self.reward or self.reward_terms):
+            raise ValueError("reward_alone = true with no term: every reward would be 0; name one in `reward`")
+        twice = [reward.term for reward in self.reward if reward.term in self.reward_terms]
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands in reward and in reward_terms; give the reward a `name` of its own")
+        return self
 
 
 class ReplaySettings(ServiceSettings):
@@ -154,6 +180,7 @@ class LearnerSettings(ServiceSettings):
     """PPO updates, checkpoints, and the sending end of a publish."""
 
     device: Literal["cpu", "cuda"] = "cuda"
+    """Where updates are computed."""
     ranks: int = Field(default=1, gt=0)
     """Processes that share the model by FSDP2, over all hosts."""
     hosts: int = Field(default=1, gt=0)
@@ -169,6 +196,7 @@ class LearnerSettings(ServiceSettings):
     threads: int | None = Field(default=None, gt=0)
     """torch threads of a rank on CPU; left out, one for each core it is pinned to."""
     learning_rate: float = Field(default=1e-5, gt=0, le=1)
+    """AdamW's, after the warm-up."""
     warmup_share: float = Field(default=0.02, ge=0, le=1)
     """Share of the longest stage's optimizer steps over which the learning rate rises, in every stage."""
     warmup_counts: Literal["updates", "steps"] = "updates"
@@ -177,21 +205,30 @@ class LearnerSettings(ServiceSettings):
     end_rate_share: float = Field(default=1.0, ge=0, le=1)
     """Share of the learning rate that is left at the end of the schedule; falls by as much each step. 1: it stays."""
     weight_decay: float = Field(default=0.05, ge=0)
+    """AdamW's, decoupled from the gradient."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
+    """AdamW's, of the mean of gradients."""
     beta2: float = Field(default=0.95, ge=0, lt=1)
+    """AdamW's, of the mean of their squares."""
     epsilon: float = Field(default=1e-5, gt=0)
+    """AdamW's."""
     gradient_clip: float = Field(default=1.0, gt=0)
+    """Longest global norm of a gradient; a longer one is scaled down to it."""
     max_tokens_per_micro_batch: int = Field(default=16384, gt=0)
+    """Tokens that one pass holds, prompts included; a longer response is a pass of its own."""
     checkpoint_every: int = Field(default=10, gt=0)
     """Steps between checkpoints."""
     checkpoints_kept: int = Field(default=2, gt=0)
+    """The newest so many; older ones are deleted."""
     checkpoint_copies: str | None = None
     """URL of a second place that whole checkpoints are copied to, for this run alone: a folder, or whatever fsspec
     knows (`s3://bucket/run`, with its package installed). Left out: none."""
     checkpoint_copies_kept: int = Field(default=2, gt=0)
+    """The newest so many copies; older ones are deleted."""
     export_every: int = Field(default=0, ge=0)
     """Steps between exports in Hugging Face format; 0 exports at the end alone."""
     draw_seconds: Seconds = 30.0
+    """Deadline of one try to read a batch from the replay buffer."""
     mismatch_alarm: float | None = Field(default=None, gt=0)
     """`mismatch_kl` of a step over which status shows a fault; training goes on. Left out: never."""
     mismatch_stop: float | None = Field(default=None, gt=0)

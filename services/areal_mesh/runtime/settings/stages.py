@@ -13,6 +13,7 @@ class TruncatedAboveSettings(Settings):
 
     type: Literal["truncated_above"] = "truncated_above"
     share: Share
+    """Of responses that the limit cut off."""
     window: int = Field(default=10, gt=0)
     """Steps that the mean is over."""
 
@@ -22,6 +23,7 @@ class TruncatedBelowSettings(Settings):
 
     type: Literal["truncated_below"] = "truncated_below"
     share: Share
+    """Of responses that the limit cut off."""
     window: int = Field(default=10, gt=0)
     """Steps that the mean is over."""
 
@@ -31,6 +33,7 @@ class RewardGainBelowSettings(Settings):
 
     type: Literal["reward_gain_below"] = "reward_gain_below"
     gain: float
+    """The least by which the mean has to rise."""
     window: int = Field(default=10, gt=0)
     """Steps that each of the two means is over."""
 
@@ -41,6 +44,7 @@ class StepsSettings(Settings):
     window: ClassVar[int] = 1
     type: Literal["steps"] = "steps"
     steps: int = Field(gt=0)
+    """Steps of the stage."""
 
 
 class EpochsSettings(Settings):
@@ -49,6 +53,7 @@ class EpochsSettings(Settings):
     window: ClassVar[int] = 1
     type: Literal["epochs"] = "epochs"
     epochs: float = Field(gt=0)
+    """Epochs of the prompts; a part of one as well."""
 
 
 RuleSettings = Annotated[
@@ -62,9 +67,11 @@ class StageSettings(Settings):
     """One context stage: it ends after `max_steps`, or by its rules once `min_steps` are done."""
 
     name: str = Field(min_length=1)
+    """As it stands in tables and plots; its own in the schedule."""
     max_response_tokens: int = Field(gt=0)
     """Response limit of groups leased in this stage."""
     max_steps: int = Field(gt=0)
+    """Steps of the stage at most."""
     min_steps: int = Field(default=0, ge=0)
     """No rule ends the stage before this many steps."""
     rules: list[RuleSettings] = []
@@ -72,8 +79,9 @@ class StageSettings(Settings):
     ends_by: Literal["any", "all"] = "any"
     """Whether the first rule that says so ends the stage, or all of them at the same step."""
     restart_optimizer: bool = True
+    """Whether AdamW's moments and the warm-up start anew when the stage is entered."""
     restart_reference: bool = True
-    """Whether the optimizer, with its warm-up, and the KL reference start anew when the stage is entered."""
+    """Whether the KL reference becomes the policy of that moment when the stage is entered."""
     learner: Overrides = {}
     """Settings of `[learner]` that are others in this stage, such as `{ max_tokens_per_micro_batch = 11264 }`."""
     sampling: Overrides = {}

@@ -48,6 +48,7 @@ class WeightSettings(Settings):
     """Publishing."""
 
     transport: TransportSettings = NcclSettings()
+    """How weights travel."""
     meeting_host: str | None = None
     """Host of the learner at which members meet for a transfer, for a network of their own; left out, the one under
     which others reach the learner. Beyond loopback whoever comes there has to know the group's token."""

@@ -1,0 +1,46 @@
+"""The sinks of a run, as its controller has them: gauges of its own, and trackers in processes of theirs."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from areal_mesh.views.run_views import METRICS_FILE
+from areal_mesh.views.sinks.followers import Followers
+from areal_mesh.views.sinks.prometheus_gauges import PrometheusGauges
+
+PROMETHEUS, TENSORBOARD = "prometheus", "tensorboard"
+
+
+class RunSinks:
+    """Follows the metrics of a run into its sinks; nothing that happens to one is raised.
+
+    Args:
+        identity: tells the run from others of its name, and is the same in every sitting.
+        config: the resolved settings as plain values.
+    """
+
+    def __init__(
+        self, sinks: Sequence[Any], folder: Path, identity: str, config: dict[str, Any], say: Callable[[str], None]
+    ) -> None:
+        kinds = [sink.type for sink in sinks]
+        self.writes_events = TENSORBOARD in kinds
+        self._gauges = PrometheusGauges(folder / METRICS_FILE) if PROMETHEUS in kinds else None
+        self._followers: Followers | None = None
+        self._start = lambda: Followers(sinks, folder, identity, config, say)
+
+    def start(self) -> None:
+        """Starts the trackers."""
+        self._followers = self._start()
+
+    def catch_up(self) -> None:
+        """Sets the gauges, and says which trackers have ended."""
+        if self._gauges is not None:
+            self._gauges.catch_up()
+        if self._followers is not None:
+            self._followers.look()
+
+    def close(self, seconds: float) -> None:
+        """Has the trackers send what is left, within so many seconds."""
+        if self._followers is not None:
+            self._followers.close(seconds)
+            self._followers = None
