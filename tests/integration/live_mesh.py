@@ -28,6 +28,7 @@ from areal_mesh.runtime.security.credentials import Credentials, find_certificat
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext, _serve
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.watch import Watch
 from areal_mesh.v1 import status_pb2, status_pb2_grpc
 from areal_mesh.verifier.service import build as build_verifier
 from areal_mesh.weights.group import Group
@@ -105,12 +106,13 @@ class CopyingEngine(SimulatedEngine):
 
 @dataclass
 class LiveMesh:
-    """A running mesh. `contexts`, `services` and `addresses` by role."""
+    """A running mesh. `contexts`, `services`, `addresses` and `watches` by role."""
 
     settings: RunSettings
     contexts: dict[str, ServiceContext] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
 
     token: str = ""
     """Of a person, for a mesh over TLS."""
@@ -191,7 +193,8 @@ async def live_mesh(settings: RunSettings, token: str = "") -> AsyncIterator[Liv
             await service.start()
             mesh.contexts[role], mesh.services[role] = context, service
             mesh.addresses[role] = f"127.0.0.1:{port}"
-            serving.append(tasks.create_task(_serve(context, service, mesh.addresses[role])))
+            watch = mesh.watches[role] = stack.enter_context(Watch(settings, identity, context.registry))
+            serving.append(tasks.create_task(_serve(context, service, mesh.addresses[role], watch)))
         try:
             yield mesh
         finally:

@@ -6,17 +6,15 @@ brings a validation library along would take as long to import as all the rest.
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 
+from areal_mesh.cli.deploying import add_deploying
 from areal_mesh.cli.evaluating import add_evaluating
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
 from areal_mesh.cli.looking import add_looking
-from areal_mesh.cli.option_types import address_or_nothing, interval
+from areal_mesh.cli.option_types import interval
 from areal_mesh.cli.options import (
-    CONTROLLER_VARIABLE,
-    RUN_ID_VARIABLE,
     SubCommands,
     add_command,
     controller_option,
@@ -26,11 +24,11 @@ from areal_mesh.cli.options import (
 from areal_mesh.cli.planning_options import add_planning, cluster_options
 from areal_mesh.cli.printing import make_output_safe
 from areal_mesh.cli.security_options import add_security_commands
+from areal_mesh.cli.serve_options import add_serve
 from areal_mesh.cli.simulate_options import add_simulate_options, plan_of
 from areal_mesh.cli.trying import add_trying
 from areal_mesh.runtime.disk import is_full
 from areal_mesh.runtime.output import silence
-from areal_mesh.runtime.roles import SERVICE_ROLES
 
 _EXIT_INTERRUPTED = 130
 
@@ -53,24 +51,13 @@ def _prepare(options: argparse.Namespace) -> None:
     prepare(options.source, options.overrides)
 
 
-def _serve(options: argparse.Namespace) -> int:
-    from areal_mesh.cli.serving import serve_role
-    from areal_mesh.runtime.output import lasting_output
-
-    with lasting_output():
-        if options.role == "learner" and (options.node_rank or int(os.environ.get("RANK", "0"))):
-            from areal_mesh.cli.serving_ranks import serve_ranks
-
-            return serve_ranks(options.config, options.overrides, options.node_rank)
-        return serve_role(
-            options.role, options.config, options.overrides, options.service_id, options.controller, options.run_id
-        )
-
-
 def _status(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.status import show_status
+    from areal_mesh.cli.status import show_status, show_why
     from areal_mesh.cli.targets import target_of
 
+    if options.why:
+        show_why(target_of(options))
+        return
     show_status(target_of(options), options.as_json, options.watch, options.interval)
 
 
@@ -113,12 +100,6 @@ def _config_check(options: argparse.Namespace) -> None:
     from areal_mesh.cli.config import check, cluster_of
 
     check(options.sources, options.overrides, cluster_of(options.nodes, options.gpus, options.memory))
-
-
-def _doctor(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.doctor import examine
-
-    examine(options.source, options.overrides, options.as_json)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -164,6 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
+    add_deploying(commands)
     add_looking(commands)
     add_planning(commands)
     add_evaluating(commands)
@@ -183,31 +165,7 @@ def _add_running(commands: SubCommands) -> None:
             commands, "prepare", _prepare, "Make the model and the prompts of a preset that has a recipe for them."
         )
     )
-    serve = add_command(commands, "serve", _serve, "Run one service until its run is over, or until SIGTERM drains it.")
-    serve.add_argument("role", choices=SERVICE_ROLES)
-    serve.add_argument("--config", required=True, metavar="PRESET|FILE", help="settings of the run")
-    serve.add_argument("--service-id", default="", metavar="ID", help="name in the mesh, kept over restarts (ROLE-0)")
-    serve.add_argument(
-        "--controller",
-        default=os.environ.get(CONTROLLER_VARIABLE) or "",
-        type=address_or_nothing,
-        metavar="ADDR",
-        help=f"host:port of the controller (${CONTROLLER_VARIABLE}, else where the settings say)",
-    )
-    serve.add_argument(
-        "--run-id",
-        default=os.environ.get(RUN_ID_VARIABLE, ""),
-        metavar="ID",
-        help=f"the same for all services of a run; the controller refuses those with another (${RUN_ID_VARIABLE})",
-    )
-    serve.add_argument(
-        "--node-rank",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of a learner on several hosts (learner.hosts): the number of this one; 0 leads and serves",
-    )
-    overrides_option(serve)
+    add_serve(commands)
 
 
 def _add_afterwards(commands: SubCommands) -> None:
@@ -227,6 +185,7 @@ def _add_steering(commands: SubCommands) -> None:
     status = add_command(commands, "status", _status, "What a run does now.")
     controller_option(status)
     status.add_argument("--json", action="store_true", dest="as_json", help="one JSON object; one a line with --watch")
+    status.add_argument("--why", action="store_true", help="say instead what each service waits for, and on whom")
     status.add_argument("--watch", action="store_true", help="go on showing it until the run ends")
     status.add_argument("--interval", type=interval, default=1.0, metavar="SECONDS", help="between two views (1)")
     stop = add_command(commands, "stop", _stop, "End a run after the step in progress; every service drains.")
@@ -254,9 +213,6 @@ def _add_settings(commands: SubCommands) -> None:
     check.add_argument("sources", nargs="+", metavar="PRESET|FILE")
     overrides_option(check)
     cluster_options(check)
-    doctor = add_command(commands, "doctor", _doctor, "Say what this machine can run of a preset, and what would help.")
-    source_argument(doctor)
-    doctor.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a finding")
 
 
 def _add_verifying(commands: SubCommands) -> None:

@@ -10,6 +10,7 @@ from areal_mesh.cli.option_types import address
 DEFAULT_CONTROLLER = "127.0.0.1:7400"
 CONTROLLER_VARIABLE = "AREAL_MESH_CONTROLLER"
 RUN_ID_VARIABLE = "AREAL_MESH_RUN_ID"
+SERVICE_ID_VARIABLE = "AREAL_MESH_SERVICE_ID"
 CERTIFICATES_VARIABLE = "AREAL_MESH_CERTIFICATES"
 TOKEN_VARIABLE = "AREAL_MESH_TOKEN"
 TOKEN_FILE_VARIABLE = "AREAL_MESH_TOKEN_FILE"
@@ -52,6 +53,11 @@ def controller_option(parser: argparse.ArgumentParser) -> None:
         metavar="ADDR",
         help=f"host:port of the run's controller (${CONTROLLER_VARIABLE}, else {DEFAULT_CONTROLLER})",
     )
+    proof_options(parser)
+
+
+def proof_options(parser: argparse.ArgumentParser) -> None:
+    """What proves to a service who asks."""
     parser.add_argument(
         "--certificates",
         default=os.environ.get(CERTIFICATES_VARIABLE, ""),
