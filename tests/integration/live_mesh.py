@@ -28,6 +28,7 @@ from areal_mesh.runtime.security.credentials import Credentials, find_certificat
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext, _serve
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.watch import Watch
 from areal_mesh.v1 import status_pb2, status_pb2_grpc
 from areal_mesh.verifier.service import build as build_verifier
 from areal_mesh.weights.group import Group
@@ -105,7 +106,7 @@ class CopyingEngine(SimulatedEngine):
 
 @dataclass
 class LiveMesh:
-    """A running mesh. `contexts`, `services` and `addresses` by role."""
+    """A running mesh. `contexts`, `services`, `addresses` and `watches` by role."""
 
     settings: RunSettings
     tasks: asyncio.TaskGroup
@@ -113,6 +114,7 @@ class LiveMesh:
     services: dict[str, Any] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     serving: dict[str, tuple[asyncio.Task[None], MeshServer]] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
     token: str = ""
     """Of a person, for a mesh over TLS."""
 
@@ -138,13 +140,15 @@ class LiveMesh:
         await service.start()
         self.contexts[role], self.services[role] = context, service
         self.addresses[role] = f"127.0.0.1:{port}"
-        self.serving[role] = (self.tasks.create_task(_serve(context, service, self.addresses[role])), server)
+        watch = self.watches[role] = Watch(self.settings, identity, context.registry).__enter__()
+        self.serving[role] = (self.tasks.create_task(_serve(context, service, self.addresses[role], watch)), server)
 
     async def stop(self, role: str) -> None:
         """Ends a service abruptly: it says goodbye to nobody."""
         task, server = self.serving.pop(role)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        self.watches.pop(role).__exit__()
         await self.services[role].close()
         await server.stop(0)
 

@@ -25,6 +25,8 @@ def test_every_command_is_described() -> None:
         "status",
         "generate",
         "data",
+        "deploy",
+        "health",
         "pause",
         "resume",
         "stage",

@@ -35,3 +35,11 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def count(text: str) -> int:
+    """A whole number of things."""
+    number = int(text)
+    if not 1 <= number <= 4096:
+        raise argparse.ArgumentTypeError("1 to 4096")
+    return number

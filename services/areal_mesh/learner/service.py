@@ -87,7 +87,7 @@ class LearnerService:
             settings, self._context.identity, self._leader, self._members, self._torch
         )
         await self._snapshots.take()
-        _LOG.info("ready", policy_version=self._leader.policy_version, restored=self._leader.restored is not None)
+        _LOG.info("ready", version=self._leader.policy_version, restored=self._leader.restored is not None)
         self._loop = TrainingLoop(self._context, self._members, self._leader, self._snapshots, checkpoints, self._torch)
 
     async def run(self, draining: asyncio.Event) -> None:
