@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ SERVICES = (
     ("generator-0", "generator", common_pb2.ROLE_GENERATOR, "tokens"),
     ("learner-0", "learner", common_pb2.ROLE_LEARNER, "tokens"),
 )
+
+
+def contains(part: str, text: str) -> bool:
+    return part in text
 
 
 def at_start() -> status_pb2.RunStatus:
@@ -128,7 +133,7 @@ async def test_the_live_view_fits_and_tells_at_every_moment(
         shown.type(f"clear; {command}")
         for moment, (status, parts) in moments.items():
             simulated_status.moment = status
-            await asyncio.to_thread(shown.until, moment, lambda text, last=parts[-1]: last in text, SECONDS)
+            await asyncio.to_thread(shown.until, moment, partial(contains, parts[-1]), SECONDS)
             for screen in await asyncio.to_thread(screens_of, shown, moment, tmp_path):
                 assert [part for part in parts if part not in screen] == [], screen
                 assert all(name in screen for name, *_ in SERVICES), screen

@@ -16,6 +16,7 @@ _AT_ANY_START = (
     *("evaluation", "security", "learner.hosts", "learner.rendezvous", "learner.lost_rank_seconds"),
     *("learner.listen", "learner.advertise", "learner.cores", "learner.gpus", "learner.metrics_port"),
     *("learner.drain_seconds", "learner.threads", "learner.checkpoint_every", "learner.checkpoints_kept"),
+    *("learner.checkpoint_copies", "learner.checkpoint_copies_kept"),
     *("learner.export_every", "learner.draw_seconds", "learner.mismatch_alarm", "learner.mismatch_stop"),
 )
 _AT_A_CHECKPOINT = (
@@ -45,8 +46,8 @@ def changes_between(before: Any, now: Any, path: str = "") -> Iterator[SettingCh
             yield from changes_between(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
     elif isinstance(before, list) and isinstance(now, list) and (path == "stages" or len(before) == len(now)):
         for position in range(max(len(before), len(now))):
-            pair = [listed[position] if position < len(listed) else None for listed in (before, now)]
-            yield from changes_between(*pair, f"{path}.{position}")
+            there, here = (listed[position] if position < len(listed) else None for listed in (before, now))
+            yield from changes_between(there, here, f"{path}.{position}")
     elif before != now:
         yield SettingChange(path, before, now)
 
