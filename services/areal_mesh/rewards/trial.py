@@ -18,7 +18,7 @@ async def _try_all(targets: Sequence[Target], group: Group) -> dict[str, list[fl
     return {target.term: value for target, value in zip(targets, found, strict=True)}
 
 
-async def _try(target: Target, group: Group | None) -> list[float] | str:
+async def _try(target: Target, group: Group) -> list[float] | str:
     reward = RewardProcess(target)
     try:
         await reward.start()

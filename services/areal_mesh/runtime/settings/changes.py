@@ -45,8 +45,8 @@ def changes_between(before: Any, now: Any, path: str = "") -> Iterator[SettingCh
             yield from changes_between(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
     elif isinstance(before, list) and isinstance(now, list) and (path == "stages" or len(before) == len(now)):
         for position in range(max(len(before), len(now))):
-            pair = [listed[position] if position < len(listed) else None for listed in (before, now)]
-            yield from changes_between(*pair, f"{path}.{position}")
+            there, here = (listed[position] if position < len(listed) else None for listed in (before, now))
+            yield from changes_between(there, here, f"{path}.{position}")
     elif before != now:
         yield SettingChange(path, before, now)
 

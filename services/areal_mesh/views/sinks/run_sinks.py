@@ -1,6 +1,7 @@
 """The sinks of a run, as its controller has them: gauges of its own, and trackers in processes of theirs."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class RunSinks:
         self.writes_events = TENSORBOARD in kinds
         self._gauges = PrometheusGauges(folder / METRICS_FILE) if PROMETHEUS in kinds else None
         self._followers: Followers | None = None
-        self._start = lambda: Followers(sinks, folder, identity, config, say)
+        self._start: Callable[[], Followers] = partial(Followers, sinks, folder, identity, config, say)
 
     def start(self) -> None:
         """Starts the trackers."""
