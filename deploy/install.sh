@@ -1,15 +1,16 @@
 #!/bin/sh
-# Makes a virtual environment of Python 3.11 from pinned files: deploy/install.sh [--gpu] VENV PYTHON FILE...
+# Makes a virtual environment of Python 3.11 from pinned files: deploy/install.sh [--gpu|--light] VENV PYTHON FILE...
 # PYTHON is any Python 3 with venv. It brings uv, and uv takes 3.11 from the machine or fetches it.
 # torch is a step of its own: from a wheel folder that pip is told of, else from PyTorch's CPU index, which uv knows by
 # name. Which build of a version an index serves is its own affair, so torch alone is pinned without a hash.
-# With --gpu that step is left out: torch is the build for CUDA, among the files.
+# With --gpu that step is left out: torch is the build for CUDA, among the files; with --light there is no torch.
 set -eu
 build=cpu
-if [ "${1-}" = --gpu ]; then
-    build=gpu
+case "${1-}" in --gpu | --light)
+    build=${1#--}
     shift
-fi
+    ;;
+esac
 venv=$1 python=$2
 shift 2
 requirements=$(dirname "$0")/requirements
@@ -55,8 +56,8 @@ install() {
 }
 install --require-hashes -r "$requirements/bootstrap.txt"
 torch=$requirements/torch-cpu.txt
-if [ $build = gpu ]; then
-    : # among the files
+if [ $build != cpu ]; then
+    : # among the files, or none
 elif "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-index --dry-run -r "$torch" 2>/dev/null; then
     install --no-index -r "$torch"
 else

@@ -23,7 +23,7 @@ SERVICES = {
 }
 CALLERS = ("controller", "generator", "verifier", "replay", "learner", "client", "nobody")
 # Sound ones of these do what they say, whoever sends them: that is for the transport to keep from strangers.
-OBEYED = ("Stop", "Pause", "AdvanceStage")
+OBEYED = ("Stop", "Pause", "AdvanceStage", "TakeCheckpoint")
 _TEXTS = ("", "x", "x" * 5_000, "\0", "../../etc/passwd", "\x1b[31m", "é", "g00000000", "learner")
 _NUMBERS = (0, 1, -1, 2, 2**31 - 1, -(2**31), 2**62, 2**63 - 1, -(2**63))
 _FLOATS = (0.0, -1.0, 1e9, 1e308, float("nan"), float("inf"), float("-inf"))

@@ -19,8 +19,9 @@ import pytest
 from areal_mesh.replay.buffer import ReplayBuffer
 from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.events import GroupSummary, RetiredGroup
+from areal_mesh.replay.records import Record
 from areal_mesh.replay.segment_file import RECORDS_START, CorruptLog
-from areal_mesh.replay.segments import Record, SegmentStore
+from areal_mesh.replay.segments import SegmentStore
 from areal_mesh.runtime.errors import StartupError
 
 FLIPS = 2500  # of each of the two logs

@@ -7,8 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 SERVICES = ("controller", "generator", "verifier", "replay", "learner")
+NAME = "areal-mesh-test"
 # The container's own process is its init; what it started is the service.
 _KILL = """
 import glob, os, signal
@@ -61,14 +63,34 @@ class Project:
         """What the last `up` has said."""
         return (self.folder / "up.log").read_text(errors="replace")
 
+    def run(self, name: str) -> Path:
+        """The directory of a run, in the volume; this process has to be root to read it."""
+        return volume(f"{NAME}_runs") / name
+
+    def status(self) -> dict[str, Any]:
+        """What `docker compose run --rm status` says, as the object that it is for programs."""
+        words = self._command("run", "--rm", "status", "status", "--json")
+        said = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=60, check=True).stdout
+        found: dict[str, Any] = json.loads(said)
+        return found
+
+    def containers(self, service: str) -> list[str]:
+        """Ids of a service's containers."""
+        return self.compose("ps", "--quiet", service).split()
+
     def steps(self, run: str) -> int:
         """Steps that a run has written down."""
-        metrics = self.folder / "runs" / run / "metrics.jsonl"
+        metrics = self.run(run) / "metrics.jsonl"
         return len(metrics.read_bytes().splitlines()) if metrics.exists() else 0
 
     def kill(self, service: str) -> None:
         """kill -9 of a container's process."""
         self.compose("exec", "-T", service, "python", "-c", _KILL)
+
+    def states(self) -> Mapping[str, str]:
+        """State of each container of the mesh."""
+        lines = self.compose("ps", "--all", "--format", "json", *SERVICES).splitlines()
+        return {found["Name"]: found["State"] for found in (json.loads(line) for line in lines if line[:1] == "{")}
 
     def exit_codes(self) -> Mapping[str, int]:
         """Exit code of each service's container; fails if one still runs."""
@@ -82,12 +104,28 @@ class Project:
         if self.overrides:
             override = self.folder / "overrides.json"
             given = [word for value in self.overrides for word in ("--set", value)]
-            commands = {name: ["serve", name, "--config", "trial-compose", *given] for name in SERVICES}
+            own = {"generator": ["--service-id", "generator-{host}"]}
+            commands = {
+                name: ["serve", name, "--config", "trial-compose", *own.get(name, []), *given] for name in SERVICES
+            }
             override.write_text(
                 json.dumps({"services": {name: {"command": words} for name, words in commands.items()}})
             )
             files += ["--file", override.name]
-        return ["docker", "compose", *files, *arguments]
+        return ["docker", "compose", "--project-name", NAME, *files, *arguments]
+
+
+def volume(name: str) -> Path:
+    """Where the engine keeps a volume."""
+    words = ["docker", "volume", "inspect", name, "--format", "{{.Mountpoint}}"]
+    return Path(subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout.strip())
+
+
+def docker(*words: str) -> str:
+    """Runs a command of the engine; what it prints."""
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"docker {words}: {done.stderr}"
+    return done.stdout.strip()
 
 
 def build_arguments() -> list[str]:

@@ -4,16 +4,27 @@ import json
 import os
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.containers.compose_project import SERVICES, Project, build_arguments, engine_missing
+from tests.containers.compose_project import NAME, SERVICES, Project, build_arguments, docker, engine_missing
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = "AREAL_MESH_TEST_COMPOSE"
-MOST_BYTES = 2_500_000_000
+MOST_BYTES = {
+    "client": 250_000_000,
+    "replay": 250_000_000,
+    "controller": 500_000_000,
+    "verifier": 350_000_000,
+    "generator": 2_500_000_000,
+    "learner": 2_500_000_000,
+}
+TARGETS = tuple(MOST_BYTES)
+PROMETHEUS = os.environ.get("AREAL_MESH_PROMETHEUS", "")
+CUT_SECONDS = 20.0
 TRIAL_SECONDS = 1_500.0
 SHORT_SECONDS = 600.0
 SHORT = ("stages.0.max_steps=8", "stages.1.max_steps=8", "stages.2.max_steps=8", "algorithm.batch_groups=8")
@@ -40,7 +51,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True, timeout=60)
     project = Project(folder)
     began = time.monotonic()
-    project.compose("build", *build_arguments(), seconds=1_500)
+    project.compose("--profile", "tools", "build", *build_arguments(), seconds=1_500)
     tell(f"built in {time.monotonic() - began:.0f} s")
     yield project
     project.compose("down", "--volumes", "--timeout", "5")
@@ -59,19 +70,24 @@ def to_the_end(project: Project, seconds: float, meanwhile: Callable[[], None] =
     return time.monotonic() - project.started
 
 
-def test_the_image_is_small_and_holds_no_compiler(project: Project) -> None:
-    inspect = ["docker", "image", "inspect", "areal-mesh:latest", "--format", "{{.Size}}"]
-    size = int(subprocess.run(inspect, capture_output=True, text=True, check=True, timeout=30).stdout)
-    tell(f"image: {size / 1e9:.2f} GB")
-    look = "! command -v cc gcc g++ c++ clang"
-    run = ["docker", "run", "--rm", "--entrypoint", "sh", "areal-mesh:latest", "-c", look]
-    subprocess.run(run, check=True, timeout=60)
-    assert size < MOST_BYTES
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_holds_what_its_service_needs_and_runs_as_nobody_special(project: Project, target: str) -> None:
+    image = f"areal-mesh-{target}:latest"
+    size = int(docker("image", "inspect", image, "--format", "{{.Size}}"))
+    tell(f"image {target}: {size / 1e6:.0f} MB")
+    assert size < MOST_BYTES[target]
+    label = docker("image", "inspect", image, "--format", '{{index .Config.Labels "org.opencontainers.image.version"}}')
+    assert label == "0.1.0"
+    look = "test $(id -u) = 10001 && ! command -v cc gcc g++ c++ clang"
+    docker("run", "--rm", "--read-only", "--entrypoint", "sh", image, "-c", look)
+    found = "import importlib.util as u; print(u.find_spec('torch') is not None)"
+    has_torch = docker("run", "--rm", "--read-only", "--entrypoint", "python", image, "-c", found)
+    assert has_torch == str(target in ("generator", "learner"))
 
 
 def test_up_runs_the_trial_to_its_end_and_leaves_its_files(project: Project) -> None:
     seconds = to_the_end(project, TRIAL_SECONDS)
-    folder = project.folder / "runs" / "trial"
+    folder = project.run("trial")
     summary = json.loads((folder / "summary.json").read_text())
     first, last = summary["stages"][0]["reward"]["first"], summary["stages"][-1]["reward"]["last"]
     tell(f"up: {seconds:.0f} s, reward {first:+.2f} to {last:+.2f}, mismatch KL {summary['mismatch_kl']:.1e}")
@@ -111,7 +127,54 @@ def test_a_run_ends_all_the_same_when_any_process_is_killed(project: Project, na
     seconds = to_the_end(short, SHORT_SECONDS, kill_each)
     tell(f"each process killed once from step {first} of {LAST_STEP}: {seconds:.0f} s to the end")
     assert short.exit_codes() == dict.fromkeys(("prepare", *SERVICES), 0)
-    summary = json.loads((project.folder / "runs" / name / "summary.json").read_text())
+    summary = json.loads((project.run(name) / "summary.json").read_text())
     assert summary["finished"]
     assert summary["steps"] == LAST_STEP
     assert all(summary["service_starts"][service] >= 2 for service in summary["service_starts"])
+
+
+@pytest.mark.skipif(not PROMETHEUS, reason="AREAL_MESH_PROMETHEUS names no image of Prometheus for this engine")
+def test_two_generators_are_scraped_and_one_that_was_cut_off_comes_back(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_IMAGE", PROMETHEUS)
+    two = Project(project.folder, ("name=two", "algorithm.batch_groups=8"))
+    began = time.monotonic()
+    two.compose("up", "--wait", "--scale", "generator=2", *SERVICES, "prometheus", seconds=300)
+    tell(f"up --wait with two generators and Prometheus: {time.monotonic() - began:.0f} s")
+    try:
+        wait_for(lambda: serving(two) == 2, 120)
+        wait_for(lambda: len(scraped(two)) == len(SERVICES) + 1, 60)
+        assert set(scraped(two).values()) == {"1"}
+        cut = two.containers("generator")[0]
+        docker("network", "disconnect", f"{NAME}_default", cut)
+        wait_for(lambda: serving(two) == 1, CUT_SECONDS)
+        steps = two.status()["step"]
+        docker("network", "connect", f"{NAME}_default", cut)
+        wait_for(lambda: serving(two) == 2, 120)
+        wait_for(lambda: two.status()["step"] > steps, 60)
+        two.compose("run", "--rm", "status", "stop")
+        wait_for(lambda: set(two.states().values()) == {"exited"}, 120)
+    finally:
+        two.compose("down", "--timeout", "5")
+
+
+def wait_for(holds: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.5)
+
+
+def serving(project: Project) -> int:
+    """Generators that serve, as the controller says."""
+    members = project.status()["services"]
+    return sum(member["role"] == "generator" and member["state"] == "serving" for member in members)
+
+
+def scraped(project: Project) -> dict[str, str]:
+    """`up` of each target that the real Prometheus has, by instance."""
+    url = "http://127.0.0.1:9090/api/v1/query?query=up"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        found = json.load(page)["data"]["result"]
+    return {result["metric"]["instance"]: result["value"][1] for result in found}

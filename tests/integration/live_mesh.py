@@ -8,7 +8,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from areal_mesh.runtime.security.credentials import Credentials, find_certificat
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext, _serve
 from areal_mesh.runtime.settings import RunSettings
+from areal_mesh.runtime.watch import Watch
 from areal_mesh.v1 import status_pb2, status_pb2_grpc
 from areal_mesh.verifier.service import build as build_verifier
 from areal_mesh.weights.group import Group
@@ -105,13 +106,15 @@ class CopyingEngine(SimulatedEngine):
 
 @dataclass
 class LiveMesh:
-    """A running mesh. `contexts`, `services` and `addresses` by role."""
+    """A running mesh. `contexts`, `services`, `addresses` and `watches` by role."""
 
     settings: RunSettings
+    tasks: asyncio.TaskGroup
     contexts: dict[str, ServiceContext] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
-
+    serving: dict[str, tuple[asyncio.Task[None], MeshServer]] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
     token: str = ""
     """Of a person, for a mesh over TLS."""
 
@@ -124,6 +127,30 @@ class LiveMesh:
     def person(self) -> Identity:
         """Who looks."""
         return Identity("client", "person", credentials=self.proof("client", self.token))
+
+    async def start(self, role: str) -> None:
+        """Starts a service, or starts it again."""
+        name = role if role in ("controller", "replay", "learner") else f"{role}-0"
+        identity = Identity(role, name, credentials=self.proof(role))
+        context = ServiceContext(self.settings, identity, self.settings.controller.listen)
+        server = MeshServer(self.settings.service(role).listen, identity.credentials, self.settings.security.limits)
+        service = _BUILDERS[role](context)
+        service.attach(server)
+        port = await server.start()
+        await service.start()
+        self.contexts[role], self.services[role] = context, service
+        self.addresses[role] = f"127.0.0.1:{port}"
+        watch = self.watches[role] = Watch(self.settings, identity, context.registry).__enter__()
+        self.serving[role] = (self.tasks.create_task(_serve(context, service, self.addresses[role], watch)), server)
+
+    async def stop(self, role: str) -> None:
+        """Ends a service abruptly: it says goodbye to nobody."""
+        task, server = self.serving.pop(role)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self.watches.pop(role).__exit__()
+        await self.services[role].close()
+        await server.stop(0)
 
     async def status(self) -> status_pb2.RunStatus:
         async with open_channel(self.addresses["controller"], self.person) as channel:
@@ -164,37 +191,24 @@ class LiveMesh:
         return grpc.aio.secure_channel(self.addresses[role], proof.for_channel())
 
 
+_BUILDERS: dict[str, Callable[[ServiceContext], Service]] = {
+    "controller": build_controller,
+    "replay": build_replay,
+    "verifier": build_verifier,
+    "generator": lambda context: GeneratorService(context, Starter(CopyingEngine())),
+    "learner": build_learner,
+}
+
+
 @asynccontextmanager
 async def live_mesh(settings: RunSettings, token: str = "") -> AsyncIterator[LiveMesh]:
     """Every service, until left; the end is abrupt, as far as one process allows."""
-    mesh = LiveMesh(settings, token=token)
-    builders: dict[str, Callable[[ServiceContext], Service]] = {
-        "controller": build_controller,
-        "replay": build_replay,
-        "verifier": build_verifier,
-        "generator": lambda context: GeneratorService(context, Starter(CopyingEngine())),
-        "learner": build_learner,
-    }
-    async with AsyncExitStack() as stack:
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        serving: list[asyncio.Task[None]] = []
-        for role, build in builders.items():
-            name = role if role in ("controller", "replay", "learner") else f"{role}-0"
-            identity = Identity(role, name, credentials=mesh.proof(role))
-            context = ServiceContext(settings, identity, settings.controller.listen)
-            server = MeshServer(settings.service(role).listen, identity.credentials, settings.security.limits)
-            service = build(context)
-            service.attach(server)
-            port = await server.start()
-            stack.push_async_callback(server.stop, 0)
-            stack.push_async_callback(service.close)
-            await service.start()
-            mesh.contexts[role], mesh.services[role] = context, service
-            mesh.addresses[role] = f"127.0.0.1:{port}"
-            serving.append(tasks.create_task(_serve(context, service, mesh.addresses[role])))
+    async with asyncio.TaskGroup() as tasks:
+        mesh = LiveMesh(settings, tasks, token=token)
         try:
+            for role in _BUILDERS:
+                await mesh.start(role)
             yield mesh
         finally:
-            for task in serving:
-                task.cancel()
-            await asyncio.gather(*serving, return_exceptions=True)
+            for role in reversed(list(mesh.serving)):
+                await mesh.stop(role)

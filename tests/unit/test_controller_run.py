@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from areal_mesh.controller.condition import CHECKPOINT_STEP
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.records import RunState
 from areal_mesh.controller.run import Run
@@ -56,6 +57,16 @@ def test_stages_follow_the_schedule_and_a_killed_controller_finds_everything_aga
     again = run.next_step(2)
     assert again is not None, "a learner that came back older still goes through the steps"
     assert (again.step, again.stage, again.restarts.optimizer) == (3, 1, True)
+
+
+def test_a_checkpoint_that_was_asked_for_is_wanted_after_the_step_in_progress(scene: Scene, run: Run) -> None:
+    take_step(run)
+    assert run.ask_for_checkpoint() == 2
+    run = scene.killed()
+    assert run.ledger.read(CHECKPOINT_STEP) == "2"
+    take_step(run)
+    assert run.ask_for_checkpoint() == 3
+    assert run.ledger.read(CHECKPOINT_STEP) == "3"
 
 
 def test_a_stage_advanced_by_hand_starts_after_the_step_in_progress(scene: Scene, run: Run) -> None:
@@ -144,7 +155,7 @@ def test_pause_and_stop_outlive_the_controller(scene: Scene, run: Run) -> None:
     assert scene.killed().state is RunState.RUNNING
 
 
-@pytest.mark.parametrize("call", [Run.pause, Run.resume, lambda run: run.advance_stage(0)])
+@pytest.mark.parametrize("call", [Run.pause, Run.resume, Run.ask_for_checkpoint, lambda run: run.advance_stage(0)])
 def test_a_run_that_is_stopping_cannot_be_steered(run: Run, call: Callable[[Run], object]) -> None:
     run.pause()
     run.stop("enough")

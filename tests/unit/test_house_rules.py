@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.unit.entry_points import ENTRY_POINTS
+
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "vllm")
 LIGHT_PACKAGES = (
@@ -70,17 +72,6 @@ GRADING_LAYERS = {
     "equality": {"equality", "trees"},
     "symbolic": {"symbolic", "equality", "trees", "verdict"},
     "strict": {"strict", "equality", "reading", "trees", "verdict"},
-}
-# Commands that need no service, and the ranks of a learner's second host, which serve nothing: of services they have
-# these entry points and nothing else. The format of the log in which rollouts lie is the replay buffer's.
-ENTRY_POINTS = {
-    "cli": {
-        "areal_mesh.controller.replaying",
-        "areal_mesh.generator.standalone",
-        "areal_mesh.learner.checkpoints.exporting",
-        "areal_mesh.learner.follow",
-    },
-    "rollouts": {"areal_mesh.replay.reading"},
 }
 PACKAGE_RINGS = ("tests/unit", "tests/integration")
 # What holds of the tree itself, and of the settings as a whole.

@@ -99,8 +99,20 @@ def test_only_the_last_few_are_kept_and_nothing_else_lies_about(folder: Path, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["version-00000003", "version-00000004"]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "no manifest", "broken manifest", "other format"])
-def test_a_torn_checkpoint_is_ignored_with_a_log_line(
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "truncated",
+        "missing",
+        "no manifest",
+        "broken manifest",
+        "other format",
+        "flipped bit of __0_0.distcp",
+        "flipped bit of .metadata",
+        "flipped bit of manifest.json",
+    ],
+)
+def test_a_torn_or_damaged_checkpoint_is_passed_over_with_a_log_line(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     trainer = build(folder)
@@ -126,6 +138,12 @@ def spoil(folder: Path, damage: str) -> None:
         shard.unlink()
     elif damage == "no manifest":
         manifest.unlink()
+    elif damage.startswith("flipped bit of "):
+        damaged = folder / damage.rpartition(" ")[2]
+        content = bytearray(damaged.read_bytes())
+        # In the manifest, a digit of its version: still JSON, and another number.
+        content[content.index(b'_version": ') + len(b'_version": ') if damaged == manifest else len(content) // 2] ^= 1
+        damaged.write_bytes(content)
     elif damage == "broken manifest":
         manifest.write_text("{", encoding="utf-8")
     else:

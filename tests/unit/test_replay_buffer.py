@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from areal_mesh.replay import log as replay_log
 from areal_mesh.replay.buffer import ReplayBuffer
 from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.drawing import StepReleased
 from areal_mesh.replay.events import RetiredGroup
 from areal_mesh.replay.log import LogBroken
 from areal_mesh.runtime.errors import StartupError
-from tests.unit.replay_buffers import DEADLINE, draw, open_buffer, payload, segment_names, store
+from tests.unit.replay_buffers import DEADLINE, SIZE, draw, open_buffer, payload, segment_names, store
 
 
 async def test_groups_come_back_whole_and_in_order_after_a_restart(tmp_path: Path) -> None:
@@ -220,3 +221,30 @@ def test_any_history_survives_restarts(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int]]
 ) -> None:
     asyncio.run(check_restarts(tmp_path_factory.mktemp("replay"), actions))
+
+
+async def test_what_outlives_a_segment_is_on_the_disk_before_it_is_deleted_with_durability_write_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, unlink = os.fdatasync, Path.unlink
+
+    def noted_sync(descriptor: int) -> None:
+        done.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    def noted_unlink(path: Path, missing_ok: bool = False) -> None:
+        done.append(f"deleted {path}")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(replay_log, "_SETTLE_SECONDS", 3600.0)
+    buffer = ReplayBuffer(tmp_path, 100 * SIZE, 3 * SIZE, "write")
+    await store(buffer, *"abcdef")
+    assert await draw(buffer, 1, 6) == list("abcdef")
+    await store(buffer, "g")
+    monkeypatch.setattr(os, "fdatasync", noted_sync)
+    monkeypatch.setattr(Path, "unlink", noted_unlink)
+    await buffer.release(1)
+    first = done.index(f"deleted {tmp_path}/groups/0000000001.segment")
+    assert any(path.startswith(f"{tmp_path}/history/") for path in done[:first])
+    buffer.close()

@@ -15,7 +15,8 @@ import pytest
 
 from areal_mesh.replay import log as replay_log
 from areal_mesh.replay.log import DurableLog, LogBroken
-from areal_mesh.replay.segments import LogFull, Record
+from areal_mesh.replay.records import Record
+from areal_mesh.replay.segments import LogFull
 from areal_mesh.runtime.settings.services import Durability
 
 SEGMENT_BYTES = 1 << 16

@@ -6,8 +6,9 @@ import pytest
 
 from areal_mesh.replay.kept import KeptSegments
 from areal_mesh.replay.reading import CorruptLog, Entry, Position, entries, oldest_segment, read_group
+from areal_mesh.replay.records import Location
 from areal_mesh.replay.segment_file import RECORDS_START
-from areal_mesh.replay.segments import Location, SegmentStore
+from areal_mesh.replay.segments import SegmentStore
 from areal_mesh.runtime.disk import preallocate
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.v1 import rollout_pb2

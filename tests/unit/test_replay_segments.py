@@ -8,22 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from areal_mesh.replay import segment_file
+from areal_mesh.replay.records import Location, Record
 from areal_mesh.replay.segment_file import BLOCK_BYTES, FRAME_BYTES, RECORDS_START, CorruptLog
-from areal_mesh.replay.segments import Location, Record, SegmentStore
-
-SEGMENT_BYTES = 4096
-
-
-def read_all(directory: Path, first: int = 1) -> list[Record]:
-    records: list[Record] = []
-    SegmentStore(directory, SEGMENT_BYTES).recover(first, records.append)
-    return records
-
-
-def open_store(directory: Path, first: int = 1) -> SegmentStore:
-    store = SegmentStore(directory, SEGMENT_BYTES)
-    store.recover(first, lambda record: None)
-    return store
+from areal_mesh.replay.segments import SegmentStore
+from tests.unit.segment_stores import SEGMENT_BYTES, open_store, read_all
 
 
 def write_all(directory: Path, payloads: list[bytes]) -> list[Location]:

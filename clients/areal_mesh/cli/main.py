@@ -10,11 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from areal_mesh.cli.afterwards import add_afterwards, add_completion
+from areal_mesh.cli.deploying import add_deploying
 from areal_mesh.cli.evaluating import add_evaluating
 from areal_mesh.cli.failures import EXIT_FAILED, CommandFailed
+from areal_mesh.cli.keeping import add_keeping
 from areal_mesh.cli.looking import add_looking
 from areal_mesh.cli.option_types import interval
-from areal_mesh.cli.options import SubCommands, add_command, controller_option, overrides_option, source_argument
+from areal_mesh.cli.options import SubCommands, add_command, controller_option, overrides_option
 from areal_mesh.cli.parsing import Parser, ShowVersion
 from areal_mesh.cli.planning_options import add_planning, cluster_options
 from areal_mesh.cli.printing import make_output_safe
@@ -30,9 +32,12 @@ _EXIT_INTERRUPTED = 130
 
 
 def _status(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.status import show_status
+    from areal_mesh.cli.status import show_status, show_why
     from areal_mesh.cli.targets import target_of
 
+    if options.why:
+        show_why(target_of(options))
+        return
     show_status(target_of(options), options.as_json, options.watch, options.interval)
 
 
@@ -83,12 +88,6 @@ def _config_reference(options: argparse.Namespace) -> None:
     print(settings_page(), end="")
 
 
-def _doctor(options: argparse.Namespace) -> None:
-    from areal_mesh.cli.doctor import examine
-
-    examine(options.source, options.overrides, options.as_json)
-
-
 def _simulate(options: argparse.Namespace) -> None:
     from areal_mesh.cli.simulate import simulate
 
@@ -111,10 +110,12 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Load the real controller and replay buffer with simulated generators and a simulated learner."
     add_simulate_options(add_command(commands, "simulate", _simulate, text))
     add_trying(commands)
+    add_deploying(commands)
     add_looking(commands)
     add_planning(commands)
     add_evaluating(commands)
     add_security_commands(commands)
+    add_keeping(commands)
     add_completion(commands, build_parser)
     return parser
 
@@ -123,6 +124,7 @@ def _add_steering(commands: SubCommands) -> None:
     status = add_command(commands, "status", _status, "What a run does now.")
     controller_option(status)
     status.add_argument("--json", action="store_true", dest="as_json", help="one JSON object; one a line with --watch")
+    status.add_argument("--why", action="store_true", help="say instead what each service waits for, and on whom")
     status.add_argument("--watch", action="store_true", help="go on showing it until the run ends")
     status.add_argument("--interval", type=interval, default=1.0, metavar="SECONDS", help="between two views (1)")
     stop = add_command(commands, "stop", _stop, "End a run after the step in progress; every service drains.")
@@ -152,9 +154,6 @@ def _add_settings(commands: SubCommands) -> None:
     text = "Print every setting with its type, its default and what it does, as Markdown."
     add_command(config, "reference", _config_reference, text)
     cluster_options(check)
-    doctor = add_command(commands, "doctor", _doctor, "Say what this machine can run of a preset, and what would help.")
-    source_argument(doctor)
-    doctor.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a finding")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,3 +27,19 @@ def interval(text: str) -> float:
     if seconds < 0.1:
         raise argparse.ArgumentTypeError("at least 0.1 seconds")
     return seconds
+
+
+def positive(text: str) -> int:
+    """A count of at least one."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def count(text: str) -> int:
+    """A whole number of things."""
+    number = int(text)
+    if not 1 <= number <= 4096:
+        raise argparse.ArgumentTypeError("1 to 4096")
+    return number

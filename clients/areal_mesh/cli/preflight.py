@@ -31,7 +31,7 @@ def check_role(settings: RunSettings, role: str, given: str) -> None:
     check_reachable(role, section)
     check_listen(f"{role}.listen", section.address)
     if section.metrics_port:
-        check_listen(f"{role}.metrics_port", Address(section.address.host, section.metrics_port))
+        check_listen(f"{role}.metrics_port", section.metrics_address)
     if role == "controller":
         _check_prompts(settings, given)
     if isinstance(section, GeneratorSettings | LearnerSettings):

@@ -3,6 +3,7 @@
 import importlib
 import os
 import shlex
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -16,6 +17,7 @@ from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.service import EXIT_CANNOT_START, Service, ServiceContext, ServiceEnd, run_service
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
+from areal_mesh.runtime.settings.services import OWN_HOST
 from areal_mesh.runtime.telemetry import configure_logging, note_phase
 
 
@@ -26,7 +28,7 @@ def serve_role(
 
     Returns the exit code only of a service that never came to run.
     """
-    service_id = service_id or f"{role}-0"
+    service_id = (service_id or f"{role}-0").replace(OWN_HOST, socket.gethostname())
     try:
         context = context_of(role, source, overrides, service_id, controller, run_id)
     except StartupError as error:
@@ -68,7 +70,7 @@ def context_of(
     given = shlex.join([source, *(word for override in overrides for word in ("--set", override))])
     check_role(settings, role, given)
     pin_service(settings, role)
-    configure_logging(service_id, settings.run_directory / "logs")
+    configure_logging(service_id, settings.run_directory / "logs", run=settings.name, role=role)
     note_phase("importing")
     identity = Identity(role, service_id, credentials=service_credentials(settings, role, service_id))
     return ServiceContext(settings, identity, _controller(settings, controller), run_id)

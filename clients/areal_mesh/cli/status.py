@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from typing import Any
 
 from areal_mesh.cli.control import ask
 from areal_mesh.cli.failures import CommandFailed
@@ -19,6 +20,19 @@ def show_status(target: Target, as_json: bool, watch: bool, interval: float) -> 
         print(json.dumps(status.to_dict(), indent=2))
     else:
         _print_once(target)
+
+
+def show_why(target: Target) -> None:
+    """Prints what each service of the run waits for, and who it is that the others wait for."""
+    from areal_mesh.cli.why import why
+
+    status, config = ask(target, _status_and_config)
+    for line in why(status, int(config["algorithm"]["batch_groups"])):
+        print(line)
+
+
+async def _status_and_config(mesh: MeshClient) -> tuple[RunStatus, dict[str, Any]]:
+    return await mesh.status(), await mesh.config()
 
 
 def _print_once(target: Target) -> None:

@@ -1,9 +1,8 @@
 """The options of the commands by which a person tries a model and its prompts: `generate`, `data preview`."""
 
 import argparse
-from argparse import ArgumentTypeError
 
-from areal_mesh.cli.option_types import address_or_nothing
+from areal_mesh.cli.option_types import address_or_nothing, positive
 from areal_mesh.cli.options import SubCommands, add_command, controller_option, source_argument
 
 
@@ -34,7 +33,7 @@ def add_trying(commands: SubCommands) -> None:
     data = commands.add_parser("data", help="The prompt file: see what becomes of it.").add_subparsers(required=True)
     preview = add_command(data, "preview", _preview, "Print prompts as the model will read them, with token ids.")
     source_argument(preview)
-    preview.add_argument("--count", type=_positive, default=3, metavar="N", help="the first so many of the file (3)")
+    preview.add_argument("--count", type=positive, default=3, metavar="N", help="the first so many of the file (3)")
     preview.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a line")
     _add_prepare(data)
 
@@ -56,8 +55,8 @@ def _add_prepare(data: SubCommands) -> None:
     )
     prepare.add_argument("--preset", default="", metavar="PRESET|FILE", help="whose tokenizer, template and limit")
     prepare.add_argument("--tokenizer", default="", metavar="FOLDER", help="a model's folder (the preset's)")
-    prepare.add_argument("--max-prompt-tokens", type=_positive, metavar="N", help="(the preset's, or 2048)")
-    prepare.add_argument("--count", type=_positive, default=10_000, metavar="N", help="problems of a task (10000)")
+    prepare.add_argument("--max-prompt-tokens", type=positive, metavar="N", help="(the preset's, or 2048)")
+    prepare.add_argument("--count", type=positive, default=10_000, metavar="N", help="problems of a task (10000)")
     prepare.add_argument("--seed", type=int, default=1, metavar="N", help="of a task's problems (1)")
     prepare.add_argument("--json", action="store_true", dest="as_json", help="the report as one JSON object")
 
@@ -75,8 +74,8 @@ def _add_generate(commands: SubCommands) -> None:
         metavar="ADDR",
         help="host:port of a generator; left out, the run's",
     )
-    generate.add_argument("--responses", type=_positive, metavar="N", help="how many (1)")
-    generate.add_argument("--max-tokens", type=_positive, dest="max_response_tokens", metavar="N", help="of a response")
+    generate.add_argument("--responses", type=positive, metavar="N", help="how many (1)")
+    generate.add_argument("--max-tokens", type=positive, dest="max_response_tokens", metavar="N", help="of a response")
     generate.add_argument("--temperature", type=float, metavar="T", help="0 for the likeliest token (the run's)")
     generate.add_argument("--top-p", type=float, metavar="P", help="(the run's)")
     generate.add_argument("--seed", type=int, metavar="N", help="the same answers again with the same weights")
@@ -86,10 +85,3 @@ def _add_generate(commands: SubCommands) -> None:
     generate.add_argument("--tag", default="", metavar="NAME", help="tokens are counted by it in the metrics")
     generate.add_argument("--tokens", action="store_true", help="a line for each token: id, log-probability, text")
     generate.add_argument("--json", action="store_true", dest="as_json", help="each message as one JSON object a line")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ArgumentTypeError("at least 1")
-    return number

@@ -16,7 +16,7 @@ from areal_mesh.client.errors import (
     UnexpectedAnswer,
 )
 from areal_mesh.client.generation import GeneratorClient, Started, Tokens
-from areal_mesh.client.mesh import MeshClient
+from areal_mesh.client.mesh import ControllerFacts, MeshClient
 from areal_mesh.client.status import (
     FaultStatus,
     GroupCounts,
@@ -30,6 +30,7 @@ from areal_mesh.client.status import (
 )
 
 __all__ = [
+    "ControllerFacts",
     "ControllerTimeout",
     "ControllerUnreachable",
     "FaultStatus",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import grpc
@@ -12,7 +13,7 @@ from google.protobuf import duration_pb2
 from areal_mesh.client.errors import MeshClientError, from_rpc_error
 from areal_mesh.client.status import RunStatus, Stage, run_status_of, stage_of
 from areal_mesh.runtime.addresses import Address
-from areal_mesh.runtime.channels import open_channel
+from areal_mesh.runtime.channels import TIME_KEY, VERSION_KEY, open_channel
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.security.credentials import Credentials
 from areal_mesh.runtime.security.probe import why_not_connected
@@ -24,6 +25,15 @@ DEFAULT_ADDRESS = "127.0.0.1:7400"
 """Where a controller listens unless the settings say otherwise."""
 # A stream is opened anew after this long, so that even a watch of days has a deadline.
 _WATCH_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class ControllerFacts:
+    """What a controller says of itself: seconds since 1970 by its clock, and its release; None and "" where it does
+    not."""
+
+    unix_seconds: float | None
+    version: str
 
 
 class MeshClient:
@@ -67,6 +77,14 @@ class MeshClient:
         request = status_pb2.GetStatusRequest()
         response = await self._answer("GetStatus", self._status.GetStatus(request, timeout=self._timeout))
         return run_status_of(response.status)
+
+    async def about(self) -> ControllerFacts:
+        """The controller's clock and release, as far as it says them: older ones do not."""
+        call = self._status.GetStatus(status_pb2.GetStatusRequest(), timeout=self._timeout)
+        await self._answer("GetStatus", call)
+        said = {key: str(value) for key, value in await call.trailing_metadata() or ()}
+        seconds = said.get(TIME_KEY)
+        return ControllerFacts(None if seconds is None else float(seconds), said.get(VERSION_KEY, ""))
 
     async def watch(self, interval: float = 1.0) -> AsyncIterator[RunStatus]:
         """The status now and after each change, at most one every `interval` seconds; ends when the run's server ends.
@@ -123,6 +141,16 @@ class MeshClient:
         request = controller_pb2.AdvanceStageRequest(from_stage=from_stage)
         response = await self._answer("AdvanceStage", self._control.AdvanceStage(request, timeout=self._timeout))
         return stage_of(response.stage)
+
+    async def take_checkpoint(self) -> int:
+        """Has the learner write a checkpoint after the step in progress, and returns that step.
+
+        Raises:
+            RequestRefused: the run is stopping or finished.
+        """
+        request = controller_pb2.TakeCheckpointRequest()
+        response = await self._answer("TakeCheckpoint", self._control.TakeCheckpoint(request, timeout=self._timeout))
+        return response.step
 
     async def config(self) -> dict[str, Any]:
         """The resolved settings of the run, as `RunSettings` dumps them."""

@@ -110,6 +110,11 @@ class ControllerServiceStub(object):
                 request_serializer=areal__mesh_dot_v1_dot_controller__pb2.AdvanceStageRequest.SerializeToString,
                 response_deserializer=areal__mesh_dot_v1_dot_controller__pb2.AdvanceStageResponse.FromString,
                 _registered_method=True)
+        self.TakeCheckpoint = channel.unary_unary(
+                '/areal_mesh.v1.ControllerService/TakeCheckpoint',
+                request_serializer=areal__mesh_dot_v1_dot_controller__pb2.TakeCheckpointRequest.SerializeToString,
+                response_deserializer=areal__mesh_dot_v1_dot_controller__pb2.TakeCheckpointResponse.FromString,
+                _registered_method=True)
         self.GetConfig = channel.unary_unary(
                 '/areal_mesh.v1.ControllerService/GetConfig',
                 request_serializer=areal__mesh_dot_v1_dot_controller__pb2.GetConfigRequest.SerializeToString,
@@ -234,6 +239,14 @@ class ControllerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TakeCheckpoint(self, request, context):
+        """Has the learner write a checkpoint after the step in progress, whether one is due or not.
+        FAILED_PRECONDITION: the run is stopping or finished.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetConfig(self, request, context):
         """The resolved settings of the run.
         """
@@ -318,6 +331,11 @@ def add_ControllerServiceServicer_to_server(servicer, server):
                     servicer.AdvanceStage,
                     request_deserializer=areal__mesh_dot_v1_dot_controller__pb2.AdvanceStageRequest.FromString,
                     response_serializer=areal__mesh_dot_v1_dot_controller__pb2.AdvanceStageResponse.SerializeToString,
+            ),
+            'TakeCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeCheckpoint,
+                    request_deserializer=areal__mesh_dot_v1_dot_controller__pb2.TakeCheckpointRequest.FromString,
+                    response_serializer=areal__mesh_dot_v1_dot_controller__pb2.TakeCheckpointResponse.SerializeToString,
             ),
             'GetConfig': grpc.unary_unary_rpc_method_handler(
                     servicer.GetConfig,
@@ -731,6 +749,33 @@ class ControllerService(object):
             '/areal_mesh.v1.ControllerService/AdvanceStage',
             areal__mesh_dot_v1_dot_controller__pb2.AdvanceStageRequest.SerializeToString,
             areal__mesh_dot_v1_dot_controller__pb2.AdvanceStageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/areal_mesh.v1.ControllerService/TakeCheckpoint',
+            areal__mesh_dot_v1_dot_controller__pb2.TakeCheckpointRequest.SerializeToString,
+            areal__mesh_dot_v1_dot_controller__pb2.TakeCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

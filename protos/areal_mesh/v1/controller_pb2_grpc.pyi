@@ -78,6 +78,10 @@ class ControllerServiceStub:
     """Goes on to the next stage now, by hand.
     FAILED_PRECONDITION in the last stage, or when the run is stopping or finished.
     """
+    TakeCheckpoint: _grpc.UnaryUnaryMultiCallable[_controller_pb2.TakeCheckpointRequest, _controller_pb2.TakeCheckpointResponse]
+    """Has the learner write a checkpoint after the step in progress, whether one is due or not.
+    FAILED_PRECONDITION: the run is stopping or finished.
+    """
     GetConfig: _grpc.UnaryUnaryMultiCallable[_controller_pb2.GetConfigRequest, _controller_pb2.GetConfigResponse]
     """The resolved settings of the run."""
 
@@ -130,6 +134,10 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     AdvanceStage: _aio.UnaryUnaryMultiCallable[_controller_pb2.AdvanceStageRequest, _controller_pb2.AdvanceStageResponse]  # type: ignore[assignment]
     """Goes on to the next stage now, by hand.
     FAILED_PRECONDITION in the last stage, or when the run is stopping or finished.
+    """
+    TakeCheckpoint: _aio.UnaryUnaryMultiCallable[_controller_pb2.TakeCheckpointRequest, _controller_pb2.TakeCheckpointResponse]  # type: ignore[assignment]
+    """Has the learner write a checkpoint after the step in progress, whether one is due or not.
+    FAILED_PRECONDITION: the run is stopping or finished.
     """
     GetConfig: _aio.UnaryUnaryMultiCallable[_controller_pb2.GetConfigRequest, _controller_pb2.GetConfigResponse]  # type: ignore[assignment]
     """The resolved settings of the run."""
@@ -270,6 +278,16 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_controller_pb2.AdvanceStageResponse, _abc.Awaitable[_controller_pb2.AdvanceStageResponse]]:
         """Goes on to the next stage now, by hand.
         FAILED_PRECONDITION in the last stage, or when the run is stopping or finished.
+        """
+
+    @_abc_1.abstractmethod
+    def TakeCheckpoint(
+        self,
+        request: _controller_pb2.TakeCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.TakeCheckpointResponse, _abc.Awaitable[_controller_pb2.TakeCheckpointResponse]]:
+        """Has the learner write a checkpoint after the step in progress, whether one is due or not.
+        FAILED_PRECONDITION: the run is stopping or finished.
         """
 
     @_abc_1.abstractmethod

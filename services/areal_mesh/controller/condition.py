@@ -9,6 +9,8 @@ from areal_mesh.runtime.errors import failed_precondition
 
 PAUSED, STOPPING, FINISHED, LEARNER_LEFT = "paused", "stopping", "finished", "learner_left"
 """Facts of the ledger."""
+CHECKPOINT_STEP = "checkpoint_step"
+"""A fact too: the step after which somebody asked for a checkpoint."""
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from areal_mesh.controller.admission import free_places, publish_due
 from areal_mesh.controller.begun_with import PromptFact, check_steps_left, facts_of_run
 from areal_mesh.controller.clock import Clock
-from areal_mesh.controller.condition import LEARNER_LEFT, PAUSED, STOPPING, Condition
+from areal_mesh.controller.condition import CHECKPOINT_STEP, LEARNER_LEFT, PAUSED, STOPPING, Condition
 from areal_mesh.controller.evaluation.figures import Evaluations
 from areal_mesh.controller.faults import Faults, Hold
 from areal_mesh.controller.giving_up import why_given_up
@@ -198,11 +198,8 @@ class Run:
     ) -> bool:
         """Commits a step: its groups end as trained, and a stage or the run may end with it.
 
-        Args:
-            group_tokens: response tokens of each group as the learner has them; nothing where it does not say.
-
-        Returns:
-            Whether it was new; a step that was committed before changes nothing.
+        `group_tokens` are the response tokens of each group as the learner has them; nothing where it does not say.
+        Returns whether it was new; a step that was committed before changes nothing.
 
         Raises:
             MeshError: the step is not the next one, or its groups cannot be trained on.
@@ -230,16 +227,18 @@ class Run:
         return True
 
     def advance_stage(self, from_stage: int) -> StageEntry:
-        """Goes on to the next stage by hand, see `StageProgress.by_hand`.
-
-        Raises:
-            MeshError: FAILED_PRECONDITION once the run is over, or where the schedule does not allow it.
-        """
+        """Goes on to the next stage by hand; raises as `pause` does, and as `StageProgress.by_hand`."""
         self._condition.check_steerable()
         entry = self._progress.by_hand(from_stage, self.version, self._issued_step, self._clock.unix())
         self._ledger.enter_stage(entry)
         self._progress.enter(entry)
         return entry
+
+    def ask_for_checkpoint(self) -> int:
+        """Notes that a checkpoint is wanted after the step in progress, and returns that; raises as `pause` does."""
+        self._condition.check_steerable()
+        self._keep(CHECKPOINT_STEP, str(self.version + 1))
+        return self.version + 1
 
     def published(self, row: PublishRow) -> None:
         """Notes that generators hold a version."""

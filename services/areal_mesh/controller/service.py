@@ -14,6 +14,7 @@ from areal_mesh.controller.calls.lease_messages import LeaseMessages
 from areal_mesh.controller.calls.leases import LeaseCalls
 from areal_mesh.controller.calls.member_statuses import MemberStatuses
 from areal_mesh.controller.calls.members import MemberCalls
+from areal_mesh.controller.calls.metrics import RunMetrics
 from areal_mesh.controller.calls.people import PeopleCalls
 from areal_mesh.controller.calls.servicer import ControllerServicer
 from areal_mesh.controller.calls.status import StatusReader, StatusServicer
@@ -44,6 +45,7 @@ from areal_mesh.controller.stored_ends import StoredEnds
 from areal_mesh.controller.upkeep import ReplayKeeper, TimeKeeper
 from areal_mesh.evaluation.suites import SuiteError, read_suites
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
+from areal_mesh.runtime.metrics.endpoint import Samples
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.security.warning import plain_text_warning
 from areal_mesh.runtime.server import MeshServer
@@ -78,6 +80,9 @@ class ControllerService:
     """One controller. Owns the run's lock, ledger and channels."""
 
     transfer_ranks = 0
+    _metrics: RunMetrics | None = None
+    _progress = (-1, 0.0)
+    """The version that was seen last, and when it was new."""
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
@@ -188,6 +193,8 @@ class ControllerService:
         )
         members = MemberStatuses(self._publisher.waits_for)
         reader = StatusReader(self._run, self._context.run, self._roster, self._replay, members, self._clock)
+        metrics = self._metrics = RunMetrics(reader)
+        self._context.registry.register(Samples(metrics.samples))
         server.add(
             status_pb2_grpc.add_StatusServiceServicer_to_server,
             StatusServicer(reader, self._changes, self._ending),
@@ -241,6 +248,8 @@ class ControllerService:
 
     async def start(self) -> None:
         """Says where the run stands; everything was opened when it was built."""
+        assert self._metrics is not None, "attach() comes before start()"
+        self._metrics.start()
         run = self._run
         _LOG.info("run", state=run.state.value, step=run.version, stage=run.stage, published=run.published_version)
 
@@ -277,8 +286,12 @@ class ControllerService:
             raise CannotGoOn(hopeless)
 
     def report(self) -> HeartbeatReport:
-        """What a heartbeat would say; the controller sends none."""
-        return HeartbeatReport(policy_version=self._run.version)
+        """What a heartbeat would say; the controller sends none. A run that is held or over makes no progress and none
+        is missed."""
+        run, now = self._run, self._clock.monotonic()
+        if run.over or run.paused or run.version != self._progress[0]:
+            self._progress = (run.version, now)
+        return HeartbeatReport(policy_version=run.version, seconds_since_progress=now - self._progress[1])
 
     def lose_groups(self, group_ids: tuple[str, ...]) -> None:
         """Does nothing: the controller holds no leases."""

@@ -40,12 +40,15 @@ class Checkpoints:
         self._last_stage = ""
         self._no_room = ""
 
-    async def after_step(self, step: int, stage: str) -> None:
-        """Keeps what is due after `step`. The write goes on in the background; generation is never paused for it."""
+    async def after_step(self, step: int, stage: str, asked: bool = False) -> None:
+        """Keeps what is due after `step`, or `asked` for.
+
+        The write goes on in the background; generation is never paused for it.
+        """
         section = self._settings.learner
         self._last_stage = stage
         again = self._leader.checkpoint_missing and not self._leader.checkpoint_fault
-        if again or step % section.checkpoint_every == 0:
+        if again or asked or step % section.checkpoint_every == 0:
             await self._save(step, stage)
         if section.export_every and step % section.export_every == 0:
             await self._export(step)

@@ -3,20 +3,19 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc.aio
 from google.protobuf import duration_pb2
 
 from areal_mesh.learner.batch_check import BatchCheck
-from areal_mesh.learner.batches.decoding import decode_batch, shuffle_rewards
 from areal_mesh.learner.batches.figures import batch_figures, staleness_histogram
 from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.ranks import RankLeader
 from areal_mesh.learner.snapshots import WeightSnapshots
 from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.stopwatch import Stopwatch
+from areal_mesh.learner.taking_steps import StepPlan, take_step
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.runtime.calling import Members, Patience
 from areal_mesh.runtime.service import ServiceContext
@@ -82,7 +81,7 @@ class TrainingLoop:
             with self._idle.phase("commit"):
                 response = await self._commit(commit)
             with self._idle.phase("checkpoint"):
-                await self._checkpoints.after_step(order.step, order.stage.name)
+                await self._checkpoints.after_step(order.step, order.stage.name, asked=response.checkpoint)
             complete = response.finished
         await self._checkpoints.finish(complete, draining)
 
@@ -165,12 +164,8 @@ class TrainingLoop:
         )
 
     def _train(self, order: controller_pb2.NextStepResponse, groups: list[rollout_pb2.Group]) -> StepResult:
-        if order.restart_optimizer or order.restart_reference:
-            self._leader.restart(optimizer=order.restart_optimizer, reference=order.restart_reference)
-        batch = decode_batch(groups)
-        if self._context.settings.algorithm.shuffle_rewards:
-            batch = replace(batch, rewards=shuffle_rewards(batch.rewards, seed=order.step))
-        return self._leader.step(batch, order.stage.index)
+        plan = StepPlan(order.step, order.stage.index, order.restart_optimizer, order.restart_reference)
+        return take_step(self._leader, plan, groups, self._context.settings.algorithm.shuffle_rewards)
 
     async def _commit(self, request: controller_pb2.CommitStepRequest) -> controller_pb2.CommitStepResponse:
         settings = self._context.settings.weights

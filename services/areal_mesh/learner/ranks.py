@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from areal_mesh.learner.batches.batch import TrainingBatch
+from areal_mesh.learner.checkpoints.copying import CheckpointCopies
 from areal_mesh.learner.checkpoints.files import CheckpointStore
 from areal_mesh.learner.checkpoints.manifest import Manifest
 from areal_mesh.learner.model.parallel import Parallel, from_process_group, single
@@ -144,6 +145,11 @@ class RankLeader:
         """Why there is none, for a person; empty while there is room for one."""
         return self._store.fault
 
+    @property
+    def copies_failed(self) -> int:
+        """Checkpoints that did not reach the second place."""
+        return self._store.copies_failed
+
     def wait_for_checkpoint(self) -> None:
         """Until the last checkpoint is durable."""
         self._store.wait()
@@ -216,8 +222,11 @@ def join(settings: RunSettings, place: Place) -> Parallel:
 
 
 def _checkpoint_store(settings: RunSettings, trainer: Trainer) -> CheckpointStore:
-    folder = settings.run_directory / "checkpoints"
-    return CheckpointStore(folder, settings.learner.checkpoints_kept, trainer)
+    folder, section = settings.run_directory / "checkpoints", settings.learner
+    copies = None
+    if section.checkpoint_copies is not None:
+        copies = CheckpointCopies(section.checkpoint_copies.rstrip("/"), section.checkpoint_copies_kept)
+    return CheckpointStore(folder, section.checkpoints_kept, trainer, copies)
 
 
 def follow(settings: RunSettings, place: Place) -> None:

@@ -87,7 +87,7 @@ class LearnerService:
             settings, self._context.identity, self._leader, self._members, self._torch
         )
         await self._snapshots.take()
-        _LOG.info("ready", policy_version=self._leader.policy_version, restored=self._leader.restored is not None)
+        _LOG.info("ready", version=self._leader.policy_version, restored=self._leader.restored is not None)
         self._loop = TrainingLoop(self._context, self._members, self._leader, self._snapshots, checkpoints, self._torch)
 
     async def run(self, draining: asyncio.Event) -> None:
@@ -111,6 +111,7 @@ class LearnerService:
             metrics={
                 "tokens_trained": float(self._loop.tokens_trained),
                 "bytes_published": float(self._weight_sender.sent_bytes),
+                "checkpoint_copies_failed": float(self._leader.copies_failed),
             },
             fault=self._checkpoints.fault if self._checkpoints is not None else "",
         )

@@ -13,12 +13,14 @@ from pathlib import Path
 import structlog
 
 from areal_mesh.replay.answers import Drawn, Statistics
+from areal_mesh.replay.awaited_log import AwaitedLog
 from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.directory import lock_directory, open_logs
 from areal_mesh.replay.events import Event, GroupSummary, RetiredGroup, Stored, encode, group_payload
 from areal_mesh.replay.patience import DrawPatience
+from areal_mesh.replay.records import Location
 from areal_mesh.replay.segment_file import CorruptLog
-from areal_mesh.replay.segments import Location, LogFull
+from areal_mesh.replay.segments import LogFull
 from areal_mesh.replay.state import BufferState
 from areal_mesh.replay.waiting_room import WaitingRoom
 from areal_mesh.runtime.errors import StartupError, failed_precondition
@@ -43,23 +45,21 @@ class ReplayBuffer:
         durability: Durability = "sync",
         patience_seconds: float = 0.0,
         kept_bytes: int = 0,
+        keep_released: bool = False,
     ) -> None:
         """Opens the buffer in `directory` and recovers its state. Blocks.
 
-        `patience_seconds`: a draw is held so long for groups that still run. `kept_bytes`: of segments to look at.
-
-        Raises:
-            StartupError: another process holds the directory, or its log is damaged.
+        `patience_seconds`: a draw is held so long for groups that still run. `kept_bytes`: of segments to look at;
+        `keep_released`: all are kept. Raises StartupError: another process holds the directory, or its log is damaged.
         """
         self._room = WaitingRoom(waiting_bytes)
         self._patience = DrawPatience(patience_seconds)
+        self._keep_released = keep_released
         self._state = BufferState()
         self._storing: dict[str, asyncio.Future[Location]] = {}
         self._storing_bytes = 0
-        self._duplicates = 0
-        self._stored = 0
-        self._draining = False
-        self._changed = asyncio.Event()
+        self._duplicates = self._stored = 0
+        self._draining, self._changed = False, asyncio.Event()
         self._retiring = asyncio.Lock()
         self._decided: asyncio.Future[Location] | None = None
         self._failure: BaseException | None = None
@@ -68,6 +68,7 @@ class ReplayBuffer:
         try:
             self._history, self._log = open_logs(directory, self._state, segment_bytes, durability, kept_bytes)
             self._state.recovered()
+            self._appends, self._retirements = AwaitedLog(self._log), AwaitedLog(self._history)
         except CorruptLog as error:
             self._lock.release()
             raise StartupError(f"the replay log cannot be read: {error}") from error
@@ -89,7 +90,7 @@ class ReplayBuffer:
             self._duplicates += 1
             return True
         self._room.check(group, self._state.ledger.waiting_bytes + self._storing_bytes)
-        stored = asyncio.wrap_future(self._log.append(*encode(Stored(group), payload)))
+        stored = self._appends.append(Stored(group), payload)
         self._storing[group.group_id] = stored
         self._storing_bytes += group.size
         # The state follows the disk even where the caller gives up: hence a callback, and a shield around the wait.
@@ -175,11 +176,13 @@ class ReplayBuffer:
         """
         self._record(self._state.ledger.release(step))
         await self._settled()
+        if self._keep_released:
+            return
         async with self._retiring:
             while (retired := self._state.retire()) is not None:
                 # The history must not get ahead of the log: what it tells of a group has to be durable there.
                 await self._settled()
-                written = asyncio.wrap_future(self._history.append(*encode(retired), decision=True))
+                written = self._retirements.append(retired, decision=True)
                 written.add_done_callback(self._note_failure)
                 try:
                     await asyncio.shield(written)
@@ -252,7 +255,7 @@ class ReplayBuffer:
 
     def _record(self, events: Sequence[Event]) -> None:
         for event in events:
-            decided = asyncio.wrap_future(self._log.append(*encode(event), decision=True))
+            decided = self._appends.append(event, decision=True)
             self._state.decide(event)
             decided.add_done_callback(partial(self._end_deciding, event))
             self._decided = decided

@@ -31,7 +31,9 @@ def open_logs(
 ) -> tuple[DurableLog, DurableLog]:
     """Reads the history and then the groups' log into `state`; gives back both."""
     spare = max(_SPARE_BYTES, segment_bytes // _HISTORY_SPARE_SHARE)
-    history = DurableLog(directory / "history", _HISTORY_SEGMENT_BYTES, 1, state.recover_history, durability, spare)
+    # A segment is deleted for good: what outlives it has to be on the disk before that.
+    kept: Durability = "none" if durability == "none" else "sync"
+    history = DurableLog(directory / "history", _HISTORY_SEGMENT_BYTES, 1, state.recover_history, kept, spare)
     try:
         first = state.retired_segment + 1
         groups = DurableLog(

@@ -7,8 +7,8 @@ give. So whatever a learner draws it can train on and commit.
 
 from dataclasses import dataclass
 
+from areal_mesh.replay.numbers import GroupNumbers
 from areal_mesh.runtime.errors import invalid_argument
-from areal_mesh.runtime.groups import decode_float32, decode_int32
 from areal_mesh.runtime.lease_seal import LeaseTerms, is_sealed
 from areal_mesh.runtime.model_config import vocabulary_size
 from areal_mesh.runtime.reward_range import reward_range
@@ -55,7 +55,7 @@ def check_leased(group: rollout_pb2.Group, seal: bytes, key: bytes) -> None:
         )
 
 
-def check_limits(group: rollout_pb2.Group, limits: GroupLimits) -> None:
+def check_limits(group: rollout_pb2.Group, numbers: GroupNumbers, limits: GroupLimits) -> None:
     """Raises INVALID_ARGUMENT where the group passes a limit of its run. The group is one of `check_group`."""
     limit = group.stage.max_response_tokens
     for index, response in enumerate(group.responses):
@@ -73,17 +73,17 @@ def check_limits(group: rollout_pb2.Group, limits: GroupLimits) -> None:
         raise invalid_argument(
             "group.prompt_token_ids", f"{prompt} tokens; prompts.max_prompt_tokens = {limits.max_prompt_tokens}"
         )
-    _check_numbers(group, limits.vocabulary)
+    _check_numbers(numbers, limits.vocabulary)
 
 
-def _check_numbers(group: rollout_pb2.Group, vocabulary: int | None) -> None:
-    for name, buffer in (
-        ("prompt_token_ids", group.prompt_token_ids),
-        ("response_token_ids", group.response_token_ids),
+def _check_numbers(numbers: GroupNumbers, vocabulary: int | None) -> None:
+    for name, largest in (
+        ("prompt_token_ids", numbers.largest_prompt_token),
+        ("response_token_ids", numbers.largest_response_token),
     ):
-        largest = max(decode_int32(buffer)) if vocabulary is not None else -1
         if vocabulary is not None and largest >= vocabulary:
             raise invalid_argument(f"group.{name}", f"holds token {largest}; the model has 0 to {vocabulary - 1}")
-    largest_log_prob = max(decode_float32(group.behaviour_log_probs))
-    if largest_log_prob > _LARGEST_LOG_PROB:
-        raise invalid_argument("group.behaviour_log_probs", f"holds {largest_log_prob:g}; logarithms are at most 0")
+    if numbers.highest_log_prob > _LARGEST_LOG_PROB:
+        raise invalid_argument(
+            "group.behaviour_log_probs", f"holds {numbers.highest_log_prob:g}; logarithms are at most 0"
+        )

@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from areal_mesh.replay.segments import Location, LogFull, Record, SegmentStore
+from areal_mesh.replay.records import Location, Record
+from areal_mesh.replay.segments import LogFull, SegmentStore
 from areal_mesh.runtime.settings.services import Durability
 
 # A commit ends here: past some MB one sync costs little beside the writing, and the first in it should not wait long.
@@ -40,6 +42,26 @@ class _Append:
     @property
     def length(self) -> int:
         return sum(map(len, self.parts))
+
+
+def _at_once(resolve: Callable[[], None]) -> None:
+    resolve()
+
+
+def _resolve(durable: Sequence[tuple[_Append, Location]]) -> None:
+    for item, location in durable:
+        item.done.set_result(location)
+
+
+def _fail_rest(batch: Sequence[_Append], error: Exception) -> None:
+    for item in batch:
+        if not item.done.done():
+            item.done.set_exception(error)
+
+
+def _refuse(placed: Sequence[tuple[_Append, Location]], error: LogFull) -> None:
+    for item, _ in placed:
+        item.done.set_exception(error)
 
 
 class DurableLog:
@@ -68,6 +90,7 @@ class DurableLog:
         self._lock = threading.Lock()
         self._refusal: Exception | None = None
         self._commits = 0
+        self._deliver: Callable[[Callable[[], None]], object] = _at_once
         self._settled_at = time.monotonic()
         self._thread = threading.Thread(target=self._write, name=f"log {directory.name}", daemon=True)
         self._thread.start()
@@ -162,20 +185,41 @@ class DurableLog:
         return batch, False
 
     def _commit(self, batch: list[_Append]) -> None:
-        durable: list[tuple[_Append, Location]] = []
+        placed: list[tuple[_Append, Location]] = []
         for item in batch:
+            if placed and not self._segments.fits(item.length, item.decision):
+                # The segment is sealed then: what is in it counts before that.
+                self._finish(placed)
+                placed = []
             try:
-                durable.append((item, self._segments.write(item.kind, item.parts, item.decision)))
+                placed.append((item, self._segments.place(item.kind, item.parts, item.decision)))
             except LogFull as error:
-                item.done.set_exception(error)
-        if durable:
-            if self._durability == "sync":
-                self._segments.sync()
-            # In the file before anyone is told, so that damage to what they were told of can be told from a torn write.
-            self._segments.acknowledge()
-            self._commits += 1
-        for item, location in durable:
-            item.done.set_result(location)
+                self._deliver(partial(item.done.set_exception, error))
+        if placed:
+            self._finish(placed)
+
+    def _finish(self, placed: list[tuple[_Append, Location]]) -> None:
+        """Writes what was placed in one segment, waits for what the durability asks, and says so."""
+        try:
+            self._segments.flush()
+        except LogFull as error:
+            self._deliver(partial(_refuse, placed, error))
+            return
+        if self._durability == "sync":
+            self._segments.sync()
+        elif self._durability == "write":
+            self._segments.sync_behind()
+        # In the file before anyone is told, so that damage to what they were told of can be told from a torn write.
+        self._segments.acknowledge()
+        self._commits += 1
+        self._deliver(partial(_resolve, placed))
+
+    def deliver_by(self, deliver: Callable[[Callable[[], None]], object]) -> None:
+        """Has futures resolved by `deliver`, all of a commit in one call, such as `loop.call_soon_threadsafe`.
+
+        Until then the thread that writes resolves them, which costs it a turn of the interpreter for each.
+        """
+        self._deliver = deliver
 
     def _patience(self) -> float | None:
         """Seconds to wait for the next record before what was written is settled; None where nothing is to settle."""
@@ -197,6 +241,4 @@ class DurableLog:
             item = self._queue.get()
             if item is not None and item.done.set_running_or_notify_cancel():
                 batch.append(item)
-        for item in batch:
-            if not item.done.done():
-                item.done.set_exception(broken)
+        self._deliver(partial(_fail_rest, batch, broken))

@@ -14,8 +14,8 @@ from typing import BinaryIO
 from google.protobuf.message import DecodeError
 
 from areal_mesh.replay.events import Chosen, Dropped, Released, Retired, SetAside, Stored, decode, group_payload
+from areal_mesh.replay.records import Location
 from areal_mesh.replay.segment_file import FRAME_BYTES, RECORDS_START, CorruptLog, read_frame, read_mark
-from areal_mesh.replay.segments import Location
 from areal_mesh.v1 import rollout_pb2
 
 __all__ = [

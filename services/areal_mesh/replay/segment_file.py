@@ -16,6 +16,7 @@ was synced is: a mark says under which boot of the machine it was written.
 import os
 import struct
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,7 @@ _FRAME = struct.Struct("<IIB")
 _COVERED = struct.Struct("<IB")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FRAME_BYTES = _FRAME.size
+_MOST_BUFFERS = 1024  # of one call, by POSIX
 
 
 class CorruptLog(Exception):
@@ -57,6 +59,15 @@ class Mark:
     def promised(self) -> int:
         """The end of what has to be there: an acknowledgement without a sync holds until the machine stops."""
         return self.acknowledged if self.boot == boot_id() else self.synced
+
+
+@dataclass(frozen=True, slots=True)
+class _Behind:
+    """A sync that a helper is at: how far it reaches, and the mark that it makes durable too."""
+
+    end: int
+    turn: int
+    done: Future[None]
 
 
 @cache
@@ -85,24 +96,55 @@ class ActiveSegment:
         self._write_mark()
         os.fsync(descriptor)
         self._settled = self._mark.turn
+        self._pending: list[bytes] = []
+        self._flushed = self.end
+        self._behind: _Behind | None = None
 
     @property
     def room(self) -> int:
         """Bytes left."""
         return self.capacity - self.end
 
-    def write(self, kind: int, parts: Sequence[bytes], length: int) -> int:
-        """Writes a record; returns the offset of its frame."""
+    def place(self, kind: int, parts: Sequence[bytes], length: int) -> int:
+        """Puts a record at the end, to be written by the next `flush`; returns the offset of its frame."""
         crc = google_crc32c.extend(0, _COVERED.pack(length, kind))
         for part in parts:
             crc = google_crc32c.extend(crc, part)
         offset = self.end
-        write_fully(self._descriptor, [_FRAME.pack(crc, length, kind), *parts], offset)
+        self._pending += [_FRAME.pack(crc, length, kind), *parts]
         self.end += FRAME_BYTES + length
         return offset
 
+    def flush(self) -> None:
+        """Writes what was placed, all in one; where that fails, the next record lies over it."""
+        if self._pending:
+            pending, self._pending = self._pending, []
+            placed, self.end = self.end, self._flushed
+            write_fully(self._descriptor, pending, self._flushed)
+            self._flushed = self.end = placed
+
+    def sync_behind(self, helper: ThreadPoolExecutor, least: int) -> None:
+        """Has a helper make durable what was written, if that is so many bytes and it is at no other sync.
+
+        So that little is left for the syncs that are waited for.
+        """
+        if self._behind is not None and self._behind.done.done():
+            self._await_behind()
+        if self._behind is None and self._flushed - self._mark.synced >= least:
+            done = helper.submit(os.fdatasync, self._descriptor)
+            self._behind = _Behind(self._flushed, self._mark.turn, done)
+
+    def _await_behind(self) -> None:
+        behind, self._behind = self._behind, None
+        if behind is not None:
+            behind.done.result()
+            self._settled = max(self._settled, behind.turn)
+            self._mark = replace(self._mark, synced=max(self._mark.synced, behind.end))
+
     def sync(self) -> None:
-        """Makes what was written durable; `acknowledge` may follow."""
+        """Makes what was placed durable; `acknowledge` may follow."""
+        self.flush()
+        self._await_behind()
         if self._mark.synced != self.end:
             turn = self._mark.turn
             os.fdatasync(self._descriptor)
@@ -131,10 +173,16 @@ class ActiveSegment:
 
     def seal(self, durable: bool) -> None:
         """Cuts the file to its records and closes it; nothing follows in it."""
+        self.flush()
+        self._await_behind()
         if durable:
             self.sync()
         self._mark = replace(self._mark, acknowledged=self.end, sealed=True)
         seal_file(self._descriptor, self._mark, durable)
+        os.close(self._descriptor)
+
+    def abandon(self) -> None:
+        """Closes a segment in which nothing was written."""
         os.close(self._descriptor)
 
     def _write_mark(self) -> None:
@@ -155,8 +203,6 @@ def seal_file(descriptor: int, mark: Mark, durable: bool) -> None:
     """Cuts a file to what `mark` acknowledges, with the mark in both blocks."""
     for turn in (mark.turn + 1, mark.turn + 2):
         write_mark(descriptor, replace(mark, turn=turn))
-    if durable:
-        os.fdatasync(descriptor)
     os.ftruncate(descriptor, mark.acknowledged)
     if durable:
         os.fsync(descriptor)
@@ -209,11 +255,19 @@ def read_frame(file: BinaryIO, limit: int) -> tuple[int, bytes] | None:
     return kind, payload
 
 
+def frame_length(data: bytes, offset: int) -> int | None:
+    """Bytes of payload that the frame at an offset of `data` says it has; None where it would reach past the end."""
+    if offset + FRAME_BYTES > len(data):
+        return None
+    _, length, kind = _FRAME.unpack_from(data, offset)
+    return int(length) if kind and offset + FRAME_BYTES + length <= len(data) else None
+
+
 def write_fully(descriptor: int, buffers: Sequence[bytes], offset: int) -> None:
-    """Writes all of `buffers` at `offset`; one system call moves at most 2 GiB and may move less."""
+    """Writes all of `buffers` at `offset`; one system call moves at most 2 GiB, and may move less."""
     rest: list[memoryview] = [memoryview(buffer) for buffer in buffers if buffer]
     while rest:
-        written = os.pwritev(descriptor, rest, offset)
+        written = os.pwritev(descriptor, rest[:_MOST_BUFFERS], offset)
         offset += written
         while rest and written >= len(rest[0]):
             written -= len(rest.pop(0))

@@ -7,45 +7,27 @@ segment is kept aside for decisions, so that a full disk refuses groups but neve
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
 import structlog
 
 from areal_mesh.replay.kept import KeptSegments
+from areal_mesh.replay.next_segment import NextSegment, unnamed_path
+from areal_mesh.replay.records import Location, Record, read_record
+from areal_mesh.replay.recovery import recover_segment
 from areal_mesh.replay.segment_file import (
     FRAME_BYTES,
     RECORDS_START,
     ActiveSegment,
     CorruptLog,
-    Mark,
-    read_frame,
-    read_mark,
-    seal_file,
 )
 from areal_mesh.replay.spare import Spare
 from areal_mesh.runtime.disk import is_full, preallocate
 
 _LOG = structlog.get_logger("replay")
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a record lies: segment number, offset of its frame in bytes, length of its payload in bytes."""
-
-    segment: int
-    offset: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record as recovery finds it; `kind` is the writer's, from 1 to 255."""
-
-    kind: int
-    payload: bytes
-    location: Location
+# A sync behind the writing begins at so much: it takes some ten milliseconds, and leaves a seal little to wait for.
+_BEHIND_BYTES = 8 << 20
 
 
 class LogFull(Exception):
@@ -70,6 +52,9 @@ class SegmentStore:
         self._spare = Spare(directory, RECORDS_START + spare_bytes)
         self._durable = durable
         self._kept = KeptSegments(directory.parent / "kept", kept_bytes)
+        # Syncs behind the writing, and makes the next segment ahead of it.
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix=f"log {directory.name}, disk")
+        self._ahead = NextSegment(directory, self._helper, segment_bytes)
         self._next = 1
         self._sealed: dict[int, int] = {}
         self._active: ActiveSegment | None = None
@@ -94,7 +79,7 @@ class SegmentStore:
                 f"what {self._directory.parent} says of deleted ones; restore them, or that whole folder"
             )
         for number in kept:
-            self._sealed[number] = self._recover_segment(number, newest=number == kept[-1], visit=visit)
+            self._sealed[number] = recover_segment(self._path(number), newest=number == kept[-1], visit=visit)
         for number in numbers:
             if number < first:
                 self._kept.take(self._path(number))
@@ -103,26 +88,53 @@ class SegmentStore:
         _sync_directory(self._directory)
 
     def write(self, kind: int, parts: Sequence[bytes], decision: bool = False) -> Location:
-        """Writes a record, its payload in parts; durable after the next `sync`. A decision may use the spare.
+        """Writes a record, its payload in parts; see `place` and `flush`, and what they raise."""
+        location = self.place(kind, parts, decision)
+        self.flush()
+        return location
+
+    def fits(self, length: int, decision: bool) -> bool:
+        """Whether a record goes into the segment that is being written; if not, placing it seals that one."""
+        active = self._active
+        return active is not None and active.room >= FRAME_BYTES + length and (decision or not active.for_decisions)
+
+    def place(self, kind: int, parts: Sequence[bytes], decision: bool = False) -> Location:
+        """Places a record, its payload in parts: the next `flush` writes it. A decision may use the spare.
 
         Raises:
             LogFull: a new segment is needed and does not fit on the disk.
-            OSError: the write failed; the segment's state is then unknown.
+            OSError: a write failed; the segment's state is then unknown.
         """
         length = sum(map(len, parts))
-        needed = FRAME_BYTES + length
         if not self._spare.there:
             self._keep_spare()
         active = self._active
-        if active is None or active.room < needed or (active.for_decisions and not decision):
-            active = self._roll(needed, decision)
+        if active is None or not self.fits(length, decision):
+            active = self._roll(FRAME_BYTES + length, decision)
+        elif active.room < self._segment_bytes // 2 and self._spare.there:
+            self._ahead.begin(self._next)
+        return Location(active.number, active.place(kind, parts, length), length)
+
+    def flush(self) -> None:
+        """Writes what was placed; durable after the next `sync`.
+
+        Raises:
+            LogFull: the disk has no room for it, and nothing of it is stored.
+            OSError: the write failed; the segment's state is then unknown.
+        """
         try:
-            return Location(active.number, active.write(kind, parts, length), length)
+            if self._active is not None:
+                self._active.flush()
         except OSError as error:
-            # A file system that copies on write needs room even for what was allocated. The next record lies over it.
+            # A file system that copies on write needs room even for what was allocated.
             if not is_full(error):
                 raise
-            raise self._refuse(needed) from error
+            raise self._refuse(self._segment_bytes) from error
+
+    def sync_behind(self) -> None:
+        """Begins to make what was flushed durable, without waiting for it."""
+        if self._active is not None:
+            self._active.sync_behind(self._helper, _BEHIND_BYTES)
 
     def sync(self) -> None:
         """Makes everything written so far durable."""
@@ -151,14 +163,7 @@ class SegmentStore:
             FileNotFoundError: its segment was deleted.
             CorruptLog: its bytes are not what was written.
         """
-        path = self._path(location.segment)
-        # Opened for each read: a descriptor kept open could be closed and reused by a deletion meanwhile.
-        with path.open("rb", buffering=0) as file:
-            file.seek(location.offset)
-            frame = read_frame(file, location.offset + FRAME_BYTES + location.length)
-        if frame is None or len(frame[1]) != location.length:
-            raise CorruptLog(f"{path}: the record at byte {location.offset} fails its checksum; restore the file")
-        return frame[1]
+        return read_record(self._path(location.segment), location)[1]
 
     def delete_through(self, number: int) -> None:
         """Deletes sealed segments up to and including `number`."""
@@ -173,7 +178,8 @@ class SegmentStore:
         """Bytes of all segments, what is allocated ahead and the spare included."""
         active = self._active
         spare = self._spare.capacity if self._spare.there else 0
-        return sum(list(self._sealed.values())) + (active.capacity if active is not None else 0) + spare
+        ahead = self._ahead.bytes_on_disk
+        return sum(list(self._sealed.values())) + (active.capacity if active is not None else 0) + spare + ahead
 
     @property
     def full(self) -> str:
@@ -194,15 +200,30 @@ class SegmentStore:
         if self._active is not None:
             self._seal(self._active)
             self._active = None
+        self._ahead.discard()
+        self._helper.shutdown()
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:010d}.segment"
 
     def _roll(self, needed: int, decision: bool) -> ActiveSegment:
+        segment = self._ahead.take(needed) or self._begin(needed, decision)
+        try:
+            if self._active is not None:
+                self._seal(self._active)
+            unnamed_path(self._directory, self._next).rename(self._path(self._next))
+            _sync_directory(self._directory)
+        except OSError:
+            segment.abandon()
+            raise
+        self._active = segment
+        self._next += 1
+        return segment
+
+    def _begin(self, needed: int, decision: bool) -> ActiveSegment:
         # A record longer than a segment gets a segment of its own length.
         capacity = RECORDS_START + max(self._segment_bytes, needed)
-        path = self._path(self._next)
-        unnamed = path.with_suffix(".new")
+        unnamed = unnamed_path(self._directory, self._next)
         descriptor = preallocate(unnamed, capacity)
         while descriptor is None and self._kept.give_way():
             descriptor = preallocate(unnamed, capacity)
@@ -214,17 +235,10 @@ class SegmentStore:
             capacity = self._spare.capacity
             descriptor = self._spare.take(unnamed)
         try:
-            segment = ActiveSegment(self._next, descriptor, capacity, for_decisions)
-            if self._active is not None:
-                self._seal(self._active)
-            unnamed.rename(path)
-            _sync_directory(self._directory)
+            return ActiveSegment(self._next, descriptor, capacity, for_decisions)
         except OSError:
             os.close(descriptor)
             raise
-        self._active = segment
-        self._next += 1
-        return segment
 
     def _keep_spare(self) -> None:
         while not self._spare.keep():
@@ -247,45 +261,6 @@ class SegmentStore:
     def _seal(self, segment: ActiveSegment) -> None:
         segment.seal(self._durable)
         self._sealed[segment.number] = segment.end
-
-    def _recover_segment(self, number: int, newest: bool, visit: Callable[[Record], None]) -> int:
-        path = self._path(number)
-        with path.open("r+b") as file:
-            mark = read_mark(path, file, number)
-            size = path.stat().st_size
-            limit = min(size, mark.acknowledged) if mark.sealed else size
-            end = _visit_records(path, number, file, limit, visit)
-            if end < mark.promised:
-                what = "cut off" if end == size else "damaged"
-                raise CorruptLog(
-                    f"{path}: {what} at byte {end}, though records up to byte {mark.promised} were acknowledged; "
-                    "restore the file from a copy; without one, `areal-mesh up --fresh` begins the run anew"
-                )
-            if not newest and not (mark.sealed and end == mark.acknowledged):
-                raise CorruptLog(f"{path}: ends at byte {end} without a seal though later segments follow; restore it")
-            if end != size or not mark.sealed:
-                self._cut(path, file, end, mark)
-        return end
-
-    def _cut(self, path: Path, file: BinaryIO, end: int, mark: Mark) -> None:
-        file.seek(end)
-        if any(file.read(FRAME_BYTES)):
-            _LOG.warning("a record that a crash left torn, never acknowledged, is cut off", file=str(path), byte=end)
-        seal_file(file.fileno(), replace(mark, synced=end, acknowledged=end, sealed=True), durable=True)
-
-
-def _visit_records(path: Path, number: int, file: BinaryIO, limit: int, visit: Callable[[Record], None]) -> int:
-    """Visits the records up to the first that is not whole; returns where that one begins."""
-    end = RECORDS_START
-    file.seek(end)
-    while (frame := read_frame(file, limit)) is not None:
-        kind, payload = frame
-        try:
-            visit(Record(kind, payload, Location(number, end, len(payload))))
-        except ValueError as error:
-            raise CorruptLog(f"{path}: the record at byte {end} does not fit those before it: {error}") from error
-        end += FRAME_BYTES + len(payload)
-    return end
 
 
 def _sync_directory(directory: Path) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from areal_mesh.replay.drawing import GroupLedger
 from areal_mesh.replay.events import Chosen, Dropped, Event, GroupSummary, Retired, SetAside, Stored, decode
+from areal_mesh.replay.records import Location, Record
 from areal_mesh.replay.retention import Retention
-from areal_mesh.replay.segments import Location, Record
 
 
 class BufferState:

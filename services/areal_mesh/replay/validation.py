@@ -7,11 +7,13 @@ can make a loss infinite.
 import math
 
 from areal_mesh.replay.events import MAX_ID_BYTES, GroupSummary
+from areal_mesh.replay.numbers import GroupBuffers, GroupNumbers
 from areal_mesh.runtime.errors import MeshError, invalid_argument
-from areal_mesh.runtime.groups import decode_float32, oldest_policy_version, payload_crc32c
+from areal_mesh.runtime.groups import buffers_crc32c, oldest_policy_version
 from areal_mesh.v1 import rollout_pb2
 
 _TOKEN_BYTES = 4
+_LARGEST_INT32 = 2**31 - 1
 _GRADED = (rollout_pb2.VERDICT_STATUS_CORRECT, rollout_pb2.VERDICT_STATUS_INCORRECT)
 _FINISHED = (rollout_pb2.FINISH_REASON_STOP, rollout_pb2.FINISH_REASON_LENGTH)
 
@@ -19,18 +21,19 @@ LARGEST_VERSION = 2**31 - 1
 """Beyond any run, and what statistics can hold."""
 
 
-def check_group(group: rollout_pb2.Group) -> GroupSummary:
-    """Checks a group and summarises it; `size` is its serialised length in bytes.
+def check_group(group: rollout_pb2.Group) -> tuple[GroupSummary, GroupNumbers]:
+    """Checks a group; its summary, whose `size` is its serialised length in bytes, and the extremes of its numbers.
 
     Raises:
         MeshError: INVALID_ARGUMENT that names the field.
     """
     _check_scalars(group)
-    _check_buffers(group)
+    buffers = GroupBuffers.of(group)
+    _check_lengths(group, buffers)
     for index, response in enumerate(group.responses):
         _check_response(f"group.responses[{index}]", response)
-    _check_values(group)
-    return GroupSummary(group.group_id, group.sequence, oldest_policy_version(group), group.ByteSize())
+    numbers = _check_values(group, buffers)
+    return GroupSummary(group.group_id, group.sequence, oldest_policy_version(group), group.ByteSize()), numbers
 
 
 def _check_scalars(group: rollout_pb2.Group) -> None:
@@ -46,8 +49,8 @@ def _check_scalars(group: rollout_pb2.Group) -> None:
         raise invalid_argument("group.responses", "is empty; a group has at least one response")
 
 
-def _check_buffers(group: rollout_pb2.Group) -> None:
-    prompt = len(group.prompt_token_ids)
+def _check_lengths(group: rollout_pb2.Group, buffers: GroupBuffers) -> None:
+    prompt = len(buffers.prompt_token_ids)
     if prompt == 0 or prompt % _TOKEN_BYTES:
         raise invalid_argument("group.prompt_token_ids", f"{prompt} bytes; a positive multiple of 4 (int32) is needed")
     for index, response in enumerate(group.responses):
@@ -55,8 +58,8 @@ def _check_buffers(group: rollout_pb2.Group) -> None:
             raise invalid_argument(f"group.responses[{index}].length", f"{response.length} is not over 0")
     expected = _TOKEN_BYTES * sum(response.length for response in group.responses)
     for name, buffer, kind in (
-        ("response_token_ids", group.response_token_ids, "int32"),
-        ("behaviour_log_probs", group.behaviour_log_probs, "float32"),
+        ("response_token_ids", buffers.response_token_ids, "int32"),
+        ("behaviour_log_probs", buffers.behaviour_log_probs, "float32"),
     ):
         if len(buffer) != expected:
             raise invalid_argument(
@@ -94,19 +97,19 @@ def _span_error(field: str, found: str, length: int) -> MeshError:
     return invalid_argument(field, f"{found}; the spans have to cover [0, {length}) without gap or overlap")
 
 
-def _check_values(group: rollout_pb2.Group) -> None:
-    found = payload_crc32c(group)
+def _check_values(group: rollout_pb2.Group, buffers: GroupBuffers) -> GroupNumbers:
+    found = buffers_crc32c(buffers.prompt_token_ids, buffers.response_token_ids, buffers.behaviour_log_probs)
     if found != group.crc32c:
         raise invalid_argument(
             "group.crc32c", f"{group.crc32c:#010x}, but the three buffers give {found:#010x}; send the group again"
         )
-    for name, tokens in (
-        ("prompt_token_ids", group.prompt_token_ids),
-        ("response_token_ids", group.response_token_ids),
+    numbers = GroupNumbers.of(buffers)
+    for name, largest in (
+        ("prompt_token_ids", numbers.largest_prompt_token),
+        ("response_token_ids", numbers.largest_response_token),
     ):
-        # The highest byte of a little-endian int32 is ASCII exactly when the number is not negative.
-        if not tokens[_TOKEN_BYTES - 1 :: _TOKEN_BYTES].isascii():
+        if largest > _LARGEST_INT32:
             raise invalid_argument(f"group.{name}", "holds a negative token id")
-    # The sum, taken in float64, of finite float32 numbers is finite, and one number that is not makes it so.
-    if not math.isfinite(sum(decode_float32(group.behaviour_log_probs))):
+    if not (math.isfinite(numbers.lowest_log_prob) and math.isfinite(numbers.highest_log_prob)):
         raise invalid_argument("group.behaviour_log_probs", "holds a number that is not finite")
+    return numbers

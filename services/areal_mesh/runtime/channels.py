@@ -17,6 +17,8 @@ from areal_mesh.runtime.settings.security import LimitSettings
 
 ROLE_KEY = "areal-mesh-role"
 SERVICE_KEY = "areal-mesh-service"
+TIME_KEY, VERSION_KEY = "areal-mesh-time", "areal-mesh-version"
+"""What a controller says of itself beside its status: seconds since 1970 by its clock, and its release."""
 AUTHORIZATION_KEY = "authorization"
 BEARER = "Bearer "
 MAX_MESSAGE_BYTES = 256 << 20
@@ -65,9 +67,11 @@ def service_config() -> str:
 
 
 class _Caller:
-    """Adds the caller's role and name to every call, and over TLS the token of the person it acts for."""
+    """Adds the caller's role and name to every call, and over TLS the token of the person it acts for; keeps the call
+    among the caller's open ones until it is answered."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, target: str) -> None:
+        self._calls, self._target = identity.calls, target
         self._entries = [(ROLE_KEY, identity.role), (SERVICE_KEY, identity.service_id)]
         if identity.credentials is not None and identity.credentials.token:
             self._entries.append((AUTHORIZATION_KEY, BEARER + identity.credentials.token))
@@ -78,16 +82,27 @@ class _Caller:
             details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
         )
 
+    async def _send(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        end = self._calls.begin(method, self._target)
+        try:
+            call = await continuation(self._details(details), request)
+        except BaseException:
+            end(None)
+            raise
+        call.add_done_callback(end)
+        return call
+
 
 # Two classes: a channel takes an interceptor for the first kind of call it fits, and for no other.
 class _UnaryCallerInterceptor(_Caller, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
-        return await continuation(self._details(details), request)
+        return await self._send(continuation, details, request)
 
 
 class _StreamCallerInterceptor(_Caller, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
-        return await continuation(self._details(details), request)
+        return await self._send(continuation, details, request)
 
 
 def open_channel(target: str, identity: Identity, traffic: Literal["control", "bulk"] = "control") -> grpc.aio.Channel:
@@ -113,8 +128,8 @@ def open_channel(target: str, identity: Identity, traffic: Literal["control", "b
         ("grpc.primary_user_agent", f"areal-mesh-{traffic}"),
     ]
     interceptors: list[grpc.aio.ClientInterceptor] = [
-        _UnaryCallerInterceptor(identity),
-        _StreamCallerInterceptor(identity),
+        _UnaryCallerInterceptor(identity, target),
+        _StreamCallerInterceptor(identity, target),
     ]
     if identity.credentials is None:
         return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)

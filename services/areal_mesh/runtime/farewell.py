@@ -58,7 +58,7 @@ class Farewell(controller_pb2_grpc.ControllerServiceServicer):
         raise failed_precondition(f"the controller {self._reason}")
 
     ReportStale = CheckBatch = CommitStep = FindMembers = _over
-    Pause = Resume = Stop = AdvanceStage = GetConfig = _over
+    Pause = Resume = Stop = AdvanceStage = TakeCheckpoint = GetConfig = _over
 
 
 async def bid_farewell(

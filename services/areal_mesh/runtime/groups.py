@@ -13,9 +13,14 @@ Number = TypeVar("Number", int, float)
 
 def payload_crc32c(group: rollout_pb2.Group) -> int:
     """crc32c over prompt tokens, response tokens and behaviour log-probabilities, in that order."""
-    checksum = google_crc32c.value(group.prompt_token_ids)
-    checksum = google_crc32c.extend(checksum, group.response_token_ids)
-    return int(google_crc32c.extend(checksum, group.behaviour_log_probs))
+    return buffers_crc32c(group.prompt_token_ids, group.response_token_ids, group.behaviour_log_probs)
+
+
+def buffers_crc32c(prompt_token_ids: bytes, response_token_ids: bytes, behaviour_log_probs: bytes) -> int:
+    """The same of buffers that were read from the group already."""
+    checksum = google_crc32c.value(prompt_token_ids)
+    checksum = google_crc32c.extend(checksum, response_token_ids)
+    return int(google_crc32c.extend(checksum, behaviour_log_probs))
 
 
 def oldest_policy_version(group: rollout_pb2.Group) -> int:

@@ -1,9 +1,11 @@
 """Who a process is: its role, its name, which of its lives this is, and the run it belongs to."""
 
+import importlib.metadata
 import uuid
 from dataclasses import dataclass, field
 
 from areal_mesh.runtime.security.credentials import Credentials
+from areal_mesh.runtime.watchdog.open_calls import OpenCalls
 from areal_mesh.v1 import common_pb2
 
 ROLE_NAMES = {
@@ -21,13 +23,15 @@ class Identity:
     """A member of the mesh.
 
     `role` is one of ROLE_NAMES; `service_id` stays over restarts; `incarnation` differs for each life. `credentials`
-    prove it to others over TLS; without them it speaks plain text.
+    prove it to others over TLS; without them it speaks plain text. `calls` are those that it has sent under this
+    identity and that are not answered.
     """
 
     role: str
     service_id: str
     incarnation: str = field(default_factory=lambda: uuid.uuid4().hex)
     credentials: Credentials | None = field(default=None, repr=False, compare=False)
+    calls: OpenCalls = field(default_factory=OpenCalls, compare=False, repr=False)
 
     @property
     def role_number(self) -> common_pb2.Role.ValueType:
@@ -58,3 +62,11 @@ class RunIdentity:
 def role_name(number: int) -> str:
     """The name of a role of the contracts: `generator` for ROLE_GENERATOR, `unknown` for a number of none."""
     return next((name for name, value in ROLE_NAMES.items() if value == number), "unknown")
+
+
+def version() -> str:
+    """The installed release."""
+    try:
+        return importlib.metadata.version("areal-mesh")
+    except importlib.metadata.PackageNotFoundError:  # run from the tree
+        return "unknown"

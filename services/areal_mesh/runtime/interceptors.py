@@ -25,7 +25,7 @@ from areal_mesh.runtime.security.rates import PeerRates
 from areal_mesh.runtime.validation import validate
 
 _CALLS = Counter("areal_mesh_rpc_calls_total", "Calls served", ["method", "code"])
-_SECONDS = Histogram("areal_mesh_rpc_seconds", "Time to serve a call", ["method"])
+_SECONDS = Histogram("areal_mesh_rpc_duration_seconds", "Time to serve a call", ["method"])
 _LOG = structlog.get_logger("rpc")
 
 Decode = Callable[[bytes], Any]

@@ -1,29 +1,33 @@
 """The life of a service process: bind, start, register, run, drain; and what its last log line says when it fails."""
 
 import asyncio
+import faulthandler
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import structlog
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry
 
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.announcement import Announcement
 from areal_mesh.runtime.environment import settle_memory
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
+from areal_mesh.runtime.heartbeats import Heartbeats
 from areal_mesh.runtime.identity import Identity, RunIdentity
-from areal_mesh.runtime.registration import HeartbeatOrders, HeartbeatReport, Membership, RefusedError
+from areal_mesh.runtime.metrics.endpoint import new_registry
+from areal_mesh.runtime.registration import HeartbeatReport, Membership, RefusedError
 from areal_mesh.runtime.security.warning import plain_text_warning
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
 from areal_mesh.runtime.standing import HeardStanding
-from areal_mesh.runtime.waiting import wait_until
+from areal_mesh.runtime.watch import Watch
 
 EXIT_CRASHED = 1
 # A controller that is started together with the others is up within this; one that is not is asked again later.
@@ -38,7 +42,8 @@ class ServiceContext:
     """What a service is built from.
 
     `controller` is the controller's host:port; `run_id` tells the run from others of its name, see `RunIdentity`;
-    `draining` is set once the service is to drain; `standing` is what the controller last said of the run.
+    `draining` is set once the service is to drain; `standing` is what the controller last said of the run; `registry`
+    holds its metrics.
     """
 
     settings: RunSettings
@@ -47,6 +52,7 @@ class ServiceContext:
     run_id: str = ""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     standing: HeardStanding = field(default_factory=HeardStanding)
+    registry: CollectorRegistry = field(default_factory=new_registry)
 
     @property
     def run(self) -> RunIdentity:
@@ -94,6 +100,8 @@ class ServiceEnd(NamedTuple):
 def run_service(context_of: Callable[[], ServiceContext], build: Callable[[ServiceContext], Service]) -> ServiceEnd:
     """Runs a service to its end. The last line on standard error is the cause."""
     identity = "service"
+    # Where a supervisor ends a service that hangs (SIGABRT), or the interpreter fails, its stacks are its last words.
+    faulthandler.enable(sys.__stderr__ or sys.stderr)
     try:
         context = context_of()
         identity = context.identity.service_id
@@ -132,15 +140,14 @@ async def _host(context: ServiceContext, build: Callable[[ServiceContext], Servi
     for number in drain_signals():
         loop.add_signal_handler(number, context.draining.set)
     section = context.settings.service(context.identity.role)
-    if section.metrics_port is not None:
-        start_http_server(section.metrics_port, addr=section.address.host)
     if not (section.address.is_loopback or context.identity.credentials):
         _LOG.warning(plain_text_warning(context.settings))
     announcement = None if context.identity.role == "controller" else _announcement(context)
     try:
         if announcement is not None and await _needless(context, announcement):
             return
-        await _host_needed(context, build, announcement)
+        with Watch(context.settings, context.identity, context.registry) as watch:
+            await _host_needed(context, build, announcement, watch)
     finally:
         if announcement is not None:
             await announcement.close()
@@ -162,7 +169,10 @@ async def _needless(context: ServiceContext, announcement: Announcement) -> bool
 
 
 async def _host_needed(
-    context: ServiceContext, build: Callable[[ServiceContext], Service], announcement: Announcement | None
+    context: ServiceContext,
+    build: Callable[[ServiceContext], Service],
+    announcement: Announcement | None,
+    watch: Watch,
 ) -> None:
     section = context.settings.service(context.identity.role)
     server = MeshServer(section.listen, context.identity.credentials, context.settings.security.limits)
@@ -174,9 +184,12 @@ async def _host_needed(
         settle_memory()
         await server.set_serving(True)
         address = str(Address(section.reached_host, port))
-        _LOG.info("serving", address=address, incarnation=context.identity.incarnation)
-        await _serve(context, service, address)
+        shown = {"metrics_port": watch.metrics_port} if watch.metrics_port else {}
+        _LOG.info("serving", address=address, incarnation=context.identity.incarnation, **shown)
+        watch.supervisor.ready()
+        await _serve(context, service, address, watch)
     finally:
+        watch.supervisor.stopping()
         await server.stop(grace_seconds=1.0)
         await service.close()
 
@@ -212,21 +225,39 @@ async def _start(context: ServiceContext, service: Service, announcement: Announ
             task.cancel()
 
 
-async def _serve(context: ServiceContext, service: Service, address: str) -> None:
+async def _serve(context: ServiceContext, service: Service, address: str, watch: Watch) -> None:
     if context.identity.role == "controller":
-        await service.run(context.draining)
+        async with _meanwhile(lambda finished: watch.look(service.report, finished), watch.keep_alive):
+            await service.run(context.draining)
         return
     membership = Membership(context.controller, context.identity, context.run, context.standing)
+    beat = Heartbeats(
+        membership,
+        context.standing,
+        context.identity.calls,
+        watch,
+        context.draining,
+        service.report,
+        service.lose_groups,
+    )
     try:
         if await _join(context, service, membership, address):
-            finished = asyncio.Event()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_beat(context, service, membership, finished))
+            async with _meanwhile(beat.work, watch.keep_alive):
                 await service.run(context.draining)
-                finished.set()
         await membership.deregister("drained" if context.draining.is_set() else "done")
     finally:
         await membership.close()
+
+
+@asynccontextmanager
+async def _meanwhile(*works: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Has each work done while the block runs; the event that it is given is set at the block's end."""
+    finished = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for work in works:
+            tasks.create_task(work(finished))
+        yield
+        finished.set()
 
 
 async def _join(context: ServiceContext, service: Service, membership: Membership, address: str) -> bool:
@@ -242,14 +273,3 @@ async def _join(context: ServiceContext, service: Service, membership: Membershi
             registering.cancel()
         watching.cancel()
     return joined
-
-
-async def _beat(context: ServiceContext, service: Service, membership: Membership, finished: asyncio.Event) -> None:
-    while not finished.is_set():
-        orders: HeartbeatOrders = await membership.beat(service.report())
-        if orders.lost_group_ids:
-            service.lose_groups(orders.lost_group_ids)
-        if orders.drain and not context.draining.is_set():
-            _LOG.info("the controller asks to drain")
-            context.draining.set()
-        await wait_until(finished, membership.interval_seconds)

@@ -10,6 +10,7 @@ import logging
 import os
 import stat
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -68,21 +69,28 @@ class LossyStream(io.TextIOBase):
 
 
 class _Tee:
-    """A logger that writes each event to a file as JSON and to standard error for a person."""
+    """A logger that writes each event to a file as JSON and to standard error for a person.
 
-    def __init__(self, file: LossyStream | None) -> None:
+    `common`: fields that every event of the process has, and that a person who reads its log is not told each time.
+    """
+
+    def __init__(self, file: LossyStream | None, common: Collection[str]) -> None:
         self._file = file
+        self._common = common
         self._json = structlog.processors.JSONRenderer(default=str)
         self._plain = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 
     def __call__(self, logger: WrappedLogger, name: str, event: EventDict) -> str:
         if self._file is not None:
             self._file.write(str(self._json(logger, name, dict(event))) + "\n")
-        return str(self._plain(logger, name, event))
+        shown = {key: value for key, value in event.items() if key not in self._common}
+        return str(self._plain(logger, name, shown))
 
 
-def configure_logging(service_id: str, folder: Path | None) -> None:
+def configure_logging(service_id: str, folder: Path | None, **common: str) -> None:
     """Sets logging up for this process; with `folder`, events also go to `folder/<service_id>.jsonl`.
+
+    `common`: further fields of every event there, such as its run and role.
 
     Standard error goes through a `LossyStream` from now on: the launcher keeps it in a file on the same disk.
     """
@@ -93,7 +101,7 @@ def configure_logging(service_id: str, folder: Path | None) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _Tee(file),
+        _Tee(file, common),
     ]
     structlog.configure(
         processors=processors,
@@ -101,7 +109,7 @@ def configure_logging(service_id: str, folder: Path | None) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service_id)
+    structlog.contextvars.bind_contextvars(service=service_id, **common)
 
 
 def _event_file(path: Path) -> LossyStream | None:

@@ -37,12 +37,14 @@ from areal_mesh.verifier.rewards import ComposedReward, RewardTerm, load_terms
 _LOG = structlog.get_logger("verifier")
 SERVICE = "areal_mesh.v1.VerifierService"
 _SECONDS = Histogram(
-    "areal_mesh_verdict_seconds",
+    "areal_mesh_verifier_verdict_duration_seconds",
     "Time to grade an answer",
     ["rule", "status"],
     buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
 )
-_UNREWARDED = Counter("areal_mesh_answers_unrewarded_total", "Graded answers whose reward terms failed or were late")
+_UNREWARDED = Counter(
+    "areal_mesh_verifier_unrewarded_answers_total", "Graded answers whose reward terms failed or were late"
+)
 # Part of a caller's deadline that is kept for sending the answer.
 _ANSWERING_SHARE = 0.1
 _LONGEST_SECONDS = 60.0

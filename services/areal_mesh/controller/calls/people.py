@@ -47,6 +47,14 @@ class PeopleCalls:
         self.changes.notify(Change.STATE)
         return controller_pb2.AdvanceStageResponse(stage=stage_message(self.run.settings.stages, entry.stage))
 
+    async def take_checkpoint(
+        self, _request: controller_pb2.TakeCheckpointRequest
+    ) -> controller_pb2.TakeCheckpointResponse:
+        """Has the learner write a checkpoint after the step in progress."""
+        step = self.run.ask_for_checkpoint()
+        _LOG.info("asked for a checkpoint", step=step)
+        return controller_pb2.TakeCheckpointResponse(step=step)
+
     async def config(self, _request: controller_pb2.GetConfigRequest) -> controller_pb2.GetConfigResponse:
         """The run's settings, resolved."""
         return controller_pb2.GetConfigResponse(settings_json=self.settings.model_dump_json())

@@ -88,6 +88,11 @@ class ControllerServicer(controller_pb2_grpc.ControllerServiceServicer):
     ) -> controller_pb2.AdvanceStageResponse:
         return await self._people.advance_stage(request)
 
+    async def TakeCheckpoint(
+        self, request: controller_pb2.TakeCheckpointRequest, context: Any
+    ) -> controller_pb2.TakeCheckpointResponse:
+        return await self._people.take_checkpoint(request)
+
     async def GetConfig(
         self, request: controller_pb2.GetConfigRequest, context: Any
     ) -> controller_pb2.GetConfigResponse:

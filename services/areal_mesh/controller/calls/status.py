@@ -16,8 +16,9 @@ from areal_mesh.controller.membership import Roster
 from areal_mesh.controller.records import GroupCounts, RunState, StepRow
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.run import Run
+from areal_mesh.runtime.channels import TIME_KEY, VERSION_KEY
 from areal_mesh.runtime.durations import from_duration, to_duration
-from areal_mesh.runtime.identity import RunIdentity
+from areal_mesh.runtime.identity import RunIdentity, version
 from areal_mesh.runtime.waiting import wait_until
 from areal_mesh.v1 import replay_pb2, status_pb2, status_pb2_grpc
 
@@ -138,6 +139,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self._ending = ending
 
     async def GetStatus(self, request: status_pb2.GetStatusRequest, context: Any) -> status_pb2.GetStatusResponse:
+        # For a node that is to join: its own clock and release may be others.
+        context.set_trailing_metadata(((TIME_KEY, f"{self._reader.clock.unix():.3f}"), (VERSION_KEY, version())))
         return status_pb2.GetStatusResponse(status=self._reader.status())
 
     async def WatchStatus(

@@ -11,6 +11,7 @@ from areal_mesh.controller.calls.claims import check_batch, untrainable
 from areal_mesh.controller.calls.messages import stage_message, wait_seconds
 from areal_mesh.controller.changes import Change, Changes
 from areal_mesh.controller.clock import Clock
+from areal_mesh.controller.condition import CHECKPOINT_STEP
 from areal_mesh.controller.ending import learner_done
 from areal_mesh.controller.fault_reports import FaultReports
 from areal_mesh.controller.faults import FaultKind
@@ -119,7 +120,9 @@ class StepCalls:
         self.changes.notify(Change.STEPS)
         if self._finished(request.step) or not request.goes_on:
             await self.changes.until(lambda: self.publisher.settled, self._publish_seconds(), *SETTLING)
-        return controller_pb2.CommitStepResponse(finished=self._finished(request.step))
+        return controller_pb2.CommitStepResponse(
+            finished=self._finished(request.step), checkpoint=self.run.ledger.read(CHECKPOINT_STEP) == str(request.step)
+        )
 
     def _finished(self, step: int) -> bool:
         """Whether the learner that committed `step` is done."""

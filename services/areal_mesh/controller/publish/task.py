@@ -117,7 +117,7 @@ class Publisher:
         if version is None:
             return
         members = tuple(generator.key for generator in self._demand.generators() if generator.version == version)
-        _LOG.info("generators hold a version whose publish was not recorded", policy_version=version)
+        _LOG.info("generators hold a version whose publish was not recorded", version=version)
         self._run.published(PublishRow(version, self._clock.unix(), 0.0, 0.0, 0.0, 0, members, "unchecked"))
         self._changes.notify(Change.PUBLISHES)
 
@@ -169,7 +169,7 @@ class Publisher:
             self._run.published(row)
             _LOG.info(
                 "published",
-                policy_version=result.version,
+                version=result.version,
                 members=len(result.holders),
                 epoch=self._groups.epoch,
                 pause=round(result.pause, 4),
@@ -187,7 +187,7 @@ class Publisher:
                 continue
             _LOG.warning(
                 "publish failed at a member",
-                policy_version=result.version,
+                version=result.version,
                 member=failure.key,
                 state=failure.state,
                 cause=failure.cause.value,

@@ -8,7 +8,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from transformers import AutoModelForCausalLM
 
-from areal_mesh.learner.checkpoints.manifest import path_of, whole_versions
+from areal_mesh.learner.checkpoints.manifest import fault_of, path_of, whole_versions
 from areal_mesh.learner.model.export import save_hf
 from areal_mesh.learner.model.precision import DTYPES
 
@@ -41,6 +41,8 @@ def export_version(checkpoints: Path, version: int | None, model_folder: Path, d
     target = target or checkpoints / f"export-{chosen:08d}"
     if target.exists():
         raise NotExported(f"{target}: is there already; name another folder")
+    if fault := fault_of(path_of(checkpoints, chosen), contents=True):
+        raise NotExported(f"{path_of(checkpoints, chosen)}: {fault}; export another version")
     _export(path_of(checkpoints, chosen), model_folder, DTYPES[dtype], target)
     return target
 

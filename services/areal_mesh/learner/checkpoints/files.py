@@ -4,7 +4,7 @@
     <folder>/.version-...         being written, or left by a crash; never read
 
 Every rank writes its shards aside, the files are fsynced, rank 0 adds the manifest and renames. A folder without a
-whole manifest, or whose files have other sizes than it says, is ignored. Ranks may be more or fewer when it is loaded.
+whole manifest, or whose files are not those that it says, is passed over. Ranks may be more or fewer when it is loaded.
 A disk without room for one is no failure: `fault` says so, and the next `save` tries again.
 """
 
@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from areal_mesh.learner.checkpoints.copying import BackgroundCopies, CheckpointCopies
 from areal_mesh.learner.checkpoints.manifest import (
     Manifest,
     folders,
@@ -51,7 +52,7 @@ class CheckpointDiskFull(CheckpointError):
 class CheckpointStore:
     """Writes and reads one learner's checkpoints. Every method is called on all ranks alike."""
 
-    def __init__(self, folder: Path, keep_last: int, trainer: Trainer) -> None:
+    def __init__(self, folder: Path, keep_last: int, trainer: Trainer, copies: CheckpointCopies | None = None) -> None:
         """Raises ValueError if `keep_last` is below 1."""
         if keep_last < 1:
             raise ValueError(f"keep_last is {keep_last}: keep at least 1 checkpoint")
@@ -66,6 +67,7 @@ class CheckpointStore:
         self._pending: Future[None] | None = None
         self._fault = ""
         self._bytes = 0
+        self._copies = BackgroundCopies(copies) if copies is not None and self._parallel.rank == 0 else None
         # One process is what was asked for.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
 
@@ -103,6 +105,11 @@ class CheckpointStore:
                 _LOG.warning("%s", error)
 
     @property
+    def copies_failed(self) -> int:
+        """Checkpoints that were not copied to the second place though they should have been."""
+        return self._copies.failed if self._copies is not None else 0
+
+    @property
     def missing(self) -> bool:
         """Whether the last `save` found no room."""
         pending = self._pending
@@ -121,13 +128,18 @@ class CheckpointStore:
         try:
             self.wait()
         finally:
+            if self._copies is not None:
+                self._copies.close()
             self._writer.shutdown()
             self._stager.close()
 
     def load_latest(self) -> Manifest | None:
         """Bring the trainer, fresh from its settings, to the newest whole checkpoint; None if there is none.
 
-        Raises CheckpointError if it is of another model or unreadable in spite of its sizes: that folder has to be
+        One that does not verify, be it one bit, is passed over for the one before, and the log says so. The replay log
+        still holds the batches since that one.
+
+        Raises CheckpointError if it is of another model or unreadable in spite of its hashes: that folder has to be
         moved away by hand, for going back further is not for a program to decide.
         """
         version = torch.tensor(self._latest() if self._parallel.rank == 0 else -1)
@@ -148,7 +160,7 @@ class CheckpointStore:
         return manifest
 
     def _latest(self) -> int:
-        return next(whole_versions(self._folder), -1)
+        return next(whole_versions(self._folder, contents=True), -1)
 
     def _path(self, version: int) -> Path:
         return path_of(self._folder, version)
@@ -169,6 +181,8 @@ class CheckpointStore:
             try:
                 seal(aside, manifest)
                 replace_folder(aside, target)
+                if self._copies is not None:
+                    self._copies.begin(target)
                 self._prune()
             except OSError as error:
                 failure = error
@@ -192,6 +206,7 @@ class CheckpointStore:
         whole = list(whole_versions(self._folder))
         if len(whole) <= self._keep_last:
             return
+        copied = self._copies.copied if self._copies is not None else None
         for folder in folders(self._folder):
-            if version_of(folder) < whole[self._keep_last - 1]:
+            if version_of(folder) < whole[self._keep_last - 1] and folder != copied:
                 remove_leftovers(folder)

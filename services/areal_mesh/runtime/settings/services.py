@@ -1,5 +1,6 @@
 """Settings of the five services, one model each."""
 
+import socket
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -8,6 +9,8 @@ from areal_mesh.runtime.addresses import Address, parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings
 from areal_mesh.runtime.settings.rewards import RewardList
 
+OWN_HOST = "{host}"
+"""In an address or a name: the name of the machine or container that a service runs on."""
 Durability = Literal["none", "write", "sync"]
 
 
@@ -17,24 +20,37 @@ class ServiceSettings(Settings):
     listen: str = "127.0.0.1:0"
     """host:port to serve on, [::1]:0 for an IPv6 address; port 0 takes a free one, which registration makes known."""
     advertise: str = ""
-    """Host under which others reach the service; empty: the host of `listen`."""
+    """Host under which others reach the service; empty: the host of `listen`. `{host}` in it stands for the name of the
+    machine or container that the service runs on: one setting for many of them."""
     cores: list[int] | None = None
     """Cores the process is pinned to, as positions among those it may use; left out, the scheduler decides."""
     gpus: list[int] | None = None
     """GPUs the process sees; left out, all."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
-    """Port of the Prometheus endpoint; left out, there is none."""
+    """Port of the Prometheus endpoint, 0 for a free one; left out, there is none."""
+    metrics_host: str = ""
+    """Host that the Prometheus endpoint listens on; empty: the host of `listen`. It answers in plain text to whoever
+    reaches it: name an interface that Prometheus alone does."""
     drain_seconds: Seconds = 20.0
     """Longest time for what is in flight at a drain."""
+    stall_steps: float = Field(default=20.0, ge=0)
+    """Times the median step without progress after which the service writes down its stacks and says what it waits
+    for; 0: never."""
+    stall_seconds: Seconds = 60.0
+    """No shorter time is a stall, however fast steps are; before the first steps, what a step is taken to last."""
 
     @field_validator("listen")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
         return str(Address.parse(value))
 
-    @field_validator("advertise")
+    @field_validator("advertise", "metrics_host")
     @classmethod
     def _is_a_host(cls, value: str) -> str:
+        if OWN_HOST in value:
+            # Its own name, which is not known here, is a name too.
+            parse_host(value.replace(OWN_HOST, "host"))
+            return value
         return parse_host(value) if value else value
 
     @property
@@ -43,9 +59,14 @@ class ServiceSettings(Settings):
         return Address.parse(self.listen)
 
     @property
+    def metrics_address(self) -> Address:
+        """Where the Prometheus endpoint listens, if there is one."""
+        return Address(self.metrics_host or self.address.host, self.metrics_port or 0)
+
+    @property
     def reached_host(self) -> str:
         """Host under which others reach the service."""
-        return self.advertise or self.address.host
+        return self.advertise.replace(OWN_HOST, socket.gethostname()) or self.address.host
 
 
 class ControllerSettings(ServiceSettings):
@@ -171,6 +192,9 @@ class ReplaySettings(ServiceSettings):
     durability: Durability = "sync"
     """What an acknowledged group survives: `sync`, a loss of power; `write`, the end of the process, while a loss of
     power may take the last second; `none`, the end of the process, while a loss of power may take the log."""
+    keep_released: bool = False
+    """Keep on the disk what checkpoints cover, so that the log can be read, and replayed from the first step, at the
+    end too; the disk then has to hold the rollouts of the whole run."""
 
 
 class LearnerSettings(ServiceSettings):
@@ -217,6 +241,11 @@ class LearnerSettings(ServiceSettings):
     """Steps between checkpoints."""
     checkpoints_kept: int = Field(default=2, gt=0)
     """The newest so many; older ones are deleted."""
+    checkpoint_copies: str | None = None
+    """URL of a second place that whole checkpoints are copied to, for this run alone: a folder, or whatever fsspec
+    knows (`s3://bucket/run`, with its package installed). Left out: none."""
+    checkpoint_copies_kept: int = Field(default=2, gt=0)
+    """The newest so many copies; older ones are deleted."""
     export_every: int = Field(default=0, ge=0)
     """Steps between exports in Hugging Face format; 0 exports at the end alone."""
     draw_seconds: Seconds = 30.0
