@@ -7,8 +7,7 @@ whole run. With $AREAL_MESH_SCREENS the screens are kept there as text files.
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from functools import partial
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,6 @@ SERVICES = (
     ("generator-0", "generator", common_pb2.ROLE_GENERATOR, "tokens"),
     ("learner-0", "learner", common_pb2.ROLE_LEARNER, "tokens"),
 )
-
-
-def contains(part: str, text: str) -> bool:
-    return part in text
 
 
 def at_start() -> status_pb2.RunStatus:
@@ -100,6 +95,10 @@ class Moments(SimulatedStatus):
             yield status_pb2.WatchStatusResponse(status=self.moment)
 
 
+def contains(part: str) -> Callable[[str], bool]:
+    return lambda text: part in text
+
+
 def screens_of(shown: Terminal, moment: str, tmp_path: Path) -> list[str]:
     """The screens of a moment, each as one text; they fit their sizes, and are kept."""
     screens = shown.at_each_size()
@@ -133,7 +132,7 @@ async def test_the_live_view_fits_and_tells_at_every_moment(
         shown.type(f"clear; {command}")
         for moment, (status, parts) in moments.items():
             simulated_status.moment = status
-            await asyncio.to_thread(shown.until, moment, partial(contains, parts[-1]), SECONDS)
+            await asyncio.to_thread(shown.until, moment, contains(parts[-1]), SECONDS)
             for screen in await asyncio.to_thread(screens_of, shown, moment, tmp_path):
                 assert [part for part in parts if part not in screen] == [], screen
                 assert all(name in screen for name, *_ in SERVICES), screen

@@ -35,7 +35,8 @@ def target_of(options: argparse.Namespace) -> Target:
     Raises:
         CommandFailed: certificates or token cannot be used; or no controller is named, and several runs go on.
     """
-    address = options.controller or find_controller()
+    # None: nobody named one. Empty: the command has its own way to it.
+    address = find_controller() if options.controller is None else options.controller
     if not options.certificates:
         return Target(address)
     try:

@@ -27,7 +27,7 @@ class RunSinks:
         self.writes_events = TENSORBOARD in kinds
         self._gauges = PrometheusGauges(folder / METRICS_FILE) if PROMETHEUS in kinds else None
         self._followers: Followers | None = None
-        self._start = partial(Followers, sinks, folder, identity, config, say)
+        self._start: Callable[[], Followers] = partial(Followers, sinks, folder, identity, config, say)
 
     def start(self) -> None:
         """Starts the trackers."""
