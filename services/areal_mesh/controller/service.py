@@ -25,7 +25,7 @@ from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.condition import STOPPING
 from areal_mesh.controller.departures import Departures
-from areal_mesh.controller.evaluation.evaluator import Evaluator
+from areal_mesh.controller.evaluation.evaluator import Evaluator, suites_of
 from areal_mesh.controller.evaluation.holds import Holds
 from areal_mesh.controller.fault_reports import FaultReports
 from areal_mesh.controller.faults import FaultKind
@@ -43,7 +43,6 @@ from areal_mesh.controller.run import Run
 from areal_mesh.controller.sinks import check_nobody_elses
 from areal_mesh.controller.stored_ends import StoredEnds
 from areal_mesh.controller.upkeep import ReplayKeeper, TimeKeeper
-from areal_mesh.evaluation.suites import SuiteError, read_suites
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.metrics.endpoint import Samples
 from areal_mesh.runtime.registration import HeartbeatReport
@@ -140,21 +139,10 @@ class ControllerService:
         )
 
     def _make_evaluator(self) -> Evaluator:
-        section = self._settings.evaluation
-        try:
-            suites = read_suites(section.suites, section.data, section.limit) if section.every else []
-        except SuiteError as error:
-            raise StartupError(f"evaluation.suites: {error}") from error
+        run, roster, folder = self._run, self._roster, self._context.run_directory / "evaluations"
+        suites = suites_of(self._settings.evaluation)
         return Evaluator(
-            run=self._run,
-            roster=self._roster,
-            holds=self._holds,
-            changes=self._changes,
-            clock=self._clock,
-            suites=suites,
-            channel_to=self.channels.to,
-            directory=self._context.run_directory / "evaluations",
-            ending=self._ending,
+            run, roster, self._holds, self._changes, self._clock, suites, self.channels.to, folder, self._ending
         )
 
     def _make_time_keeper(self) -> TimeKeeper:
