@@ -40,6 +40,7 @@ from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.reports import Reports
 from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
+from areal_mesh.controller.seen_progress import SeenProgress
 from areal_mesh.controller.sinks import check_nobody_elses
 from areal_mesh.controller.stored_ends import StoredEnds
 from areal_mesh.controller.upkeep import ReplayKeeper, TimeKeeper
@@ -80,13 +81,11 @@ class ControllerService:
 
     transfer_ranks = 0
     _metrics: RunMetrics | None = None
-    _progress = (-1, 0.0)
-    """The version that was seen last, and when it was new."""
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
         self._settings = context.settings
-        self._clock = Clock()
+        self._clock, self._progress = Clock(), SeenProgress()
         self._changes = Changes()
         self._ending = asyncio.Event()
         """Set when the run is over for this controller: its tasks and its streams end."""
@@ -274,12 +273,8 @@ class ControllerService:
             raise CannotGoOn(hopeless)
 
     def report(self) -> HeartbeatReport:
-        """What a heartbeat would say; the controller sends none. A run that is held or over makes no progress and none
-        is missed."""
-        run, now = self._run, self._clock.monotonic()
-        if run.over or run.paused or run.version != self._progress[0]:
-            self._progress = (run.version, now)
-        return HeartbeatReport(policy_version=run.version, seconds_since_progress=now - self._progress[1])
+        """What a heartbeat would say; the controller sends none."""
+        return self._progress.report(self._run, self._clock.monotonic())
 
     def lose_groups(self, group_ids: tuple[str, ...]) -> None:
         """Does nothing: the controller holds no leases."""
