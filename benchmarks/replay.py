@@ -104,7 +104,9 @@ def measure(folder: Path, groups: int, rounds: int, python: Path | None) -> dict
                 round_of_ours = asyncio.run(ours(load))
                 if number:  # the first warms both up
                     rates[f"ours, {durability}"].append(round_of_ours)
-            for way in WAYS if python is not None else ():
+            if python is None:
+                continue
+            for way in WAYS:
                 round_of_reverb = theirs(python, reverb, groups, way)
                 if number:
                     rates[f"Reverb, {way}"].append(round_of_reverb)

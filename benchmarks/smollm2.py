@@ -1,4 +1,4 @@
-"""A real language model through the whole mesh on CPU: SmolLM2-135M learns sums (`make smollm2`).
+"""A real language model through the whole mesh on CPU: SmolLM2-135M on sums (`make smollm2`).
 
 By default on the preset's own sums, which it sometimes gets right; `--prompts` names other problems.
 

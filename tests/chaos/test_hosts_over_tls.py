@@ -1,6 +1,7 @@
-"""The trial over four hosts in mutual TLS, one of them with IPv6 alone, while strangers try every port.
+"""A run over four hosts in mutual TLS, one of them with IPv6 alone, while strangers try every port.
 
-Minutes, by `make test-hosts-tls`: two vLLM engines share this machine with the rest.
+By `make test-hosts-tls`: a tiny model whose engines only copy, under a minute; and the trial, whose two vLLM engines
+share this machine with the rest, minutes.
 """
 
 import asyncio
@@ -23,9 +24,9 @@ from tests.chaos.cluster import _END_SECONDS
 from tests.chaos.hostile import changed_messages, random_messages
 from tests.chaos.hosts import why_no_hosts
 from tests.chaos.test_hostile_messages import AT_ONCE, Storm
-from tests.chaos.tls_cluster import TlsCluster, tls_cluster
+from tests.chaos.tls_cluster import TRIAL, TlsCluster, tls_cluster
 from tests.e2e.whole_mesh import assert_sums_hold, read_json
-from tests.integration.live_mesh import LiveMesh
+from tests.integration.live_mesh import LiveMesh, live_settings
 from tests.integration.tls_mesh import caller, certificate_folder, write_certificate
 
 pytestmark = [
@@ -37,13 +38,18 @@ pytestmark = [
 ]
 START_SECONDS = 300.0
 CALL_SECONDS = 15.0
-MESSAGES = 10_000
+MESSAGES = int(os.environ.get("AREAL_MESH_TEST_TLS_MESSAGES", "20000")) // 2
 SEED = 77
 IDLE_CONNECTIONS = 500
 SLOW_READERS = 50
 MOST_GROWTH_BYTES = 64 << 20
 OVERRIDES = (
     "name=tls",
+    "generator.drain_seconds=5",
+    "weights.prepare_seconds=20",
+    "security.limits.handshake_seconds=5",
+)
+OF_THE_TRIAL = (
     "generator.cores=none",
     "learner.cores=none",
     "learner.threads=1",
@@ -51,9 +57,6 @@ OVERRIDES = (
     "algorithm.batch_groups=8",
     "generator.max_groups_in_flight=8",
     "generator.max_sequences=32",
-    "generator.drain_seconds=5",
-    "weights.prepare_seconds=20",
-    "security.limits.handshake_seconds=5",
 )
 UNAVAILABLE, UNAUTHENTICATED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED
 DENIED, EXHAUSTED = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -218,7 +221,21 @@ async def attacked(mesh: TlsCluster, folder: Path) -> None:
 
 @pytest.mark.skipif(why_no_hosts() is not None, reason=f"hosts: {why_no_hosts()}")
 async def test_the_trial_runs_over_four_hosts_in_tls_whoever_tries_its_ports(tmp_path: Path) -> None:
-    with tls_cluster(tmp_path, *OVERRIDES) as mesh:
+    summary = await run_attacked(tmp_path, TRIAL, *OF_THE_TRIAL)
+    assert set(summary["checksums"]) == {"agreed"}
+
+
+@pytest.mark.skipif(why_no_hosts() is not None, reason=f"hosts: {why_no_hosts()}")
+async def test_a_run_goes_on_over_four_hosts_in_tls_whoever_tries_its_ports(tmp_path: Path) -> None:
+    settings = live_settings(tmp_path, steps=1_000_000)
+    source = tmp_path / "live.json"
+    source.write_text(settings.model_dump_json())
+    await run_attacked(tmp_path, str(source))
+
+
+async def run_attacked(tmp_path: Path, source: str, *overrides: str) -> dict[str, Any]:
+    """A run from its start to its end by an operator's token, attacked in between; its summary."""
+    with tls_cluster(tmp_path, source, *OVERRIDES, *overrides) as mesh:
         try:
             await attacked(mesh, tmp_path)
             ends = {name: service.wait(_END_SECONDS) for name, service in mesh.services.items()}
@@ -229,8 +246,8 @@ async def test_the_trial_runs_over_four_hosts_in_tls_whoever_tries_its_ports(tmp
     summary = read_json(tmp_path / "tls" / "summary.json")
     print({key: summary[key] for key in ("steps", "groups", "checksums")})
     assert_sums_hold(summary)
-    assert set(summary["checksums"]) == {"agreed"}
     assert logged_secrets(tmp_path, mesh) == []
+    return summary
 
 
 def logged_secrets(folder: Path, mesh: TlsCluster) -> list[str]:

@@ -21,6 +21,7 @@ from tests.chaos.cluster import _ENVIRONMENT, CONTROLLER_PORT
 from tests.chaos.hosts import Host, HostedProcess, network
 from tests.integration.tls_mesh import certificate_folder, write_tokens
 
+TRIAL = "trial"
 _DAYS = 1.0
 
 
@@ -29,6 +30,8 @@ class TlsCluster:
     """Hosts, the services on them, and whoever comes from beside: `visitor`, with a certificate of every role."""
 
     directory: Path
+    source: str
+    """A preset, whose services are those of the command; or a file of settings, whose engines only copy."""
     overrides: tuple[str, ...]
     authority: Authority
     tokens: dict[str, str]
@@ -49,7 +52,7 @@ class TlsCluster:
     @property
     def settings(self) -> RunSettings:
         """The run's settings, with the visitor's certificates."""
-        return load_settings("trial", (*self.overrides, f"security.certificates={self.visitor}"))
+        return load_settings(self.source, (*self.overrides, f"security.certificates={self.visitor}"))
 
     def folder_of(self, service_id: str) -> Path:
         """The certificates of the host that a service is on."""
@@ -90,7 +93,8 @@ class TlsCluster:
         """Starts a service on its host."""
         role, host = self.places[service_id]
         port = CONTROLLER_PORT if role == "controller" else 0
-        words = [sys.executable, "-m", "areal_mesh.cli", "serve", role, "--config", "trial"]
+        program = ["areal_mesh.cli", "serve"] if self.source == TRIAL else ["tests.chaos.hosted_service"]
+        words = [sys.executable, "-m", *program, role, "--config", self.source]
         words += ["--service-id", service_id, "--controller", self.controller]
         # A generator with both kinds is reached by IPv4, everything else by IPv6.
         listen = Address(host.address if role == "generator" else host.address6, port)
@@ -110,8 +114,8 @@ class TlsCluster:
 
 
 @contextmanager
-def tls_cluster(directory: Path, *overrides: str) -> Iterator[TlsCluster]:
-    """A mesh whose services have been started; whatever runs at the end is killed."""
+def tls_cluster(directory: Path, source: str, *overrides: str) -> Iterator[TlsCluster]:
+    """A mesh whose services have been started; whatever runs at the end is killed. `source` as of `TlsCluster`."""
     with network() as hosts:
         central, learner, both, version6 = hosts.host(), hosts.host(), hosts.host(), hosts.host(ipv6_only=True)
         places = {
@@ -125,7 +129,7 @@ def tls_cluster(directory: Path, *overrides: str) -> Iterator[TlsCluster]:
         authority = make_authority(_DAYS)
         controller = Address(central.address6, CONTROLLER_PORT)
         settings = (*overrides, f"directory={directory}", f"controller.listen={controller}")
-        made = TlsCluster(directory, settings, authority, {}, places=places)
+        made = TlsCluster(directory, source, settings, authority, {}, places=places)
         certificate_folder(made.visitor, authority=authority)
         made.tokens = write_tokens(made.visitor, anna="operator", bob="read-only")
         for service_id in places:
@@ -133,7 +137,8 @@ def tls_cluster(directory: Path, *overrides: str) -> Iterator[TlsCluster]:
             made.certify(authority, service_id)
             (made.folder_of(service_id) / "tokens.json").write_bytes((made.visitor / "tokens.json").read_bytes())
         made.trust(authority)
-        prepare("trial", (*made.overrides, f"security.certificates={made.visitor}"))
+        if source == TRIAL:
+            prepare(source, (*made.overrides, f"security.certificates={made.visitor}"))
         try:
             for service_id in places:
                 made.serve(service_id)

@@ -109,12 +109,13 @@ class LiveMesh:
     """A running mesh. `contexts`, `services`, `addresses` and `watches` by role."""
 
     settings: RunSettings
-    tasks: asyncio.TaskGroup
     contexts: dict[str, ServiceContext] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     serving: dict[str, tuple[asyncio.Task[None], MeshServer]] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
+    tasks: asyncio.TaskGroup | None = None
+    """In which services run; None for services that run elsewhere."""
     token: str = ""
     """Of a person, for a mesh over TLS."""
 
@@ -130,6 +131,7 @@ class LiveMesh:
 
     async def start(self, role: str) -> None:
         """Starts a service, or starts it again."""
+        assert self.tasks is not None, "these services run elsewhere"
         name = role if role in ("controller", "replay", "learner") else f"{role}-0"
         identity = Identity(role, name, credentials=self.proof(role))
         context = ServiceContext(self.settings, identity, self.settings.controller.listen)
@@ -204,7 +206,7 @@ _BUILDERS: dict[str, Callable[[ServiceContext], Service]] = {
 async def live_mesh(settings: RunSettings, token: str = "") -> AsyncIterator[LiveMesh]:
     """Every service, until left; the end is abrupt, as far as one process allows."""
     async with asyncio.TaskGroup() as tasks:
-        mesh = LiveMesh(settings, tasks, token=token)
+        mesh = LiveMesh(settings, tasks=tasks, token=token)
         try:
             for role in _BUILDERS:
                 await mesh.start(role)

@@ -15,8 +15,8 @@ from areal_mesh.replay.segment_file import RECORDS_START
 from tests.unit.inspected_log import SEGMENT_BYTES, fill, flip, group, segments
 
 
-def filled(directory: Path, **how: int) -> ReplayLog:
-    asyncio.run(fill(directory, **how)).close()
+def filled(directory: Path, groups: int = 12, steps: int = 3, release: int = 0, keep: bool = False) -> ReplayLog:
+    asyncio.run(fill(directory, groups, steps, release, keep)).close()
     return read_log(directory, whole_groups=True)
 
 

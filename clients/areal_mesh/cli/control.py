@@ -56,7 +56,7 @@ def next_stage(target: Target) -> None:
     print(f"stage {stage.name}: responses of up to {stage.max_response_tokens} tokens")
 
 
-def checkpoint_now(controller: str) -> None:
+def checkpoint_now(target: Target) -> None:
     """Has the learner write a checkpoint after the step in progress."""
-    step = ask(controller, lambda mesh: mesh.take_checkpoint())
+    step = ask(target, lambda mesh: mesh.take_checkpoint())
     print(f"the learner writes a checkpoint after step {step}; `areal-mesh checkpoint list` shows it")

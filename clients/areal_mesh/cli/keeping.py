@@ -46,8 +46,9 @@ def _checkpoints(options: argparse.Namespace) -> int:
 
 def _checkpoint_now(options: argparse.Namespace) -> None:
     from areal_mesh.cli.control import checkpoint_now
+    from areal_mesh.cli.targets import target_of
 
-    checkpoint_now(options.controller)
+    checkpoint_now(target_of(options))
 
 
 def add_keeping(commands: SubCommands) -> None:

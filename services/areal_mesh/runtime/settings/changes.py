@@ -16,6 +16,7 @@ _AT_ANY_START = (
     *("evaluation", "security", "learner.hosts", "learner.rendezvous", "learner.lost_rank_seconds"),
     *("learner.listen", "learner.advertise", "learner.cores", "learner.gpus", "learner.metrics_port"),
     *("learner.drain_seconds", "learner.threads", "learner.checkpoint_every", "learner.checkpoints_kept"),
+    *("learner.checkpoint_copies", "learner.checkpoint_copies_kept"),
     *("learner.export_every", "learner.draw_seconds", "learner.mismatch_alarm", "learner.mismatch_stop"),
 )
 _AT_A_CHECKPOINT = (

@@ -30,7 +30,7 @@ class EvaluationSettings(Settings):
     """Each sample's seed follows from it, the suite, the problem and the sample's number."""
     share: float = Field(default=0.25, gt=0, le=1)
     """During training: of the generators, the share that is examined at once, one at least."""
-    requests_at_once: int = Field(default=32, gt=0)
+    requests_at_once: int = Field(default=32, gt=0, le=512)
     """During training: responses that one generator is asked for at a time, beside its groups."""
     seconds: Seconds = 600.0
     """During training: how long an evaluation may take before it is given up."""
