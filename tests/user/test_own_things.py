@@ -16,7 +16,7 @@ MAKING_SECONDS = 600.0
 
 
 def test_each_task_works_at_the_first_try_and_in_its_time(tmp_path: Path) -> None:
-    assert [name for name, _, _ in TASKS] == ["data", "reward", "template", "export", "picture"]
+    assert [name for name, _, _ in TASKS] == ["data", "reward", "template", "evaluation", "export", "picture"]
     clone = fresh_clone(tmp_path)
     began = time.monotonic()
     typed("areal-mesh prepare trial-short", clone, MAKING_SECONDS)
@@ -34,6 +34,7 @@ def test_each_task_works_at_the_first_try_and_in_its_time(tmp_path: Path) -> Non
     assert all(row["reward"] == pytest.approx(row["reward_correctness"] + row["reward_brevity"]) for row in rows)
     assert "<|user|>Compute" in said["template"]
     assert "<|assistant|>=" in said["template"]
+    assert "pass@1" in said["evaluation"]
     assert (clone / "mine-model" / "config.json").is_file()
     more = json.loads((clone / "runs/more/settings.json").read_text(encoding="utf-8"))
     assert more["model"]["folder"].startswith("runs/mine/checkpoints/export-")

@@ -7,12 +7,15 @@ that is another one by then is found by its digest. Each epoch is a permutation 
 import hashlib
 from pathlib import Path
 
+import structlog
+
 from areal_mesh.controller.indexed_file import IndexedFile, PromptFileError
 from areal_mesh.controller.mixing import mixture
 from areal_mesh.runtime.problem_files import problem_files
 from areal_mesh.runtime.problems import Problem
-from areal_mesh.runtime.settings import PromptSettings
+from areal_mesh.runtime.settings import PromptSettings, RunSettings
 
+_LOG = structlog.get_logger("controller")
 _ROUNDS = 4
 
 
@@ -76,6 +79,16 @@ class PromptFile:
         """Closes the files."""
         for file in self.files:
             file.close()
+
+
+def open_prompts(settings: RunSettings, spool: Path) -> PromptFile:
+    """The prompts of a run; says in the log what was taken for what in them. Raises PromptFileError."""
+    answers_needed = not settings.verifier.reward_alone
+    prompts = PromptFile(settings.prompts, settings.seed, answers_needed=answers_needed, spool=spool)
+    for file in prompts.files:
+        if file.said:
+            _LOG.info("fields of the prompt file", file=str(file.path), fields=file.said)
+    return prompts
 
 
 def permuted(position: int, size: int, key: str) -> int:

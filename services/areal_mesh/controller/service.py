@@ -34,7 +34,7 @@ from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.lock import lock_run
 from areal_mesh.controller.membership import Roster
-from areal_mesh.controller.prompts import PromptFile
+from areal_mesh.controller.prompts import open_prompts
 from areal_mesh.controller.publish.task import Publisher
 from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.reports import Reports
@@ -54,17 +54,6 @@ from areal_mesh.runtime.transfer_key import new_transfer_key
 from areal_mesh.v1 import controller_pb2_grpc, status_pb2_grpc
 
 _LOG = structlog.get_logger("controller")
-
-
-def _prompts_of(context: ServiceContext) -> PromptFile:
-    """The run's prompts; says what was taken for what in them. Raises PromptFileError."""
-    settings = context.settings
-    answers_needed = not settings.verifier.reward_alone
-    prompts = PromptFile(settings.prompts, settings.seed, answers_needed=answers_needed, spool=context.run_directory)
-    for file in prompts.files:
-        if file.said:
-            _LOG.info("fields of the prompt file", file=str(file.path), fields=file.said)
-    return prompts
 
 
 def build(context: ServiceContext) -> Service:
@@ -93,7 +82,7 @@ class ControllerService:
         self._transfer_key = new_transfer_key()
         self._lock = lock_run(context.run_directory)
         try:
-            self._prompts = _prompts_of(context)
+            self._prompts = open_prompts(context.settings, context.run_directory)
             check_nobody_elses(context.run_directory)
             self._ledger = Ledger(context.run_directory / "ledger.db")
             facts = prompt_facts(self._settings, self._prompts)

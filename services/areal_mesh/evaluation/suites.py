@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from areal_mesh.runtime.problem_files import ProblemFile, ProblemFileError
 from areal_mesh.runtime.problem_lines import LineError
-from areal_mesh.runtime.problems import Problem, parse_problem
+from areal_mesh.runtime.problems import Problem
 
 SUFFIX = ".jsonl"
+_SUFFIXES = (SUFFIX, ".json", ".gz", ".bz2", ".xz")
+"""What a word ends with that is a file's path and no name."""
 
 
 class SuiteError(ValueError):
@@ -32,7 +35,7 @@ def find_suite(word: str, folder: Path) -> Path:
         SuiteError: there is no such file.
     """
     named = folder / f"{word}{SUFFIX}"
-    path = Path(word) if "/" in word or word.endswith(SUFFIX) else named
+    path = Path(word) if "/" in word or Path(word).suffix in _SUFFIXES else named
     if not path.is_file():
         there = sorted(file.stem for file in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
         known = f"; {folder} has {', '.join(there)}" if there else ""
@@ -51,24 +54,25 @@ def read_suite(path: Path, limit: int = 0) -> Suite:
     """
     problems: dict[str, Problem] = {}
     digest = hashlib.sha256()
+    source = ProblemFile(path)
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if limit and len(problems) == limit:
-                    break
-                if line.strip():
-                    _add(problems, line, f"{path}, line {number}")
-                    digest.update(line)
+        for number, line in source.lines():
+            if limit and len(problems) == limit:
+                break
+            _add(problems, source, line, f"{path}, {source.unit} {number}")
+            digest.update(line)
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ProblemFileError as error:
+        raise SuiteError(f"{path}: {error}") from error
     if not problems:
         raise SuiteError(f"{path}: has no problems; expected one JSON object a line")
     return Suite(path.stem, tuple(problems.values()), digest.hexdigest())
 
 
-def _add(problems: dict[str, Problem], line: bytes, where: str) -> None:
+def _add(problems: dict[str, Problem], source: ProblemFile, line: bytes, where: str) -> None:
     try:
-        problem = parse_problem(line)
+        problem = source.problem(line, len(problems) + 1)
     except LineError as error:
         raise SuiteError(f"{where}: {error}") from error
     if problem.prompt_id in problems:
