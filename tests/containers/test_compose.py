@@ -157,7 +157,7 @@ def test_two_generators_are_scraped_and_one_that_was_cut_off_comes_back(
         two.compose("run", "--rm", "status", "stop")
         wait_for(lambda: set(two.states().values()) == {"exited"}, 120)
     finally:
-        two.compose("down", "--timeout", "5")
+        two.compose("--profile", "*", "down", "--timeout", "5")
 
 
 def wait_for(holds: Callable[[], bool], seconds: float) -> None:
