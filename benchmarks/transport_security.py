@@ -13,9 +13,9 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -57,12 +57,13 @@ class Echo(controller_pb2_grpc.ControllerServiceServicer, replay_pb2_grpc.Replay
 
 @dataclass(frozen=True)
 class Round:
-    """One measurement. Seconds; CPU seconds are those of client and server together."""
+    """One measurement, medians in seconds; CPU seconds are those of client and server together."""
 
     call: float
     call_cpu: float
     group: float
-    connect: float
+    group_cpu: float
+    connection: float
 
 
 async def _serve(folder: Path | None, ready: Connection) -> None:
@@ -111,34 +112,32 @@ def _cpu(server: Connection) -> float:
 async def measure(address: str, server: Connection, folder: Path | None) -> Round:
     """One round against a server."""
     me = Identity("generator", "generator-0", credentials=_proof(folder, "generator"))
-    beat = controller_pb2.HeartbeatRequest(
-        service_id="generator-0", incarnation="one", state=common_pb2.SERVICE_STATE_SERVING
-    )
-    async with open_channel(address, me) as channel:
-        stub: Any = controller_pb2_grpc.ControllerServiceStub(channel)
-        times = []
-        for _ in range(SMALL_CALLS // 10):
-            await stub.Heartbeat(beat, timeout=_SECONDS)
-        cpu = _cpu(server)
-        for _ in range(SMALL_CALLS):
-            began = time.perf_counter()
-            await stub.Heartbeat(beat, timeout=_SECONDS)
-            times.append(time.perf_counter() - began)
-        cpu = _cpu(server) - cpu
-    group = _group()
-    async with open_channel(address, me, "bulk") as channel:
-        append: Any = replay_pb2_grpc.ReplayServiceStub(channel).AppendGroup
-        await append(group, timeout=_SECONDS)
-        began = time.perf_counter()
-        for _ in range(GROUPS):
-            await append(group, timeout=_SECONDS)
-        appended = (time.perf_counter() - began) / GROUPS
-    began = time.perf_counter()
-    for _ in range(CONNECTIONS):
+    state = common_pb2.SERVICE_STATE_SERVING
+    beat, group = controller_pb2.HeartbeatRequest(service_id="generator-0", incarnation="one", state=state), _group()
+
+    async def connect() -> None:
         async with open_channel(address, me) as channel:
             await controller_pb2_grpc.ControllerServiceStub(channel).Heartbeat(beat, timeout=_SECONDS)
-    connected = (time.perf_counter() - began) / CONNECTIONS
-    return Round(median(times), cpu / SMALL_CALLS, appended, connected)
+
+    async with open_channel(address, me) as control, open_channel(address, me, "bulk") as bulk:
+        heartbeat: Any = controller_pb2_grpc.ControllerServiceStub(control).Heartbeat
+        append: Any = replay_pb2_grpc.ReplayServiceStub(bulk).AppendGroup
+        call, call_cpu = await _timed(lambda: heartbeat(beat, timeout=_SECONDS), SMALL_CALLS, server)
+        appended, append_cpu = await _timed(lambda: append(group, timeout=_SECONDS), GROUPS, server)
+    connection, _ = await _timed(connect, CONNECTIONS, server)
+    return Round(call, call_cpu, appended, append_cpu, connection)
+
+
+async def _timed(send: Callable[[], Awaitable[object]], count: int, server: Connection) -> tuple[float, float]:
+    """Median seconds of one of so many, after a tenth as many to warm up; and its CPU seconds."""
+    for _ in range(count // 10):
+        await send()
+    times, cpu = [], _cpu(server)
+    for _ in range(count):
+        began = time.perf_counter()
+        await send()
+        times.append(time.perf_counter() - began)
+    return median(times), (_cpu(server) - cpu) / count
 
 
 def _group() -> replay_pb2.AppendGroupRequest:
@@ -172,20 +171,15 @@ def main() -> None:
 
 
 def _print(measured: dict[str, list[Round]], rounds: int) -> None:
-    table = Table(title=f"medians of {rounds} alternating rounds, over loopback")
-    for column in ("", "small call, median ms", "its CPU ms", "group of 0.52 MB, ms", "MB/s", "new connection, ms"):
+    table = Table(title=f"medians of {rounds} alternating rounds, over loopback; milliseconds")
+    for column in ("", "small call", "its CPU", "group of 0.52 MB", "its CPU", "new connection"):
         table.add_column(column, justify="right")
-    size = len(_group().SerializeToString())
-    found = {}
-    for kind, each in measured.items():
-        call, cpu = median(one.call for one in each), median(one.call_cpu for one in each)
-        group, connect = median(one.group for one in each), median(one.connect for one in each)
-        found[kind] = (call, cpu, group, connect)
-        cells = (f"{call * 1e3:.3f}", f"{cpu * 1e3:.3f}", f"{group * 1e3:.2f}", f"{size / group / 1e6:.0f}")
-        table.add_row(kind, *cells, f"{connect * 1e3:.2f}")
+    names = [field.name for field in fields(Round)]
+    found = {kind: [median(getattr(one, name) for one in each) for name in names] for kind, each in measured.items()}
+    for kind, figures in found.items():
+        table.add_row(kind, *(f"{seconds * 1e3:.3f}" for seconds in figures))
     Console(width=140).print(table)
-    plain, tls = found["plain text"], found["mutual TLS"]
-    for name, before, after in zip(("call", "call_cpu", "group", "connection"), plain, tls, strict=True):
+    for name, before, after in zip(names, *found.values(), strict=True):
         print(f"figure: tls_over_plain_{name} {after / before:.2f}")
 
 

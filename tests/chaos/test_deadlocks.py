@@ -13,11 +13,19 @@ from areal_mesh.replay.buffer import ReplayBuffer
 from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.events import GroupSummary
 from areal_mesh.runtime.errors import MeshError
+from areal_mesh.runtime.settings import RunSettings
 from tests.integration.live_mesh import LiveMesh, live_mesh, live_settings
 
 pytestmark = pytest.mark.timeout(180)
-AWAY_SECONDS = 3.5
+AWAY_SECONDS = 1.5
 """Longer than a lease: whoever is away is lost."""
+
+
+def settings_of(folder: Path) -> RunSettings:
+    """The live mesh with leases that lapse soon."""
+    values = live_settings(folder).model_dump(mode="json")
+    values["controller"]["lease_seconds"] = 1.0
+    return RunSettings.model_validate(values)
 
 
 async def goes_on(mesh: LiveMesh) -> None:
@@ -28,7 +36,7 @@ async def goes_on(mesh: LiveMesh) -> None:
 
 @pytest.mark.parametrize("role", ["generator", "verifier", "learner", "replay"])
 async def test_a_service_that_was_gone_for_longer_than_a_lease_is_waited_for(tmp_path: Path, role: str) -> None:
-    async with live_mesh(live_settings(tmp_path)) as mesh:
+    async with live_mesh(settings_of(tmp_path)) as mesh:
         await mesh.until_step(2)
         await mesh.stop(role)
         await asyncio.sleep(AWAY_SECONDS)
@@ -41,7 +49,7 @@ async def test_a_service_that_was_gone_for_longer_than_a_lease_is_waited_for(tmp
 
 async def test_everything_but_the_controller_gone_at_once_is_waited_for(tmp_path: Path) -> None:
     roles = ("learner", "generator", "verifier", "replay")
-    async with live_mesh(live_settings(tmp_path)) as mesh:
+    async with live_mesh(settings_of(tmp_path)) as mesh:
         await mesh.until_step(2)
         for role in roles:
             await mesh.stop(role)

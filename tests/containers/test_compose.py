@@ -109,7 +109,8 @@ def test_up_of_a_finished_run_shows_its_table_and_ends(project: Project) -> None
     assert project.exit_codes() == dict.fromkeys(("prepare", *SERVICES), 0)
     assert project.said().count("tokens trained") == 1
     assert "Traceback" not in project.said()
-    assert seconds < 10
+    # Its own controller has to be found healthy first.
+    assert seconds < 40
 
 
 @pytest.mark.parametrize(("name", "first"), [("middle", 3), ("end", LAST_STEP - 5)])

@@ -19,6 +19,7 @@ from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.settings import load_settings
 from areal_mesh.v1 import status_pb2, status_pb2_grpc
 from tests.integration.supervised import until
+from tests.integration.tls_mesh import certificate_folder, proof
 
 
 def test_a_closed_terminal_drains_and_is_no_second_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,11 +49,17 @@ class TwoRuns(status_pb2_grpc.StatusServiceServicer):
             yield status_pb2.WatchStatusResponse(status=status)
 
 
-async def test_a_launcher_shows_its_own_run_alone(tmp_path: Path) -> None:
-    server, service, shown = MeshServer("127.0.0.1:0"), TwoRuns(), StringIO()
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_a_launcher_shows_its_own_run_alone(tmp_path: Path, over_tls: bool) -> None:
+    settings, credentials = load_settings("trial"), None
+    if over_tls:
+        certificate_folder(tmp_path / "certs")
+        credentials = proof(tmp_path / "certs", "controller")
+        settings = load_settings("trial", [f"security.certificates={tmp_path / 'certs'}"])
+    server, service, shown = MeshServer("127.0.0.1:0", credentials), TwoRuns(), StringIO()
     server.add(status_pb2_grpc.add_StatusServiceServicer_to_server, service, "areal_mesh.v1.StatusService")
     address = f"127.0.0.1:{await server.start()}"
-    launcher = Launcher(load_settings("trial"), tmp_path, address, Console(file=shown))
+    launcher = Launcher(settings, tmp_path, address, Console(file=shown))
     service.own_id = launcher.run_id
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(launcher.watch())

@@ -27,7 +27,7 @@ from areal_mesh.runtime.security.tokens import (
 from areal_mesh.v1 import controller_pb2
 
 NOW = 1_000_000.0
-STEERING = {"Stop", "Pause", "Resume", "AdvanceStage", "Generate", "Verify"}
+STEERING = {"Stop", "Pause", "Resume", "AdvanceStage", "TakeCheckpoint", "Generate", "Verify"}
 """What a person may do with an operator's token alone; grading and generating take the run's processors."""
 
 

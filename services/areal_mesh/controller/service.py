@@ -25,7 +25,7 @@ from areal_mesh.controller.channels import Channels
 from areal_mesh.controller.clock import Clock
 from areal_mesh.controller.condition import STOPPING
 from areal_mesh.controller.departures import Departures
-from areal_mesh.controller.evaluation.evaluator import Evaluator
+from areal_mesh.controller.evaluation.evaluator import Evaluator, suites_of
 from areal_mesh.controller.evaluation.holds import Holds
 from areal_mesh.controller.fault_reports import FaultReports
 from areal_mesh.controller.faults import FaultKind
@@ -40,10 +40,10 @@ from areal_mesh.controller.replay_link import ReplayLink
 from areal_mesh.controller.reports import Reports
 from areal_mesh.controller.room import LedgerFull
 from areal_mesh.controller.run import Run
+from areal_mesh.controller.seen_progress import SeenProgress
 from areal_mesh.controller.sinks import check_nobody_elses
 from areal_mesh.controller.stored_ends import StoredEnds
 from areal_mesh.controller.upkeep import ReplayKeeper, TimeKeeper
-from areal_mesh.evaluation.suites import SuiteError, read_suites
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
 from areal_mesh.runtime.metrics.endpoint import Samples
 from areal_mesh.runtime.registration import HeartbeatReport
@@ -70,13 +70,11 @@ class ControllerService:
 
     transfer_ranks = 0
     _metrics: RunMetrics | None = None
-    _progress = (-1, 0.0)
-    """The version that was seen last, and when it was new."""
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
         self._settings = context.settings
-        self._clock = Clock()
+        self._clock, self._progress = Clock(), SeenProgress()
         self._changes = Changes()
         self._ending = asyncio.Event()
         """Set when the run is over for this controller: its tasks and its streams end."""
@@ -129,21 +127,10 @@ class ControllerService:
         )
 
     def _make_evaluator(self) -> Evaluator:
-        section = self._settings.evaluation
-        try:
-            suites = read_suites(section.suites, section.data, section.limit) if section.every else []
-        except SuiteError as error:
-            raise StartupError(f"evaluation.suites: {error}") from error
+        run, roster, folder = self._run, self._roster, self._context.run_directory / "evaluations"
+        suites = suites_of(self._settings.evaluation)
         return Evaluator(
-            run=self._run,
-            roster=self._roster,
-            holds=self._holds,
-            changes=self._changes,
-            clock=self._clock,
-            suites=suites,
-            channel_to=self.channels.to,
-            directory=self._context.run_directory / "evaluations",
-            ending=self._ending,
+            run, roster, self._holds, self._changes, self._clock, suites, self.channels.to, folder, self._ending
         )
 
     def _make_time_keeper(self) -> TimeKeeper:
@@ -275,12 +262,8 @@ class ControllerService:
             raise CannotGoOn(hopeless)
 
     def report(self) -> HeartbeatReport:
-        """What a heartbeat would say; the controller sends none. A run that is held or over makes no progress and none
-        is missed."""
-        run, now = self._run, self._clock.monotonic()
-        if run.over or run.paused or run.version != self._progress[0]:
-            self._progress = (run.version, now)
-        return HeartbeatReport(policy_version=run.version, seconds_since_progress=now - self._progress[1])
+        """What a heartbeat would say; the controller sends none."""
+        return self._progress.report(self._run, self._clock.monotonic())
 
     def lose_groups(self, group_ids: tuple[str, ...]) -> None:
         """Does nothing: the controller holds no leases."""

@@ -33,7 +33,9 @@ from areal_mesh.controller.run import Run
 from areal_mesh.evaluation.requests import SampleRequest, sample_requests
 from areal_mesh.evaluation.responses import REFUSED, DamagedFile, Response, ResponseFile, read_responses
 from areal_mesh.evaluation.scores import GradedSample, SuiteScore, score_suite
-from areal_mesh.evaluation.suites import Suite
+from areal_mesh.evaluation.suites import Suite, SuiteError, read_suites
+from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.settings import EvaluationSettings
 from areal_mesh.v1 import common_pb2, generator_pb2_grpc, rollout_pb2
 
 _LOG = structlog.get_logger("evaluation")
@@ -185,6 +187,18 @@ class Evaluator:
         return [
             EvaluationRow(version, suite, now, asdict(score) | {"seconds": seconds}) for suite, score in scores.items()
         ]
+
+
+def suites_of(section: EvaluationSettings) -> list[Suite]:
+    """The suites of a run that is evaluated; none of another.
+
+    Raises:
+        StartupError: one cannot be used.
+    """
+    try:
+        return read_suites(section.suites, section.data, section.limit) if section.every else []
+    except SuiteError as error:
+        raise StartupError(f"evaluation.suites: {error}") from error
 
 
 async def _lane(asked: _Asked, generator: GeneratorAsked) -> None:

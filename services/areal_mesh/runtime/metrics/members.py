@@ -72,6 +72,10 @@ REPLAY = (
 )
 LEARNER = (
     Row("tokens_trained", counter("areal_mesh_learner_tokens", "Response tokens trained on")),
+    Row(
+        "checkpoint_copies_failed",
+        counter("areal_mesh_learner_failed_checkpoint_copies", "Checkpoints of which a copy did not arrive"),
+    ),
     Row("bytes_published", counter("areal_mesh_learner_published_bytes", "Weights sent to generators")),
 )
 BY_ROLE: Mapping[str, tuple[Row, ...]] = {
