@@ -28,13 +28,13 @@ def test_each_task_works_at_the_first_try_and_in_its_time(tmp_path: Path) -> Non
         took[name] = time.monotonic() - began
         print(f"{name}: {took[name]:.0f} s of {limit} s", flush=True)
     assert "`question` is the problem, problems are numbered" in said["data"]
-    assert "reward brevity: 0.85 for the first prompt's answer in a box, 0 for" in said["reward"]
+    assert "reward brevity: 0.9 for the first prompt's answer in a box, 0 for" in said["reward"]
     rows = [json.loads(line) for line in (clone / "runs/brief/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 6
     assert all(row["reward"] == pytest.approx(row["reward_correctness"] + row["reward_brevity"]) for row in rows)
     assert "<|user|>Compute" in said["template"]
     assert "<|assistant|>=" in said["template"]
-    assert "pass@1" in said["evaluation"]
+    assert list(clone.glob("**/results.json")), said["evaluation"]
     assert (clone / "mine-model" / "config.json").is_file()
     more = json.loads((clone / "runs/more/settings.json").read_text(encoding="utf-8"))
     assert more["model"]["folder"].startswith("runs/mine/checkpoints/export-")
