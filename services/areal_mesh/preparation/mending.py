@@ -144,11 +144,12 @@ def _solutions(value: Any, may_be_worked: bool, notes: list[str]) -> tuple[str, 
     for answer in there:
         if isinstance(answer, str) and not isinstance(answer, Number):
             answer = _clean(answer, "answer", notes)
-        text = references(answer)[0] if not isinstance(answer, list) else _refused(value)
-        final = boxed(text) if may_be_worked else None
-        if final is not None and final != text:
+        final = boxed(answer) if may_be_worked and isinstance(answer, str) else None
+        if final is not None and final != answer:
             notes.append("answer taken out of its box")
-        found.append((text if final is None else final).strip())
+            answer = final
+        text = references(answer)[0] if not isinstance(answer, list) else _refused(value)
+        found.append(text.strip())
     return tuple(_each_once(found))
 
 
