@@ -12,7 +12,7 @@ SERVICES := $(if $(GPU),gpu.txt,cpu.txt)
 INSTALLED := $(VENV)/.installed$(if $(GPU),-gpu)
 PINNED := $(addprefix $(REQUIREMENTS)/,bootstrap.txt torch-cpu.txt $(SERVICES) dev.txt)
 UV := $(BIN)/uv
-.PHONY: setup trial test test-sinks test-unit test-user test-compose test-slurm test-systemd test-environments test-hosts test-hosts-tls test-presets test-recovery soak smollm2 protos lint types subjects lock clean
+.PHONY: setup trial test test-sinks test-unit test-user test-compose test-slurm test-systemd test-environments test-hosts test-hosts-tls test-presets test-recovery soak smollm2 protos lint breaking types subjects lock clean
 
 setup: $(INSTALLED)
 
@@ -100,6 +100,10 @@ SINCE ?= main
 subjects:
 	"$(PYTHON)" deploy/commit_subject.py --since "$(SINCE)"
 
+# Whether the contracts still talk to those of a commit, such as the last release's.
+breaking: setup
+	cd protos && ../$(BIN)/buf breaking --against "../.git#ref=$$(git rev-parse "$(SINCE)"),subdir=protos"
+
 # The Python of the contracts, as it stands in the tree.
 protos: setup
 	cd protos && PATH="$(CURDIR)/$(BIN):$$PATH" ../$(BIN)/python -m grpc_tools.protoc -I. \
@@ -113,10 +117,10 @@ COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-u
 ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-package torch $(TORCH_SOURCE)
 # Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
 TORCH_SOURCE := --torch-backend cpu
-# cpu.txt is what the services need; dev.txt what tests, checks and benchmarks need beside it; client.txt (the replay
-# buffer needs little more), controller.txt and verifier.txt are the parts of it in the images without torch. trackers.txt
-# is what the sinks beyond TensorBoard need, trl.txt and reverb.txt are the peers of a benchmark each: in environments of
-# their own, for they want other versions.
+# cpu.txt is what the services need; dev.txt what tests, checks and benchmarks need beside it; client.txt, replay.txt,
+# controller.txt and verifier.txt are the parts of it in the images without torch. trackers.txt is what the sinks beyond
+# TensorBoard need, trl.txt and reverb.txt are the peers of a benchmark each: in environments of their own, for they want
+# other versions.
 OF_CPU := --constraint $(REQUIREMENTS)/cpu.txt
 lock: setup
 	$(COMPILE) $(EXTRAS) $(ON_CPU) --output-file $(REQUIREMENTS)/cpu.txt
@@ -125,6 +129,7 @@ lock: setup
 		--output-file $(REQUIREMENTS)/dev.txt
 	$(COMPILE) --extra trackers --output-file $(REQUIREMENTS)/trackers.txt
 	$(COMPILE) $(OF_CPU) --output-file $(REQUIREMENTS)/client.txt
+	$(COMPILE) $(OF_CPU) --extra replay --output-file $(REQUIREMENTS)/replay.txt
 	$(COMPILE) $(OF_CPU) --extra views --output-file $(REQUIREMENTS)/controller.txt
 	$(COMPILE) $(OF_CPU) --extra verifier --output-file $(REQUIREMENTS)/verifier.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
