@@ -84,7 +84,7 @@ def test_hooks_and_workflow_call_the_makefile_and_name_no_tool_themselves() -> N
     assert entries == ["make lint", "make types", "python3 deploy/commit_subject.py"]
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     commands = re.findall(r"run: (.*)", workflow)
-    assert commands == ['make subjects SINCE="$BASE"', 'make "$TARGET"']
+    assert commands == ['make subjects SINCE="$BASE"', 'make breaking SINCE="$BASE"', 'make "$TARGET"']
     (offered,) = re.findall(r"options: \[(.*)\]", workflow)
     assert {"test", *offered.split(", ")} <= TARGETS
     assert 'python-version: "3.11"' in workflow
