@@ -85,7 +85,7 @@ class Reports:
                 # A launcher reads the lines when it hears of a change.
                 self._changes.notify()
                 await asyncio.to_thread(self._views.catch_up)
-                await asyncio.to_thread(self._sinks.catch_up)
+                await asyncio.to_thread(self._sinks.look)
 
     async def conclude_views(self) -> None:
         """Draws what there is to see of the whole run, and has its trackers send what is left."""

@@ -109,9 +109,7 @@ class RunSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _own_things_agree(self) -> Self:
-        if self.controller.metrics_port is None and any(sink.type == "prometheus" for sink in self.sinks):
-            raise ValueError('sinks: "prometheus" needs controller.metrics_port; set it, such as to 9400')
+    def _own_rewards_are_waited_for(self) -> Self:
         slow = [reward for reward in self.verifier.reward if reward.seconds > self.generator.verify_seconds * 0.9]
         if slow:
             raise ValueError(

@@ -14,14 +14,6 @@ class TensorBoardSinkSettings(Settings):
     type: Literal["tensorboard"] = "tensorboard"
 
 
-class PrometheusSinkSettings(Settings):
-    """The last step's figures as gauges `areal_mesh_step{figure="..."}` beside the controller's own metrics, at
-    `controller.metrics_port`."""
-
-    needs: ClassVar[str] = ""
-    type: Literal["prometheus"] = "prometheus"
-
-
 class WandbSinkSettings(Settings):
     """Weights & Biases. The key is its own affair: `wandb login`, or $WANDB_API_KEY."""
 
@@ -62,10 +54,7 @@ def _once(sinks: list[Any]) -> list[Any]:
     return sinks
 
 
-SinkSettings = Annotated[
-    TensorBoardSinkSettings | PrometheusSinkSettings | WandbSinkSettings | TrackioSinkSettings,
-    Field(discriminator="type"),
-]
+SinkSettings = Annotated[TensorBoardSinkSettings | WandbSinkSettings | TrackioSinkSettings, Field(discriminator="type")]
 """Each says which package it needs, beside what every service has."""
 SinkList = Annotated[list[SinkSettings], BeforeValidator(_named), AfterValidator(_once)]
 """`["tensorboard", "wandb"]`, or sections with a `type`."""

@@ -1,15 +1,13 @@
-"""The sinks of a run, as its controller has them: gauges of its own, and trackers in processes of theirs."""
+"""The sinks of a run, as its controller has them: trackers in processes of their own."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from areal_mesh.views.run_views import METRICS_FILE
 from areal_mesh.views.sinks.followers import Followers
-from areal_mesh.views.sinks.prometheus_gauges import PrometheusGauges
 
-PROMETHEUS, TENSORBOARD = "prometheus", "tensorboard"
+TENSORBOARD = "tensorboard"
 
 
 class RunSinks:
@@ -23,9 +21,7 @@ class RunSinks:
     def __init__(
         self, sinks: Sequence[Any], folder: Path, identity: str, config: dict[str, Any], say: Callable[[str], None]
     ) -> None:
-        kinds = [sink.type for sink in sinks]
-        self.writes_events = TENSORBOARD in kinds
-        self._gauges = PrometheusGauges(folder / METRICS_FILE) if PROMETHEUS in kinds else None
+        self.writes_events = TENSORBOARD in [sink.type for sink in sinks]
         self._followers: Followers | None = None
         self._start: Callable[[], Followers] = partial(Followers, sinks, folder, identity, config, say)
 
@@ -33,10 +29,8 @@ class RunSinks:
         """Starts the trackers."""
         self._followers = self._start()
 
-    def catch_up(self) -> None:
-        """Sets the gauges, and says which trackers have ended."""
-        if self._gauges is not None:
-            self._gauges.catch_up()
+    def look(self) -> None:
+        """Says which trackers have ended."""
         if self._followers is not None:
             self._followers.look()
 

@@ -11,7 +11,6 @@ MakeTracker = Callable[[Any, TrackedRun], Tracker]
 
 SINKS: Mapping[str, MakeTracker | None] = {
     "tensorboard": None,
-    "prometheus": None,
     "wandb": WandbTracker,
     "trackio": TrackioTracker,
 }
