@@ -58,7 +58,8 @@ async def test_an_attack_under_the_strict_protocol_costs_no_other_answer(kind: s
             hostile = GradeRequest(rf"\boxed{{{attack}}}", ("x^2+1",), protocol)
             verdict, *others = await pool.grade_many([hostile, *HONEST], 30.0)
 
-            assert verdict.status == "incorrect" or verdict.rule == "deadline", (attack, verdict.rule)
+            # Which bound an attack meets first, time or memory, is the machine's affair.
+            assert verdict.status == "incorrect" or verdict.rule in ("deadline", "worker ended"), (attack, verdict.rule)
             assert [other.status for other in others] == ["correct"] * len(HONEST), attack
 
 

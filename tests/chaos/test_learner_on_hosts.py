@@ -156,6 +156,7 @@ def test_a_host_that_is_lost_ends_the_group_within_seconds(
             assert time.monotonic() - began < LOST_SECONDS + 10
             if how == "cut off":
                 assert other.wait(seconds=60) == 1
-                assert "no answer in 5 s: is it cut off?" in (tmp_path / "host-1.log").read_text()
+                # By the store, or by the leader's own beat: the last of either may have got through.
+                assert re.search(r"(no answer in|were silent for) 5 s", (tmp_path / "host-1.log").read_text())
         finally:
             hosts[1].mend()
