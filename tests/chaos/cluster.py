@@ -9,14 +9,14 @@ from pathlib import Path
 
 from areal_mesh.cli.preparing import prepare
 from areal_mesh.runtime.settings import RunSettings, load_settings
-from tests.chaos.hosts import Host, HostedProcess, Network, network
+from tests.chaos.hosts import Host, HostedProcess, Network, last_lines, network
 from tests.e2e.bare_environment import PROXIES
 
 CONTROLLER_PORT = 7400
 _END_SECONDS = 90.0
 _CENTRAL = ("controller", "replay", "verifier")
 # Vllm's and torch's threads would otherwise spin on cores that they share with every other host.
-_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"} | PROXIES
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"} | PROXIES
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Cluster:
         for override in (*self.overrides, listen):
             words += ["--set", override]
         log = self.directory / f"{service_id}.log"
-        self.services[service_id] = HostedProcess(host, words, log, _ENVIRONMENT | {"HOME": str(self.directory)})
+        self.services[service_id] = HostedProcess(host, words, log, ENVIRONMENT | {"HOME": str(self.directory)})
         return self.services[service_id]
 
     def add_generator(self, service_id: str) -> HostedProcess:
@@ -59,11 +59,7 @@ class Cluster:
 
     def last_lines(self) -> str:
         """What each service said last, for a failure's message."""
-        lines = []
-        for service_id, service in self.services.items():
-            said = service.log.read_text(errors="replace").splitlines()[-5:]
-            lines += [f"{service_id} ({'runs' if service.running else 'ended'}):", *(f"    {line}" for line in said)]
-        return "\n".join(lines)
+        return last_lines(self.services)
 
 
 @contextmanager

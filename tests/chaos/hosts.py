@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,3 +154,12 @@ class HostedProcess:
     def wait(self, seconds: float) -> int:
         """Waits for its end; the exit code."""
         return self._process.wait(timeout=seconds)
+
+
+def last_lines(services: Mapping[str, HostedProcess], lines: int = 8) -> str:
+    """What each said last, by name, for a failure's message."""
+    said: list[str] = []
+    for name, service in services.items():
+        said.append(f"{name} ({'runs' if service.running else 'ended'}):")
+        said += [f"    {line}" for line in service.log.read_text(errors="replace").splitlines()[-lines:]]
+    return "\n".join(said)

@@ -17,8 +17,8 @@ from areal_mesh.runtime.security.authority import Authority, issue, make_authori
 from areal_mesh.runtime.security.credentials import AUTHORITIES_FILE
 from areal_mesh.runtime.security.subject import Subject
 from areal_mesh.runtime.settings import RunSettings, load_settings
-from tests.chaos.cluster import _ENVIRONMENT, CONTROLLER_PORT
-from tests.chaos.hosts import Host, HostedProcess, network
+from tests.chaos.cluster import CONTROLLER_PORT, ENVIRONMENT
+from tests.chaos.hosts import Host, HostedProcess, last_lines, network
 from tests.integration.tls_mesh import certificate_folder, write_tokens
 
 TRIAL = "trial"
@@ -102,15 +102,11 @@ class TlsCluster:
         for override in (*self.overrides, *own):
             words += ["--set", override]
         log = self.directory / f"{service_id}.log"
-        self.services[service_id] = HostedProcess(host, words, log, _ENVIRONMENT | {"HOME": str(self.directory)})
+        self.services[service_id] = HostedProcess(host, words, log, ENVIRONMENT | {"HOME": str(self.directory)})
 
     def last_lines(self) -> str:
         """What each service said last, for a failure's message."""
-        lines = []
-        for service_id, service in self.services.items():
-            said = service.log.read_text(errors="replace").splitlines()[-8:]
-            lines += [f"{service_id} ({'runs' if service.running else 'ended'}):", *(f"    {line}" for line in said)]
-        return "\n".join(lines)
+        return last_lines(self.services)
 
 
 @contextmanager

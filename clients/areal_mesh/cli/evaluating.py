@@ -3,8 +3,8 @@
 import argparse
 import json
 import os
-from argparse import ArgumentTypeError
 
+from areal_mesh.cli.option_types import positive
 from areal_mesh.cli.options import SubCommands, add_command, overrides_option
 
 _DATA_VARIABLE = "AREAL_MESH_DATA"
@@ -45,11 +45,11 @@ def add_evaluating(commands: SubCommands) -> None:
         metavar="FOLDER",
         help=f"where suites are found by name (${_DATA_VARIABLE}, else data)",
     )
-    evaluate.add_argument("--samples", type=_positive, metavar="N", help="responses to each problem (32)")
-    evaluate.add_argument("--limit", type=_positive, metavar="N", help="the first so many problems of each suite")
+    evaluate.add_argument("--samples", type=positive, metavar="N", help="responses to each problem (32)")
+    evaluate.add_argument("--limit", type=positive, metavar="N", help="the first so many problems of each suite")
     evaluate.add_argument("--temperature", type=float, metavar="T", help="0 for the likeliest token (the run's; 0.6)")
     evaluate.add_argument("--top-p", type=float, metavar="P", help="(0.95)")
-    evaluate.add_argument("--max-tokens", type=_positive, dest="max_response_tokens", metavar="N", help="of a response")
+    evaluate.add_argument("--max-tokens", type=positive, dest="max_response_tokens", metavar="N", help="of a response")
     evaluate.add_argument("--seed", type=int, metavar="N", help="the same responses again with the same weights (1)")
     evaluate.add_argument("--output", default="", metavar="FOLDER", help="(evaluations/..., the same for the same)")
     evaluate.add_argument(
@@ -68,10 +68,3 @@ def add_evaluating(commands: SubCommands) -> None:
         help="1: reward and length, stages marked; 3: without stages; 4: accuracy and length of evaluations (1)",
     )
     plot.add_argument("--output", default="", metavar="FOLDER", help="(plots/ of the run)")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ArgumentTypeError("at least 1")
-    return number

@@ -3,7 +3,7 @@
 import argparse
 from argparse import ArgumentTypeError
 
-from areal_mesh.cli.option_types import address_or_nothing
+from areal_mesh.cli.option_types import address_or_nothing, positive
 from areal_mesh.cli.options import SubCommands, add_command, credential_options
 
 _ORDERS = ("newest", "oldest", "longest", "shortest", "best", "worst")
@@ -44,7 +44,7 @@ def add_looking(commands: SubCommands) -> None:
     rollouts.add_argument("--rule", metavar="R", help="those that the grading rule R decided")
     rollouts.add_argument("--grep", default="", metavar="TEXT", help="those in whose response or problem TEXT stands")
     rollouts.add_argument("--order", choices=_ORDERS, default="newest", help="which come first (newest)")
-    rollouts.add_argument("--count", type=_positive, default=10, metavar="N", help="so many (10)")
+    rollouts.add_argument("--count", type=positive, default=10, metavar="N", help="so many (10)")
     rollouts.add_argument("--explain", default="", metavar="ID", help="one in full, and why it was judged so")
     rollouts.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a line")
     text = "Serve a page that shows runs, while they go on or after: curves, mesh, times of a step, rollouts."
@@ -63,13 +63,6 @@ def add_looking(commands: SubCommands) -> None:
     view.add_argument(
         "--port", type=_port, default=7420, metavar="N", help="on loopback; 0 for any that is free (7420)"
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ArgumentTypeError("at least 1")
-    return number
 
 
 def _port(text: str) -> int:

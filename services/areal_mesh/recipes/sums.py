@@ -1,12 +1,11 @@
 """Sums of two numbers, in the order of a seed, that a small language model sometimes gets right."""
 
 import json
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from areal_mesh.runtime.made import made_from, replace_file
+from areal_mesh.runtime.made import write_made
 
 SOURCE = "areal_mesh.recipes.sums"
 LARGEST = 9
@@ -36,14 +35,4 @@ def write_sums(path: Path, count: int, seed: int) -> bool:
         NotMadeHere: there is a file, and no recipe made it, or it was changed since; it is left untouched.
     """
     content = "".join(sum_lines(count, seed))
-    record = {"recipe": "sums", "count": count, "seed": seed}
-    if made_from(path) is not None and path.read_bytes() == content.encode():
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    replace_file(aside, path, record)
-    return True
+    return write_made(path, content, {"recipe": "sums", "count": count, "seed": seed})

@@ -39,6 +39,24 @@ def replace_file(aside: Path, file: Path, made_from: Mapping[str, Any]) -> None:
     aside.replace(file)
 
 
+def write_made(file: Path, content: str, source: Mapping[str, Any]) -> bool:
+    """Writes a text whole or not at all, as made from `source`; False if the file already held exactly this.
+
+    Raises:
+        NotMadeHere: there is a file, and nothing of ours made it, or it was changed since; it is left untouched.
+    """
+    if made_from(file) is not None and file.read_bytes() == content.encode():
+        return False
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    with aside.open("w", encoding="utf-8") as written:
+        written.write(content)
+        written.flush()
+        os.fsync(written.fileno())
+    replace_file(aside, file, source)
+    return True
+
+
 def file_mark(file: Path) -> Path:
     """Where the mark of a file lies."""
     return file.with_name(f".{file.name}.{FOLDER_MARK}")

@@ -18,7 +18,6 @@ Invariants:
 """
 
 import json
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from areal_mesh.runtime.made import made_from, replace_file
+from areal_mesh.runtime.made import write_made
 
 MIN_STEPS = 2
 MAX_STEPS = 6
@@ -149,17 +148,7 @@ def write_prompts(path: Path, count: int, seed: int) -> bool:
     if count < 1:
         raise ValueError(f"count is {count}; a prompt file needs at least one problem")
     content = "".join(prompt_lines(count, seed))
-    record = {"recipe": RECIPE, "count": count, "seed": seed}
-    if made_from(path) is not None and path.read_bytes() == content.encode():
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    replace_file(aside, path, record)
-    return True
+    return write_made(path, content, {"recipe": RECIPE, "count": count, "seed": seed})
 
 
 def _draw_problem(generator: random.Random) -> Problem:
