@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from tests.e2e.bare_environment import bare_environment, tools_without_compilers
+from tests.processes import words_of
 
 COMMAND = Path(sys.executable).with_name("areal-mesh")
 ROLES = ("controller", "replay", "verifier", "generator", "learner")
@@ -64,8 +65,7 @@ def wait_for_step(process: "subprocess.Popen[str]", step: int) -> None:
 def service_process(launcher: int, role: str) -> psutil.Process:
     """The live process of a role under the launcher."""
     for child in psutil.Process(launcher).children(recursive=True):
-        words = child.cmdline()
-        if "serve" in words and role in words and child.status() != psutil.STATUS_ZOMBIE:
+        if {"serve", role} <= set(words_of(child)):
             return child
     raise AssertionError(f"no {role} under launcher {launcher}")
 

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 
 import numpy as np
-import psutil
 import pytest
 import pytest_asyncio
 import torch
@@ -25,6 +24,7 @@ from areal_mesh.weights.packing import describe
 from areal_mesh.weights.snapshot import Snapshot
 from tests.integration.engine_learner import CONFIG, END, PROMPT, Learner, mismatch_kl
 from tests.integration.engine_run import engine_run
+from tests.processes import started_with
 
 pytest.importorskip("vllm", reason="needs vLLM: install the generator and cpu extras")
 
@@ -251,7 +251,7 @@ async def test_a_prompt_without_room_for_a_response_is_refused(engine: Engine) -
 
 @slow
 async def test_a_dead_engine_process_is_an_error_at_once(engine: Engine) -> None:
-    (core,) = (child for child in psutil.Process().children() if "EngineCore" in " ".join(child.cmdline()))
+    (core,) = started_with("EngineCore")
     begin = time.monotonic()
     with pytest.RaisesGroup(EngineDied):
         async with asyncio.TaskGroup() as group:

@@ -7,6 +7,7 @@ import psutil
 
 from areal_mesh.runtime.orphans import OrphanGuard
 from tests.integration.supervised import PATIENCE_SECONDS, WITH_CHILD, alive, python, until
+from tests.processes import started_with
 
 LAUNCHER = """
 import asyncio, sys
@@ -35,7 +36,7 @@ async def test_a_killed_watcher_is_replaced_and_still_ends_what_is_registered() 
     orphan = python("import signal; signal.pause()")
     guard = OrphanGuard()
     guard.watch(orphan.pid)
-    watcher = next(child for child in psutil.Process().children() if "orphans.py" in " ".join(child.cmdline()))
+    watcher = next(started_with("orphans.py"))
     watcher.kill()
     await until(lambda: not alive(watcher.pid))
     guard.release(0)

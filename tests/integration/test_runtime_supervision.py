@@ -71,7 +71,7 @@ async def test_a_member_that_cannot_start_ends_all_and_its_last_line_is_repeated
             await supervisor.run()
     assert supervisor.states["learner-0"].restarts == 0
     left = set(psutil.Process().children()) - others
-    assert not [child for child in left if child.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in left if alive(child.pid)]
 
 
 async def test_a_member_that_keeps_failing_is_given_up_with_its_last_lines(tmp_path: Path) -> None:
