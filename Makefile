@@ -118,7 +118,7 @@ ON_CPU := --extra cpu --override $(REQUIREMENTS)/overrides-cpu.txt --no-emit-pac
 # Where the lock finds CPU torch; with a wheel folder: make lock TORCH_SOURCE="--find-links FOLDER"
 TORCH_SOURCE := --torch-backend cpu
 # cpu.txt is what the services need; dev.txt what tests, checks and benchmarks need beside it; client.txt, replay.txt,
-# controller.txt and verifier.txt are the parts of it in the images without torch. trackers.txt is what the sinks beyond
+# controller.txt, verifier.txt and page.txt are the parts of it in the images without torch. trackers.txt is what the sinks beyond
 # TensorBoard need, trl.txt and reverb.txt are the peers of a benchmark each: in environments of their own, for they want
 # other versions.
 OF_CPU := --constraint $(REQUIREMENTS)/cpu.txt
@@ -132,6 +132,7 @@ lock: setup
 	$(COMPILE) $(OF_CPU) --extra replay --output-file $(REQUIREMENTS)/replay.txt
 	$(COMPILE) $(OF_CPU) --extra views --output-file $(REQUIREMENTS)/controller.txt
 	$(COMPILE) $(OF_CPU) --extra verifier --output-file $(REQUIREMENTS)/verifier.txt
+	$(COMPILE) $(OF_CPU) --extra view --extra replay --extra verifier --output-file $(REQUIREMENTS)/page.txt
 	$(COMPILE) $(EXTRAS) --extra gpu --output-file $(REQUIREMENTS)/gpu.txt
 	$(subst pyproject.toml $(REQUIREMENTS)/build.in,$(REQUIREMENTS)/reverb.in,$(COMPILE)) \
 		--output-file $(REQUIREMENTS)/reverb.txt
@@ -139,4 +140,4 @@ lock: setup
 		--constraint $(REQUIREMENTS)/torch-cpu.txt --no-emit-package torch --output-file $(REQUIREMENTS)/trl.txt
 
 clean:
-	rm -rf runs .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf runs/* .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

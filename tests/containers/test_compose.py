@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,13 @@ MOST_BYTES = {
     "replay": 250_000_000,
     "controller": 500_000_000,
     "verifier": 350_000_000,
+    "page": 400_000_000,
     "generator": 2_500_000_000,
     "learner": 2_500_000_000,
 }
 TARGETS = tuple(MOST_BYTES)
+BESIDE = ("prepare", "files", "page")
+PAGE = "http://127.0.0.1:7420/"
 PROMETHEUS = os.environ.get("AREAL_MESH_PROMETHEUS", "")
 CUT_SECONDS = 20.0
 TRIAL_SECONDS = 1_500.0
@@ -86,17 +90,32 @@ def test_an_image_holds_what_its_service_needs_and_runs_as_nobody_special(projec
 
 
 def test_up_runs_the_trial_to_its_end_and_leaves_its_files(project: Project) -> None:
-    seconds = to_the_end(project, TRIAL_SECONDS)
-    folder = project.run("trial")
+    shown: list[dict[str, Any]] = []
+
+    def look() -> None:
+        """The run's page, once it has a step to show."""
+        wait_for(lambda: project.steps("trial") > 0, TRIAL_SECONDS)
+        with urllib.request.urlopen(PAGE + "api/runs", timeout=10) as answer:
+            shown.extend(json.load(answer))
+        brought = project.folder / "runs" / "trial" / "metrics.jsonl"
+        wait_for(brought.exists, 30)
+
+    seconds = to_the_end(project, TRIAL_SECONDS, look)
+    assert [(run["name"], run["goes_on"]) for run in shown] == [("trial", True)]
+    folder = project.folder / "runs" / "trial"
+    assert folder.stat().st_uid == project.folder.stat().st_uid
     summary = json.loads((folder / "summary.json").read_text())
     first, last = summary["stages"][0]["reward"]["first"], summary["stages"][-1]["reward"]["last"]
     tell(f"up: {seconds:.0f} s, reward {first:+.2f} to {last:+.2f}, mismatch KL {summary['mismatch_kl']:.1e}")
-    assert project.exit_codes() == dict.fromkeys(("prepare", *SERVICES), 0)
+    assert project.exit_codes() == dict.fromkeys((*BESIDE, *SERVICES), 0)
     assert summary["finished"]
     assert last > 2.5 > 0 > first
     assert summary["mismatch_kl"] < 1e-9
     assert (folder / "plots" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((folder / "tensorboard").glob("events.*"))
+    left = project.run("trial")
+    for name in ("metrics.jsonl", "summary.json", "plots/curves.png"):
+        assert (folder / name).read_bytes() == (left / name).read_bytes()
     said = project.said()
     assert said.count("tokens trained") == 1, "one table"
     noise = ("Traceback", "EngineDeadError", "mempolicy", "tcmalloc", "Triton is", "NUMA binding")
@@ -106,7 +125,7 @@ def test_up_runs_the_trial_to_its_end_and_leaves_its_files(project: Project) -> 
 def test_up_of_a_finished_run_shows_its_table_and_ends(project: Project) -> None:
     seconds = to_the_end(project, 60.0)
     tell(f"up again: {seconds:.1f} s")
-    assert project.exit_codes() == dict.fromkeys(("prepare", *SERVICES), 0)
+    assert project.exit_codes() == dict.fromkeys((*BESIDE, *SERVICES), 0)
     assert project.said().count("tokens trained") == 1
     assert "Traceback" not in project.said()
     # Its own controller has to be found healthy first.
@@ -127,7 +146,7 @@ def test_a_run_ends_all_the_same_when_any_process_is_killed(project: Project, na
 
     seconds = to_the_end(short, SHORT_SECONDS, kill_each)
     tell(f"each process killed once from step {first} of {LAST_STEP}: {seconds:.0f} s to the end")
-    assert short.exit_codes() == dict.fromkeys(("prepare", *SERVICES), 0)
+    assert short.exit_codes() == dict.fromkeys((*BESIDE, *SERVICES), 0)
     summary = json.loads((project.run(name) / "summary.json").read_text())
     assert summary["finished"]
     assert summary["steps"] == LAST_STEP

@@ -156,3 +156,22 @@ async def test_the_command_says_what_it_cannot_show(tmp_path: Path, settings: Ru
         code, _, errors = await command("view", str(settings.run_directory), "--port", port)
     assert code == 1
     assert errors == f"areal-mesh: --port {port}: is taken; name another, or 0 for any that is free\n"
+
+
+async def test_a_page_leaves_with_the_run_whose_end_it_waits_for(settings: RunSettings) -> None:
+    """Its controller answers no more, and its summary says that it is finished."""
+    run = settings.run_directory
+    code, _, errors = await command("view", str(run), "--port", "0", "--until-over")
+    assert (code, errors) == (1, "areal-mesh: --until-over: say whose run's end to wait for, with --controller\n")
+    (run / "summary.json").write_text('{"finished": true}')
+    code, out, errors = await command("view", str(run), "--port", "0", "--until-over", "--controller", "127.0.0.1:9")
+    assert (code, errors) == (0, "")
+    assert out.startswith("looked-at: http://127.0.0.1:")
+
+
+async def test_a_host_that_is_not_this_machine_s_is_named(settings: RunSettings) -> None:
+    code, _, errors = await command("view", str(settings.run_directory), "--host", "203.0.113.1")
+    assert (code, errors) == (
+        1,
+        "areal-mesh: --host 203.0.113.1: is no address of this machine; leave it out for loopback\n",
+    )

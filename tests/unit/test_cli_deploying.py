@@ -192,12 +192,13 @@ def test_the_real_plugin_takes_the_compose_files(files: list[str]) -> None:
     done = subprocess.run([*words, "--format", "json"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     services = json.loads(done.stdout)["services"]
-    assert {"controller", "replay", "verifier", "generator", "learner", "status", "prometheus", "grafana"} <= set(
-        services
-    )
-    for role in ("controller", "replay", "verifier", "generator", "learner"):
+    others = {"prepare", "files", "page", "status", "prometheus", "grafana"}
+    assert set(services) == {"controller", "replay", "verifier", "generator", "learner", *others}
+    for role in ("controller", "replay", "verifier", "generator", "learner", "page"):
         assert services[role]["read_only"]
         assert services[role]["cap_drop"] == ["ALL"]
         assert services[role]["build"]["target"] == role
-    for role in ("replay", "verifier", "generator", "learner"):
+    assert [name for name, service in services.items() if service.get("user") == "0:0"] == ["files"]
+    assert {port["host_ip"] for service in services.values() for port in service.get("ports", ())} == {"127.0.0.1"}
+    for role in ("replay", "verifier", "generator", "learner", "files", "page"):
         assert services[role]["depends_on"]["controller"]["condition"] == "service_healthy"

@@ -1,4 +1,4 @@
-"""The options of the commands that look after what runs keep: `runs`, `log`, `checkpoint`."""
+"""The options of the commands that look after what runs keep: `runs`, `collect`, `log`, `checkpoint`."""
 
 import argparse
 
@@ -12,6 +12,13 @@ def _runs(options: argparse.Namespace) -> None:
     from areal_mesh.cli.runs import list_runs
 
     list_runs(options.directory, options.as_json)
+
+
+def _collect(options: argparse.Namespace) -> None:
+    from areal_mesh.cli.collect import collect
+    from areal_mesh.cli.targets import target_of
+
+    collect(options.directory, options.into, target_of(options) if options.follow else None)
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -57,6 +64,14 @@ def add_keeping(commands: SubCommands) -> None:
     runs = add_command(commands, "runs", _runs, text)
     runs.add_argument("directory", nargs="?", default="runs", metavar="DIRECTORY", help="where runs lie (runs)")
     runs.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a run")
+    text = "Bring the files of runs that a person reads (metrics, summary, curves, logs) to another folder."
+    collect = add_command(commands, "collect", _collect, text)
+    collect.add_argument("directory", metavar="DIRECTORY", help="a run's directory, or one that holds runs")
+    collect.add_argument("--into", required=True, metavar="FOLDER", help="where they go, to a folder a run")
+    collect.add_argument(
+        "--follow", action="store_true", help="again every two seconds, until the controller's run is over"
+    )
+    controller_option(collect)
     _add_log(commands.add_parser("log", help="The replay log of a run: read it, check it, replay it."))
     _add_checkpoint(commands.add_parser("checkpoint", help="Checkpoints of a run: list them, ask for one."))
 

@@ -28,7 +28,7 @@ def _view(options: argparse.Namespace) -> None:
     from areal_mesh.cli.targets import target_of
     from areal_mesh.cli.viewing import view
 
-    view(options.runs, target_of(options), options.port)
+    view(options.runs, target_of(options), options.host, options.port, options.until_over)
 
 
 def add_looking(commands: SubCommands) -> None:
@@ -63,6 +63,13 @@ def add_looking(commands: SubCommands) -> None:
     view.add_argument(
         "--port", type=_port, default=7420, metavar="N", help="on loopback; 0 for any that is free (7420)"
     )
+    view.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDR",
+        help="another address to listen on, for a container whose port is published on loopback (127.0.0.1)",
+    )
+    view.add_argument("--until-over", action="store_true", help="leave when the run of --controller is over")
 
 
 def _port(text: str) -> int:
