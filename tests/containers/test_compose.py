@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ASKED = "AREAL_MESH_TEST_COMPOSE"
 MOST_BYTES = {
     "client": 250_000_000,
-    "replay": 250_000_000,
+    "replay": 280_000_000,
     "controller": 500_000_000,
     "verifier": 350_000_000,
     "page": 400_000_000,

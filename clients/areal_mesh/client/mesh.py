@@ -1,7 +1,7 @@
 """The client: one object a controller, typed calls, errors of one family."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -44,9 +44,15 @@ class MeshClient:
     """
 
     def __init__(
-        self, channel: grpc.aio.Channel, address: str, timeout: float, credentials: Credentials | None = None
+        self,
+        channel: grpc.aio.Channel,
+        address: str,
+        timeout: float,
+        credentials: Credentials | None = None,
+        waits: bool = False,
     ) -> None:
         self.address = address
+        self._waits = waits
         self._credentials = credentials
         self._timeout = timeout
         self._status: status_pb2_grpc.StatusServiceAsyncStub = status_pb2_grpc.StatusServiceStub(channel)
@@ -57,12 +63,18 @@ class MeshClient:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, address: str = DEFAULT_ADDRESS, *, timeout: float = 5.0, credentials: Credentials | None = None
+        cls,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float = 5.0,
+        credentials: Credentials | None = None,
+        waits: bool = False,
     ) -> AsyncIterator[Self]:
         """Opens a client of the controller at `address` (host:port); connects on the first call.
 
         `timeout` is the deadline of each call but `watch`, in seconds; `credentials`, see `client_credentials`, are for
-        a run over TLS.
+        a run over TLS. With `waits`, a call waits for a controller that is away, until its deadline: a program that
+        goes through a restart of the controller gives both.
 
         Raises:
             ValueError: `address` is none.
@@ -70,18 +82,21 @@ class MeshClient:
         Address.parse(address)
         identity = Identity("client", "areal-mesh-client", credentials=credentials)
         async with open_channel(address, identity) as channel:
-            yield cls(channel, address, timeout, credentials)
+            yield cls(channel, address, timeout, credentials, waits)
 
     async def status(self) -> RunStatus:
         """What the run does now."""
         request = status_pb2.GetStatusRequest()
-        response = await self._answer("GetStatus", self._status.GetStatus(request, timeout=self._timeout))
+        response = await self._answer(self._status.GetStatus, request, "GetStatus")
         return run_status_of(response.status)
 
     async def about(self) -> ControllerFacts:
         """The controller's clock and release, as far as it says them: older ones do not."""
         call = self._status.GetStatus(status_pb2.GetStatusRequest(), timeout=self._timeout)
-        await self._answer("GetStatus", call)
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            raise await self._failure(error, "GetStatus") from error
         said = {key: str(value) for key, value in await call.trailing_metadata() or ()}
         seconds = said.get(TIME_KEY)
         return ControllerFacts(None if seconds is None else float(seconds), said.get(VERSION_KEY, ""))
@@ -115,7 +130,7 @@ class MeshClient:
         Raises:
             RequestRefused: the run is stopping or finished.
         """
-        await self._answer("Pause", self._control.Pause(controller_pb2.PauseRequest(), timeout=self._timeout))
+        await self._answer(self._control.Pause, controller_pb2.PauseRequest(), "Pause")
 
     async def resume(self) -> None:
         """Ends a pause.
@@ -123,12 +138,12 @@ class MeshClient:
         Raises:
             RequestRefused: the run is stopping or finished.
         """
-        await self._answer("Resume", self._control.Resume(controller_pb2.ResumeRequest(), timeout=self._timeout))
+        await self._answer(self._control.Resume, controller_pb2.ResumeRequest(), "Resume")
 
     async def stop(self, reason: str = "") -> None:
         """Ends the run after the step in progress; every service drains. Started again, the run goes on."""
         request = controller_pb2.StopRequest(reason=reason)
-        await self._answer("Stop", self._control.Stop(request, timeout=self._timeout))
+        await self._answer(self._control.Stop, request, "Stop")
 
     async def advance_stage(self, from_stage: int) -> Stage:
         """Goes on to the stage after `from_stage` now, and returns it.
@@ -139,7 +154,7 @@ class MeshClient:
             RequestRefused: it is the last stage, the run is in another one, or it is stopping or finished.
         """
         request = controller_pb2.AdvanceStageRequest(from_stage=from_stage)
-        response = await self._answer("AdvanceStage", self._control.AdvanceStage(request, timeout=self._timeout))
+        response = await self._answer(self._control.AdvanceStage, request, "AdvanceStage")
         return stage_of(response.stage)
 
     async def take_checkpoint(self) -> int:
@@ -149,26 +164,26 @@ class MeshClient:
             RequestRefused: the run is stopping or finished.
         """
         request = controller_pb2.TakeCheckpointRequest()
-        response = await self._answer("TakeCheckpoint", self._control.TakeCheckpoint(request, timeout=self._timeout))
+        response = await self._answer(self._control.TakeCheckpoint, request, "TakeCheckpoint")
         return response.step
 
     async def config(self) -> dict[str, Any]:
         """The resolved settings of the run, as `RunSettings` dumps them."""
         request = controller_pb2.GetConfigRequest()
-        response = await self._answer("GetConfig", self._control.GetConfig(request, timeout=self._timeout))
+        response = await self._answer(self._control.GetConfig, request, "GetConfig")
         settings: dict[str, Any] = json.loads(response.settings_json)
         return settings
 
     async def generators(self) -> list[str]:
         """Addresses of the run's generators that serve, in the order of their registration."""
         request = controller_pb2.FindMembersRequest(role=common_pb2.ROLE_GENERATOR)
-        response = await self._answer("FindMembers", self._control.FindMembers(request, timeout=self._timeout))
+        response = await self._answer(self._control.FindMembers, request, "FindMembers")
         serving = common_pb2.SERVICE_STATE_SERVING
         return [member.address for member in response.members if member.state == serving]
 
-    async def _answer(self, call: str, sent: Awaitable[T]) -> T:
+    async def _answer(self, method: Callable[..., Awaitable[T]], request: Any, call: str) -> T:
         try:
-            return await sent
+            return await method(request, timeout=self._timeout, wait_for_ready=self._waits)
         except grpc.aio.AioRpcError as error:
             raise await self._failure(error, call) from error
 

@@ -17,6 +17,7 @@ from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
 from areal_mesh.recipes.arithmetic.choices import ModelShape, Phase, Progress, WarmStartSettings
 from areal_mesh.recipes.arithmetic.model import build_model
+from areal_mesh.recipes.arithmetic.muon import Muon
 from areal_mesh.recipes.arithmetic.problems import Problem, SolutionStyle, generate_problems, worked_solution
 from areal_mesh.recipes.arithmetic.tokenizer import build_tokenizer
 
@@ -59,7 +60,7 @@ def _optimizers(model: Qwen2ForCausalLM, settings: WarmStartSettings) -> list[to
     matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in named if p.ndim != 2 or "embed" in name]
     return [
-        torch.optim.Muon(matrices, lr=settings.matrix_learning_rate, momentum=0.95, weight_decay=0.01),
+        Muon(matrices, lr=settings.matrix_learning_rate),
         torch.optim.AdamW(others, lr=settings.other_learning_rate, betas=(0.9, 0.99), weight_decay=0.0),
     ]
 
