@@ -93,12 +93,10 @@ def test_up_runs_the_trial_to_its_end_and_leaves_its_files(project: Project) -> 
     shown: list[dict[str, Any]] = []
 
     def look() -> None:
-        """The run's page, once it has a step to show."""
-        wait_for(lambda: project.steps("trial") > 0, TRIAL_SECONDS)
+        """Figures come to ./runs while the run goes on, and its page shows it."""
+        wait_for((project.folder / "runs" / "trial" / "metrics.jsonl").exists, TRIAL_SECONDS)
         with urllib.request.urlopen(PAGE + "api/runs", timeout=10) as answer:
             shown.extend(json.load(answer))
-        brought = project.folder / "runs" / "trial" / "metrics.jsonl"
-        wait_for(brought.exists, 30)
 
     seconds = to_the_end(project, TRIAL_SECONDS, look)
     assert [(run["name"], run["goes_on"]) for run in shown] == [("trial", True)]
