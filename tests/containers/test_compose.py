@@ -1,5 +1,6 @@
 """`docker compose up` of a clean checkout, in a real engine. Minutes; `make test-compose` runs it."""
 
+import http.client
 import json
 import os
 import subprocess
@@ -95,8 +96,7 @@ def test_up_runs_the_trial_to_its_end_and_leaves_its_files(project: Project) -> 
     def look() -> None:
         """Figures come to ./runs while the run goes on, and its page shows it."""
         wait_for((project.folder / "runs" / "trial" / "metrics.jsonl").exists, TRIAL_SECONDS)
-        with urllib.request.urlopen(PAGE + "api/runs", timeout=10) as answer:
-            shown.extend(json.load(answer))
+        wait_for(lambda: shown.extend(shown_runs()) or bool(shown), 60.0)
 
     seconds = to_the_end(project, TRIAL_SECONDS, look)
     assert [(run["name"], run["goes_on"]) for run in shown] == [("trial", True)]
@@ -182,6 +182,16 @@ def wait_for(holds: Callable[[], bool], seconds: float) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came about"
         time.sleep(0.5)
+
+
+def shown_runs() -> list[dict[str, Any]]:
+    """The runs that the page shows; none while it does not answer."""
+    try:
+        with urllib.request.urlopen(PAGE + "api/runs", timeout=10) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+            return found
+    except (OSError, http.client.HTTPException):
+        return []
 
 
 def serving(project: Project) -> int:

@@ -13,6 +13,7 @@ import pytest
 from areal_mesh.cli.main import main
 from areal_mesh.cli.prompt_check import prompt_faults
 from areal_mesh.runtime.settings import load_settings
+from tests.unit.simulated_hub import hub
 from tests.unit.tiny_model import write_tiny_model
 
 ROWS = [
@@ -154,3 +155,31 @@ def test_a_set_of_forty_thousand_lines_takes_under_a_minute_and_a_gigabyte(
     print(f"40,315 lines: {seconds:.1f} s, {kibibytes / 1024:.0f} MiB at most", file=sys.stderr)
     assert seconds < 60
     assert kibibytes < 1e9 / 1024
+
+
+def test_any_file_of_the_hub_is_fetched_once_with_the_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+    path = "/datasets/anna/sums/resolve/main/data/train.jsonl"
+    with hub({path: content}, token="secret") as made:
+        monkeypatch.setenv("HF_ENDPOINT", made.address)
+        code, _, said = run(capsys, "hub:anna/sums/data/train.jsonl", "--folder", str(tmp_path))
+        assert (code, "401" in said) == (1, True), "a private set, and no token"
+        monkeypatch.setenv("HF_TOKEN", "secret")
+        code, printed, said = run(capsys, "hub:anna/sums/data/train.jsonl", "--folder", str(tmp_path))
+        assert code == 0, said
+        assert "3 lines, 2 kept" in printed
+        code, _, said = run(capsys, "hub:anna/sums/data/none.jsonl", "--folder", str(tmp_path))
+        assert code == 1
+        assert f"put it here as {tmp_path / 'anna/sums/data/none.jsonl'}" in said
+    assert run(capsys, "hub:anna/sums/data/train.jsonl", "--folder", str(tmp_path))[0] == 0, "it is there now"
+
+
+@pytest.mark.parametrize("wanted", ["hub:", "hub:anna/sums", "hub:anna/sums/../x", "hub:/a/b"])
+def test_a_file_of_the_hub_is_named_by_its_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wanted: str
+) -> None:
+    code, _, said = run(capsys, wanted, "--folder", str(tmp_path))
+    assert code == 1
+    assert "write hub:OWNER/NAME/PATH" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.preparation.generated import PREFIX, generated_rows
-from areal_mesh.preparation.named import NAMED, NamedSet
+from areal_mesh.preparation.named import HUB, NAMED, NamedSet, on_hub
 from areal_mesh.preparation.reading import Row, read_rows
 
 _SECONDS = 60.0
@@ -43,6 +43,8 @@ def find(wanted: str, folder: Path, metadata: str, fetch: bool) -> Found:
     if wanted.startswith(PREFIX):
         name = wanted.replace("/", "-")
         return Found(name, folder / name, None, "", wanted.removeprefix(PREFIX))
+    if wanted.startswith(HUB):
+        return _on_hub(wanted, folder)
     if known is None:
         return _given(Path(wanted).expanduser(), metadata)
     file = next((path for path in _places(wanted, known, folder) if path.is_file()), None)
@@ -56,9 +58,20 @@ def find(wanted: str, folder: Path, metadata: str, fetch: bool) -> Found:
     return Found(wanted, file, _metadata(known, file, folder / wanted, metadata, fetch), known.columns)
 
 
+def _on_hub(wanted: str, folder: Path) -> Found:
+    """A file of the hub, fetched unless it was before."""
+    try:
+        known = on_hub(wanted)
+    except ValueError as error:
+        raise CommandFailed(str(error)) from error
+    to = folder / wanted.removeprefix(HUB)
+    file = to if to.is_file() else _fetched(known, known.files[0], to)
+    return Found(file.name.split(".", 1)[0] or file.name, file, None, "")
+
+
 def _given(file: Path, metadata: str) -> Found:
     if not file.is_file():
-        known = ", ".join((*NAMED, f"{PREFIX}TASK"))
+        known = ", ".join((*NAMED, f"{PREFIX}TASK", f"{HUB}OWNER/NAME/PATH"))
         raise CommandFailed(f"{file}: no such file, and no data set of that name; there are {known}")
     beside = file.with_name(METADATA)
     given = Path(metadata).expanduser() if metadata else beside
@@ -90,6 +103,12 @@ def _metadata(known: NamedSet, file: Path, folder: Path, given: str, fetch: bool
     )
 
 
+def _asking(address: str) -> urllib.request.Request:
+    """The request; with the hub's token, where there is one, for a set that is not everybody's."""
+    token = os.environ.get("HF_TOKEN", "")
+    return urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"} if token else {})
+
+
 def _fetched(known: NamedSet, path: str, to: Path) -> Path:
     """Fetches a file; whole or not at all.
 
@@ -100,14 +119,15 @@ def _fetched(known: NamedSet, path: str, to: Path) -> Path:
     to.parent.mkdir(parents=True, exist_ok=True)
     aside = to.with_name(f".{to.name}.{os.getpid()}.new")
     try:
-        with urllib.request.urlopen(address, timeout=_SECONDS) as answer, aside.open("wb") as file:
+        with urllib.request.urlopen(_asking(address), timeout=_SECONDS) as answer, aside.open("wb") as file:
             while piece := answer.read(_PIECE):
                 file.write(piece)
         aside.replace(to)
     except (OSError, urllib.error.URLError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+        reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", None) or error
         raise CommandFailed(
-            f"{address} cannot be reached: {reason}; fetch it on a machine that can, and put it here as {to}"
+            f"{address} cannot be reached: {reason}; fetch it on a machine that can (a private set with "
+            f"HF_TOKEN), and put it here as {to}"
         ) from error
     finally:
         aside.unlink(missing_ok=True)

@@ -3,16 +3,18 @@
 from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.hub import upload
 from areal_mesh.cli.report import run_folder
 from areal_mesh.cli.run_directory import SETTINGS_FILE
 from areal_mesh.runtime.settings import SettingsError, load_settings
 
 
-def export(source: str, version: int | None, to: str) -> None:
+def export(source: str, version: int | None, to: str, push: str = "") -> None:
     """Writes the newest whole checkpoint of a run, or that of a version, to `to` or into the run's directory.
 
     Raises:
-        CommandFailed: there is no such run or checkpoint, it cannot be read, or the folder is there already.
+        CommandFailed: there is no such run or checkpoint, it cannot be read, the folder is there already, or the hub
+            refuses it; what was exported stays then.
     """
     run = run_folder(source)
     try:
@@ -28,3 +30,5 @@ def export(source: str, version: int | None, to: str) -> None:
     except (NotExported, OSError) as error:
         raise CommandFailed(str(error)) from error
     print(f"{folder}: a model folder, {model.dtype}, for transformers and vLLM")
+    if push:
+        upload(folder, push)

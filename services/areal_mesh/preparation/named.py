@@ -1,5 +1,6 @@
 """The data sets that are known by name: where each is published, and what its files are called."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,7 +25,25 @@ class NamedSet:
 
 
 def _hub(repository: str) -> str:
-    return f"https://huggingface.co/datasets/{repository}/resolve/main"
+    hub = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+    return f"{hub}/datasets/{repository}/resolve/main"
+
+
+HUB = "hub:"
+"""Before a file of the Hugging Face hub: `hub:OWNER/NAME/PATH`."""
+
+
+def on_hub(wanted: str) -> NamedSet:
+    """Any file of the hub, by `hub:OWNER/NAME/PATH`.
+
+    Raises:
+        ValueError: it is not written so.
+    """
+    owner, _, rest = wanted.removeprefix(HUB).partition("/")
+    name, _, path = rest.partition("/")
+    if not (owner and name and path) or ".." in path.split("/"):
+        raise ValueError(f"{wanted}: write {HUB}OWNER/NAME/PATH, the file's path in the data set included")
+    return NamedSet(_hub(f"{owner}/{name}"), (path,))
 
 
 _AREAL = _hub("inclusionAI/AReaL-RL-Data")
