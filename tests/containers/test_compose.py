@@ -91,15 +91,12 @@ def test_an_image_holds_what_its_service_needs_and_runs_as_nobody_special(projec
 
 
 def test_up_runs_the_trial_to_its_end_and_leaves_its_files(project: Project) -> None:
-    shown: list[dict[str, Any]] = []
-
     def look() -> None:
         """Figures come to ./runs while the run goes on, and its page shows it."""
         wait_for((project.folder / "runs" / "trial" / "metrics.jsonl").exists, TRIAL_SECONDS)
-        wait_for(lambda: shown.extend(shown_runs()) or bool(shown), 60.0)
+        wait_for(lambda: [(run["name"], run["goes_on"]) for run in shown_runs()] == [("trial", True)], 60.0)
 
     seconds = to_the_end(project, TRIAL_SECONDS, look)
-    assert [(run["name"], run["goes_on"]) for run in shown] == [("trial", True)]
     folder = project.folder / "runs" / "trial"
     assert folder.stat().st_uid == project.folder.stat().st_uid
     summary = json.loads((folder / "summary.json").read_text())
