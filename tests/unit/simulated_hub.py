@@ -25,7 +25,19 @@ class SimulatedHub:
 def hub(files: Mapping[str, bytes] | None = None, token: str = "") -> Iterator[SimulatedHub]:
     """It, while it serves."""
     made = SimulatedHub(files or {}, token)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(made))
+    made.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
+
+def _handler(made: SimulatedHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             content = made.files.get(self.path)
@@ -63,13 +75,4 @@ def hub(files: Mapping[str, bytes] | None = None, token: str = "") -> Iterator[S
         def log_message(self, *arguments: Any) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return Handler

@@ -9,9 +9,10 @@ from areal_mesh.cli.config import check
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, gaps, gpu_present, remarks
 from areal_mesh.cli.launcher import launch
-from areal_mesh.cli.run_directory import SETTINGS_FILE, enter, held
+from areal_mesh.cli.run_directory import enter, held
 from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings, load_settings
+from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 PLACES = ["directory", "model.folder", "prompts.file"]
 

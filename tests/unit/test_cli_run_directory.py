@@ -9,8 +9,9 @@ import pytest
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.going_on import meant_by
-from areal_mesh.cli.run_directory import SETTINGS_FILE, enter, finished_summary, held
+from areal_mesh.cli.run_directory import enter, finished_summary, held
 from areal_mesh.runtime.settings import RunSettings, load_settings
+from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 
 def settings_in(folder: Path, *overrides: str) -> RunSettings:

@@ -1,6 +1,7 @@
 """The Hugging Face hub, for what a run has made: an exported model is uploaded, by the hub's own library."""
 
 from pathlib import Path
+from typing import cast
 
 from areal_mesh.cli.failures import CommandFailed
 
@@ -14,8 +15,10 @@ def upload(folder: Path, repository: str) -> None:
         CommandFailed: the hub cannot be reached, or refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
+    # That of the library under it, whichever this release has: what no hub answers raises it.
+    http_error = cast(type[Exception], HfHubHTTPError.__mro__[1])
     api = HfApi()
     try:
         made = api.create_repo(repository, private=True, exist_ok=True)
@@ -24,7 +27,7 @@ def upload(folder: Path, repository: str) -> None:
         raise CommandFailed(f"--push {repository}: the hub wants a token; set HF_TOKEN, or `hf auth login`") from error
     except HFValidationError as error:
         raise CommandFailed(f"--push {repository}: {error}") from error
-    except (HTTPError, OSError) as error:
+    except (http_error, OSError) as error:
         raise CommandFailed(
             f"--push {repository}: {error}; {folder} is there: `hf upload {repository} {folder}` tries again"
         ) from error

@@ -12,7 +12,6 @@ from rich.table import Table
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.log_groups import group_lines, group_record
 from areal_mesh.cli.report import run_folder
-from areal_mesh.cli.run_directory import SETTINGS_FILE
 from areal_mesh.cli.tables import print_wide
 from areal_mesh.cli.view import counted
 from areal_mesh.prompts.plain_tokenizer import NoPlainTokenizer, PlainTokenizer, load_plain_tokenizer
@@ -20,6 +19,7 @@ from areal_mesh.replay.inspection.contents import GroupEnd
 from areal_mesh.replay.inspection.reading import NotInLog, ReplayLog, read_log
 from areal_mesh.replay.inspection.scanning import SegmentFacts
 from areal_mesh.runtime.settings import SettingsError, load_settings
+from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 _MIB = 1 << 20
 

@@ -20,8 +20,8 @@ from areal_mesh.cli.summary import read_summary
 from areal_mesh.runtime.locks import FileLock, LockHeld
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
 from areal_mesh.runtime.settings.changes import SettingChange
+from areal_mesh.runtime.settings.kept import SETTINGS_FILE, keep_settings
 
-SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
 SETUP_FILE = "setup.json"
 LEDGER_FILE = "ledger.db"
@@ -67,7 +67,7 @@ def enter(folder: Path, settings: RunSettings, fresh: bool, meant: Meant = lambd
         changes = check_changes(folder, _settings_there(file), wanted, meant)
         if changes:
             _reopen(folder, changes)
-            _write_settings(file, wanted)
+            keep_settings(folder, wanted)
         return changes
     if folder.is_dir() and any(folder.iterdir()):
         raise CommandFailed(
@@ -75,14 +75,8 @@ def enter(folder: Path, settings: RunSettings, fresh: bool, meant: Meant = lambd
             "otherwise (--set name=...)"
         )
     folder.mkdir(exist_ok=True)
-    _write_settings(file, wanted)
+    keep_settings(folder, wanted)
     return []
-
-
-def _write_settings(file: Path, wanted: Any) -> None:
-    aside = file.with_name(f".{SETTINGS_FILE}.new")
-    aside.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(aside, file)
 
 
 def _reopen(folder: Path, changes: Sequence[SettingChange]) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.options import CONTROLLER_VARIABLE, DEFAULT_CONTROLLER
 from areal_mesh.runtime.addresses import Address
+from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 _RUNS = Path("runs")
 """Where runs lie unless `directory` says otherwise."""
-_SETTINGS = "settings.json"
 _LOCKS = Path("/proc/locks")
 
 
@@ -30,7 +30,7 @@ def goes_on(folder: Path) -> bool:
 def running_controllers(runs: Path = _RUNS) -> dict[str, str]:
     """Addresses of the controllers of the runs under `runs` that go on, by run."""
     found = {}
-    for settings in sorted(runs.glob(f"*/{_SETTINGS}")):
+    for settings in sorted(runs.glob(f"*/{SETTINGS_FILE}")):
         if goes_on(settings.parent):
             address = _controller_of(settings)
             if address:

@@ -27,6 +27,7 @@ from areal_mesh.planning.rows import Assumptions, constants_of, workload
 from areal_mesh.planning.step import step_time
 from areal_mesh.planning.workload import Layout
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
+from areal_mesh.runtime.settings.kept import keep_settings
 from areal_mesh.simulation.lengths import Lengths
 from areal_mesh.simulation.plan import Plan
 
@@ -88,7 +89,7 @@ def _written(wanted: RunSettings) -> RunSettings:
     except SettingsError as error:
         raise CommandFailed(f"the simulated run's settings do not hold: {'; '.join(error.faults)}") from error
     # By this a directory is known to be a run's.
-    (folder / "settings.json").write_text(settings.model_dump_json(indent=2), encoding="utf-8")
+    keep_settings(folder, settings.model_dump(mode="json"))
     return settings
 
 

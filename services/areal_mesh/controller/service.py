@@ -30,6 +30,7 @@ from areal_mesh.controller.evaluation.holds import Holds
 from areal_mesh.controller.fault_reports import FaultReports
 from areal_mesh.controller.faults import FaultKind
 from areal_mesh.controller.indexed_file import PromptFileError
+from areal_mesh.controller.kept_settings import keep_settings_of
 from areal_mesh.controller.lease_queue import LeaseQueue
 from areal_mesh.controller.ledger import Ledger, LedgerError
 from areal_mesh.controller.lock import lock_run
@@ -223,7 +224,8 @@ class ControllerService:
         return queue
 
     async def start(self) -> None:
-        """Says where the run stands; everything was opened when it was built."""
+        """Says where the run stands, and keeps its settings; everything was opened when it was built."""
+        keep_settings_of(self._settings)
         assert self._metrics is not None, "attach() comes before start()"
         self._metrics.start()
         run = self._run
