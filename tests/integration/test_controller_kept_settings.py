@@ -20,14 +20,14 @@ def with_steps(settings: RunSettings, steps: int) -> RunSettings:
 
 async def test_they_are_what_the_controller_was_given(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    assert load_settings(await begin(settings)).model_dump() == settings.model_dump()
+    assert load_settings(await begin(settings)).model_dump(mode="json") == settings.model_dump(mode="json")
 
 
 async def test_those_of_the_next_life_take_their_place(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     await begin(settings)
     more = with_steps(settings, 77)
-    assert load_settings(await begin(more)).model_dump() == more.model_dump()
+    assert load_settings(await begin(more)).model_dump(mode="json") == more.model_dump(mode="json")
 
 
 async def test_what_somebody_else_put_there_stays(tmp_path: Path) -> None:
