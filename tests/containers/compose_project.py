@@ -83,6 +83,10 @@ class Project:
         metrics = self.run(run) / "metrics.jsonl"
         return len(metrics.read_bytes().splitlines()) if metrics.exists() else 0
 
+    def up_to(self, run: str, step: int) -> bool:
+        """Whether a run, in a volume that may not be there yet, has come so far."""
+        return f"{NAME}_runs" in docker("volume", "ls", "--quiet").split() and self.steps(run) >= step
+
     def kill(self, service: str) -> None:
         """kill -9 of a container's process."""
         self.compose("exec", "-T", service, "python", "-c", _KILL)

@@ -28,6 +28,7 @@ MOST_BYTES = {
 TARGETS = tuple(MOST_BYTES)
 BESIDE = ("prepare", "files", "page")
 PAGE = "http://127.0.0.1:7420/"
+RESTART_ENGINE = os.environ.get("AREAL_MESH_RESTART_ENGINE", "")
 PROMETHEUS = os.environ.get("AREAL_MESH_PROMETHEUS", "")
 CUT_SECONDS = 20.0
 TRIAL_SECONDS = 1_500.0
@@ -146,6 +147,25 @@ def test_a_run_ends_all_the_same_when_any_process_is_killed(project: Project, na
     assert summary["finished"]
     assert summary["steps"] == LAST_STEP
     assert all(summary["service_starts"][service] >= 2 for service in summary["service_starts"])
+
+
+@pytest.mark.skipif(not RESTART_ENGINE, reason="AREAL_MESH_RESTART_ENGINE names no command that restarts this engine")
+def test_a_run_goes_on_after_the_engine_was_restarted(project: Project) -> None:
+    """As after a reboot: all containers end at once; the same command goes on with the run."""
+    run = Project(project.folder, (*SHORT, "name=restarted"))
+    up = run.begin()
+    wait_for(lambda: run.up_to("restarted", 6), SHORT_SECONDS)
+    subprocess.run(RESTART_ENGINE, shell=True, check=True, timeout=120)
+    up.wait(timeout=60)
+    before = run.steps("restarted")
+    seconds = to_the_end(run, SHORT_SECONDS)
+    tell(f"engine restarted after step {before} of {LAST_STEP}: {seconds:.0f} s to the end")
+    assert run.exit_codes() == dict.fromkeys((*BESIDE, *SERVICES), 0)
+    summary = json.loads((run.run("restarted") / "summary.json").read_text())
+    assert summary["finished"]
+    assert summary["steps"] == LAST_STEP > before
+    groups = summary["groups"]
+    assert groups["trained"] == LAST_STEP * 8
 
 
 @pytest.mark.skipif(not PROMETHEUS, reason="AREAL_MESH_PROMETHEUS names no image of Prometheus for this engine")
