@@ -24,6 +24,7 @@ class Answer:
     rule: str = "rational"
     truncated: bool = False
     extracted: str = ""
+    terms: tuple[tuple[str, float], ...] = ()
 
 
 def write_byte_tokenizer(folder: Path) -> None:
@@ -92,7 +93,10 @@ def group_of(
 def _verdict(answer: Answer) -> rollout_pb2.Verdict:
     status = rollout_pb2.VERDICT_STATUS_CORRECT if answer.correct else rollout_pb2.VERDICT_STATUS_INCORRECT
     reward = 5.0 if answer.correct else -5.0
-    return rollout_pb2.Verdict(status=status, rule=answer.rule, reward=reward, extracted=answer.extracted)
+    verdict = rollout_pb2.Verdict(status=status, rule=answer.rule, reward=reward, extracted=answer.extracted)
+    for name, value in answer.terms:
+        verdict.terms.add(name=name, value=value)
+    return verdict
 
 
 def open_log(settings: RunSettings, segment_bytes: int = 1 << 20, kept_bytes: int = 0) -> ReplayBuffer:

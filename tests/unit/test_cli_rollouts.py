@@ -15,7 +15,7 @@ async def settings(tmp_path: Path) -> RunSettings:
     settings = begin_run(tmp_path)
     buffer = open_log(settings)
     answers = [
-        Answer("Two doubled: \\boxed{2}", True, extracted="2"),
+        Answer("Two doubled: \\boxed{2}", True, extracted="2", terms=(("correctness", 5.0), ("brevity", -0.5))),
         Answer("No idea\x1b[2J" + "." * 1000 + "end", rule="no answer", truncated=True),
     ]
     for number in (1, 2):
@@ -66,6 +66,7 @@ async def test_every_filter_and_the_order_count(settings: RunSettings, capsys: p
 async def test_one_is_shown_in_full_and_explained(settings: RunSettings, capsys: pytest.CaptureFixture[str]) -> None:
     code, output, _ = command(capsys, str(settings.run_directory), "--explain", "g00000001.0")
     assert code == 0
+    assert "reward +5 (correctness +5, brevity -0.5)" in output
     assert "versions   1: 0 to 11, 2: 11 to 23 (tokens)" in output
     assert output.splitlines()[-1] == "verdict: correct, by the rule `text`"
     _, output, _ = command(capsys, str(settings.run_directory), "--explain", "g00000001.0", "--json")

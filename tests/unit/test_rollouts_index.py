@@ -23,7 +23,11 @@ def index_of(settings: RunSettings) -> RolloutIndex:
 
 async def write_two_groups(settings: RunSettings) -> None:
     buffer = open_log(settings)
-    easy = [Answer("It is \\boxed{4}.", True, extracted="4"), Answer("It is 100% 5", rule="no answer", truncated=True)]
+    terms = (("correctness", 5.0), ("brevity", 0.5))
+    easy = [
+        Answer("It is \\boxed{4}.", True, extracted="4", terms=terms),
+        Answer("It is 100% 5", rule="no answer", truncated=True),
+    ]
     hard = [Answer("Größe: \\boxed{1/3}", rule="text", extracted="1/3"), Answer("No_idea")]
     await store(
         buffer,
@@ -62,6 +66,7 @@ async def test_a_rollout_is_what_the_log_says_of_it(settings: RunSettings) -> No
             oldest_version=1,
             newest_version=2,
             extracted="4",
+            terms={"correctness": 5.0, "brevity": 0.5},
             problem="Compute 2+2",
             references=("4",),
             response="It is \\boxed{4}.",

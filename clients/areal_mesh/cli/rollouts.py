@@ -64,7 +64,7 @@ def _verdict_line(rollout: Rollout) -> str:
     cut_off = " (cut off)" if rollout.finish == "length" else ""
     parts = [
         f"{rollout.verdict} by `{rollout.rule}`",
-        f"reward {rollout.reward:+g}",
+        f"reward {rollout.reward:+g}{_terms(rollout)}",
         f"{rollout.length:,} tokens{cut_off}",
         f"version {versions}",
         trained,
@@ -72,6 +72,11 @@ def _verdict_line(rollout: Rollout) -> str:
         *([f"source {rollout.source}"] if rollout.source else []),
     ]
     return printable("  ".join(parts))
+
+
+def _terms(rollout: Rollout) -> str:
+    """What the reward is made of."""
+    return f" ({', '.join(f'{name} {value:+g}' for name, value in rollout.terms.items())})" if rollout.terms else ""
 
 
 def _shortened(text: str) -> str:

@@ -30,7 +30,7 @@ _FEW = 4000
 """With more responses to read one by one, reading all in their order is faster."""
 _COLUMNS = (
     "r.id, g.group_id, g.prompt_id, g.stage, g.source, g.step, g.stale, r.verdict, r.rule, r.reward, r.length, "
-    "r.finish, r.oldest, r.newest, r.extracted, g.problem, g.gold_answers"
+    "r.finish, r.oldest, r.newest, r.extracted, r.terms, g.problem, g.gold_answers"
 )
 _FROM = "FROM rollouts r JOIN groups g ON g.key = r.group_key"
 
@@ -184,7 +184,9 @@ def _rollout(row: Sequence[Any]) -> Rollout:
     place = row[0] % RESPONSES_OF_A_GROUP
     group_id, prompt_id, stage, source, step, stale, *figures, gold_answers, response = row[1:]
     group = (group_id, prompt_id, stage, source, step, bool(stale))
-    values: list[Any] = [f"{group_id}.{place}", *group, *figures, tuple(json.loads(gold_answers)), response]
+    *figures, terms, problem = figures
+    judged = (*figures, json.loads(terms), problem, tuple(json.loads(gold_answers)))
+    values: list[Any] = [f"{group_id}.{place}", *group, *judged, response]
     return Rollout(*values)
 
 

@@ -1,6 +1,6 @@
 """The index: one SQLite file, made anew whenever it was made by another version of this file or with other texts."""
 
-FORMAT = 1
+FORMAT = 2
 RESPONSES_OF_A_GROUP = 4096
 """At most; a rollout's row is its group's key times this, plus its place."""
 
@@ -13,7 +13,7 @@ CREATE TABLE groups (key INTEGER PRIMARY KEY, group_id TEXT NOT NULL UNIQUE, pro
     stale INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE rollouts (id INTEGER PRIMARY KEY, group_key INTEGER NOT NULL, verdict TEXT NOT NULL, rule TEXT NOT NULL,
     reward REAL NOT NULL, length INTEGER NOT NULL, finish TEXT NOT NULL, oldest INTEGER NOT NULL,
-    newest INTEGER NOT NULL, extracted TEXT NOT NULL);
+    newest INTEGER NOT NULL, extracted TEXT NOT NULL, terms TEXT NOT NULL);
 CREATE INDEX groups_by_step ON groups (step);
 CREATE INDEX rollouts_by_length ON rollouts (length);
 CREATE INDEX rollouts_by_reward ON rollouts (reward);

@@ -51,6 +51,8 @@ class Rollout:
     newest_version: int
     extracted: str
     """The answer found in the response; empty for none."""
+    terms: dict[str, float]
+    """The terms of the reward, where it has several or the user's own."""
     problem: str
     references: tuple[str, ...]
     """Any of them is right; none in a log written before references were stored."""

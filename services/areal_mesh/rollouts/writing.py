@@ -17,7 +17,7 @@ _PUT_GROUP = (
     "INSERT INTO groups (group_id, prompt_id, stage, source, problem, gold_answers, segment, offset, length) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_PUT_ROLLOUT = "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_ROLLOUT = "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _VERDICTS = {rollout_pb2.VERDICT_STATUS_CORRECT: "correct", rollout_pb2.VERDICT_STATUS_INCORRECT: "incorrect"}
 _FINISHES = {rollout_pb2.FINISH_REASON_STOP: "stop", rollout_pb2.FINISH_REASON_LENGTH: "length"}
 
@@ -98,6 +98,7 @@ def _figures(response: rollout_pb2.ResponseInfo) -> tuple[Any, ...]:
         min(versions, default=-1),
         max(versions, default=-1),
         verdict.extracted,
+        json.dumps({term.name: term.value for term in verdict.terms}),
     )
 
 

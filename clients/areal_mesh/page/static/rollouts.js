@@ -28,6 +28,11 @@ function tools(given, choices) {
     choice("First", "order", given, ORDERS.map((order) => [order, order])));
 }
 
+function termsOf(rollout) {
+  const terms = Object.entries(rollout.terms).map(([name, value]) => `${name} ${number(value)}`);
+  return terms.length ? ` (${terms.join(", ")})` : "";
+}
+
 export function facts(rollout) {
   const versions = rollout.newest_version === rollout.oldest_version ? rollout.oldest_version
     : `${rollout.oldest_version}–${rollout.newest_version}`;
@@ -35,7 +40,7 @@ export function facts(rollout) {
   return h("div", { class: "facts" },
     h("b", null, rollout.rollout_id),
     h("span", { class: rollout.verdict === "correct" ? "ok" : "bad" }, `${rollout.verdict} by ${rollout.rule || "–"}`),
-    h("span", null, `reward ${number(rollout.reward)}`),
+    h("span", null, `reward ${number(rollout.reward)}${termsOf(rollout)}`),
     h("span", null, `${count(rollout.length)} tokens${rollout.finish === "length" ? ", cut off" : ""}`),
     h("span", null, `version ${versions}`), h("span", null, trained), h("span", null, `stage ${rollout.stage}`),
     rollout.source ? h("span", null, rollout.source) : null);
