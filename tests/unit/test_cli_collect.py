@@ -107,7 +107,7 @@ class SimulatedMesh:
         name = self.answers.pop(0) if self.answers else ""
         if not name:
             raise ControllerUnreachable("127.0.0.1:1", "GetStatus", "nothing answers")
-        return type("Status", (), {"run_name": name})
+        return type("Status", (), {"run_name": name, "finished": False})
 
 
 def target_of(mesh: SimulatedMesh) -> Target:

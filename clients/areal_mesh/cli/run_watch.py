@@ -15,6 +15,8 @@ from areal_mesh.client import ControllerTimeout, ControllerUnreachable, MeshClie
 PATIENCE_SECONDS = 60.0
 """How long a controller may be away before its run is taken for over: a restart takes seconds."""
 LOOK_SECONDS = 2.0
+ENDING_SECONDS = 0.25
+"""Between looks at a run that is finished, whose controller is about to leave."""
 
 
 def runs_in(directory: Path) -> list[Path]:
@@ -36,16 +38,17 @@ async def looks(
         MeshClientError: the controller refuses who asks.
     """
     clock = asyncio.get_running_loop()
-    name, seen_at = "", clock.time()
+    name, seen_at, finished = "", clock.time(), False
     async with target.mesh() as mesh:
         while True:
             try:
-                name, seen_at = (await mesh.status()).run_name, clock.time()
+                status = await mesh.status()
+                name, seen_at, finished = status.run_name, clock.time(), status.finished
             except (ControllerUnreachable, ControllerTimeout):
                 if _is_finished(directory, name) or clock.time() - seen_at >= patience_seconds:
                     return
             yield
-            await asyncio.sleep(look_seconds)
+            await asyncio.sleep(min(look_seconds, ENDING_SECONDS) if finished else look_seconds)
 
 
 async def run_is_over(target: Target, directory: Path) -> None:

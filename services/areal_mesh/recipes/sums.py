@@ -10,6 +10,8 @@ from areal_mesh.runtime.made import write_made
 SOURCE = "areal_mesh.recipes.sums"
 LARGEST = 9
 """SmolLM2-135M gets one in seven of these sums right, and few of larger ones."""
+FORMAT = 1
+"""Raised when other sums come of the same seed, so that files of older code are made anew."""
 
 
 def sum_lines(count: int, seed: int) -> Iterator[str]:
@@ -34,5 +36,5 @@ def write_sums(path: Path, count: int, seed: int) -> bool:
         ValueError: there are not so many.
         NotMadeHere: there is a file, and no recipe made it, or it was changed since; it is left untouched.
     """
-    content = "".join(sum_lines(count, seed))
-    return write_made(path, content, {"recipe": "sums", "count": count, "seed": seed})
+    source = {"recipe": "sums", "format": FORMAT, "count": count, "seed": seed}
+    return write_made(path, lambda: "".join(sum_lines(count, seed)), source)

@@ -6,7 +6,7 @@ Nothing else is a recipe's to write over: not what a user put there, and not wha
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +39,29 @@ def replace_file(aside: Path, file: Path, made_from: Mapping[str, Any]) -> None:
     aside.replace(file)
 
 
-def write_made(file: Path, content: str, source: Mapping[str, Any]) -> bool:
-    """Writes a text whole or not at all, as made from `source`; False if the file already held exactly this.
+def write_made(file: Path, make: Callable[[], str], source: Mapping[str, Any]) -> bool:
+    """Writes a text whole or not at all, as made from `source`; False if the file was made from just this, and is not
+    made again.
 
     Raises:
         NotMadeHere: there is a file, and nothing of ours made it, or it was changed since; it is left untouched.
     """
-    if made_from(file) is not None and file.read_bytes() == content.encode():
+    if is_made_from(file, source) and not _is_former(file):
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}.partial")
     with aside.open("w", encoding="utf-8") as written:
-        written.write(content)
+        written.write(make())
         written.flush()
         os.fsync(written.fileno())
     replace_file(aside, file, source)
     return True
+
+
+def _is_former(file: Path) -> bool:
+    """Whether a crash in `replace_file` left the former file under the mark of the next."""
+    _, digests = _read(file_mark(file), file)
+    return _digest(file) != digests[file.name][0]
 
 
 def file_mark(file: Path) -> Path:

@@ -14,7 +14,7 @@ from areal_mesh.runtime.durable import remove_leftovers, replace_folder
 from areal_mesh.runtime.made import is_made_from, made_from, mark_folder
 
 RECIPE = "arithmetic"
-FORMAT = 1
+FORMAT = 2
 """Raised when the problems, the tokenizer or the training change, so that folders of older code are made anew."""
 
 

@@ -34,6 +34,8 @@ MAX_TOTAL = 19
 OVERSHOOTS = (1, 2)
 SOURCE = "areal_mesh.recipes.arithmetic"
 RECIPE = "arithmetic"
+FORMAT = 1
+"""Raised when other problems come of the same seed, so that files of older code are made anew."""
 
 Sign = Literal["+", "-"]
 
@@ -147,8 +149,8 @@ def write_prompts(path: Path, count: int, seed: int) -> bool:
     """
     if count < 1:
         raise ValueError(f"count is {count}; a prompt file needs at least one problem")
-    content = "".join(prompt_lines(count, seed))
-    return write_made(path, content, {"recipe": RECIPE, "count": count, "seed": seed})
+    source = {"recipe": RECIPE, "format": FORMAT, "count": count, "seed": seed}
+    return write_made(path, lambda: "".join(prompt_lines(count, seed)), source)
 
 
 def _draw_problem(generator: random.Random) -> Problem:
