@@ -163,9 +163,11 @@ def judge() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Judge) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/judge"
-        server.shutdown()
-        thread.join(DEADLINE)
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/judge"
+        finally:
+            server.shutdown()
+            thread.join(DEADLINE)
 
 
 async def test_a_judge_is_posted_a_group_again_while_it_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:

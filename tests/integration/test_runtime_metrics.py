@@ -21,9 +21,8 @@ NOT_ALWAYS = {
     "areal_mesh_open_call_age_seconds",
     "areal_mesh_generator_answer_tokens_total",
     "areal_mesh_certificate_expiry_timestamp_seconds",
-    "areal_mesh_step",
 }
-"""Nobody waits for a call, nobody asks beside the run, and it has neither certificates nor sinks."""
+"""Nobody waits for a call, nobody asks beside the run, and it has no certificates."""
 
 
 def documented() -> set[str]:

@@ -11,6 +11,7 @@ from areal_mesh.controller.schedule import (
     steps_looked_at,
 )
 from areal_mesh.runtime.settings.stages import (
+    LengthShareSettings,
     RewardGainBelowSettings,
     StageSettings,
     TruncatedAboveSettings,
@@ -55,6 +56,16 @@ def test_a_reward_that_no_longer_gains_ends_a_stage() -> None:
     assert ended(plan, rising) is None
     assert ended(plan, flat(5)) is None, "two windows are needed for a gain"
     assert "reward gain" in (ended(plan, flat(6)) or "")
+
+
+def test_responses_that_fill_the_limit_end_a_stage() -> None:
+    plan = stage("8K", 8192, 100, LengthShareSettings(share=0.9, window=2))
+    long, short = (StepFigures.of({"response_length": length}, 8192) for length in (7600.0, 4096.0))
+    assert ended(plan, [long, short]) is None
+    assert ended(plan, [long]) is None
+    assert "above 0.9" in (ended(plan, [short, long, long]) or "")
+    of_twice = StepFigures.of({"response_length": 7600.0}, 16384)
+    assert ended(stage("16K", 16384, 100, LengthShareSettings(window=2)), [of_twice] * 2) is None
 
 
 ENTRIES = [StageEntry(0, 1, 0.0, "start"), StageEntry(1, 4, 0.0, "rule"), StageEntry(2, 9, 0.0, "by hand")]

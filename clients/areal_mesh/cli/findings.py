@@ -78,7 +78,7 @@ def _memory(machine: Machine, settings: RunSettings) -> Finding:
 
 def _shared_memory(machine: Machine, settings: RunSettings) -> Finding:
     """Several ranks talk through it; an engine in one process does without."""
-    several = settings.weights.transport.type == "nccl" or settings.generator.transfer_ranks > 1
+    several = settings.weights.transport.needs_gpus or settings.generator.transfer_ranks > 1
     found = f"{machine.shared_memory_gib:.2f} GiB free in /dev/shm"
     remedy = (
         f"NCCL and vLLM's ranks need {_SHARED_MEMORY_GIB} GiB; in a container: --shm-size=1g (compose: shm_size: 1g)"
@@ -142,7 +142,7 @@ def wanted_gpus(settings: RunSettings) -> int:
 
 def _nccl(machine: Machine, settings: RunSettings) -> Finding:
     found = machine.packages.get("nccl", "none")
-    if settings.weights.transport.type == "nccl" and found == "none":
+    if settings.weights.transport.needs_gpus and found == "none":
         remedy = 'it comes with torch\'s CUDA build; install that, or set weights.transport.type = "gloo"'
         return Finding("NCCL", "fault", found, remedy)
     return Finding("NCCL", "fine", found)

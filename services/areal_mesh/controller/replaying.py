@@ -59,7 +59,8 @@ def replay_schedule(
         plan, last = stages[number], int(row["step"])
         steps, first = steps + 1, first or last
         elsewhere += row.get("max_response_tokens", plan.max_response_tokens) != plan.max_response_tokens
-        figures = [*figures, StepFigures.of({"epoch_share": epoch_share, **row})][-max(1, kept) :]
+        step = StepFigures.of({"epoch_share": epoch_share, **row}, plan.max_response_tokens)
+        figures = [*figures, step][-max(1, kept) :]
         reason = stage_end(plan, steps, figures)
         if reason is not None:
             found.append(ReplayedStage(plan.name, first, last, reason, elsewhere))

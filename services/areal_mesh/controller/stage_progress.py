@@ -71,8 +71,9 @@ class StageProgress:
         """
         if row.stage != self.stage:
             return None, False
-        figures = [StepFigures.of(step.metrics) for step in [*before, row] if step.stage == self.stage]
-        reason = stage_end(self._plans[self.stage], self.steps(row.step), figures)
+        plan, rows = self._plans[self.stage], [step for step in [*before, row] if step.stage == self.stage]
+        figures = [StepFigures.of(step.metrics, plan.max_response_tokens) for step in rows]
+        reason = stage_end(plan, self.steps(row.step), figures)
         if reason is None:
             return None, False
         if self._is_last:

@@ -5,6 +5,7 @@ from typing import Any
 
 from areal_mesh.controller.rules.counts import epochs_done, steps_done
 from areal_mesh.controller.rules.figures import StepFigures
+from areal_mesh.controller.rules.length import length_share
 from areal_mesh.controller.rules.reward_gain import reward_gain_below
 from areal_mesh.controller.rules.truncation import truncated_above, truncated_below
 from areal_mesh.runtime.settings.stages import RuleSettings
@@ -13,6 +14,7 @@ RULES: Mapping[str, Callable[[Any, Sequence[StepFigures], int], str | None]] = {
     "truncated_above": truncated_above,
     "truncated_below": truncated_below,
     "reward_gain_below": reward_gain_below,
+    "length_share": length_share,
     "steps": steps_done,
     "epochs": epochs_done,
 }

@@ -38,6 +38,16 @@ class RewardGainBelowSettings(Settings):
     """Steps that each of the two means is over."""
 
 
+class LengthShareSettings(Settings):
+    """The stage ends when the mean response length is above this share of its limit: responses fill it."""
+
+    type: Literal["length_share"] = "length_share"
+    share: Share = 0.9
+    """Of the stage's `max_response_tokens`."""
+    window: int = Field(default=10, gt=0)
+    """Steps that the mean is over."""
+
+
 class StepsSettings(Settings):
     """The stage ends after so many of its steps: beside other rules, all of which have to agree."""
 
@@ -57,7 +67,12 @@ class EpochsSettings(Settings):
 
 
 RuleSettings = Annotated[
-    TruncatedAboveSettings | TruncatedBelowSettings | RewardGainBelowSettings | StepsSettings | EpochsSettings,
+    TruncatedAboveSettings
+    | TruncatedBelowSettings
+    | RewardGainBelowSettings
+    | LengthShareSettings
+    | StepsSettings
+    | EpochsSettings,
     Field(discriminator="type"),
 ]
 """Each says over how many steps it looks at a time, its `window`."""
