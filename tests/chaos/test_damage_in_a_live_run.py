@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.replay.segment_file import RECORDS_START
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from tests.e2e.whole_mesh import service_process, started, wait_for_step
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

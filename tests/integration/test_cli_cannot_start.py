@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import load_settings
 
 PATIENCE_SECONDS = 60.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from tests.unit.tiny_model import write_prompts, write_tiny_model
 
 PATIENCE_SECONDS = 60.0

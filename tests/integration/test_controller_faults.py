@@ -12,7 +12,7 @@ import pytest
 from areal_mesh.replay.buffer import ReplayBuffer
 from areal_mesh.replay.events import GroupSummary
 from areal_mesh.replay.segment_file import RECORDS_START
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.v1 import controller_pb2, status_pb2
 from tests.integration.controller_mesh import Mesh, controller, settings_in
 from tests.integration.controller_peers import SECONDS, Peer

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from areal_mesh.recipes.arithmetic.choices import ModelShape, Progress, WarmStartSettings  # noqa: E402
 from areal_mesh.recipes.arithmetic.folder import make_model  # noqa: E402
 from areal_mesh.recipes.smollm2 import convert, find_gguf  # noqa: E402
+from areal_mesh.runtime.exits import EXIT_CANNOT_START  # noqa: E402
 from areal_mesh.runtime.made import NotMadeHere, made_from  # noqa: E402
-from areal_mesh.runtime.service import EXIT_CANNOT_START  # noqa: E402
 
 SHAPE = ModelShape(layers=1, hidden_size=64, intermediate_size=64, attention_heads=2, key_value_heads=1)
 SHORT = WarmStartSettings(steps=10, batch_size=4)

@@ -13,7 +13,8 @@ import pytest
 
 from areal_mesh.controller.service import build
 from areal_mesh.runtime.errors import CannotGoOn
-from areal_mesh.runtime.service import EXIT_CANNOT_START, ServiceContext, run_service
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
+from areal_mesh.runtime.service import ServiceContext, run_service
 from tests.integration.controller_mesh import controller, settings_in
 from tests.integration.replay_process import PATIENCE_SECONDS, read_until, replay_service
 

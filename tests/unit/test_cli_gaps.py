@@ -10,9 +10,9 @@ from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import faults, gaps, gpu_present, remarks
 from areal_mesh.cli.launcher import launch
 from areal_mesh.cli.run_directory import enter, held
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings, load_settings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 PLACES = ["directory", "model.folder", "prompts.file"]
 

@@ -18,8 +18,8 @@ from areal_mesh.cli.serving import context_of
 from areal_mesh.recipes.arithmetic.problems import write_prompts
 from areal_mesh.recipes.table import recipe_targets
 from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.made import mark_folder
-from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import load_settings
 
 

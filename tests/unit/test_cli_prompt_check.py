@@ -12,8 +12,8 @@ from areal_mesh.cli.gaps import faults
 from areal_mesh.cli.launcher import launch
 from areal_mesh.cli.prompt_check import check_lines, prompt_faults
 from areal_mesh.recipes.arithmetic.problems import write_prompts
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.problem_files import ProblemFile
-from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings, load_settings
 
 

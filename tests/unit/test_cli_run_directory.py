@@ -10,8 +10,8 @@ import pytest
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.going_on import meant_by
 from areal_mesh.cli.run_directory import enter, finished_summary, held
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings, load_settings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 
 def settings_in(folder: Path, *overrides: str) -> RunSettings:

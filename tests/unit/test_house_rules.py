@@ -221,6 +221,13 @@ def test_a_command_starts_without_the_libraries_of_the_others() -> None:
     assert loaded_after_importing(["areal_mesh.cli.main"], watched) == ""
 
 
+def test_what_asks_a_controller_and_a_recipe_that_finds_its_model_there_wait_for_no_settings() -> None:
+    """pydantic and the models of the settings take half a second to import on a slow machine."""
+    asking = ["areal_mesh.cli.status", "areal_mesh.cli.health", "areal_mesh.client"]
+    for modules in (asking, ["areal_mesh.recipes.arithmetic.__main__"]):
+        assert loaded_after_importing(modules, ("pydantic", "areal_mesh.runtime.settings")) == "", modules
+
+
 def test_only_the_run_writes_its_ledger() -> None:
     """The names of the methods that write are those of `Ledger`; whoever reads has a `LedgerReader`."""
     folder = ROOT / "services" / "areal_mesh" / "controller"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.restarts import Ends, Reaction, RestartPolicy, describe_exit
-from areal_mesh.runtime.service import EXIT_CANNOT_START
 
 POLICY = RestartPolicy(most_restarts=4, most_alike=3, first_backoff_seconds=1, last_backoff_seconds=3)
 KILLED = -9

@@ -12,8 +12,8 @@ from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.report import run_folder
 from areal_mesh.cli.tables import print_wide
 from areal_mesh.learner.checkpoints.manifest import fault_of, folders, read_manifest, version_of
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import SettingsError, load_settings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 _MIB = 1 << 20
 

@@ -12,8 +12,8 @@ from areal_mesh.cli.report import run_folder
 from areal_mesh.cli.tables import print_wide
 from areal_mesh.cli.times import shown_seconds
 from areal_mesh.runtime.curves import mean
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings.changes import changes_between
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 from areal_mesh.views.rows import Row, moving_average, read_rows, series
 from areal_mesh.views.run_views import METRICS_FILE
 

@@ -13,7 +13,7 @@ from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.reward_check import Tried, reward_faults, rewards_shown, tried_rewards
 from areal_mesh.cli.shown_settings import PROMPTS_READ, gpus_shown, prompts_shown
 from areal_mesh.cli.targets import Target
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 
 

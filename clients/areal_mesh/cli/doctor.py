@@ -17,8 +17,8 @@ from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.tables import print_wide
 from areal_mesh.cli.targets import Target
 from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.roles import SERVICE_ROLES
-from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 
 _COLOURS = {"fine": "green", "remark": "yellow", "fault": "red"}

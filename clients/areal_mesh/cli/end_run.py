@@ -12,9 +12,10 @@ from areal_mesh.cli.options import TOKEN_VARIABLE
 from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.client import MeshClient, MeshClientError, RequestRefused, client_credentials
 from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.farewell import bid_farewell
 from areal_mesh.runtime.security.credentials import Credentials, CredentialsError
-from areal_mesh.runtime.service import EXIT_CANNOT_START, ServiceEnd
+from areal_mesh.runtime.service import ServiceEnd
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.text import plain_text
 

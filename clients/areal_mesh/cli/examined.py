@@ -13,9 +13,9 @@ from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.machine import read_machine
 from areal_mesh.cli.report import run_folder
 from areal_mesh.cli.run_directory import is_run
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 _VERSION = re.compile(r"(?P<source>.+)@(?P<version>\d+)\Z")
 _CHECKPOINT = re.compile(r"version-(?P<version>\d+)\Z")

@@ -5,8 +5,8 @@ from pathlib import Path
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.hub import upload
 from areal_mesh.cli.report import run_folder
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import SettingsError, load_settings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 
 def export(source: str, version: int | None, to: str, push: str = "") -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.report import run_folder
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 
 def forked(begun_from: str, source: str, overrides: Sequence[str]) -> tuple[str, list[str]]:

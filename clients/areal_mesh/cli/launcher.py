@@ -28,9 +28,9 @@ from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.cli.view import step_of
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus, ServiceState
 from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.roles import SERVICE_ROLES
 from areal_mesh.runtime.security.warning import plain_text_warning
-from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.signals import drain_signals
 from areal_mesh.runtime.supervision import ProcessCannotStart, ProcessFailure, Supervisor

@@ -18,8 +18,8 @@ from areal_mesh.prompts.plain_tokenizer import NoPlainTokenizer, PlainTokenizer,
 from areal_mesh.replay.inspection.contents import GroupEnd
 from areal_mesh.replay.inspection.reading import NotInLog, ReplayLog, read_log
 from areal_mesh.replay.inspection.scanning import SegmentFacts
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import SettingsError, load_settings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 _MIB = 1 << 20
 

@@ -17,8 +17,8 @@ from areal_mesh.controller.ledger import LedgerError
 from areal_mesh.controller.recorded_orders import RecordedOrders, read_orders
 from areal_mesh.replay.inspection.reading import NotInLog, ReplayLog
 from areal_mesh.runtime.environment import pin_to_cores, show_gpus
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 
 _CHECKPOINT = "version-"
 

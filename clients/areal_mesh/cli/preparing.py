@@ -15,10 +15,10 @@ from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.gaps import missing_data, not_a_recipes
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.recipes.table import recipe_of, recipe_targets
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.made import made_from
 from areal_mesh.runtime.orphans import OrphanGuard, kill_session
 from areal_mesh.runtime.restarts import describe_exit
-from areal_mesh.runtime.service import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 
 

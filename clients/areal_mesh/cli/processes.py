@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
 from areal_mesh.runtime.supervision import ServiceProcess
 
 CONTROLLER = "controller"

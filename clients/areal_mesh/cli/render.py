@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.node_plan import ImpossiblePlan, Placement, node_plan
 from areal_mesh.cli.resolving import resolved
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
 
 

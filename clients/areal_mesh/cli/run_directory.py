@@ -18,9 +18,9 @@ from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.going_on import Meant, check_changes
 from areal_mesh.cli.summary import read_summary
 from areal_mesh.runtime.locks import FileLock, LockHeld
+from areal_mesh.runtime.run_files import SETTINGS_FILE, keep_settings
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
 from areal_mesh.runtime.settings.changes import SettingChange
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE, keep_settings
 
 SUMMARY_FILE = "summary.json"
 SETUP_FILE = "setup.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.options import CONTROLLER_VARIABLE, DEFAULT_CONTROLLER
 from areal_mesh.runtime.addresses import Address
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE
+from areal_mesh.runtime.run_files import SETTINGS_FILE
 
 _RUNS = Path("runs")
 """Where runs lie unless `directory` says otherwise."""

@@ -14,8 +14,9 @@ from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.environment import pin_to_cores, show_gpus
 from areal_mesh.runtime.errors import StartupError
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.identity import Identity
-from areal_mesh.runtime.service import EXIT_CANNOT_START, Service, ServiceContext, ServiceEnd, run_service
+from areal_mesh.runtime.service import Service, ServiceContext, ServiceEnd, run_service
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
 from areal_mesh.runtime.settings.services import OWN_HOST
 from areal_mesh.runtime.telemetry import configure_logging, note_phase

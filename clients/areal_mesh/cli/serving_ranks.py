@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from areal_mesh.cli.serving import pin_service
-from areal_mesh.runtime.service import EXIT_CANNOT_START, EXIT_CRASHED
+from areal_mesh.runtime.exits import EXIT_CANNOT_START, EXIT_CRASHED
 from areal_mesh.runtime.settings import SettingsError, load_settings
 from areal_mesh.runtime.telemetry import configure_logging
 

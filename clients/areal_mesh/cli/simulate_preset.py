@@ -26,8 +26,8 @@ from areal_mesh.planning.published import HARDWARE as PLANNED_FOR
 from areal_mesh.planning.rows import Assumptions, constants_of, workload
 from areal_mesh.planning.step import step_time
 from areal_mesh.planning.workload import Layout
+from areal_mesh.runtime.run_files import keep_settings
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
-from areal_mesh.runtime.settings.kept import keep_settings
 from areal_mesh.simulation.lengths import Lengths
 from areal_mesh.simulation.plan import Plan
 

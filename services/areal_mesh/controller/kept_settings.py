@@ -5,8 +5,8 @@ from typing import Any
 
 import structlog
 
+from areal_mesh.runtime.run_files import SETTINGS_FILE, keep_settings
 from areal_mesh.runtime.settings import RunSettings
-from areal_mesh.runtime.settings.kept import SETTINGS_FILE, keep_settings
 
 _LOG = structlog.get_logger("controller")
 

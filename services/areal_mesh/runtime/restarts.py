@@ -11,7 +11,7 @@ import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
-from areal_mesh.runtime.service import EXIT_CANNOT_START
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 
 
 class Reaction(StrEnum):

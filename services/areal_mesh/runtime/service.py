@@ -18,6 +18,7 @@ from areal_mesh.runtime.addresses import Address
 from areal_mesh.runtime.announcement import Announcement
 from areal_mesh.runtime.environment import settle_memory
 from areal_mesh.runtime.errors import CannotGoOn, StartupError
+from areal_mesh.runtime.exits import EXIT_CANNOT_START, EXIT_CRASHED
 from areal_mesh.runtime.heartbeats import Heartbeats
 from areal_mesh.runtime.identity import Identity, RunIdentity
 from areal_mesh.runtime.metrics.endpoint import new_registry
@@ -29,11 +30,8 @@ from areal_mesh.runtime.signals import drain_signals
 from areal_mesh.runtime.standing import HeardStanding
 from areal_mesh.runtime.watch import Watch
 
-EXIT_CRASHED = 1
 # A controller that is started together with the others is up within this; one that is not is asked again later.
 _CONTROLLER_UP_SECONDS = 5.0
-# EX_CONFIG: starting again would fail in the same way, so that a supervisor does not try.
-EXIT_CANNOT_START = 78
 _LOG = structlog.get_logger("service")
 
 

@@ -12,9 +12,9 @@ from rich.progress import Progress as Bars
 from areal_mesh.recipes.arithmetic.choices import Progress
 from areal_mesh.recipes.arithmetic.folder import make_model
 from areal_mesh.recipes.arithmetic.problems import write_prompts
+from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.made import NotMadeHere, made_from
 from areal_mesh.runtime.output import lasting_output
-from areal_mesh.runtime.service import EXIT_CANNOT_START
 
 PLAIN_LINE_STEPS = 50
 
