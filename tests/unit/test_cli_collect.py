@@ -151,6 +151,25 @@ async def test_a_run_whose_controller_never_comes_back_is_over_after_the_patienc
     assert await count(SimulatedMesh(["one"]), runs, 0.0) == 1
 
 
+async def test_the_controller_of_a_finished_run_is_watched_until_it_leaves(runs: Path) -> None:
+    class Finished(SimulatedMesh):
+        left = False
+
+        async def status(self) -> Any:
+            self.asked += 1
+            return type("Status", (), {"run_name": "one", "finished": True})
+
+        async def watch(self) -> AsyncIterator[Any]:
+            yield await self.status()
+            # What it writes last.
+            make_run(runs / "one", finished=True)
+            self.left = True
+
+    mesh = Finished([])
+    assert await count(mesh, runs, LONG) == 1
+    assert mesh.left
+
+
 async def test_a_finished_run_whose_controller_was_never_seen_is_over(runs: Path) -> None:
     make_run(runs / "one", finished=True)
     assert await count(SimulatedMesh([]), runs, LONG) == 0

@@ -6,17 +6,16 @@ Locks tell more (`running_runs`), but only to processes of one machine, outside 
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 from areal_mesh.cli.run_directory import finished_summary, is_run
 from areal_mesh.cli.targets import Target
-from areal_mesh.client import ControllerTimeout, ControllerUnreachable, MeshClientError
+from areal_mesh.client import ControllerTimeout, ControllerUnreachable, MeshClient, MeshClientError
 
 PATIENCE_SECONDS = 60.0
 """How long a controller may be away before its run is taken for over: a restart takes seconds."""
 LOOK_SECONDS = 2.0
-ENDING_SECONDS = 0.25
-"""Between looks at a run that is finished, whose controller is about to leave."""
 
 
 def runs_in(directory: Path) -> list[Path]:
@@ -38,17 +37,29 @@ async def looks(
         MeshClientError: the controller refuses who asks.
     """
     clock = asyncio.get_running_loop()
-    name, seen_at, finished = "", clock.time(), False
+    name, seen_at = "", clock.time()
     async with target.mesh() as mesh:
         while True:
             try:
                 status = await mesh.status()
-                name, seen_at, finished = status.run_name, clock.time(), status.finished
+                name, seen_at = status.run_name, clock.time()
+                if status.finished:
+                    yield
+                    await _until_it_leaves(mesh)
+                    if _is_finished(directory, name):
+                        return
             except (ControllerUnreachable, ControllerTimeout):
                 if _is_finished(directory, name) or clock.time() - seen_at >= patience_seconds:
                     return
             yield
-            await asyncio.sleep(min(look_seconds, ENDING_SECONDS) if finished else look_seconds)
+            await asyncio.sleep(look_seconds)
+
+
+async def _until_it_leaves(mesh: MeshClient) -> None:
+    """Waits as long as the controller of a finished run stays: it may still draw, or tell others that the run is over."""
+    with suppress(ControllerUnreachable, ControllerTimeout):
+        async for _ in mesh.watch():
+            pass
 
 
 async def run_is_over(target: Target, directory: Path) -> None:
