@@ -56,7 +56,7 @@ async def looks(
 
 
 async def _until_it_leaves(mesh: MeshClient) -> None:
-    """Waits as long as the controller of a finished run stays: it may still draw, or tell others that the run is over."""
+    """Waits as long as the controller of a finished run stays: it may still draw, or tell others that it is over."""
     with suppress(ControllerUnreachable, ControllerTimeout):
         async for _ in mesh.watch():
             pass
