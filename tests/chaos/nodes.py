@@ -36,8 +36,13 @@ class Nodes:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._directory, self._controller, self.environment = directory, controller, environment
 
-    def start(self, role: str, more: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Starts a role's service, or starts it again; `more`: variables on top of its environment."""
+    def start(self, role: str, more: Mapping[str, str] = MappingProxyType({}), unknown: Sequence[str] = ()) -> None:
+        """Starts a role's service, or starts it again.
+
+        Args:
+            more: variables on top of its environment.
+            unknown: settings that it does not know yet.
+        """
         words = [
             sys.executable,
             "-m",
@@ -49,7 +54,7 @@ class Nodes:
             "--controller",
             self._controller,
         ]
-        for override in self.overrides:
+        for override in (given for given in self.overrides if not given.startswith(tuple(unknown))):
             words += ["--set", override]
         with (self._directory / f"{role}.out").open("ab") as out:
             self.processes[role] = subprocess.Popen(words, stdout=out, stderr=out, env=self.environment | dict(more))

@@ -38,7 +38,7 @@ def before(tmp_path: Path) -> Path:
 def test_the_release_before_generates_for_this_one_and_asks_it(tmp_path: Path, before: Path) -> None:
     code = {"PYTHONPATH": os.pathsep.join(str(before / part) for part in ("services", "clients", "protos"))}
     with started(tmp_path, without=("generator",)) as (nodes, controller):
-        nodes.start("generator", code)
+        nodes.start("generator", code, unknown=("replay.keep_released",))
         asyncio.run(some_steps(nodes, controller, code, before))
     folder = tmp_path / "rolling"
     assert check_books(folder, BATCH_GROUPS, max_staleness=1) >= 4
