@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.found_runs import finished_summary
 from areal_mesh.cli.going_on import meant_by
-from areal_mesh.cli.run_directory import enter, finished_summary, held
+from areal_mesh.cli.run_directory import enter, held
 from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings, load_settings
 

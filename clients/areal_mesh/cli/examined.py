@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.found_runs import is_run
 from areal_mesh.cli.machine import read_machine
 from areal_mesh.cli.report import run_folder
-from areal_mesh.cli.run_directory import is_run
 from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings

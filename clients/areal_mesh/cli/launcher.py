@@ -14,6 +14,7 @@ from rich.console import Console
 from areal_mesh.cli.display import Display, display_for
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.forking import forked
+from areal_mesh.cli.found_runs import SETUP_FILE, finished_summary
 from areal_mesh.cli.gaps import faults, gaps
 from areal_mesh.cli.going_on import meant_by, say_changes
 from areal_mesh.cli.phases import process_note
@@ -23,7 +24,7 @@ from areal_mesh.cli.processes import CONTROLLER, controller_address, service_id,
 from areal_mesh.cli.report import files_line, print_table
 from areal_mesh.cli.resolving import resolved
 from areal_mesh.cli.reward_check import reward_faults, tried_rewards
-from areal_mesh.cli.run_directory import SETUP_FILE, enter, finished_summary, held
+from areal_mesh.cli.run_directory import enter, held
 from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.cli.view import step_of
 from areal_mesh.client import MeshClient, MeshClientError, RunState, RunStatus, ServiceState

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.found_runs import LEDGER_FILE
 from areal_mesh.cli.log import log_of
-from areal_mesh.cli.run_directory import LEDGER_FILE
 from areal_mesh.controller.ledger import LedgerError
 from areal_mesh.controller.recorded_orders import RecordedOrders, read_orders
 from areal_mesh.replay.inspection.reading import NotInLog, ReplayLog

@@ -7,10 +7,10 @@ from typing import Any
 
 from areal_mesh.cli.evaluation_lines import evaluation_figures
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.found_runs import SUMMARY_FILE, finished_summary, is_run, read_summary
 from areal_mesh.cli.resolving import resolved
-from areal_mesh.cli.run_directory import SUMMARY_FILE, finished_summary, is_run
 from areal_mesh.cli.running_runs import goes_on
-from areal_mesh.cli.summary import read_summary, summary_so_far, summary_table
+from areal_mesh.cli.summary import summary_so_far, summary_table
 from areal_mesh.cli.tables import print_wide
 from areal_mesh.cli.view import counted
 from areal_mesh.runtime.settings import FILE_SUFFIXES, preset_names

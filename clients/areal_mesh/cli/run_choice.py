@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.found_runs import LEDGER_FILE, is_run
 from areal_mesh.cli.report import run_folder
-from areal_mesh.cli.run_directory import LEDGER_FILE, is_run
 from areal_mesh.runtime.run_files import SETTINGS_FILE
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
 

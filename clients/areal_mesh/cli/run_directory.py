@@ -15,16 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from areal_mesh.cli.failures import CommandFailed
+from areal_mesh.cli.found_runs import SUMMARY_FILE, finished_summary, is_run
 from areal_mesh.cli.going_on import Meant, check_changes
-from areal_mesh.cli.summary import read_summary
 from areal_mesh.runtime.locks import FileLock, LockHeld
 from areal_mesh.runtime.run_files import SETTINGS_FILE, keep_settings
 from areal_mesh.runtime.settings import RunSettings, SettingsError, load_settings
 from areal_mesh.runtime.settings.changes import SettingChange
-
-SUMMARY_FILE = "summary.json"
-SETUP_FILE = "setup.json"
-LEDGER_FILE = "ledger.db"
 
 
 @contextmanager
@@ -118,20 +114,3 @@ def _delete(folder: Path, settings: RunSettings) -> None:
                 "this run otherwise (--set name=...)"
             )
     shutil.rmtree(folder)
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's: by its ledger, or by settings that are a run's and no other program's."""
-    if (folder / LEDGER_FILE).is_file():
-        return True
-    try:
-        settings = json.loads((folder / SETTINGS_FILE).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(settings, dict) and settings.keys() >= {"name", "stages", "model", "prompts"}
-
-
-def finished_summary(folder: Path) -> dict[str, Any] | None:
-    """The summary of a run whose schedule is complete; None for any other."""
-    summary = read_summary(folder / SUMMARY_FILE)
-    return summary if summary is not None and summary.get("finished") else None

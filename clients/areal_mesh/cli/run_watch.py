@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
-from areal_mesh.cli.run_directory import finished_summary, is_run
+from areal_mesh.cli.found_runs import finished_summary, is_run
 from areal_mesh.cli.targets import Target
 from areal_mesh.client import ControllerTimeout, ControllerUnreachable, MeshClient, MeshClientError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from areal_mesh.cli.failures import CommandFailed
-from areal_mesh.cli.run_directory import finished_summary, is_run
+from areal_mesh.cli.found_runs import finished_summary, is_run
 from areal_mesh.cli.running_runs import goes_on
 from areal_mesh.cli.tables import print_wide
 from areal_mesh.views.rows import read_rows

@@ -1,10 +1,8 @@
 """The table at the end of a run, from its `summary.json`."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -15,14 +13,6 @@ from areal_mesh.views.rows import Row
 
 _ENDS = ("trained", "stale", "filtered", "failed")
 _ABSENT = "-"
-
-
-def read_summary(path: Path) -> dict[str, Any] | None:
-    """The summary, or None where there is none yet."""
-    if not path.is_file():
-        return None
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return summary
 
 
 def summary_so_far(name: str, rows: Sequence[Row]) -> dict[str, Any]:
