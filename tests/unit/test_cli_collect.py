@@ -14,7 +14,7 @@ from areal_mesh.cli.collect import collect
 from areal_mesh.cli.failures import CommandFailed
 from areal_mesh.cli.run_watch import looks
 from areal_mesh.cli.targets import Target
-from areal_mesh.client import ControllerUnreachable
+from areal_mesh.client import ControllerUnreachable, RunState
 
 
 def make_run(folder: Path, *, finished: bool = False) -> Path:
@@ -97,7 +97,9 @@ def test_what_cannot_be_brought_is_said(
 
 @dataclass
 class SimulatedMesh:
-    """Answers with the name of a run, or as if nothing listened, in the order of `answers`; then nothing listens."""
+    """Answers with the name of a run, or as if nothing listened, in the order of `answers`; then nothing listens.
+
+    A name with `!` at its end is of a run that is being stopped."""
 
     answers: list[str]
     asked: int = field(default=0)
@@ -107,7 +109,8 @@ class SimulatedMesh:
         name = self.answers.pop(0) if self.answers else ""
         if not name:
             raise ControllerUnreachable("127.0.0.1:1", "GetStatus", "nothing answers")
-        return type("Status", (), {"run_name": name, "finished": False})
+        state = RunState.STOPPING if name.endswith("!") else RunState.RUNNING
+        return type("Status", (), {"run_name": name.rstrip("!"), "finished": False, "state": state})
 
 
 def target_of(mesh: SimulatedMesh) -> Target:
@@ -147,6 +150,10 @@ async def test_a_controller_that_is_away_for_a_moment_ends_nothing(runs: Path) -
     assert await count(Finishing(mesh.answers), runs, LONG) == 6
 
 
+async def test_a_run_that_was_stopped_is_over_once_its_controller_has_gone(runs: Path) -> None:
+    assert await count(SimulatedMesh(["one", "one!"]), runs, LONG) == 2
+
+
 async def test_a_run_whose_controller_never_comes_back_is_over_after_the_patience(runs: Path) -> None:
     assert await count(SimulatedMesh(["one"]), runs, 0.0) == 1
 
@@ -157,7 +164,7 @@ async def test_the_controller_of_a_finished_run_is_watched_until_it_leaves(runs:
 
         async def status(self) -> Any:
             self.asked += 1
-            return type("Status", (), {"run_name": "one", "finished": True})
+            return type("Status", (), {"run_name": "one", "finished": True, "state": RunState.FINISHED})
 
         async def watch(self) -> AsyncIterator[Any]:
             yield await self.status()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from areal_mesh.cli.found_runs import finished_summary, is_run
 from areal_mesh.cli.targets import Target
-from areal_mesh.client import ControllerTimeout, ControllerUnreachable, MeshClient, MeshClientError
+from areal_mesh.client import ControllerTimeout, ControllerUnreachable, MeshClient, MeshClientError, RunState
 
 PATIENCE_SECONDS = 60.0
 """How long a controller may be away before its run is taken for over: a restart takes seconds."""
@@ -30,26 +30,29 @@ async def looks(
 ) -> AsyncIterator[None]:
     """Yields every `look_seconds` while a run goes on, and ends when it is over.
 
-    It is over when its controller answers no more and its summary says that it is finished, or no controller has
-    answered for `patience_seconds`. Before the first answer it is any finished run of `directory`.
+    It is over when its controller answers no more, and said that the run was being stopped, or the summary says that it
+    is finished, or none has answered for `patience_seconds`. Before the first answer it is any finished run of
+    `directory`.
 
     Raises:
         MeshClientError: the controller refuses who asks.
     """
     clock = asyncio.get_running_loop()
-    name, seen_at = "", clock.time()
+    name, seen_at, stopping = "", clock.time(), False
     async with target.mesh() as mesh:
         while True:
             try:
                 status = await mesh.status()
                 name, seen_at = status.run_name, clock.time()
+                stopping = status.state is RunState.STOPPING
                 if status.finished:
                     yield
                     await _until_it_leaves(mesh)
                     if _is_finished(directory, name):
                         return
             except (ControllerUnreachable, ControllerTimeout):
-                if _is_finished(directory, name) or clock.time() - seen_at >= patience_seconds:
+                away = clock.time() - seen_at
+                if stopping or away >= patience_seconds or _is_finished(directory, name):
                     return
             yield
             await asyncio.sleep(look_seconds)
