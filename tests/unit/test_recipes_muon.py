@@ -43,5 +43,5 @@ def test_steps_are_those_of_torch_to_bfloat16(shape: tuple[int, int]) -> None:
 
 def test_a_matrix_without_a_gradient_stays() -> None:
     matrix = torch.ones(2, 2, requires_grad=True)
-    Muon([matrix], lr=0.1).step()
+    Muon([matrix], lr=0.1, momentum=0.95, weight_decay=0.01).step()
     assert torch.equal(matrix, torch.ones(2, 2))

@@ -36,7 +36,7 @@ class Muon(torch.optim.Optimizer):
     A matrix of more rows than columns steps by sqrt(rows / columns) more, as in the source's own implementation.
     """
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
+    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float, weight_decay: float):
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()

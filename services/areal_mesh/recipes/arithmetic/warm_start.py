@@ -60,7 +60,7 @@ def _optimizers(model: Qwen2ForCausalLM, settings: WarmStartSettings) -> list[to
     matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in named if p.ndim != 2 or "embed" in name]
     return [
-        Muon(matrices, lr=settings.matrix_learning_rate),
+        Muon(matrices, lr=settings.matrix_learning_rate, momentum=0.95, weight_decay=0.01),
         torch.optim.AdamW(others, lr=settings.other_learning_rate, betas=(0.9, 0.99), weight_decay=0.0),
     ]
 
