@@ -14,8 +14,10 @@ async def begin(settings: RunSettings) -> Path:
 
 
 def with_steps(settings: RunSettings, steps: int) -> RunSettings:
-    stages = [stage.model_copy(update={"max_steps": steps}) for stage in settings.stages]
-    return settings.model_copy(update={"stages": tuple(stages)})
+    values = settings.model_dump(mode="json")
+    for stage in values["stages"]:
+        stage["max_steps"] = steps
+    return RunSettings.model_validate(values)
 
 
 async def test_they_are_what_the_controller_was_given(tmp_path: Path) -> None:
