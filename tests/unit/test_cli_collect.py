@@ -1,5 +1,6 @@
 """The files of runs that are brought to another folder: which, when again, and to whom they belong."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -103,6 +104,7 @@ class SimulatedMesh:
 
     answers: list[str]
     asked: int = field(default=0)
+    address: str = "127.0.0.1:1"
 
     async def status(self) -> Any:
         self.asked += 1
@@ -160,21 +162,31 @@ async def test_a_run_whose_controller_never_comes_back_is_over_after_the_patienc
 
 async def test_the_controller_of_a_finished_run_is_watched_until_it_leaves(runs: Path) -> None:
     class Finished(SimulatedMesh):
-        left = False
-
         async def status(self) -> Any:
             self.asked += 1
             return type("Status", (), {"run_name": "one", "finished": True, "state": RunState.FINISHED})
 
         async def watch(self) -> AsyncIterator[Any]:
             yield await self.status()
-            # What it writes last.
-            make_run(runs / "one", finished=True)
-            self.left = True
 
-    mesh = Finished([])
-    assert await count(mesh, runs, LONG) == 1
-    assert mesh.left
+    asked_twice, connections = asyncio.Event(), []
+
+    def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        connections.append(writer)
+        if len(connections) == 2:
+            asked_twice.set()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    mesh = Finished([], address=f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(count(mesh, runs, LONG))
+        await asked_twice.wait()
+        assert not looking.done(), "its port is open"
+        # What it writes last, its streams having ended.
+        make_run(runs / "one", finished=True)
+        server.close()
+    assert looking.result() == 1
 
 
 async def test_a_finished_run_whose_controller_was_never_seen_is_over(runs: Path) -> None:

@@ -4,6 +4,7 @@ Locks tell more (`running_runs`), but only to processes of one machine, outside 
 """
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -12,10 +13,13 @@ from pathlib import Path
 from areal_mesh.cli.found_runs import finished_summary, is_run
 from areal_mesh.cli.targets import Target
 from areal_mesh.client import ControllerTimeout, ControllerUnreachable, MeshClient, MeshClientError, RunState
+from areal_mesh.runtime.addresses import Address
+from areal_mesh.runtime.waiting import wait_until
 
 PATIENCE_SECONDS = 60.0
 """How long a controller may be away before its run is taken for over: a restart takes seconds."""
 LOOK_SECONDS = 2.0
+_CLOSING_SECONDS = 0.1
 
 
 def runs_in(directory: Path) -> list[Path]:
@@ -59,10 +63,28 @@ async def looks(
 
 
 async def _until_it_leaves(mesh: MeshClient) -> None:
-    """Waits as long as the controller of a finished run stays: it may still draw, or tell others that it is over."""
+    """Waits as long as the controller of a finished run stays: it tells others that it is over, and draws at last.
+
+    Its streams end before it draws; its port is closed once it has.
+    """
+    address, never = Address.parse(mesh.address), asyncio.Event()
+    # Now: the name of a container goes with it.
+    found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     with suppress(ControllerUnreachable, ControllerTimeout):
         async for _ in mesh.watch():
             pass
+    while await _listens(*found[0][4][:2]):
+        await wait_until(never, _CLOSING_SECONDS)
+
+
+async def _listens(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def run_is_over(target: Target, directory: Path) -> None:
