@@ -43,17 +43,8 @@ class Nodes:
             more: variables on top of its environment.
             unknown: settings that it does not know yet.
         """
-        words = [
-            sys.executable,
-            "-m",
-            "areal_mesh.cli",
-            "serve",
-            role,
-            "--config",
-            PRESET,
-            "--controller",
-            self._controller,
-        ]
+        words = [sys.executable, "-m", "areal_mesh.cli", "serve", role]
+        words += ["--config", PRESET, "--controller", self._controller]
         for override in (given for given in self.overrides if not given.startswith(tuple(unknown))):
             words += ["--set", override]
         with (self._directory / f"{role}.out").open("ab") as out:
