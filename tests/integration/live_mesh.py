@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from areal_mesh.controller.service import build as build_controller
 from areal_mesh.generator.service import GeneratorService
 from areal_mesh.generator.values import PublishReport
+from areal_mesh.learner.service import LearnerService
 from areal_mesh.learner.service import build as build_learner
 from areal_mesh.replay.service import build as build_replay
 from areal_mesh.runtime.channels import AUTHORIZATION_KEY, BEARER, ROLE_KEY, open_channel
@@ -152,6 +153,8 @@ class LiveMesh:
         await asyncio.gather(task, return_exceptions=True)
         self.watches.pop(role).__exit__()
         await self.services[role].close()
+        if role == "learner":
+            await _until_still(self.services[role])
         await server.stop(0)
 
     async def status(self) -> status_pb2.RunStatus:
@@ -191,6 +194,14 @@ class LiveMesh:
         if proof is None:
             return grpc.aio.insecure_channel(self.addresses[role])
         return grpc.aio.secure_channel(self.addresses[role], proof.for_channel())
+
+
+async def _until_still(learner: LearnerService) -> None:
+    """A killed process writes nothing more; of this one, the step and the checkpoint that are under way end first."""
+    async with asyncio.timeout(SECONDS):
+        await asyncio.to_thread(learner._torch._executor.shutdown)
+        if learner._leader is not None:
+            await asyncio.to_thread(learner._leader.wait_for_checkpoint)
 
 
 _BUILDERS: dict[str, Callable[[ServiceContext], Service]] = {

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from areal_mesh.learner.checkpoints.files import CheckpointError, CheckpointStore
-from areal_mesh.learner.checkpoints.manifest import MANIFEST
+from areal_mesh.learner.checkpoints.manifest import MANIFEST, folders
 from areal_mesh.learner.trainer import Trainer
 from tests.unit.learner_support import make_batch, settings_for, write_model
 
@@ -97,6 +97,32 @@ def test_only_the_last_few_are_kept_and_nothing_else_lies_about(folder: Path, tm
             train(trainer, 1)
             checkpoints.save(step, "8k")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["version-00000003", "version-00000004"]
+
+
+def test_one_that_is_being_deleted_is_no_checkpoint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build(folder)
+    half_deleted: list[Path] = []
+
+    def dies_half_way(path: Path) -> None:
+        (path / MANIFEST).unlink()
+        half_deleted.append(path)
+        raise OSError("killed in the middle")
+
+    with store(tmp_path, trainer, keep_last=1) as checkpoints:
+        checkpoints.save(1, "8k")
+        train(trainer, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr("shutil.rmtree", dies_half_way)
+            checkpoints.save(2, "8k")
+            with pytest.raises(CheckpointError, match="killed in the middle"):
+                checkpoints.wait()
+        assert half_deleted[0].is_dir()
+        assert [path.name for path in folders(tmp_path)] == ["version-00000001"]
+        train(trainer, 1)
+        checkpoints.save(3, "8k")
+    assert [path.name for path in tmp_path.iterdir()] == ["version-00000002"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,13 +60,19 @@ def list_checkpoints(source: str, as_json: bool, contents: bool) -> int:
 def _found(run: Path, contents: bool) -> Iterator[FoundCheckpoint]:
     copies = _copies(run)
     for folder in folders(run / "checkpoints"):
-        fault = fault_of(folder, contents)
-        copied = folder.name in copies
-        if fault is None:
-            manifest = read_manifest(folder)
-            yield FoundCheckpoint(version_of(folder), str(folder), manifest.stage, manifest.bytes, "", copied)
-        else:
-            yield FoundCheckpoint(version_of(folder), str(folder), fault=fault, copied=copied)
+        with suppress(FileNotFoundError):
+            found = _read(folder, contents, folder.name in copies)
+            # A run keeps the last few: what it deleted while it was read is no fault, and no checkpoint.
+            if folder.is_dir():
+                yield found
+
+
+def _read(folder: Path, contents: bool, copied: bool) -> FoundCheckpoint:
+    fault = fault_of(folder, contents)
+    if fault is not None:
+        return FoundCheckpoint(version_of(folder), str(folder), fault=fault, copied=copied)
+    manifest = read_manifest(folder)
+    return FoundCheckpoint(version_of(folder), str(folder), manifest.stage, manifest.bytes, "", copied)
 
 
 def _copies(run: Path) -> frozenset[str]:

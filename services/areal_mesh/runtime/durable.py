@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+_REMOVED = ".removed"
+
 
 def sync_folder(folder: Path) -> None:
     """fsync every file of a folder, and the folder."""
@@ -27,6 +29,20 @@ def replace_folder(aside: Path, target: Path) -> None:
     aside.rename(target)
     _sync(target.parent)
     remove_leftovers(old)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that others may be reading: its name goes first and at once, so that nobody finds half of it."""
+    gone = folder.with_name(f".{folder.name}{_REMOVED}")
+    remove_leftovers(gone)
+    folder.rename(gone)
+    remove_leftovers(gone)
+
+
+def finish_removals(parent: Path) -> None:
+    """Remove what a crash left of the folders that `remove_folder` was removing in `parent`."""
+    for gone in parent.glob(f".*{_REMOVED}"):
+        remove_leftovers(gone)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -34,7 +34,7 @@ from areal_mesh.learner.checkpoints.manifest import (
 )
 from areal_mesh.learner.trainer import Trainer
 from areal_mesh.runtime.disk import is_full
-from areal_mesh.runtime.durable import remove_leftovers, replace_folder
+from areal_mesh.runtime.durable import finish_removals, remove_folder, remove_leftovers, replace_folder
 
 _LOG = logging.getLogger(__name__)
 # torch's own writer does not say why it failed; a disk with less is full.
@@ -203,10 +203,11 @@ class CheckpointStore:
         return CheckpointDiskFull(f"no room for checkpoint {target} of {self._bytes} bytes; free space there")
 
     def _prune(self) -> None:
+        finish_removals(self._folder)
         whole = list(whole_versions(self._folder))
         if len(whole) <= self._keep_last:
             return
         copied = self._copies.copied if self._copies is not None else None
         for folder in folders(self._folder):
             if version_of(folder) < whole[self._keep_last - 1] and folder != copied:
-                remove_leftovers(folder)
+                remove_folder(folder)
