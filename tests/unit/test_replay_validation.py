@@ -27,7 +27,7 @@ def with_buffers(group: rollout_pb2.Group, **buffers: bytes) -> None:
 @given(lengths=st.lists(st.integers(min_value=1, max_value=40), min_size=1, max_size=8))
 def test_a_good_group_is_summarised(lengths: list[int]) -> None:
     group = make_group(lengths)
-    summary, numbers = check_group(group)
+    summary, numbers = check_group(group, group.ByteSize())
     assert (summary.group_id, summary.sequence, summary.oldest_policy_version) == ("group-1", 9, 3)
     assert summary.size == len(group.SerializeToString())
     assert (numbers.largest_prompt_token, numbers.largest_response_token) == (7, sum(lengths) - 1)
@@ -90,7 +90,7 @@ def test_a_bad_group_is_refused_by_the_name_of_the_field(field: str, change: Cha
     group = make_group([3, 4])
     change(group)
     with pytest.raises(MeshError) as raised:
-        check_group(group)
+        check_group(group, group.ByteSize())
     (detail,) = raised.value.details
     assert isinstance(detail, error_details_pb2.BadRequest)
     assert [violation.field for violation in detail.field_violations] == [field]
@@ -100,4 +100,4 @@ def test_large_finite_log_probabilities_are_no_overflow() -> None:
     largest = -3.4028234663852886e38
     group = make_group([3, 4])
     with_buffers(group, behaviour_log_probs=struct.pack("<7f", *[largest] * 7))
-    assert check_group(group)[0].group_id == "group-1"
+    assert check_group(group, group.ByteSize())[0].group_id == "group-1"

@@ -21,8 +21,8 @@ LARGEST_VERSION = 2**31 - 1
 """Beyond any run, and what statistics can hold."""
 
 
-def check_group(group: rollout_pb2.Group) -> tuple[GroupSummary, GroupNumbers]:
-    """Checks a group; its summary, whose `size` is its serialised length in bytes, and the extremes of its numbers.
+def check_group(group: rollout_pb2.Group, size: int) -> tuple[GroupSummary, GroupNumbers]:
+    """Checks a group of `size` serialised bytes; its summary, and the extremes of its numbers.
 
     Raises:
         MeshError: INVALID_ARGUMENT that names the field.
@@ -31,9 +31,9 @@ def check_group(group: rollout_pb2.Group) -> tuple[GroupSummary, GroupNumbers]:
     buffers = GroupBuffers.of(group)
     _check_lengths(group, buffers)
     for index, response in enumerate(group.responses):
-        _check_response(f"group.responses[{index}]", response)
+        _check_response(index, response)
     numbers = _check_values(group, buffers)
-    return GroupSummary(group.group_id, group.sequence, oldest_policy_version(group), group.ByteSize()), numbers
+    return GroupSummary(group.group_id, group.sequence, oldest_policy_version(group), size), numbers
 
 
 def _check_scalars(group: rollout_pb2.Group) -> None:
@@ -68,33 +68,41 @@ def _check_lengths(group: rollout_pb2.Group, buffers: GroupBuffers) -> None:
             )
 
 
-def _check_response(field: str, response: rollout_pb2.ResponseInfo) -> None:
+def _check_response(index: int, response: rollout_pb2.ResponseInfo) -> None:
+    verdict = response.verdict
     if response.finish_reason not in _FINISHED:
-        raise invalid_argument(f"{field}.finish_reason", "is unspecified; say what the engine said: stop or length")
-    if response.verdict.status not in _GRADED:
-        raise invalid_argument(
-            f"{field}.verdict.status", "is neither correct nor incorrect; a response without a verdict is not stored"
+        raise _refused(index, "finish_reason", "is unspecified; say what the engine said: stop or length")
+    if verdict.status not in _GRADED:
+        raise _refused(
+            index, "verdict.status", "is neither correct nor incorrect; a response without a verdict is not stored"
         )
-    if not math.isfinite(response.verdict.reward):
-        raise invalid_argument(f"{field}.verdict.reward", f"{response.verdict.reward} is not finite")
-    position, version = 0, 0
-    for index, span in enumerate(response.version_spans):
-        path = f"{field}.version_spans[{index}]"
-        if span.start != position or span.end <= span.start:
-            raise _span_error(path, f"[{span.start}, {span.end}) does not follow token {position}", response.length)
-        if span.policy_version < version:
-            raise invalid_argument(
-                f"{path}.policy_version", f"{span.policy_version} follows {version}; versions start at 0 and never fall"
-            )
-        if span.policy_version > LARGEST_VERSION:
-            raise invalid_argument(f"{path}.policy_version", f"{span.policy_version} is no version of any run")
-        position, version = span.end, span.policy_version
-    if position != response.length:
-        raise _span_error(f"{field}.version_spans", f"they cover {position} tokens", response.length)
+    if not math.isfinite(verdict.reward):
+        raise _refused(index, "verdict.reward", f"{verdict.reward} is not finite")
+    length, position, version = response.length, 0, 0
+    for number, span in enumerate(response.version_spans):
+        start, end, made_by = span.start, span.end, span.policy_version
+        if start != position or end <= start:
+            path = f"version_spans[{number}]"
+            raise _span_error(index, path, f"[{start}, {end}) does not follow token {position}", length)
+        if not version <= made_by <= LARGEST_VERSION:
+            raise _refused(index, f"version_spans[{number}].policy_version", _version_fault(made_by, version))
+        position, version = end, made_by
+    if position != length:
+        raise _span_error(index, "version_spans", f"they cover {position} tokens", length)
 
 
-def _span_error(field: str, found: str, length: int) -> MeshError:
-    return invalid_argument(field, f"{found}; the spans have to cover [0, {length}) without gap or overlap")
+def _version_fault(version: int, before: int) -> str:
+    if version > LARGEST_VERSION:
+        return f"{version} is no version of any run"
+    return f"{version} follows {before}; versions start at 0 and never fall"
+
+
+def _refused(response: int, field: str, fault: str) -> MeshError:
+    return invalid_argument(f"group.responses[{response}].{field}", fault)
+
+
+def _span_error(response: int, field: str, found: str, length: int) -> MeshError:
+    return _refused(response, field, f"{found}; the spans have to cover [0, {length}) without gap or overlap")
 
 
 def _check_values(group: rollout_pb2.Group, buffers: GroupBuffers) -> GroupNumbers:

@@ -27,8 +27,13 @@ class Violation:
     field: str
     description: str
 
+    def within(self, path: str) -> "Violation":
+        """The same, seen from the message whose field `path` holds this one's."""
+        return Violation(f"{path}.{self.field}", self.description)
 
-Check = Callable[[Any, str], Violation | None]
+
+Check = Callable[[Any], Violation | None]
+"""Takes a message; the violation is named from there, so that nobody writes a path while all is well."""
 
 
 def validate(message: Message) -> Violation | None:
@@ -37,12 +42,12 @@ def validate(message: Message) -> Violation | None:
     Raises:
         UnsupportedRule: the contract states a rule that cannot be kept.
     """
-    return _check_message(message, "")
+    return _first_violation(message_checks(message.DESCRIPTOR), message)
 
 
-def _check_message(message: Message, path: str) -> Violation | None:
-    for check in message_checks(message.DESCRIPTOR):
-        violation = check(message, path)
+def _first_violation(checks: tuple[Check, ...], message: Any) -> Violation | None:
+    for check in checks:
+        violation = check(message)
         if violation is not None:
             return violation
     return None
@@ -83,11 +88,11 @@ def _single_checks(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> It
         return
     skip_zero = rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE
 
-    def check(message: Any, path: str) -> Violation | None:
+    def check(message: Any) -> Violation | None:
         if has_presence and not message.HasField(name):
             return None
         value = getattr(message, name)
-        return None if skip_zero and not value else _first(checks, value, path + name)
+        return None if skip_zero and not value else _first(checks, value, name)
 
     yield check
 
@@ -96,10 +101,13 @@ def _nested_checks(field: FieldDescriptor, required: bool) -> Iterator[Check]:
     name = field.name
     if required:
         yield _required(field)
-    if message_checks(field.message_type):
+    assert field.message_type is not None
+    checks = message_checks(field.message_type)
+    if checks:
 
-        def check(message: Any, path: str) -> Violation | None:
-            return _check_message(getattr(message, name), f"{path}{name}.") if message.HasField(name) else None
+        def check(message: Any) -> Violation | None:
+            violation = _first_violation(checks, getattr(message, name)) if message.HasField(name) else None
+            return violation and violation.within(name)
 
         yield check
 
@@ -107,9 +115,9 @@ def _nested_checks(field: FieldDescriptor, required: bool) -> Iterator[Check]:
 def _required(field: FieldDescriptor) -> Check:
     name, has_presence = field.name, field.has_presence
 
-    def check(message: Any, path: str) -> Violation | None:
+    def check(message: Any) -> Violation | None:
         present = message.HasField(name) if has_presence else bool(getattr(message, name))
-        return None if present else Violation(path + name, "has to be set")
+        return None if present else Violation(name, "has to be set")
 
     return check
 
@@ -118,25 +126,28 @@ def _repeated_checks(field: FieldDescriptor, rules: validate_pb2.RepeatedRules) 
     name = field.name
     yield from _size_checks(name, rules, "items")
     if field.message_type is None:
-        checks = value_checks(field, rules.items)
+        value_rules = value_checks(field, rules.items)
 
-        def check_values(message: Any, path: str) -> Violation | None:
+        def check_values(message: Any) -> Violation | None:
             for index, value in enumerate(getattr(message, name)):
-                for check in checks:
+                for check in value_rules:
                     description = check(value)
                     if description is not None:
-                        return Violation(f"{path}{name}[{index}]", description)
+                        return Violation(f"{name}[{index}]", description)
             return None
 
-        if checks:
+        if value_rules:
             yield check_values
-    elif message_checks(field.message_type):
+        return
+    checks = message_checks(field.message_type)
+    if checks:
 
-        def check_messages(message: Any, path: str) -> Violation | None:
+        def check_messages(message: Any) -> Violation | None:
             for index, value in enumerate(getattr(message, name)):
-                violation = _check_message(value, f"{path}{name}[{index}].")
-                if violation is not None:
-                    return violation
+                for check in checks:
+                    violation = check(value)
+                    if violation is not None:
+                        return violation.within(f"{name}[{index}]")
             return None
 
         yield check_messages
@@ -150,9 +161,9 @@ def _map_checks(field: FieldDescriptor, rules: validate_pb2.MapRules) -> Iterato
     keys = value_checks(entry["key"], rules.keys)
     values = value_checks(entry["value"], rules.values)
 
-    def check(message: Any, path: str) -> Violation | None:
+    def check(message: Any) -> Violation | None:
         for key, value in getattr(message, name).items():
-            at = f"{path}{name}[{shown(key)}]"
+            at = f"{name}[{shown(key)}]"
             violation = _first(keys, key, at) or _first(values, value, at)
             if violation is not None:
                 return violation
@@ -168,9 +179,9 @@ def _size_checks(name: str, rules: Any, unit: str) -> Iterator[Check]:
     if least == 0 and most == math.inf:
         return
 
-    def check(message: Any, path: str) -> Violation | None:
+    def check(message: Any) -> Violation | None:
         size = len(getattr(message, name))
-        return None if least <= size <= most else Violation(path + name, f"{size} {unit}; {least} to {most} are taken")
+        return None if least <= size <= most else Violation(name, f"{size} {unit}; {least} to {most} are taken")
 
     yield check
 

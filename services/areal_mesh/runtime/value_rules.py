@@ -1,6 +1,7 @@
 """Rules of one value, compiled from the contracts into functions that say what is wrong with a value, or None."""
 
 import math
+import operator
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,10 +24,10 @@ _KINDS = {
     FieldDescriptor.TYPE_ENUM: "enum",
 }
 _COMPARISONS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
-    ("lt", "under", lambda value, bound: value < bound),
-    ("lte", "at most", lambda value, bound: value <= bound),
-    ("gt", "over", lambda value, bound: value > bound),
-    ("gte", "at least", lambda value, bound: value >= bound),
+    ("lt", "under", operator.lt),
+    ("lte", "at most", operator.le),
+    ("gt", "over", operator.gt),
+    ("gte", "at least", operator.ge),
 )
 
 ValueCheck = Callable[[Any], str | None]
