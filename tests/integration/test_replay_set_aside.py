@@ -68,4 +68,4 @@ async def test_groups_that_cannot_be_trained_or_committed_end_once_and_the_run_g
         reasons = [row[0] for row in ledger.execute("SELECT reason FROM groups WHERE state = 'filtered'")]
     if reason:
         assert len(reasons) == 2
-        assert all(found.startswith("set aside: ") and reason in found for found in reasons)
+        assert all(found.startswith("set aside: ") and reason in found for found in reasons), reasons

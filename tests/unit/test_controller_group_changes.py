@@ -95,6 +95,20 @@ def test_tokens_that_a_generator_had_no_time_to_report_count_once_their_group_is
     assert (run.groups.generated_tokens, run.totals.tokens) == (35, 35)
 
 
+def test_a_late_report_of_a_stored_group_leaves_why_it_ended(scene: Scene, run: Run) -> None:
+    aside, stale = lease(run, 2)
+    run.groups.set_aside({aside: "token 100000 is outside the vocabulary"})
+    run.groups.drop_stale([stale], "2 versions old")
+    store(run, [aside, stale])
+    for when in ("now", "after a restart"):
+        rows = [run.groups.find(group_id) for group_id in (aside, stale)]
+        assert [row and (row.state, row.reason, row.tokens) for row in rows] == [
+            (GroupState.FILTERED, "set aside: token 100000 is outside the vocabulary", 10),
+            (GroupState.STALE, "2 versions old", 10),
+        ], when
+        run = scene.killed()
+
+
 def test_a_late_report_of_a_trained_group_counts_where_the_learner_did_not_say(run: Run) -> None:
     (group_id, other) = lease(run, 2)
     assert run.commit(1, [group_id, other], {}, {0: 2})

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from areal_mesh.controller.records import GroupRow, GroupState
 from areal_mesh.runtime.errors import failed_precondition
 
+_ENDED_FOR_A_REASON = (GroupState.STALE, GroupState.FILTERED, GroupState.FAILED)
+
 
 @dataclass(frozen=True)
 class StoredFigures:
@@ -48,7 +50,9 @@ def leased_again(row: GroupRow, holder: str, start: LeaseStart, now: float) -> G
 
 def stored(row: GroupRow, figures: StoredFigures, now: float) -> GroupRow:
     """A group that the replay buffer has; of one that was stored before, or ended, only the figures are new."""
-    described = replace(row, oldest_version=figures.oldest_version, tokens=figures.tokens, reason="")
+    # A generator may be late to say so: why the group has ended with nothing to train on stays.
+    reason = row.reason if row.state in _ENDED_FOR_A_REASON else ""
+    described = replace(row, oldest_version=figures.oldest_version, tokens=figures.tokens, reason=reason)
     if row.state is not GroupState.RUNNING:
         return described
     return replace(described, state=GroupState.STORED, holder="", stored_at=now)
