@@ -153,9 +153,9 @@ class LiveMesh:
         await asyncio.gather(task, return_exceptions=True)
         self.watches.pop(role).__exit__()
         await self.services[role].close()
+        await server.stop(0)
         if role == "learner":
             await _until_still(self.services[role])
-        await server.stop(0)
 
     async def status(self) -> status_pb2.RunStatus:
         async with open_channel(self.addresses["controller"], self.person) as channel:
