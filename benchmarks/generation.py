@@ -143,6 +143,8 @@ async def measure(name: str, rounds: int, folder: Path) -> Measured:
     ours: list[Done] = []
     theirs: dict[tuple[int, ...], list[Done]] = {cores: [] for cores in shape.offline_cores}
     async with contextlib.AsyncExitStack() as stack:
+        # What the next shape's services inherit.
+        stack.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
         # All start at once; the round before the first goes by meanwhile.
         run = await stack.enter_async_context(mesh(_PRESET, overrides, settings, folder))
         engines = {}

@@ -80,6 +80,15 @@ async def engine(settings: RunSettings, without_a_compiler: None) -> AsyncIterat
 
 
 @slow
+async def test_a_step_costs_no_metrics_that_nobody_is_shown(engine: Engine) -> None:
+    loggers = engine._vllm.client.logger_manager.stat_loggers
+    assert [type(logger).__name__ for logger in loggers] == ["StepLogger"]
+    generated = engine.stats().tokens_generated
+    await engine.generate(PROMPT, drawing(2, 5), "counted")
+    assert engine.stats().tokens_generated >= generated + 2
+
+
+@slow
 async def test_a_group_is_answered_in_full(engine: Engine) -> None:
     completions = await engine.generate(PROMPT, drawing(8, 40), "group")
     assert len(completions) == 8

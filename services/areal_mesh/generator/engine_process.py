@@ -8,6 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
+from areal_mesh.generator.step_recorder import StepRecorder, logger_of
 from areal_mesh.generator.values import EngineStats
 from areal_mesh.generator.vllm_arguments import vllm_arguments, vllm_environment
 from areal_mesh.runtime.environment import pin_threads, split_cores
@@ -30,7 +31,7 @@ class EngineDied(RuntimeError):
 class EngineProcess:
     """One `AsyncLLM`. Its `client` is vLLM's; awaited calls go through `call`, or a dead engine would never answer."""
 
-    def __init__(self, client: Any, recorder: "_Recorder", starter: "_Starter | None" = None) -> None:
+    def __init__(self, client: Any, recorder: StepRecorder, starter: "_Starter | None" = None) -> None:
         self.client = client
         self._recorder = recorder
         self._starter = starter
@@ -132,7 +133,7 @@ class _Starter:
     """
 
     def __init__(self, settings: RunSettings, loop: asyncio.AbstractEventLoop) -> None:
-        self.built: asyncio.Future[tuple[Any, _Recorder]] = loop.create_future()
+        self.built: asyncio.Future[tuple[Any, StepRecorder]] = loop.create_future()
         self._left = threading.Event()
         # A daemon, for it must not hold up the end of a process that never came to `shutdown`.
         threading.Thread(target=self._start, args=(settings, loop), name="engine-start", daemon=True).start()
@@ -148,7 +149,7 @@ class _Starter:
             loop.call_soon_threadsafe(self._deliver, None, error)
         self._left.wait()
 
-    def _deliver(self, result: "tuple[Any, _Recorder] | None", error: BaseException | None) -> None:
+    def _deliver(self, result: tuple[Any, StepRecorder] | None, error: BaseException | None) -> None:
         built = self.built
         del self.built
         if built.done():  # nobody waits for it any more
@@ -159,7 +160,7 @@ class _Starter:
             built.set_exception(error)
 
 
-def _build_on_cores(settings: RunSettings) -> "tuple[Any, _Recorder]":
+def _build_on_cores(settings: RunSettings) -> tuple[Any, StepRecorder]:
     """Starts the engine's processes on their cores, which they have from this thread, and leaves those to them."""
     if settings.generator.engine_cores is None:
         return _build(settings)
@@ -171,7 +172,7 @@ def _build_on_cores(settings: RunSettings) -> "tuple[Any, _Recorder]":
         pin_threads(service)
 
 
-def _build(settings: RunSettings) -> "tuple[Any, _Recorder]":
+def _build(settings: RunSettings) -> tuple[Any, StepRecorder]:
     keep_out()
     note_phase("importing vLLM")
     from vllm.config import WeightTransferConfig
@@ -181,47 +182,6 @@ def _build(settings: RunSettings) -> "tuple[Any, _Recorder]":
     arguments = AsyncEngineArgs(
         **vllm_arguments(settings), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
     )
-    recorder = _Recorder()
+    recorder = StepRecorder()
     note_phase("loading weights")
-    return AsyncLLM.from_engine_args(arguments, stat_loggers=[recorder.replica]), recorder
-
-
-class _Recorder:
-    """Keeps the latest figures of each data-parallel replica; vLLM makes one logger a replica."""
-
-    def __init__(self) -> None:
-        self._load: dict[int, tuple[int, int, float]] = {}
-        self._tokens = 0
-        self._preemptions = 0
-        self.on_step: Callable[[], None] | None = None
-
-    def replica(self, vllm_config: Any, engine_index: int = 0) -> "_Recorder":
-        return self
-
-    def record(
-        self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
-    ) -> None:
-        if scheduler_stats is not None:
-            running, waiting = scheduler_stats.num_running_reqs, scheduler_stats.num_waiting_reqs
-            self._load[engine_idx] = (running, waiting, scheduler_stats.kv_cache_usage)
-        if iteration_stats is not None:
-            self._tokens += iteration_stats.num_generation_tokens
-            self._preemptions += iteration_stats.num_preempted_reqs
-            if self.on_step is not None:
-                self.on_step()
-
-    def log_engine_initialized(self) -> None:
-        """Part of vLLM's interface; there is nothing to say."""
-
-    def stats(self, version: int, paused: bool, open_responses: int) -> EngineStats:
-        load = list(self._load.values())
-        return EngineStats(
-            running_requests=sum(running for running, _, _ in load),
-            waiting_requests=sum(waiting for _, waiting, _ in load),
-            kv_cache_use=max((use for _, _, use in load), default=0.0),
-            tokens_generated=self._tokens,
-            policy_version=version,
-            paused=paused,
-            open_responses=open_responses,
-            preemptions=self._preemptions,
-        )
+    return AsyncLLM.from_engine_args(arguments, stat_loggers=[logger_of(recorder)]), recorder
