@@ -71,7 +71,7 @@ FAULTS = {
         'advantage.type = "rloo" with responses = 1: it compares the responses of a group; set responses to at least 2',
     ),
     "KL in the rewards and in the loss": (
-        "algorithm.kl_loss.coefficient=0.01",
+        "algorithm={advantage={kl_coefficient=0.001},kl_loss={coefficient=0.01}}",
         "advantage.kl_coefficient = 0.001: the distance to the reference would count in the rewards and",
     ),
     "an estimator that is not there": ("algorithm.kl_loss.estimator=k4", "'k1', 'k2' or 'k3' (got 'k4')"),
