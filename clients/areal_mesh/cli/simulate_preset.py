@@ -116,7 +116,9 @@ def _simulated(wanted: RunSettings, name: str) -> dict[str, Any]:
     # A simulated engine takes one rank of a broadcast.
     values["generator"] |= {"tensor_parallel_size": 1, "data_parallel_size": 1}
     for role in ("controller", "replay"):
-        values[role] |= {"advertise": "", "cores": None}
+        # On one machine, where a port that each has in a container of its own is one.
+        port = None if values[role]["metrics_port"] is None else 0
+        values[role] |= {"advertise": "", "cores": None, "metrics_port": port}
     return values
 
 
