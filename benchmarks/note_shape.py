@@ -1,7 +1,7 @@
-"""Whether a staged run shows the shape of AReaL v0.1's: length shrinks in the first stage, and grows after it.
+"""Whether the trial shows the shape of AReaL v0.1's curves: length shrinks in the first stage, and grows after it.
 
-The trial with limits that cut off most responses at first, in the proportion 8 : 16 : 24, as 8K did for the distilled
-model. Keeps the curves in `benchmarks/results/note_shape.jsonl`, which a test holds to the same shape.
+Its limits, in the proportion 8 : 16 : 24, cut most responses off at first, as 8K did for the distilled model. Keeps the
+curves in `benchmarks/results/note_shape.jsonl`, which a test holds to the same shape.
 
     python -m benchmarks.note_shape
 """
@@ -25,21 +25,15 @@ from benchmarks.meshrun import run_mesh, write_result
 RESULTS = Path(__file__).parent / "results"
 CURVES = RESULTS / "note_shape.jsonl"
 _KEPT = ("step", "stage", "stage_name", "max_response_tokens", "reward", "response_length", "truncated")
-_STAGES = ((24, 12), (48, 24), (72, 30))
-"""Response limit and steps of each."""
 _WINDOW = 5
 Ends = Mapping[str, float | None]
 
 
 def main() -> None:
     """Runs it, prints the table of stages and what is not as it should be, keeps the curves."""
-    stages = ",".join(
-        f'{{name="{8 * (index + 1)}",max_response_tokens={limit},max_steps={steps},restart_optimizer=false}}'
-        for index, (limit, steps) in enumerate(_STAGES)
-    )
     console = Console(record=True, width=110)
     with tempfile.TemporaryDirectory() as folder:
-        run = run_mesh("trial", Path(folder), "note_shape", [f"stages=[{stages}]"])
+        run = run_mesh("trial", Path(folder), "note_shape", [])
     rows: list[dict[str, Any]] = [{name: step[name] for name in _KEPT} for step in run.steps]
     CURVES.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     plot_training({"trial": rows}, [RESULTS / "note_shape.png"], stages=True, window=_WINDOW)
@@ -61,7 +55,8 @@ def faults(rows: Sequence[Row]) -> list[str]:
     for index, (before, stage) in enumerate(zip(stages, later, strict=False), start=2):
         if not stage["response_length"][1] > first["response_length"][1]:
             told.append(f"length at the end of stage {index} is not over that of the first")
-        if not stage["truncated"][0] < before["truncated"][1]:
+        # Where nothing is cut off any more, nothing can fall.
+        if not stage["truncated"][0] < before["truncated"][1] and stage["truncated"][0] > 0:
             told.append(f"truncation does not fall with the longer limit of stage {index}")
         if not stage["reward"][1] > before["reward"][1]:
             told.append(f"reward at the end of stage {index} is not over that of the stage before")

@@ -54,6 +54,7 @@ def test_a_preset_walks_through_its_stages_twice_and_leaves_other_runs_alone(tmp
 
 
 @pytest.mark.skipif(not WHOLE, reason="a minute and more for each preset: make test-presets")
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_walks_through_its_whole_schedule(preset: str, tmp_path: Path) -> None:
     done = simulated(tmp_path, preset)
