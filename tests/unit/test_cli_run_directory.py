@@ -139,7 +139,7 @@ def test_a_run_goes_on_with_another_learning_rate_and_more_steps_from_a_checkpoi
     changes = enter(folder, other, fresh=False)
     assert [change.key for change in changes] == ["stages.2.max_steps", "learner.learning_rate"]
     assert load_settings(folder / SETTINGS_FILE) == other
-    with pytest.raises(CommandFailed, match=r"stages\.0\.max_steps: there 8, here 9 \(that stage is over\)"):
+    with pytest.raises(CommandFailed, match=r"stages\.0\.max_steps: there 10, here 9 \(that stage is over\)"):
         enter(folder, settings_in(tmp_path, "stages.0.max_steps=9"), fresh=False)
 
 
