@@ -130,10 +130,9 @@ def _repeated_checks(field: FieldDescriptor, rules: validate_pb2.RepeatedRules) 
 
         def check_values(message: Any) -> Violation | None:
             for index, value in enumerate(getattr(message, name)):
-                for check in value_rules:
-                    description = check(value)
-                    if description is not None:
-                        return Violation(f"{name}[{index}]", description)
+                violation = _first(value_rules, value, name)
+                if violation is not None:
+                    return Violation(f"{name}[{index}]", violation.description)
             return None
 
         if value_rules:
@@ -144,10 +143,9 @@ def _repeated_checks(field: FieldDescriptor, rules: validate_pb2.RepeatedRules) 
 
         def check_messages(message: Any) -> Violation | None:
             for index, value in enumerate(getattr(message, name)):
-                for check in checks:
-                    violation = check(value)
-                    if violation is not None:
-                        return violation.within(f"{name}[{index}]")
+                violation = _first_violation(checks, value)
+                if violation is not None:
+                    return violation.within(f"{name}[{index}]")
             return None
 
         yield check_messages
