@@ -41,7 +41,7 @@ class SameDevice(Wire):
         fingerprint = torch.frombuffer(bytearray(snapshot.manifest.fingerprint()), dtype=torch.uint8)
         self._coming: Iterator[torch.Tensor] = iter([fingerprint, *snapshot.buckets()])
 
-    def broadcast(self, buffer: torch.Tensor) -> None:
+    def broadcast(self, buffer: torch.Tensor) -> int:
         """It only receives."""
         raise TransferError("nobody is there to receive it")
 

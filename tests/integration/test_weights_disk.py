@@ -16,7 +16,8 @@ from areal_mesh.weights.packing import describe, unpack
 from areal_mesh.weights.receiver import BucketReceiver
 from areal_mesh.weights.sender import WeightSender
 from areal_mesh.weights.snapshot import Snapshot
-from areal_mesh.weights.transports.disk import Disk, DiskMeeting
+from areal_mesh.weights.transports.disk import Disk
+from areal_mesh.weights.transports.folder import FolderMeeting
 
 TIMEOUT = 5.0
 TENSORS = {"wide": torch.arange(12000.0).view(300, 40), "half": torch.ones(1000, dtype=torch.bfloat16)}
@@ -28,7 +29,7 @@ def disk(tmp_path: Path) -> Disk:
 
 
 @pytest.fixture
-def meeting(disk: Disk) -> Iterator[DiskMeeting]:
+def meeting(disk: Disk) -> Iterator[FolderMeeting]:
     meeting = disk.host("nobody")
     yield meeting
     meeting.close()
@@ -40,7 +41,7 @@ def receive(disk: Disk, group: Group, rank: int, manifest: WeightManifest) -> di
     return {spec.name: view for bucket, buffer in buckets for spec, view in unpack(bucket, buffer)}
 
 
-def test_every_member_receives_what_was_sent_and_old_transfers_go(disk: Disk, meeting: DiskMeeting) -> None:
+def test_every_member_receives_what_was_sent_and_old_transfers_go(disk: Disk, meeting: FolderMeeting) -> None:
     with ThreadPoolExecutor(4) as threads:
         for version in range(3):
             group = meeting.open(f"t{version}", 3, TIMEOUT)
@@ -56,7 +57,7 @@ def test_every_member_receives_what_was_sent_and_old_transfers_go(disk: Disk, me
     assert sorted(path.name for path in disk.settings.folder.iterdir()) == ["t1", "t2"]
 
 
-def test_a_member_that_never_comes_is_an_error_within_the_timeout(disk: Disk, meeting: DiskMeeting) -> None:
+def test_a_member_that_never_comes_is_an_error_within_the_timeout(disk: Disk, meeting: FolderMeeting) -> None:
     began = time.monotonic()
     sender = WeightSender(disk, meeting.open("missing", 2, 0.5))
     with pytest.raises(TransferError, match="not all members came"):
@@ -65,7 +66,7 @@ def test_a_member_that_never_comes_is_an_error_within_the_timeout(disk: Disk, me
     sender.close()
 
 
-def test_a_learner_that_leaves_is_an_error_at_once(disk: Disk, meeting: DiskMeeting) -> None:
+def test_a_learner_that_leaves_is_an_error_at_once(disk: Disk, meeting: FolderMeeting) -> None:
     group = meeting.open("deserted", 2, 60.0)
     with ThreadPoolExecutor(1) as threads:
         member = threads.submit(receive, disk, group, 1, describe(1, TENSORS.items()))

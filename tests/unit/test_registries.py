@@ -28,7 +28,7 @@ from areal_mesh.runtime.settings.recipes import RecipeSettings
 from areal_mesh.runtime.settings.rewards import OneRewardSettings
 from areal_mesh.runtime.settings.sinks import SinkSettings
 from areal_mesh.runtime.settings.stages import RuleSettings
-from areal_mesh.runtime.settings.weights import TransportSettings
+from areal_mesh.runtime.settings.weights import DeltaSettings, NcclSettings, TransportSettings
 from areal_mesh.verifier.rewards import ENTRY_POINT_GROUP
 from areal_mesh.views.sinks.table import SINKS
 from areal_mesh.weights.transports.table import TRANSPORTS
@@ -86,7 +86,9 @@ def test_what_a_kind_needs_is_said_by_its_own_settings() -> None:
         "areal",
         "reinforce_plus_plus",
     ]
-    assert [name for name, transport in kinds(TransportSettings).items() if transport.needs_gpus] == ["nccl"]
+    assert [name for name, transport in kinds(TransportSettings).items() if transport().needs_gpus] == ["nccl"]
+
+    assert DeltaSettings(over=NcclSettings()).needs_gpus
 
 
 @pytest.mark.parametrize("registry", ["losses", "advantages", "overlong", "transports"])

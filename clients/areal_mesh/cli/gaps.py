@@ -18,6 +18,7 @@ from areal_mesh.recipes.table import recipe_targets
 from areal_mesh.runtime.end_tokens import EndTokenError, check_end_tokens
 from areal_mesh.runtime.made import NotMadeHere, made_from
 from areal_mesh.runtime.settings import EvaluationSettings, RunSettings
+from areal_mesh.runtime.settings.weights import DeltaSettings, GlooSettings
 
 _GLOO_VARIABLE = "GLOO_SOCKET_IFNAME"
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -61,7 +62,9 @@ def faults(settings: RunSettings, most_prompts: int = 0) -> Iterator[str]:
 def missing_interfaces(settings: RunSettings) -> Iterator[str]:
     """Network interfaces that weights are to be broadcast on and that this machine has not, a line each."""
     transport = settings.weights.transport
-    if transport.type != "gloo":
+    if isinstance(transport, DeltaSettings):
+        transport = transport.over
+    if not isinstance(transport, GlooSettings):
         return
     here = [name for _, name in socket.if_nameindex()]
     named = {

@@ -70,7 +70,7 @@ def _kinds(path: str, models: list[type[BaseModel]]) -> Iterator[str]:
         yield f'| `{_TYPE} = "{model.model_fields[_TYPE].default}"` | {_words(model)} |'
     yield ""
     rows = [
-        _row(f"{path}.{name}", field, [], kind=str(model.model_fields[_TYPE].default))
+        _row(f"{path}.{name}", field, list(_models(field.annotation)), kind=str(model.model_fields[_TYPE].default))
         for model in models
         for name, field in model.model_fields.items()
         if name != _TYPE

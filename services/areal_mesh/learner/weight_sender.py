@@ -158,7 +158,7 @@ class WeightSenderServicer(learner_pb2_grpc.LearnerServiceServicer):
             self._end(transfer, "given up")
             raise
         self._end(transfer, "sent", keep_group=True)
-        self.sent_bytes += report.num_bytes
+        self.sent_bytes += report.sent_bytes
         return learner_pb2.SendWeightsResponse(
             bytes=report.num_bytes, transfer=to_duration(report.seconds), digests=encode_digests(digests)
         )

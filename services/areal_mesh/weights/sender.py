@@ -18,6 +18,8 @@ class TransferReport:
 
     num_bytes: int
     """Bytes of the tensors, padding aside."""
+    sent_bytes: int
+    """Bytes that travelled to each member."""
     seconds: float
     """From the first byte to the last one handed over; joining is not in it."""
 
@@ -40,10 +42,10 @@ class WeightSender:
         start = time.monotonic()
         fingerprint = torch.frombuffer(bytearray(manifest.fingerprint()), dtype=torch.uint8)
         wire.begin()
-        wire.broadcast(fingerprint.to(wire.device))
+        sent = wire.broadcast(fingerprint.to(wire.device))
         for buffer in staged(snapshot, wire.device):
-            wire.broadcast(buffer)
-        return TransferReport(manifest.num_bytes, time.monotonic() - start)
+            sent += wire.broadcast(buffer)
+        return TransferReport(manifest.num_bytes, sent, time.monotonic() - start)
 
     def close(self) -> None:
         """Leave the group. Idempotent."""

@@ -23,8 +23,10 @@ class Wire(ABC):
         """A publish begins: every member has what was broadcast before. Rank 0 only."""
 
     @abstractmethod
-    def broadcast(self, buffer: torch.Tensor) -> None:
+    def broadcast(self, buffer: torch.Tensor) -> int:
         """Send `buffer` (uint8, 1-D, contiguous, on `device`) to all members. Rank 0 only.
+
+        Returns the bytes that travelled to each of them.
 
         Raises TransferError within the group's timeout when a member is gone.
         """

@@ -40,7 +40,43 @@ class DiskSettings(Settings):
     """Longest file."""
 
 
-TransportSettings = Annotated[GlooSettings | NcclSettings | DiskSettings, Field(discriminator="type")]
+class IpcSettings(Settings):
+    """Through memory that the learner and the generators of one host share: the way between two on one GPU."""
+
+    needs_gpus: ClassVar[bool] = False
+    type: Literal["ipc"] = "ipc"
+    folder: SettingsPath = Path("runs/.ipc")
+    """Where they meet; of one user, and the same file system for all of them."""
+    bucket_mib: int = Field(default=8, gt=0, le=16384)
+    """Longest piece; four of them are shared. Longer ones leave the processor's cache."""
+
+
+CarrierSettings = Annotated[GlooSettings | NcclSettings | DiskSettings | IpcSettings, Field(discriminator="type")]
+
+
+class DeltaSettings(Settings):
+    """Only what changed since the version before, over another transport; exact to the bit."""
+
+    type: Literal["delta"] = "delta"
+    over: CarrierSettings = GlooSettings()
+    """The transport that carries it, of any other kind; its own settings stand under `over`."""
+    full_every: int = Field(default=100, gt=0)
+    """Every n-th publish is whole, as is the first after each change of the members."""
+
+    @property
+    def needs_gpus(self) -> bool:
+        """Whether its carrier does."""
+        return self.over.needs_gpus
+
+    @property
+    def bucket_mib(self) -> int:
+        """Its carrier's longest piece."""
+        return self.over.bucket_mib
+
+
+TransportSettings = Annotated[
+    GlooSettings | NcclSettings | DiskSettings | IpcSettings | DeltaSettings, Field(discriminator="type")
+]
 """Each says whether it needs GPUs: whether its buffers lie on them, at both ends."""
 
 

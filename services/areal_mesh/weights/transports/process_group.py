@@ -37,8 +37,9 @@ class ProcessGroupWire(Wire):
     def _meet(self) -> None:
         """Wait for the other members, where opening the backend did not."""
 
-    def broadcast(self, buffer: torch.Tensor) -> None:
+    def broadcast(self, buffer: torch.Tensor) -> int:
         self._broadcast(buffer, "broadcasting to")
+        return buffer.numel()
 
     def receive(self, buffer: torch.Tensor) -> None:
         self._broadcast(buffer, "receiving from")

@@ -1,0 +1,137 @@
+"""Publishes through shared memory, members in threads and in a process that is killed."""
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+import torch
+
+from areal_mesh.runtime.settings.weights import IpcSettings
+from areal_mesh.weights.errors import TransferError
+from areal_mesh.weights.group import Group
+from areal_mesh.weights.manifest import WeightManifest
+from areal_mesh.weights.packing import describe, unpack
+from areal_mesh.weights.receiver import BucketReceiver
+from areal_mesh.weights.sender import WeightSender
+from areal_mesh.weights.snapshot import Snapshot
+from areal_mesh.weights.transport import Wire
+from areal_mesh.weights.transports.folder import FolderMeeting
+from areal_mesh.weights.transports.ipc import Ipc
+
+TIMEOUT, BUCKET = 20.0, 32 << 10
+TENSORS = {f"layer.{index}": torch.randn(100, 90) for index in range(20)} | {
+    "half": torch.ones(7, dtype=torch.bfloat16)
+}
+
+
+@pytest.fixture
+def ipc(tmp_path: Path) -> Ipc:
+    # Longer than the address of a socket may be.
+    return Ipc(IpcSettings(folder=tmp_path / ("far-down-" * 8) / ("in-the-tree-" * 8)))
+
+
+@pytest.fixture
+def meeting(ipc: Ipc) -> Iterator[FolderMeeting]:
+    meeting = ipc.host("nobody")
+    yield meeting
+    meeting.close()
+
+
+def manifest_of(version: int) -> WeightManifest:
+    return describe(version, TENSORS.items(), bucket_bytes=BUCKET)
+
+
+def close_all(wires: list[Wire]) -> None:
+    for wire in wires:
+        wire.close()
+
+
+def receive(wire: Wire, version: int) -> dict[str, torch.Tensor]:
+    buckets = BucketReceiver(wire, manifest_of(version)).buckets()
+    return {spec.name: view for bucket, buffer in buckets for spec, view in unpack(bucket, buffer)}
+
+
+def test_every_member_receives_what_was_sent_version_after_version(ipc: Ipc, meeting: FolderMeeting) -> None:
+    group = meeting.open("members", 3, TIMEOUT)
+    with ThreadPoolExecutor(4) as threads:
+        joining = [threads.submit(ipc.join, group, rank) for rank in (1, 2)]
+        ipc.await_arrival(group, range(1, 3))
+        sender = WeightSender(ipc, group)
+        ipc.await_joined(group, range(1, 3))
+        wires = [member.result(timeout=TIMEOUT) for member in joining]
+        for version in range(3):
+            receiving = [threads.submit(receive, wire, version) for wire in wires]
+            report = sender.broadcast(Snapshot.of(manifest_of(version), TENSORS.items()))
+            assert report.num_bytes <= report.sent_bytes < 1.01 * report.num_bytes
+            for member in receiving:
+                received = member.result(timeout=TIMEOUT)
+                assert all(torch.equal(received[name], tensor) for name, tensor in TENSORS.items())
+        sender.close()
+        close_all(wires)
+
+
+def test_a_member_that_never_comes_is_an_error_within_the_timeout(ipc: Ipc, meeting: FolderMeeting) -> None:
+    began = time.monotonic()
+    group = meeting.open("missing", 2, 0.5)
+    sender = WeightSender(ipc, group)
+    with pytest.raises(TransferError, match="joining group 'missing' of 2 failed: timed out"):
+        sender.broadcast(Snapshot.of(manifest_of(1), TENSORS.items()))
+    with pytest.raises(TransferError, match="did not all arrive"):
+        ipc.await_arrival(group, range(1, 2))
+    assert time.monotonic() - began < 4
+    sender.close()
+
+
+def test_a_learner_that_leaves_is_an_error_at_once(ipc: Ipc, meeting: FolderMeeting) -> None:
+    group = meeting.open("deserted", 2, 60.0)
+    with ThreadPoolExecutor(1) as threads:
+        joining = threads.submit(ipc.join, group, 1)
+        ipc.join(group, 0).close()
+        with pytest.raises(TransferError, match="it has left"):
+            receive(joining.result(timeout=TIMEOUT), 1)
+
+
+def _receive_once(group: Group, folder: Path, told: Connection) -> None:
+    wire = Ipc(IpcSettings(folder=folder)).join(group, 1)
+    receive(wire, 0)
+    told.send("held")
+    told.recv()
+
+
+def test_a_member_that_is_killed_is_an_error_at_once(ipc: Ipc, meeting: FolderMeeting) -> None:
+    group = meeting.open("killed", 2, 60.0)
+    ours, theirs = get_context("spawn").Pipe()
+    member = get_context("spawn").Process(target=_receive_once, args=(group, ipc.settings.folder, theirs))
+    member.start()
+    sender = WeightSender(ipc, group)
+    sender.broadcast(Snapshot.of(manifest_of(0), TENSORS.items()))
+    assert ours.poll(60)
+    assert ours.recv() == "held"
+    assert member.pid is not None
+    os.kill(member.pid, 9)
+    member.join(TIMEOUT)
+    began = time.monotonic()
+    with pytest.raises(TransferError, match="broadcasting to group 'killed' of 2 failed"):
+        sender.broadcast(Snapshot.of(manifest_of(1), TENSORS.items()))
+    assert time.monotonic() - began < 10
+    sender.close()
+
+
+def test_nobody_else_may_connect(ipc: Ipc, meeting: FolderMeeting) -> None:
+    group = meeting.open("private", 2, TIMEOUT)
+    with ThreadPoolExecutor(1) as threads:
+        joining = threads.submit(ipc.join, group, 1)
+        learner = ipc.join(group, 0)
+        socket = Path(group.endpoint.removeprefix("file://")) / "socket"
+        assert socket.stat().st_mode & 0o077 == 0
+        close_all([learner, joining.result(timeout=TIMEOUT)])
+
+
+def test_a_group_of_another_transport_is_named(ipc: Ipc) -> None:
+    with pytest.raises(TransferError, match="which is no folder"):
+        ipc.join(Group("t", "tcp://127.0.0.1:1", 2, 1.0), 1)
