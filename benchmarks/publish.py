@@ -1,11 +1,12 @@
 """How long a publish freezes generation, and how near its transfer comes to the wire.
 
-    python -m benchmarks.publish [--rounds N] [--model small|smollm2|gigabyte] [--generators 1] ...
+    python -m benchmarks.publish [--rounds N] [--model small|smollm2|gigabyte] [--generators N] [--transport gloo|ipc]
 
 One learner process and one engine or several, on the loopback interface. Rounds alternate: a bare Gloo broadcast of the
 same tensors, one call a tensor into memory that is there already, between processes that do nothing else; then a whole
-publish into vLLM engines that are generating, in the group that they joined in the first round. Medians over rounds are
-printed, of several engines the slowest in each. After the last round each engine's checksums must equal the sender's.
+publish over the transport named into vLLM engines that are generating, in the group that they joined in the first
+round. Medians over rounds are printed, of several engines the slowest in each. After the last round each engine's
+checksums must equal the sender's.
 
 The snapshot is all that a publish costs the learner: its weights are copied, and it trains on.
 """
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -32,15 +34,15 @@ from areal_mesh.generator.engine import Engine
 from areal_mesh.generator.values import PublishReport, Sampling
 from areal_mesh.runtime.environment import tune_allocator
 from areal_mesh.runtime.settings import RunSettings, load_settings
-from areal_mesh.runtime.settings.weights import GlooSettings
 from areal_mesh.weights.engine_digests import ModelLayout, engine_digests
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import describe, torch_dtype
 from areal_mesh.weights.sender import WeightSender
 from areal_mesh.weights.snapshot import Snapshot
-from areal_mesh.weights.transports.gloo import Gloo, GlooWire
+from areal_mesh.weights.transports.gloo import GlooWire
 from areal_mesh.weights.transports.store import StoreMeeting
+from areal_mesh.weights.transports.table import build_transport
 from benchmarks.meshrun import write_result
 
 TIMEOUT_SECONDS = 60.0
@@ -98,6 +100,7 @@ class Measured:
     """All rounds of one model."""
 
     name: str
+    transport: str
     generators: int
     num_bytes: int
     step_seconds: float
@@ -176,13 +179,17 @@ def _snapshot(snapshot: Snapshot, version: int, model: torch.nn.Module) -> float
     return time.monotonic() - begin
 
 
-def _run(folder: Path, dtype: str) -> RunSettings:
+def _run(folder: Path, dtype: str, transport: str) -> RunSettings:
     """The trial on the model in `folder`, of 512 tokens of prompt and response together."""
     small = ("model.recipe=none", "prompts.max_prompt_tokens=392", "generator.engine_cores=none")
-    return load_settings("trial", [*small, f"model.folder={folder}", f"model.dtype={dtype}"])
+    ways = (
+        f"weights.transport.type={transport}",
+        *([f"weights.transport.folder={folder}"] if transport == "ipc" else []),
+    )
+    return load_settings("trial", [*small, *ways, f"model.folder={folder}", f"model.dtype={dtype}"])
 
 
-async def _measure(name: str, generators: int, rounds: int, folder: Path) -> Measured:
+async def _measure(name: str, transport: str, generators: int, rounds: int, folder: Path) -> Measured:
     config, dtype = MODELS[name]
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).to(torch_dtype(dtype)).requires_grad_(False)
@@ -190,9 +197,12 @@ async def _measure(name: str, generators: int, rounds: int, folder: Path) -> Mea
     store, snapshot = StoreMeeting("127.0.0.1"), Snapshot()
     tensors = [tensor for _, tensor in model.named_parameters()]
     manifest = describe(0, model.named_parameters())
-    engines = [await Engine.start(_run(folder, dtype), [NEVER], initial_version=0) for _ in range(generators)]
-    measured = Measured(name, generators, manifest.num_bytes, await _decode_step(engines), [], [], [])
-    sender = WeightSender(Gloo(GlooSettings()), store.open("members", 1 + generators, TIMEOUT_SECONDS))
+    settings = _run(folder, dtype, transport)
+    engines = [await Engine.start(settings, [NEVER], initial_version=0) for _ in range(generators)]
+    measured = Measured(name, transport, generators, manifest.num_bytes, await _decode_step(engines), [], [], [])
+    carrier = build_transport(settings.weights.transport)
+    meeting = carrier.host("127.0.0.1")
+    sender = WeightSender(carrier, meeting.open("members", 1 + generators, TIMEOUT_SECONDS))
     bare = store.open("bare", 1 + generators, TIMEOUT_SECONDS)
     with _bare_peers(bare, manifest) as peers:
         wire = await asyncio.to_thread(GlooWire, bare, 0)
@@ -207,6 +217,7 @@ async def _measure(name: str, generators: int, rounds: int, folder: Path) -> Mea
             raise SystemExit(f"{name}: an engine's checksums are not the sender's")
         engine.shutdown()
     sender.close()
+    meeting.close()
     # The first round pays for connections and for memory touched first.
     for seen in (measured.bare_seconds, measured.snapshot_seconds, measured.publishes):
         del seen[0]
@@ -237,25 +248,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--model", choices=sorted(MODELS), action="append")
     parser.add_argument("--generators", type=int, action="append", help="how many engines; may be given more than once")
+    parser.add_argument("--transport", choices=("gloo", "ipc"), action="append")
     arguments = parser.parse_args()
     tune_allocator()
-    table = Table(title=f"A publish over Gloo, medians of {arguments.rounds} alternating rounds")
+    table = Table(title=f"A publish beside a bare Gloo broadcast, medians of {arguments.rounds} alternating rounds")
     columns = ("step", "snapshot", "pause", "receive", "load", "transfer", "resume", "bare")
-    for heading in ("model", "MB", "generators", *(f"{name} ms" for name in columns)):
+    for heading in ("model", "MB", "over", "generators", *(f"{name} ms" for name in columns)):
         table.add_column(heading, justify="right")
     for heading in ("receive / bare", "transfer / bare"):
         table.add_column(heading, justify="right")
     said: list[str] = []
     for name in arguments.model or list(MODELS):
-        for generators in arguments.generators or [1]:
+        for transport, generators in product(arguments.transport or ["gloo", "ipc"], arguments.generators or [1]):
             with tempfile.TemporaryDirectory() as folder:
-                measured = asyncio.run(_measure(name, generators, arguments.rounds, Path(folder)))
+                measured = asyncio.run(_measure(name, transport, generators, arguments.rounds, Path(folder)))
             figures = _figures(measured)
             shares = (f"{figures[f'{kind}_over_bare']:.2f}" for kind in ("receive", "transfer"))
             values = (f"{figures[column]:.1f}" for column in columns)
-            table.add_row(name, f"{measured.num_bytes / 1e6:.1f}", str(generators), *values, *shares)
-            said += [f"figure: {figure}_{name}_{generators} {value:.3f}" for figure, value in figures.items()]
-    console = Console(width=150, record=True)
+            table.add_row(name, f"{measured.num_bytes / 1e6:.1f}", transport, str(generators), *values, *shares)
+            case = f"{name}_{transport}_{generators}"
+            said += [f"figure: {figure}_{case} {value:.3f}" for figure, value in figures.items()]
+    console = Console(width=160, record=True)
     console.print(table)
     console.print(
         "receiving a bucket runs beside loading the one before; generation is frozen for pause + transfer + resume,\n"
