@@ -1,23 +1,31 @@
 """Wall-clock seconds by phase."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+
+def _no_wait() -> None:
+    """Nothing is under way."""
 
 
 class Stopwatch:
     """Adds up the seconds spent in each named phase; a phase may be entered again."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[], None] = _no_wait) -> None:
+        """settle: returns when what was asked of the device is done. A GPU still works when a call has returned, and
+        the next phase would have its seconds."""
+        self._settle = settle
         self._start = time.perf_counter()
         self._phases: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the block's seconds towards `name`."""
+        """Count the block's seconds, and those of its work on the device, towards `name`."""
         begun = time.perf_counter()
         try:
             yield
+            self._settle()
         finally:
             self.add(name, time.perf_counter() - begun)
 

@@ -69,7 +69,7 @@ class Trainer:
         InvalidBatchError, before anything has changed, if the batch does not fit.
         """
         self._enter(stage)
-        watch, algorithm = Stopwatch(), self._settings.algorithm
+        watch, algorithm = Stopwatch(self.parallel.settle), self._settings.algorithm
         with watch.phase("prepare"):
             validate(batch, self._policy.vocabulary_size, self.policy_version)
         minibatches, estimate = self._with_advantages(batch, watch)

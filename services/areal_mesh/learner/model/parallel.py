@@ -71,6 +71,11 @@ class Parallel:
         if self.world_size > 1:
             dist.barrier()
 
+    def settle(self) -> None:
+        """Wait until this rank's device has done what it was asked to; a CPU has."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def shard(self, policy: PolicyModel, compute_dtype: torch.dtype) -> None:
         """Shard the model over the ranks in place, each decoder layer a unit; with one rank move it to the device."""
         if self.mesh is None:
