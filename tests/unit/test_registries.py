@@ -88,42 +88,6 @@ def test_what_a_kind_needs_is_said_by_its_own_settings() -> None:
 
 
 @pytest.mark.parametrize("registry", ["losses", "advantages", "overlong", "transports"])
-def test_a_kind_is_built_from_its_own_settings(registry: str) -> None:
-    table, union, _ = REGISTRIES[registry]
-    for name, model in kinds(union).items():
-        built: Any = table[name](model())
-        assert built.settings == model()
-
-
-@pytest.mark.parametrize(("table", "words"), [(ESTIMATORS, KlEstimator), (AVERAGES, Average)])
-def test_a_table_of_functions_has_every_word_of_its_setting(table: Any, words: Any) -> None:
-    assert sorted(table) == sorted(get_args(words))
-    text = (ROOT / "docs/learner.md").read_text()
-    assert [word for word in table if f"`{word}`" not in text] == []
-
-
-def test_reward_terms_of_the_project_are_installed_and_on_their_page() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    terms = project["entry-points"][ENTRY_POINT_GROUP]
-    assert len(terms) >= 2
-    assert set(terms) <= {point.name for point in entry_points(group=ENTRY_POINT_GROUP) if callable(point.load())}
-    page = (ROOT / "docs" / "verifier.md").read_text(encoding="utf-8")
-    assert [name for name in terms if f"`{name}`" not in page] == []
-
-
-def test_what_a_kind_needs_is_said_by_its_own_settings() -> None:
-    """No list of names beside the union: a kind that is added says it for itself."""
-    assert [name for name, loss in kinds(LossSettings).items() if not loss.fits_stale_rollouts] == ["ppo"]
-    assert [name for name, estimate in kinds(AdvantageSettings).items() if not estimate.compares_a_group] == [
-        "areal",
-        "reinforce_plus_plus",
-    ]
-    assert [name for name, transport in kinds(TransportSettings).items() if transport().needs_gpus] == ["nccl"]
-
-    assert DeltaSettings(over=NcclSettings()).needs_gpus
-
-
-@pytest.mark.parametrize("registry", ["losses", "advantages", "overlong", "transports"])
 def test_settings_of_a_kind_cross_a_process_boundary_as_plain_values(registry: str) -> None:
     _, union, _ = REGISTRIES[registry]
     for model in kinds(union).values():

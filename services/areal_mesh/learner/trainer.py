@@ -22,7 +22,7 @@ from areal_mesh.learner.passes.measuring import (
     measure_reference,
     silent,
 )
-from areal_mesh.learner.passes.preparing import Minibatch, cut, treat_overlong
+from areal_mesh.learner.passes.preparing import Minibatch, cut, over, treat_overlong
 from areal_mesh.learner.passes.training import Trained, train_minibatch
 from areal_mesh.learner.step_result import Measured, StepResult, step_figures
 from areal_mesh.learner.stopwatch import Stopwatch
@@ -87,7 +87,8 @@ class Trainer:
             algorithm.rejected_part,
             self.policy_version,
         )
-        results = [train_minibatch(trained, minibatch, watch) for minibatch in (minibatches if updates else ())]
+        epochs = algorithm.batch_epochs if updates else 0
+        results = [train_minibatch(trained, minibatch, watch) for minibatch in over(minibatches, epochs)]
         self.policy_version += 1
         measured = Measured(batch, minibatches, results, estimate.figures)
         return StepResult(self.policy_version, step_figures(measured, self.parallel), watch.seconds())

@@ -11,7 +11,7 @@ from areal_mesh.planning.lengths import ResponseLengths
 from areal_mesh.planning.memory_check import stage_memories
 from areal_mesh.planning.published import LIMIT
 from areal_mesh.planning.shapes import ModelShape
-from areal_mesh.planning.step import StepTime, step_time
+from areal_mesh.planning.step import UPDATE_PASSES, StepTime, step_time
 from areal_mesh.planning.workload import Layout, Workload
 from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.settings.advantages import WithKlReward
@@ -112,7 +112,7 @@ def workload(settings: RunSettings, assumed: Assumptions, stage: int) -> Workloa
         algorithm.responses,
         settings.generator.max_sequences,
         algorithm.max_staleness,
-        extra_passes=reference + proximal,
+        extra_passes=reference + proximal + UPDATE_PASSES * (algorithm.batch_epochs - 1),
     )
 
 

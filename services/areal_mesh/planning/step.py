@@ -10,7 +10,7 @@ from areal_mesh.planning.workload import Layout, Workload
 
 Bottleneck = Literal["generation", "training", "staleness"]
 _GPUS_A_NODE = 8
-_UPDATE_PASSES = 3
+UPDATE_PASSES = 3
 """Of an update, in forward passes: backward takes two."""
 
 
@@ -69,7 +69,7 @@ def step_time(work: Workload, layout: Layout, hardware: Hardware, constants: Con
 def training_seconds(work: Workload, layout: Layout, hardware: Hardware, constants: Constants) -> float:
     """Time of a step's passes over its tokens."""
     context = work.lengths.mean_square(work.limit) / (2 * work.lengths.mean(work.limit))
-    flops = work.tokens * (_UPDATE_PASSES + work.extra_passes) * work.shape.forward_flops(context)
+    flops = work.tokens * (UPDATE_PASSES + work.extra_passes) * work.shape.forward_flops(context)
     return flops / (layout.training_gpus * hardware.flops * constants.training_share)
 
 

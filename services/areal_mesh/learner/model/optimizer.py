@@ -14,7 +14,7 @@ from areal_mesh.runtime.settings import LearnerSettings, RunSettings
 def warmup_updates(settings: RunSettings) -> int:
     """Updates over which the learning rate rises: a share of the longest stage's (AReaL v0.1: 0.02), rounded up."""
     longest = max(stage.max_steps for stage in settings.stages)
-    return math.ceil(settings.learner.warmup_share * longest) * settings.algorithm.minibatches
+    return math.ceil(settings.learner.warmup_share * longest) * settings.algorithm.updates
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Warmup:
 def warmup_of(settings: RunSettings) -> Warmup:
     """The warm-up that the settings ask for."""
     by_step = settings.learner.warmup_counts == "steps"
-    return Warmup(warmup_updates(settings), settings.algorithm.minibatches, by_step)
+    return Warmup(warmup_updates(settings), settings.algorithm.updates, by_step)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Before the passes: which responses are trained on, and this rank's micro-batches of each minibatch."""
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -81,6 +81,13 @@ def cut(
         Minibatch([_part(data, settings.algorithm, MinibatchTotals(*each)) for data in micro_batches], number == 0)
         for number, (micro_batches, each) in enumerate(zip(built, counts.tolist(), strict=True))
     ]
+
+
+def over(minibatches: Sequence[Minibatch], epochs: int) -> Iterator[Minibatch]:
+    """The minibatches so many times in turn; only the very first is trained on by the policy before the step."""
+    for epoch in range(epochs):
+        for minibatch in minibatches:
+            yield replace(minibatch, is_first=minibatch.is_first and epoch == 0)
 
 
 def content_keys(batch: TrainingBatch, seed: int) -> list[int]:

@@ -47,7 +47,10 @@ class AlgorithmSettings(Settings):
     """Groups that run for each place they may take: over 1, filtered ones are made up for before they end. What then
     is stored beyond the bound of `max_staleness` grows too old and is dropped, which costs its tokens."""
     minibatches: int = Field(default=4, gt=0)
-    """Updates a step."""
+    """That a batch is cut into; each is an update."""
+    batch_epochs: int = Field(default=1, gt=0)
+    """How often a step goes over its batch (PPO's epochs): fewer rollouts for the same updates, which stray further
+    from the policy that sampled them."""
     reward_scale: float = 5.0
     """Half the distance between the rewards of a correct and an incorrect response."""
     reward_bias: float = 0.0
@@ -62,6 +65,11 @@ class AlgorithmSettings(Settings):
     in AReaL v0.1, though nothing but noise is left of its advantages. Else it makes a version without an update."""
     shuffle_rewards: bool = False
     """Control experiment: rewards of a batch are shuffled among its responses, so that there is nothing to learn."""
+
+    @property
+    def updates(self) -> int:
+        """Updates a step."""
+        return self.minibatches * self.batch_epochs
 
     @field_validator("top_p")
     @classmethod
