@@ -23,7 +23,7 @@ def save(trainer: Trainer, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_what_is_exported_is_what_was_published(tmp_path: Path, tied: bool, dtype: str) -> None:
     model = write_model(tmp_path / "model", tied=tied)
     (model / "modeling_own.py").write_text("# remote code")

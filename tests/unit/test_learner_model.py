@@ -219,6 +219,6 @@ def test_a_model_with_a_weight_that_is_not_finite_is_refused_by_name(tmp_path: P
         model.model.norm.weight[3] = value
     model.save_pretrained(folder)
     with pytest.raises(
-        UnusableModel, match=r"model: the weight model\.norm\.weight holds NaN or infinity; copy it anew"
+        UnusableModel, match=r"model: the weight model\.norm\.weight holds NaN or infinity as float32; copy it anew"
     ):
         load_policy(folder, torch.float32, 1.0, False)

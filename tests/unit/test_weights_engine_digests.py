@@ -64,9 +64,10 @@ def test_a_tied_head_is_no_parameter_of_its_own() -> None:
     assert "tp0:lm_head.weight" in _digests(tied=False)
 
 
-def test_digests_are_those_of_the_engines_dtype() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_digests_are_those_of_the_engines_dtype(dtype: torch.dtype) -> None:
     norm = _tensors()[f"{LAYER}.input_layernorm.weight"]
-    assert _digests(dtype=torch.bfloat16)[f"tp0:{LAYER}.input_layernorm.weight"] == digest(norm.to(torch.bfloat16))
+    assert _digests(dtype=dtype)[f"tp0:{LAYER}.input_layernorm.weight"] == digest(norm.to(dtype))
 
 
 def test_tensor_parallel_ranks_hold_their_heads_rows_and_columns() -> None:

@@ -8,6 +8,7 @@ import structlog
 
 from areal_mesh.learner.checkpoint_schedule import Checkpoints
 from areal_mesh.learner.loop import TrainingLoop
+from areal_mesh.learner.model.finite import NotFinite
 from areal_mesh.learner.model.policy import UnusableModel
 from areal_mesh.learner.places import RanksNotPlaced
 from areal_mesh.learner.ranks import RankLeader, start_ranks
@@ -15,7 +16,7 @@ from areal_mesh.learner.snapshots import WeightSnapshots
 from areal_mesh.learner.torch_thread import TorchThread
 from areal_mesh.learner.weight_sender import WeightSenderServicer
 from areal_mesh.runtime.calling import Members, MemberUnreachable, Patience
-from areal_mesh.runtime.errors import StartupError, unavailable
+from areal_mesh.runtime.errors import CannotGoOn, StartupError, unavailable
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import ServiceContext
@@ -91,9 +92,15 @@ class LearnerService:
         self._loop = TrainingLoop(self._context, self._members, self._leader, self._snapshots, checkpoints, self._torch)
 
     async def run(self, draining: asyncio.Event) -> None:
-        """Trains until the run is finished or the service drains."""
+        """Trains until the run is finished or the service drains.
+
+        Raises CannotGoOn where the model leaves the range of its arithmetic: the same batch would do it again.
+        """
         assert self._loop is not None
-        await self._loop.run(draining)
+        try:
+            await self._loop.run(draining)
+        except NotFinite as error:
+            raise CannotGoOn(str(error)) from error
         self._ended_well = True
 
     def report(self) -> HeartbeatReport:

@@ -37,13 +37,14 @@ class Measured:
     results: Sequence[MinibatchResult]
     """None in a step without an update."""
     advantage_figures: Mapping[str, float]
+    scaling_figures: Mapping[str, float]
 
 
 def step_figures(step: Measured, parallel: Parallel) -> dict[str, float]:
     """The figures of a step; called by all ranks, because the mismatch is summed over them.
 
     Of losses: means over the response tokens of the global batch. `loss`, `grad_norm`: means over minibatches, before
-    one was zeroed or clipped.
+    one was zeroed or clipped; `grad_norm` without those that overflowed.
     """
     return {
         "optimizer_updates": float(sum(result.update.applied for result in step.results)),
@@ -53,16 +54,17 @@ def step_figures(step: Measured, parallel: Parallel) -> dict[str, float]:
         "tokens_processed": float(step.batch.token_ids.numel()),
         "micro_batches": float(sum(len(minibatch.parts) for minibatch in step.minibatches)),
         **step.advantage_figures,
+        **step.scaling_figures,
         **(_of_training(step.results, parallel) if step.results else {}),
     }
 
 
 def _of_training(results: Sequence[MinibatchResult], parallel: Parallel) -> dict[str, float]:
-    norms = [result.update.grad_norm for result in results]
+    norms = [result.update.grad_norm for result in results if result.update.applied]
+    of_norms = {"grad_norm": sum(norms) / len(norms), "grad_norm_max": max(norms)} if norms else {}
     return {
         "loss": sum(result.loss for result in results) / len(results),
-        "grad_norm": sum(norms) / len(norms),
-        "grad_norm_max": max(norms),
+        **of_norms,
         "learning_rate": results[-1].update.learning_rate,
         **figures.combine([result.figures for result in results]).values(),
         **_mismatches(results, parallel),

@@ -15,6 +15,7 @@ from areal_mesh.learner.model.optimizer import Optimizer, decay_of, warmup_of
 from areal_mesh.learner.model.parallel import Parallel, assign, single, whole
 from areal_mesh.learner.model.policy import PolicyModel, load_policy
 from areal_mesh.learner.model.precision import DTYPES, MasterWeights
+from areal_mesh.learner.model.scaling import scaling_of
 from areal_mesh.learner.passes.measuring import (
     estimate_advantages,
     give_advantages,
@@ -54,6 +55,7 @@ class Trainer:
         self._policy = self._load(self.compute_dtype if self.parallel.mesh is None else torch.float32)
         self._masters = MasterWeights(self._policy)
         self.optimizer = Optimizer(self._masters.named, settings.learner, warmup_of(settings), decay_of(settings))
+        self._scaling = scaling_of(settings)
         self._loss = build_loss(settings.algorithm.loss, settings.algorithm.kl_loss)
         self._advantage = build_advantage(settings.algorithm.advantage)
         self._reference: PolicyModel | None = None
@@ -66,7 +68,8 @@ class Trainer:
 
         Reference log-probabilities, advantages, proximal log-probabilities, then an AdamW update for each minibatch;
         none where the rewards say nothing, unless the settings ask for it, nor where no response is trained on. Raises
-        InvalidBatchError, before anything has changed, if the batch does not fit.
+        InvalidBatchError, before anything has changed, if the batch does not fit, and NotFinite where float16 cannot
+        hold what the model computes.
         """
         self._enter(stage)
         watch, algorithm = Stopwatch(self.parallel.settle), self._settings.algorithm
@@ -82,6 +85,7 @@ class Trainer:
             self._policy,
             self._masters,
             self.optimizer,
+            self._scaling,
             self._loss,
             self.parallel,
             algorithm.rejected_part,
@@ -90,13 +94,14 @@ class Trainer:
         epochs = algorithm.batch_epochs if updates else 0
         results = [train_minibatch(trained, minibatch, watch) for minibatch in over(minibatches, epochs)]
         self.policy_version += 1
-        measured = Measured(batch, minibatches, results, estimate.figures)
+        measured = Measured(batch, minibatches, results, estimate.figures, self._scaling.figures())
         return StepResult(self.policy_version, step_figures(measured, self.parallel), watch.seconds())
 
     def restart(self, optimizer: bool, reference: bool) -> None:
         """What a stage change asks for: forget Adam's moments and warm up again; take the policy as KL reference."""
         if optimizer:
             self.optimizer.restart()
+            self._scaling.restart()
         if reference and self._reference is not None:
             self._copy_policy_to_reference(self._reference)
             self.reference_version = self.policy_version
@@ -128,9 +133,10 @@ class Trainer:
         self.parallel.barrier()
 
     def state_tensors(self, with_reference: bool) -> dict[str, Tensor]:
-        """The live tensors of a checkpoint: float32 weights, Adam's state, and the reference if asked for."""
+        """The live tensors of a checkpoint: float32 weights, Adam's state, loss scale, the reference if asked for."""
         tensors: dict[str, Tensor] = {f"policy.{name}": weight for name, weight in self._masters.named.items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
+        tensors |= self._scaling.state_tensors()
         if with_reference and self._reference is not None:
             tensors |= {f"reference.{name}": weight for name, weight in self._reference.named_weights()}
         return {name: tensor.detach() for name, tensor in tensors.items()} | {"rng": torch.get_rng_state()}
@@ -188,6 +194,7 @@ class Trainer:
         if self._reference is not None:
             with watch.phase("reference"):
                 reference = measure_reference(self._reference, parts, batch, self.parallel)
+                self._scaling.check_reference(reference)
             with watch.phase("advantages"):
                 estimate = estimate_advantages(self._advantage, batch, reference, overlong, algorithm)
         give_advantages(parts, estimate.advantages)

@@ -99,7 +99,8 @@ def load_policy(folder: Path, dtype: torch.dtype, temperature: float, activation
     for name, weight in causal_lm.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             raise UnusableModel(
-                f"{folder}: the weight {name} holds NaN or infinity; copy it anew, or choose another model"
+                f"{folder}: the weight {name} holds NaN or infinity as {str(dtype).removeprefix('torch.')}; "
+                "copy it anew, or choose another model or model.dtype"
             )
     # Off: dropout would make the proximal and the training pass disagree.
     causal_lm.eval()

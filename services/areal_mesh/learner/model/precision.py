@@ -4,7 +4,7 @@ Adam's updates at a learning rate of 1e-5 are lost when added to bfloat16 weight
 compute dtype, which is also what is published, and the optimizer holds float32 masters whose gradients accumulate in
 float32 over micro-batches; the head's gradient, a sum over all tokens, is float32 from the first token on. Sharded
 ranks have float32 shards already (`parallel` casts them as they are gathered), and so has a float32 model: there the
-masters are the parameters themselves.
+masters are the parameters themselves. What float16 needs beyond that is in `scaling`.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from areal_mesh.learner.model.policy import PolicyModel
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """By their names in the settings."""
 
 

@@ -13,6 +13,7 @@ from areal_mesh.learner.model.optimizer import Optimizer, Update
 from areal_mesh.learner.model.parallel import Parallel
 from areal_mesh.learner.model.policy import PolicyModel
 from areal_mesh.learner.model.precision import MasterWeights
+from areal_mesh.learner.model.scaling import LossScaling
 from areal_mesh.learner.passes import mismatch
 from areal_mesh.learner.passes.mismatch import Mismatch
 from areal_mesh.learner.passes.preparing import Minibatch, Part
@@ -27,6 +28,7 @@ class Trained:
     policy: PolicyModel
     masters: MasterWeights
     optimizer: Optimizer
+    scaling: LossScaling
     loss: Loss
     parallel: Parallel
     rejected_part: RejectedPart
@@ -51,36 +53,56 @@ class MinibatchResult:
 def train_minibatch(trained: Trained, minibatch: Minibatch, watch: Stopwatch) -> MinibatchResult:
     """Accumulate the gradients of a minibatch and apply one update.
 
-    Where a mean ratio is too large, gradients are zero: of the minibatch, or of the micro-batch alone.
+    Where a mean ratio is too large, gradients are zero: of the minibatch, or of the micro-batch alone. Raises NotFinite
+    (`model/scaling`).
     """
-    losses, collected, mismatches = [], [], []
-    by_part, rejected_parts = trained.rejected_part == "micro_batch", 0
+    by_part, parallel = trained.rejected_part == "micro_batch", trained.parallel
     with watch.phase("backward"):
         trained.masters.zero_grad()
-        for part in minibatch.parts:
-            log_probs: Tensor = trained.policy(part.data)
-            if minibatch.is_first and trained.loss.needs_proximal:
-                part.proximal = log_probs.detach()
-            measured = log_probs.detach() if minibatch.is_first else part.proximal
-            if measured is not None:
-                data = part.data
-                mismatches.append(mismatch.measure(measured, data.behaviour_log_probs, data.fresh, data.ages))
-            outputs = _loss(trained.loss, log_probs, part)
-            rejects = by_part and outputs.figures.is_rejected
-            rejected_parts += rejects
-            # A pass all the same: under sharding it is a collective.
-            (outputs.loss * (0.0 if rejects else 1.0)).backward()  # type: ignore[no-untyped-call]
-            losses.append(outputs.loss.detach())
-            collected.append(outputs.figures)
-        loss_sum, combined = _over_ranks(losses, collected, trained.parallel)
+        passed = [_backward(trained, minibatch, part, by_part) for part in minibatch.parts]
+        trained.scaling.check_passes(trained.policy, [(one.part.data, one.log_probs) for one in passed], parallel)
+        loss_sum, combined = _over_ranks([one.outputs for one in passed], parallel)
         rejected = not by_part and combined.is_rejected
-        counted = torch.tensor([rejected_parts], device=trained.parallel.device)
-        rejected_parts = int(trained.parallel.sum(counted).item())
+        counted = torch.tensor([sum(one.rejected for one in passed)], device=parallel.device)
+        rejected_parts = int(parallel.sum(counted).item())
     with watch.phase("update"):
+        if not rejected:
+            trained.scaling.unscale(trained.masters.named, parallel)
         update = trained.optimizer.update(trained.step, zero_gradients=rejected)
         trained.masters.write_back()
         trained.masters.zero_grad()
+    mismatches = [one.mismatch for one in passed if one.mismatch is not None]
     return MinibatchResult(loss_sum, combined, update, rejected, rejected_parts, mismatches)
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What the pass over one micro-batch gave, beside its gradients."""
+
+    part: Part
+    log_probs: Tensor
+    """float32 [response tokens], without gradient."""
+    outputs: LossOutputs
+    """Without gradient."""
+    rejected: bool
+    mismatch: Mismatch | None
+
+
+def _backward(trained: Trained, minibatch: Minibatch, part: Part, by_part: bool) -> _Passed:
+    """Add a micro-batch's gradients, times the loss scale, to those of its minibatch."""
+    with_gradient: Tensor = trained.policy(part.data)
+    log_probs = with_gradient.detach()
+    if minibatch.is_first and trained.loss.needs_proximal:
+        part.proximal = log_probs
+    measured = log_probs if minibatch.is_first else part.proximal
+    far = None
+    if measured is not None:
+        far = mismatch.measure(measured, part.data.behaviour_log_probs, part.data.fresh, part.data.ages)
+    outputs = _loss(trained.loss, with_gradient, part)
+    rejected = by_part and outputs.figures.is_rejected
+    # A pass all the same: under sharding it is a collective.
+    (outputs.loss * (0.0 if rejected else trained.scaling.factor)).backward()  # type: ignore[no-untyped-call]
+    return _Passed(part, log_probs, LossOutputs(outputs.loss.detach(), outputs.figures), rejected, far)
 
 
 def _loss(loss: Loss, log_probs: Tensor, part: Part) -> LossOutputs:
@@ -98,11 +120,9 @@ def _loss(loss: Loss, log_probs: Tensor, part: Part) -> LossOutputs:
     )
 
 
-def _over_ranks(
-    losses: Sequence[Tensor], collected: Sequence[TokenFigures], parallel: Parallel
-) -> tuple[float, TokenFigures]:
-    local = figures.combine(collected)
-    loss = torch.stack(list(losses)).double().sum()
+def _over_ranks(outputs: Sequence[LossOutputs], parallel: Parallel) -> tuple[float, TokenFigures]:
+    local = figures.combine([each.figures for each in outputs])
+    loss = torch.stack([each.loss for each in outputs]).double().sum()
     sums = parallel.sum(torch.stack([loss, local.tokens, *local.sums.values()])).unbind()
     maxima = parallel.maximum(torch.stack(list(local.maxima.values()))).unbind() if local.maxima else ()
     together = TokenFigures(

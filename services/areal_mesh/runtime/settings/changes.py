@@ -21,7 +21,7 @@ _AT_ANY_START = (
 )
 _AT_A_CHECKPOINT = (
     *("learner.learning_rate", "learner.warmup_share", "learner.end_rate_share", "learner.weight_decay"),
-    *("learner.gradient_clip", "learner.ranks", "learner.sharding", "stages"),
+    *("learner.gradient_clip", "learner.loss_scale", "learner.ranks", "learner.sharding", "stages"),
 )
 _OF_A_STAGE_BEGUN = ("max_steps", "min_steps", "rules", "ends_by")
 """What of the stage that the run is in may still change."""

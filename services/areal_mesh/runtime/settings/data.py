@@ -19,8 +19,9 @@ class ModelSettings(Settings):
     """Hugging Face folder. Where `recipe` is set it is made on first use."""
     recipe: RecipeSettings | None = Field(default=None, discriminator="type")
     """How the folder, and with some recipes the prompt file, is made if it is missing. Left out: it has to exist."""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """Of the weights as they are published and generated with; the learner's own are float32."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    """Of the arithmetic, and of the weights as they are published and generated with; the learner's own are float32.
+    With `float16` the loss is scaled (`learner.loss_scale`)."""
     end_token_ids: list[Annotated[int, Field(ge=0)]] = []
     """Further tokens that end a response, besides those that the tokenizer and the folder's configs name."""
 

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.addresses import Address, parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings
+from areal_mesh.runtime.settings.loss_scale import LossScaleSettings
 from areal_mesh.runtime.settings.rewards import RewardList
 
 OWN_HOST = "{host}"
@@ -235,6 +236,7 @@ class LearnerSettings(ServiceSettings):
     """AdamW's."""
     gradient_clip: float = Field(default=1.0, gt=0)
     """Longest global norm of a gradient; a longer one is scaled down to it."""
+    loss_scale: LossScaleSettings = LossScaleSettings()
     max_tokens_per_micro_batch: int = Field(default=16384, gt=0)
     """Tokens that one pass holds, prompts included; a longer response is a pass of its own."""
     checkpoint_every: int = Field(default=10, gt=0)
