@@ -6,6 +6,8 @@ from typing import Any
 MAIN = "v0.1.1 examples/train_1.5B_n16_on_ray.sh"
 ZERO = "v0.1.1 examples/train_7B_zero_n16_on_ray.sh"
 MODEL = "v0.1.1 realhf/api/quickstart/model.py OptimizerConfig"
+TRAINED = "v0.1.1 realhf/api/quickstart/model.py ModelTrainEvalConfig"
+MEGATRON = "Megatron-LM megatron/core/optimizer, DynamicGradScaler and OptimizerConfig"
 PPO = "v0.1.1 realhf/experiments/common/ppo_math_exp.py PPOHyperparameters"
 README = "v0.1.1 README.md"
 BATCH = "v0.1.1 examples/train_batch_"
@@ -23,6 +25,7 @@ class Constant:
 
 
 RECIPE = (
+    Constant("model.dtype", "float16", "enable_fp16: bool = True", TRAINED),
     Constant("prompts.max_prompt_tokens", 2048, "dataset.max_prompt_len=2048", MAIN),
     Constant("stages.0.max_response_tokens", 8192, "MAX_NEW_TOKENS, stage 1", README),
     Constant("stages.1.max_response_tokens", 16384, "MAX_NEW_TOKENS, stage 2", README),
@@ -64,6 +67,12 @@ RECIPE = (
     Constant("learner.beta2", 0.95, "beta2: float = 0.95", MODEL),
     Constant("learner.epsilon", 1e-5, "eps: float = 1e-5", MODEL),
     Constant("learner.gradient_clip", 1.0, "gradient_clipping: float = 1.0", MODEL),
+    Constant("learner.loss_scale.initial", 262144.0, "actor.optimizer.initial_loss_scale=262144.0", MAIN),
+    Constant("learner.loss_scale.minimum", 1.0, "min_loss_scale: float = 1.0", MODEL),
+    Constant("learner.loss_scale.growth_interval", 5, "actor.optimizer.loss_scale_window=5", MAIN),
+    Constant("learner.loss_scale.hysteresis", 2, "actor.optimizer.hysteresis=2", MAIN),
+    Constant("learner.loss_scale.growth_factor", 2.0, "growth_factor=2.0", MEGATRON),
+    Constant("learner.loss_scale.backoff_factor", 0.5, "backoff_factor=0.5", MEGATRON),
     Constant("learner.export_every", 39, "exp_ctrl.save_freq_epochs=1, an epoch of 39.4 steps", MAIN),
     Constant("seed", 1, "seed: int = 1", "v0.1.1 realhf/experiments/common/common.py"),
 )
@@ -80,13 +89,20 @@ _SMALLER_STEP = (
     Constant("learner.learning_rate", 1e-6, "actor.optimizer.lr=1e-6", "initial commit, train_1.5B_n16_on_ray.sh"),
     Constant("algorithm.minibatches", 1, "PPO_MBS=1", "initial commit, train_1.5B_n16_on_ray.sh"),
 )
+_OLDER_SCALE = (
+    Constant("learner.loss_scale.initial", 4096.0, "initial_loss_scale: float = 4096.0", "initial commit, model.py"),
+    Constant("learner.loss_scale.growth_interval", 1000, "loss_scale_window: float = 1000", MEGATRON),
+)
+_LARGEST_SCALE = Constant("learner.loss_scale.initial", 2.0**32, "initial_loss_scale: float = 2**32", MODEL)
 _SEVEN = (
+    _LARGEST_SCALE,
     Constant("algorithm.responses", 16, "1024 16", f"{BATCH}7B_n16.sh"),
     Constant("algorithm.minibatches", 4, "128 4 0.01", f"{BATCH}7B_n16.sh"),
     Constant("algorithm.advantage.kl_coefficient", 0.01, "128 4 0.01", f"{BATCH}7B_n16.sh"),
     Constant("learner.learning_rate", 1e-6, "actor.optimizer.lr=1e-6", "v0.1.1 examples/train_small_on_ray.sh"),
 )
 _ZERO = (
+    _LARGEST_SCALE,
     Constant("algorithm.batch_groups", 512, 'TRAIN_BATCH_SIZE="512"', ZERO),
     Constant("algorithm.responses", 64, 'GROUP_SIZE="64"', ZERO),
     Constant("algorithm.temperature", 1.0, "ppo.gen.temperature=1", ZERO),
@@ -117,6 +133,8 @@ def constants_of(preset: str) -> dict[str, Constant]:
             del found[key]
     families: dict[str, tuple[Constant, ...]] = {"distill-7b": _SEVEN, "zero-7b": _ZERO}
     own = next((rows for family, rows in families.items() if preset.startswith(family)), ())
-    older = _SMALLER_STEP if preset.startswith("distill-1.5b") and preset.endswith("v0.1.0") else ()
+    older: tuple[Constant, ...] = ()
+    if preset.endswith("v0.1.0"):
+        older = (*_OLDER_SCALE, *(_SMALLER_STEP if preset.startswith("distill-1.5b") else ()))
     layout = _layout(preset) or _layout(preset.removesuffix("-areal-v0.1.0"))
     return found | {constant.key: constant for constant in (*own, *older, *layout)}

@@ -27,7 +27,7 @@ ASYNCHRONOUS = {
 }
 """With their GPUs."""
 DEVIATIONS = {
-    "distill-1.5b-16node": ("bfloat16", "FSDP2", "0.9", "Checkpoints by steps", "stages of one run"),
+    "distill-1.5b-16node": ("in float32", "FSDP2", "0.9", "Checkpoints by steps", "stages of one run"),
     "distill-1.5b-1node": ("four generate and four train",),
     "distill-1.5b-16node-areal-v0.1.0": ("the stages stay",),
     "distill-7b-16node": ("the stages are those of the 1.5B run",),
