@@ -157,6 +157,14 @@ def test_a_model_folder_is_examined_as_the_release_note_did(model: Path) -> None
     assert one.settings.model.dtype == "float32"
 
 
+@pytest.mark.parametrize(("stored", "computed"), [("float16", "float16"), ("bfloat16", "bfloat16"), (None, "bfloat16")])
+def test_a_model_folder_is_examined_in_its_own_half_precision(model: Path, stored: str | None, computed: str) -> None:
+    file = model / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"dtype": stored}))
+    [one] = examined([str(model)], "", [])
+    assert one.settings.model.dtype == computed
+
+
 @pytest.mark.parametrize(
     ("longest", "wanted", "positions", "fits"),
     [

@@ -134,7 +134,7 @@ def usual_settings(folder: Path) -> dict[str, Any]:
     device, transport = ("cuda", "nccl") if read_machine(folder).gpus else ("cpu", "gloo")
     return {
         "name": "evaluation",
-        "model": {"folder": str(folder), "dtype": "float32" if dtype == "float32" else "bfloat16"},
+        "model": {"folder": str(folder), "dtype": dtype if dtype in ("float32", "float16") else "bfloat16"},
         "prompts": {"file": "none.jsonl", "instruction": _INSTRUCTION},
         "stages": [{"name": "evaluation", "max_response_tokens": 32768, "max_steps": 1}],
         "algorithm": {"temperature": 0.6},
