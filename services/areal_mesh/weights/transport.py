@@ -26,7 +26,7 @@ class Wire(ABC):
     def broadcast(self, buffer: torch.Tensor) -> int:
         """Send `buffer` (uint8, 1-D, contiguous, on `device`) to all members. Rank 0 only.
 
-        Returns the bytes that travelled to each of them.
+        Returns the bytes that travelled to each of them, without the transport's own framing.
 
         Raises TransferError within the group's timeout when a member is gone.
         """
