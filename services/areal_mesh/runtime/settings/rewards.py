@@ -1,9 +1,9 @@
 """Settings of a run's own rewards, one model each, chosen by `type`; the library `rewards` loads and asks them."""
 
 import re
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from areal_mesh.runtime.settings.base import Settings
 
@@ -51,12 +51,21 @@ class FunctionRewardSettings(RewardSettings):
         return self.name or self.function.rpartition(":")[2].lower()
 
 
+def check_url(url: str) -> str:
+    """Raise ValueError for what no reward can be asked at, or what would show a password."""
+    if not url.startswith(_URL):
+        raise ValueError("expected a URL that begins with http:// or https://")
+    if "@" in url.partition("//")[2].partition("/")[0]:
+        raise ValueError("a password in it would be printed with the settings; name a token_variable instead")
+    return url
+
+
 class HttpRewardSettings(RewardSettings):
     """A judge elsewhere: a group is posted to it as JSON, and it answers with a number for each response."""
 
     check_seconds: ClassVar[float] = 3.0
     type: Literal["http"] = "http"
-    url: str
+    url: Annotated[str, AfterValidator(check_url)]
     """Where groups are posted to."""
     name: str = Field(default="judge", pattern=_NAME)
     """Of its metric, `reward_NAME`."""
@@ -64,19 +73,6 @@ class HttpRewardSettings(RewardSettings):
     """Deadline of an answer, its repetitions among it."""
     token_variable: str = ""
     """Environment variable of the verifier with a token, sent as `Authorization: Bearer ...`; left out, none."""
-
-    @field_validator("url")
-    @classmethod
-    def _is_a_url(cls, value: str) -> str:
-        if not value.startswith(_URL):
-            raise ValueError("expected a URL that begins with http:// or https://")
-        return value
-
-    @model_validator(mode="after")
-    def _holds_no_password(self) -> Self:
-        if "@" in self.url.partition("//")[2].partition("/")[0]:
-            raise ValueError("url: a password in it would be printed with the settings; name a token_variable instead")
-        return self
 
     @property
     def term(self) -> str:
