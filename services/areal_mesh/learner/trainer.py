@@ -10,11 +10,14 @@ from areal_mesh.learner.advantages.inputs import AdvantageOutputs
 from areal_mesh.learner.advantages.table import build_advantage
 from areal_mesh.learner.batches.batch import TrainingBatch, validate
 from areal_mesh.learner.losses.table import build_loss
+from areal_mesh.learner.model.adapters import add_adapters
 from areal_mesh.learner.model.export import save_hf
+from areal_mesh.learner.model.merging import published_shapes, published_weights
 from areal_mesh.learner.model.optimizer import Optimizer, decay_of, warmup_of
-from areal_mesh.learner.model.parallel import Parallel, assign, single, whole
+from areal_mesh.learner.model.parallel import Parallel, assign, single
 from areal_mesh.learner.model.policy import PolicyModel, load_policy
 from areal_mesh.learner.model.precision import DTYPES, MasterWeights
+from areal_mesh.learner.model.reference import AdapterReference, Reference, WholeReference
 from areal_mesh.learner.model.scaling import scaling_of
 from areal_mesh.learner.passes.measuring import (
     estimate_advantages,
@@ -49,19 +52,16 @@ class Trainer:
         """Of the arithmetic and of the published weights; the optimizer's weights are always float32."""
         self.policy_version = 0
         """Committed optimizer batches."""
-        self.reference_version = 0
-        """Policy version the KL reference was copied at; 0 is the model folder."""
-        # Shards are the optimizer's weights and float32; FSDP casts them as it gathers them.
-        self._policy = self._load(self.compute_dtype if self.parallel.mesh is None else torch.float32)
+        self.lora = settings.learner.lora
+        """How adapters are made, where they alone are trained."""
+        self._policy = self._load_policy()
         self._masters = MasterWeights(self._policy)
         self.optimizer = Optimizer(self._masters.named, settings.learner, warmup_of(settings), decay_of(settings))
         self._scaling = scaling_of(settings)
         self._loss = build_loss(settings.algorithm.loss, settings.algorithm.kl_loss)
         self._advantage = build_advantage(settings.algorithm.advantage)
-        self._reference: PolicyModel | None = None
-        if self._advantage.needs_reference or self._loss.needs_reference:
-            self._reference = self._load(self.compute_dtype)
-            self._reference.requires_grad_(False)
+        needs_reference = self._advantage.needs_reference or self._loss.needs_reference
+        self._reference = self._load_reference() if needs_reference else None
 
     def step(self, batch: TrainingBatch, stage: int = 0) -> StepResult:
         """Learn from one batch of a stage, the same on every rank, and commit a policy version.
@@ -103,8 +103,12 @@ class Trainer:
             self.optimizer.restart()
             self._scaling.restart()
         if reference and self._reference is not None:
-            self._copy_policy_to_reference(self._reference)
-            self.reference_version = self.policy_version
+            self._reference.take(self.policy_version)
+
+    @property
+    def reference_version(self) -> int:
+        """Policy version the KL reference was copied at; 0 is the model folder, and where there is none."""
+        return self._reference.version if self._reference is not None else 0
 
     @property
     def vocabulary_size(self) -> int:
@@ -112,18 +116,18 @@ class Trainer:
         return self._policy.vocabulary_size
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Weights to publish, by Hugging Face name, in the compute dtype; tied ones once.
+        """Weights to publish, by Hugging Face name, in the compute dtype; tied ones once, adapters merged.
 
         On one rank they are the live weights: use them before the next step. Sharded weights are gathered one by one,
         on every rank, so that all ranks must exhaust the iterator.
         """
-        for name, parameter in self._policy.named_weights():
-            yield name, whole(parameter).to(self.compute_dtype)
+        scale = self.lora.scale if self.lora is not None else 0.0
+        return published_weights(self._policy.named_weights(), scale, self.compute_dtype)
 
     def tensor_specs(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """Name, dtype and whole shape of what `named_tensors` gives, in its order; nothing is gathered."""
-        dtype = self.compute_dtype
-        return [(name, dtype, tuple(weight.shape)) for name, weight in self._policy.named_weights()]
+        shapes = published_shapes(self._policy.named_weights())
+        return [(name, self.compute_dtype, shape) for name, shape in shapes]
 
     def save_hf(self, folder: str) -> None:
         """Write a Hugging Face folder that vLLM and transformers load: weights, config, tokenizer. Atomic."""
@@ -133,7 +137,7 @@ class Trainer:
         self.parallel.barrier()
 
     def state_tensors(self, with_reference: bool) -> dict[str, Tensor]:
-        """The live tensors of a checkpoint: float32 weights, Adam's state, loss scale, the reference if asked for."""
+        """A checkpoint's live tensors: what is trained in float32, Adam's state, loss scale, the reference if asked for."""
         tensors: dict[str, Tensor] = {f"policy.{name}": weight for name, weight in self._masters.named.items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
         tensors |= self._scaling.state_tensors()
@@ -153,7 +157,8 @@ class Trainer:
         self._masters.write_back()
         self.optimizer.updates = optimizer_updates
         self.policy_version = policy_version
-        self.reference_version = reference_version
+        if self._reference is not None:
+            self._reference.version = reference_version
 
     def _enter(self, stage: int) -> None:
         """Learn by what the stage's settings say from now on."""
@@ -162,16 +167,33 @@ class Trainer:
             return
         self._settings = settings
         self.optimizer.take(settings.learner, warmup_of(settings), decay_of(settings))
-        for model in filter(None, (self._policy, self._reference)):
-            model.temperature = settings.algorithm.temperature
+        self._policy.temperature = settings.algorithm.temperature
+        if self._reference is not None:
+            self._reference.set_temperature(settings.algorithm.temperature)
+
+    def _load_policy(self) -> PolicyModel:
+        # Shards are the optimizer's weights and float32; FSDP casts them as it gathers them.
+        trained = self.compute_dtype if self.parallel.mesh is None else torch.float32
+        if self.lora is None:
+            policy = self._load(trained)
+        else:
+            policy = self._load(self.compute_dtype)
+            add_adapters(policy.causal_lm, self.lora, trained)
+        self.parallel.shard(policy, self.compute_dtype)
+        return policy
+
+    def _load_reference(self) -> Reference:
+        if self.lora is not None:
+            return AdapterReference(self._policy, self.compute_dtype)
+        model = self._load(self.compute_dtype)
+        self.parallel.shard(model, self.compute_dtype)
+        return WholeReference(self._policy, model)
 
     def _load(self, dtype: torch.dtype) -> PolicyModel:
         settings = self._settings
         # Recompute decoder layers in the backward pass: less memory for a third more arithmetic.
         checkpointing = settings.learner.device == "cuda"
-        policy = load_policy(self.model_folder, dtype, settings.algorithm.temperature, checkpointing)
-        self.parallel.shard(policy, self.compute_dtype)
-        return policy
+        return load_policy(self.model_folder, dtype, settings.algorithm.temperature, checkpointing)
 
     def _with_advantages(self, batch: TrainingBatch, watch: Stopwatch) -> tuple[list[Minibatch], AdvantageOutputs]:
         """The minibatches with their advantages, and the estimate of the whole batch.
@@ -199,9 +221,3 @@ class Trainer:
                 estimate = estimate_advantages(self._advantage, batch, reference, overlong, algorithm)
         give_advantages(parts, estimate.advantages)
         return minibatches, estimate
-
-    @torch.no_grad()
-    def _copy_policy_to_reference(self, reference: PolicyModel) -> None:
-        policy = dict(self._policy.named_weights())
-        for name, weight in reference.named_weights():
-            weight.copy_(policy[name])

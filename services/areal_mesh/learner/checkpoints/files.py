@@ -90,6 +90,7 @@ class CheckpointStore:
             reference_version=trainer.reference_version,
             model_folder=str(trainer.model_folder),
             world_size=self._parallel.world_size,
+            lora=trainer.lora.model_dump() if trainer.lora is not None else None,
         )
         self._pending = self._writer.submit(self._write, staged, manifest)
 

@@ -44,6 +44,8 @@ class Manifest:
     """Policy version of the KL reference: 0 is `model_folder`, any other is saved with the checkpoint."""
     model_folder: str
     world_size: int
+    lora: Mapping[str, Any] | None = None
+    """`learner.lora` where its policy is adapters beside the weights of `model_folder`; None: it holds all weights."""
     format: int = FORMAT
     files: Mapping[str, FileFacts] = field(default_factory=dict)
     """Each file but this, by its name."""

@@ -60,6 +60,10 @@ class PolicyModel(nn.Module):
         """Parameters by Hugging Face name, tied ones once."""
         return self.causal_lm.named_parameters()
 
+    def trained_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Those that the optimizer moves: all, or the adapters alone."""
+        return ((name, weight) for name, weight in self.named_weights() if weight.requires_grad)
+
     @property
     def attention_parity(self) -> int:
         """Length at which causal attention costs as much as the rest of a decoder layer, in tokens.

@@ -20,7 +20,7 @@ class MasterWeights:
     """The parameters that the optimizer updates, by Hugging Face name."""
 
     def __init__(self, policy: PolicyModel) -> None:
-        self._model = dict(policy.named_weights())
+        self._model = dict(policy.trained_weights())
         self._separate = any(parameter.dtype != torch.float32 for parameter in self._model.values())
         self.named: dict[str, nn.Parameter] = self._model
         if self._separate:

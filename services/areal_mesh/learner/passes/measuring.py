@@ -9,15 +9,14 @@ from areal_mesh.learner.advantages.inputs import Advantage, AdvantageInputs, Adv
 from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.model.parallel import Parallel
 from areal_mesh.learner.model.policy import PolicyModel
+from areal_mesh.learner.model.reference import Reference
 from areal_mesh.learner.overlong.inputs import OverlongOutputs
 from areal_mesh.learner.passes.preparing import Part
 from areal_mesh.runtime.settings import AlgorithmSettings
 
 
 @torch.no_grad()
-def measure_reference(
-    reference: PolicyModel, parts: Sequence[Part], batch: TrainingBatch, parallel: Parallel
-) -> Tensor:
+def measure_reference(reference: Reference, parts: Sequence[Part], batch: TrainingBatch, parallel: Parallel) -> Tensor:
     """Fill in `reference` of each part; returns the whole batch's, on every rank: float32 [response tokens] on the CPU.
 
     Tokens that are not trained on are not measured: there the reference is taken to agree with the behaviour policy.

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from areal_mesh.runtime.addresses import Address, parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings
+from areal_mesh.runtime.settings.lora import LoraSettings
 from areal_mesh.runtime.settings.loss_scale import LossScaleSettings
 from areal_mesh.runtime.settings.rewards import RewardList
 
@@ -217,6 +218,8 @@ class LearnerSettings(ServiceSettings):
     """Silence after which another rank counts as lost; the learner then ends, and starts again from its checkpoint."""
     threads: int | None = Field(default=None, gt=0)
     """torch threads of a rank on CPU; left out, one for each core it is pinned to."""
+    lora: LoraSettings | None = None
+    """Train adapters of low rank and leave the model's own weights as they are; left out, all weights are trained."""
     learning_rate: float = Field(default=1e-5, gt=0, le=1)
     """AdamW's, after the warm-up."""
     warmup_share: float = Field(default=0.02, ge=0, le=1)

@@ -24,6 +24,7 @@ FOR_A_RUN = frozenset(
         "sharding",
         "lost_rank_seconds",
         "threads",
+        "lora",
         "end_rate_share",
         "loss_scale",
         "checkpoint_every",
