@@ -20,7 +20,7 @@ def _report(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from areal_mesh.cli.export import export
 
-    export(options.source, options.version, options.to, options.push)
+    export(options.source, options.version, options.to, options.push, options.adapters)
 
 
 def add_afterwards(commands: SubCommands) -> None:
@@ -35,6 +35,9 @@ def add_afterwards(commands: SubCommands) -> None:
     export.add_argument("source", metavar="PRESET|FILE|RUN_DIRECTORY")
     export.add_argument("--version", type=int, metavar="N", help="policy version of the checkpoint; the newest")
     export.add_argument("--to", default="", metavar="FOLDER", help="checkpoints/export-N in the run's directory")
+    export.add_argument(
+        "--adapters", action="store_true", help="what learner.lora has trained by itself, as a folder for PEFT"
+    )
     export.add_argument(
         "--push", default="", metavar="OWNER/NAME", help="and upload it to the Hugging Face hub, a private model if new"
     )
