@@ -18,6 +18,7 @@ from areal_mesh.planning.shapes import MODELS, UnknownShape, shape_of
 from areal_mesh.planning.step import step_time, training_seconds
 from areal_mesh.planning.workload import Layout, Workload
 from areal_mesh.runtime.settings import load_settings
+from areal_mesh.runtime.settings.lora import LoraSettings
 
 SMALL, LARGE = MODELS["DeepSeek-R1-Distill-Qwen-1.5B"], MODELS["DeepSeek-R1-Distill-Qwen-7B"]
 H800 = HARDWARE["h800"]
@@ -136,6 +137,22 @@ def test_a_rank_holds_sixteen_bytes_a_parameter_by_the_number_of_ranks_and_its_a
     assert 25e9 < few.total < 40e9, "about 30 GB a rank, as the learner's page has it"
 
 
+def test_with_lora_a_rank_holds_two_bytes_a_parameter_and_what_is_trained_of_the_adapters() -> None:
+    adapters = LoraSettings(rank=32)
+    trained = LARGE.adapter_parameters(32, None)
+    # Inputs and outputs together: q and o 7168, k and v 4096, gate, up and down 22528.
+    assert trained == 28 * 32 * (2 * 7168 + 2 * 4096 + 3 * 22528)
+    assert LARGE.adapter_parameters(16, ["q_proj", "self_attn.v_proj"]) == 28 * 16 * (7168 + 4096)
+    one, two = (learner_memory(LARGE, ranks, 8192, reference=True, bucket_bytes=0, lora=adapters) for ranks in (1, 2))
+    assert one.parameters == 2 * LARGE.parameters + 6 * trained
+    assert one.optimizer == 8 * trained
+    assert one.reference == 2 * trained, "no second model"
+    assert two.parameters - 2 * LARGE.parameters / 2 < 6e9
+    whole = learner_memory(LARGE, 1, 8192, reference=True, bucket_bytes=0)
+    assert whole.activations == one.activations
+    assert (one.total < 27e9, whole.total > 160e9) == (True, True)
+
+
 def test_an_engine_has_for_its_cache_what_weights_leave() -> None:
     one, four = (generator_memory(LARGE, size, 80e9, 0.9, 0) for size in (1, 4))
     assert one.kv_cache == pytest.approx(72e9 - 15.2e9 - one.workspace, rel=0.01)
@@ -173,7 +190,7 @@ def test_what_does_not_fit_says_which_stage_and_what_would_do() -> None:
 
 
 def test_engine_and_learner_on_one_gpu_have_to_fit_it_together() -> None:
-    starters = {"qwen2.5-0.5b-1gpu": 24e9, "qwen2.5-1.5b-1gpu": 80e9}
+    starters = {"qwen2.5-0.5b-1gpu": 24e9, "qwen2.5-1.5b-1gpu": 80e9, "distill-7b-lora-1gpu": 80e9}
     for preset, memory in starters.items():
         settings = load_settings(preset)
         shape = MODELS[settings.model.folder.name]
@@ -182,4 +199,10 @@ def test_engine_and_learner_on_one_gpu_have_to_fit_it_together() -> None:
         crowded = load_settings(preset, ["generator.gpu_memory_utilization=0.8"])
         faults = list(memory_faults(crowded, memories, 1, 1, memory))
         assert all("share a GPU" in fault for fault in faults)
-        assert len(faults) == 3
+        assert len(faults) == len(settings.stages)
+
+
+def test_a_model_of_7b_fits_one_gpu_with_lora_alone() -> None:
+    settings = load_settings("distill-7b-lora-1gpu", ["learner.lora=none"])
+    faults = list(memory_faults(settings, stage_memories(settings, LARGE, 80e9), 1, 1, 80e9))
+    assert any("train adapters alone (learner.lora), or lower" in fault for fault in faults)

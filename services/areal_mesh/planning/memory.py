@@ -1,13 +1,15 @@
 """What a GPU of the learner and of a generator has to hold, in bytes. Pure.
 
 The learner's are FSDP2's over all ranks, with float32 weights, gradients and Adam's state, bfloat16 arithmetic, and
-activations recomputed layer by layer; see `learner/model`. A generator's are vLLM's.
+activations recomputed layer by layer; see `learner/model`. With LoRA that is the adapters' alone, beside bfloat16
+weights. A generator's are vLLM's.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from areal_mesh.planning.shapes import ModelShape
+from areal_mesh.runtime.settings.lora import LoraSettings
 
 _HALF, _FULL = 2, 4
 _LOGITS_BYTES = 3 * 256 * 2**20
@@ -25,15 +27,16 @@ class LearnerMemory:
     """A rank's, in bytes."""
 
     parameters: float
-    """Its shard of the float32 weights, and what is gathered of them at once in bfloat16."""
+    """Its shard of the float32 weights, and what is gathered of them at once in bfloat16. With LoRA its shard of the
+    bfloat16 weights and of the float32 adapters."""
     gradients: float
     optimizer: float
     reference: float
-    """Its shard of the KL reference."""
+    """Its shard of the KL reference; with LoRA of its adapters alone."""
     activations: float
     """Of the longest micro-batch, logits among them."""
     publishing: float
-    """Two buffers of the broadcast."""
+    """Two buffers of the broadcast; with LoRA also a matrix that is merged."""
 
     @property
     def total(self) -> float:
@@ -47,26 +50,40 @@ class LearnerMemory:
 
 
 def learner_memory(
-    shape: ModelShape, ranks: int, micro_batch_tokens: int, reference: bool, bucket_bytes: float
+    shape: ModelShape,
+    ranks: int,
+    micro_batch_tokens: int,
+    reference: bool,
+    bucket_bytes: float,
+    lora: LoraSettings | None = None,
 ) -> LearnerMemory:
-    """What each of `ranks` holds with micro-batches of so many tokens."""
+    """What each of `ranks` holds with micro-batches of so many tokens; `lora`: where adapters alone are trained."""
     whole = shape.parameters
     layer = shape.layer_parameters / shape.layers
     head = whole - shape.layer_parameters
-    # Two layers are gathered at a time, one of them ahead; embedding and head for as long as the pass runs.
-    gathered = _HALF * (2 * layer + head) if ranks > 1 else _HALF * whole
+    trained = whole if lora is None else shape.adapter_parameters(lora.rank, lora.target_modules)
+    frozen = 0 if lora is None else whole
+    # Two layers are gathered at a time, one of them ahead; embedding and head for as long as the pass runs. One rank
+    # computes with bfloat16 copies of what it trains.
+    gathered = _HALF * (2 * layer + head) if ranks > 1 else _HALF * trained
+    # One rank has gradients of its bfloat16 weights and of the float32 ones; several reduce a layer at a time.
+    beside = _FULL * (layer if lora is None else trained / shape.layers)
+    merged = 0.0 if lora is None else (_FULL + _HALF) * max(a * b for a, b in shape.linear_layers.values())
+    return LearnerMemory(
+        parameters=_FULL * trained / ranks + _HALF * frozen / ranks + gathered,
+        gradients=_FULL * trained / ranks + (beside if ranks > 1 else _HALF * trained),
+        optimizer=2 * _FULL * trained / ranks,
+        reference=_HALF * trained / ranks if reference else 0.0,
+        activations=_activations(shape, micro_batch_tokens),
+        publishing=2 * bucket_bytes + merged,
+    )
+
+
+def _activations(shape: ModelShape, micro_batch_tokens: int) -> float:
     kept = _HALF * micro_batch_tokens * shape.hidden * shape.layers
     attention = (shape.heads + 2 * shape.kv_heads) * shape.head_size
     recomputed = _HALF * micro_batch_tokens * 2 * (4 * shape.hidden + 2 * attention + 3 * shape.intermediate)
-    return LearnerMemory(
-        parameters=_FULL * whole / ranks + gathered,
-        # One rank has those of its bfloat16 weights and those of the float32 ones; several reduce a layer at a time.
-        gradients=_FULL * whole / ranks + (_FULL * layer if ranks > 1 else _HALF * whole),
-        optimizer=2 * _FULL * whole / ranks,
-        reference=_HALF * whole / ranks if reference else 0.0,
-        activations=kept + recomputed + _LOGITS_BYTES,
-        publishing=2 * bucket_bytes,
-    )
+    return kept + recomputed + _LOGITS_BYTES
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from areal_mesh.runtime.settings import RunSettings
 from areal_mesh.runtime.settings.advantages import WithKlReward
 
 _MIB, _GB = 2**20, 1e9
+_FEWER_TRAINED = "train adapters alone (learner.lora), "
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def stage_memories(settings: RunSettings, shape: ModelShape, memory: float) -> l
         longest = settings.prompts.max_prompt_tokens + stage.max_response_tokens
         # A sequence is never cut: one that is longer than the micro-batch makes one by itself.
         tokens = max(longest, settings.in_stage(number).learner.max_tokens_per_micro_batch)
-        learner = learner_memory(shape, settings.learner.ranks, tokens, reference, bucket)
+        learner = learner_memory(shape, settings.learner.ranks, tokens, reference, bucket, settings.learner.lora)
         found.append(StageMemory(stage.name, learner, generator, longest))
     return found
 
@@ -67,7 +68,8 @@ def memory_faults(
         if stage.rank.total > memory:
             yield (
                 f"stage {stage.name}: a rank of the learner needs {stage.rank.total / _GB:.1f} GB of "
-                f"{memory / _GB:.0f}; raise learner.ranks, or lower learner.max_tokens_per_micro_batch or the limits"
+                f"{memory / _GB:.0f}; raise learner.ranks, {_FEWER_TRAINED if settings.learner.lora is None else ''}"
+                "or lower learner.max_tokens_per_micro_batch or the limits"
             )
         engine = memory * settings.generator.gpu_memory_utilization
         if shared and engine + stage.rank.total > memory:

@@ -1,6 +1,6 @@
 """What a model's shape costs: parameters, bytes of the KV cache, floating-point operations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,29 @@ class ModelShape:
         """Parameters of all layers, norms and biases left out: they are a thousandth."""
         attention = self.hidden * self.head_size * 2 * (self.heads + self.kv_heads)
         return self.layers * (attention + 3 * self.hidden * self.intermediate)
+
+    @property
+    def linear_layers(self) -> Mapping[str, tuple[int, int]]:
+        """Inputs and outputs of the linear layers that each decoder layer has, by their names."""
+        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
+        return {
+            "q_proj": (self.hidden, queries),
+            "k_proj": (self.hidden, keys),
+            "v_proj": (self.hidden, keys),
+            "o_proj": (queries, self.hidden),
+            "gate_proj": (self.hidden, self.intermediate),
+            "up_proj": (self.hidden, self.intermediate),
+            "down_proj": (self.intermediate, self.hidden),
+        }
+
+    def adapter_parameters(self, rank: int, targets: Sequence[str] | None) -> int:
+        """Parameters of LoRA's adapters on the linear layers whose names end so; None: on all."""
+        sides = (
+            sum(size)
+            for name, size in self.linear_layers.items()
+            if targets is None or any(target.rpartition(".")[2] == name for target in targets)
+        )
+        return self.layers * rank * sum(sides)
 
     @property
     def multiplied_parameters(self) -> int:
