@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from areal_mesh.cli.findings import lacks
+from areal_mesh.cli.lora_check import missing_peft
 from areal_mesh.cli.machine import read_machine
 from areal_mesh.cli.model_check import model_faults
 from areal_mesh.cli.prompt_check import prompt_faults
@@ -43,6 +44,7 @@ def gaps(settings: RunSettings) -> Iterator[str]:
     yield from missing_data(settings)
     yield from not_a_recipes(settings)
     yield from missing_trackers(settings)
+    yield from missing_peft(settings)
     unwritable = list(_unwritable(settings))
     # A directory that cannot be written in has no room either.
     yield from unwritable or lacks(read_machine(settings.directory), settings)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from areal_mesh.cli.lora_check import lora_faults
 from areal_mesh.cli.preview import rendering_faults
 from areal_mesh.cli.prompt_lengths import prompts_too_long
 from areal_mesh.cli.weights_check import weight_faults
@@ -26,6 +27,7 @@ def model_faults(settings: RunSettings) -> Iterator[str]:
     if not (folder / "config.json").is_file():
         return
     yield from position_faults(settings)
+    yield from lora_faults(settings)
     yield from template_faults(settings)
     yield from rendering_faults(settings)
     yield from prompts_too_long(settings)

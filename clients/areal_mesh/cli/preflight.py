@@ -5,6 +5,7 @@ import socket
 from contextlib import closing
 
 from areal_mesh.cli.gaps import gpu_present, missing_interfaces
+from areal_mesh.cli.lora_check import lora_faults, missing_peft
 from areal_mesh.cli.model_check import position_faults, template_faults
 from areal_mesh.recipes.table import recipe_targets
 from areal_mesh.runtime.addresses import Address
@@ -38,6 +39,9 @@ def check_role(settings: RunSettings, role: str, given: str) -> None:
         _check_device(role, section.device)
         _check_model(settings, given)
         for fault in (*missing_interfaces(settings), *position_faults(settings), *template_faults(settings)):
+            raise StartupError(fault)
+    if role == "learner":
+        for fault in (*missing_peft(settings), *lora_faults(settings)):
             raise StartupError(fault)
 
 
