@@ -32,7 +32,7 @@ def definitions(path: Path) -> dict[str, str]:
 
 def reading(section: str) -> dict[str, str]:
     """Of a section's list: each text, by what it is named as. Raises KeyError for a name that is not there."""
-    found = {}
+    found: dict[str, str] = {}
     listed = SECTIONS[section].split("**Read** ")[1].split("\n\n")[0].split(". ")[0]
     for entry in re.findall(r"`([^`]+)`", listed):
         path, _, names = entry.partition(": ")

@@ -1,6 +1,6 @@
 """Training in float16 on one rank: gradients, overflows that are skipped, what ends a run, and resumption."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from areal_mesh.learner.checkpoints.files import CheckpointStore
 from areal_mesh.learner.model.finite import NotFinite
 from areal_mesh.learner.model.optimizer import Optimizer
-from areal_mesh.learner.model.policy import PolicyModel, UnusableModel
+from areal_mesh.learner.model.policy import UnusableModel
 from areal_mesh.learner.step_result import StepResult
 from areal_mesh.learner.trainer import Trainer
 from tests.unit.learner_support import figure, make_batch, settings_for, weights, write_model
@@ -141,14 +141,14 @@ def test_an_overflow_at_the_minimum_names_the_tensor_and_changes_nothing(folder:
 
 
 @torch.no_grad()
-def too_large(policy: PolicyModel) -> None:
+def too_large(weights: Iterable[tuple[str, Tensor]]) -> None:
     # Finite itself, and beyond 65,504 once multiplied.
-    policy.causal_lm.get_parameter("model.layers.1.mlp.down_proj.weight").fill_(60000)
+    dict(weights)["model.layers.1.mlp.down_proj.weight"].fill_(60000)
 
 
 @torch.no_grad()
-def no_number(policy: PolicyModel) -> None:
-    policy.causal_lm.get_parameter("model.layers.0.self_attn.q_proj.bias")[3] = float("nan")
+def no_number(weights: Iterable[tuple[str, Tensor]]) -> None:
+    dict(weights)["model.layers.0.self_attn.q_proj.bias"][3] = float("nan")
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def no_number(policy: PolicyModel) -> None:
     [(too_large, r"model\.layers\.1\.mlp\.down_proj"), (no_number, r"model\.layers\.0\.self_attn\.q_proj")],
 )
 def test_activations_that_overflow_are_an_error_that_names_the_module(
-    folder: Path, change: Callable[[PolicyModel], None], module: str
+    folder: Path, change: Callable[[Iterable[tuple[str, Tensor]]], None], module: str
 ) -> None:
     trainer = build(folder, NO_REFERENCE, f"{SCALE}initial=16")
-    change(trainer._policy)
+    change(trainer._policy.named_weights())
     with pytest.raises(NotFinite, match=f"first in the output of {module}: .*set model.dtype"):
         train(trainer, 1)
     assert trainer.policy_version == 0
@@ -168,7 +168,7 @@ def test_activations_that_overflow_are_an_error_that_names_the_module(
 def test_a_reference_that_overflows_is_an_error(folder: Path) -> None:
     trainer = build(folder)
     assert trainer._reference is not None
-    too_large(trainer._reference)
+    too_large(trainer._reference.named_weights())
     with pytest.raises(NotFinite, match=r"of the KL reference are NaN or infinite at \d+ of \d+ tokens"):
         train(trainer, 1)
 

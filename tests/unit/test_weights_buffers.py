@@ -19,7 +19,7 @@ class Replay(Wire):
         self._coming = iter([fingerprint, *snapshot.buckets()])
         self.memory: set[int] = set()
 
-    def broadcast(self, buffer: torch.Tensor) -> None:
+    def broadcast(self, buffer: torch.Tensor) -> int:
         raise AssertionError("another sends")
 
     def receive(self, buffer: torch.Tensor) -> None:

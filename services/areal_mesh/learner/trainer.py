@@ -137,7 +137,7 @@ class Trainer:
         self.parallel.barrier()
 
     def state_tensors(self, with_reference: bool) -> dict[str, Tensor]:
-        """A checkpoint's live tensors: what is trained in float32, Adam's state, loss scale, the reference if asked for."""
+        """A checkpoint's live tensors: trained weights in float32, Adam's state, loss scale, reference if asked."""
         tensors: dict[str, Tensor] = {f"policy.{name}": weight for name, weight in self._masters.named.items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
         tensors |= self._scaling.state_tensors()
