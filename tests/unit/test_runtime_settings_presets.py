@@ -106,7 +106,7 @@ def test_the_starters_are_for_one_gpu_that_both_share() -> None:
     for preset in ("qwen2.5-0.5b-1gpu", "qwen2.5-1.5b-1gpu", "distill-7b-lora-1gpu"):
         settings = load_settings(preset)
         assert (settings.generator.gpus, settings.learner.gpus) == ([0], [0])
-        assert settings.weights.transport.type == "gloo", "NCCL takes no two members on one GPU"
+        assert settings.weights.transport.type == "ipc", "NCCL takes no two members on one GPU"
 
 
 def test_a_template_by_name_is_its_text_with_the_problem_and_the_instruction() -> None:
