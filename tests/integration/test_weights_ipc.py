@@ -75,6 +75,27 @@ def test_every_member_receives_what_was_sent_version_after_version(ipc: Ipc, mee
         close_all(wires)
 
 
+def test_members_load_from_one_memory_that_is_made_once(ipc: Ipc, meeting: FolderMeeting) -> None:
+    group = meeting.open("members", 2, TIMEOUT)
+    with ThreadPoolExecutor(2) as threads:
+        joining = threads.submit(ipc.join, group, 1)
+        sender = ipc.join(group, 0)
+        wire = joining.result(timeout=TIMEOUT)
+        places = []
+        for version in (1, 2):
+            sender.begin(3 * BUCKET)
+            for bucket in range(3):
+                assert (
+                    sender.broadcast(torch.full((BUCKET - 2,), 10 * version + bucket, dtype=torch.uint8)) == BUCKET - 2
+                )
+            lent = [wire.lend(BUCKET - 2) for _ in range(3)]
+            assert [int(part[0]) for part in lent if part is not None] == [10 * version + bucket for bucket in range(3)]
+            places.append([part.data_ptr() for part in lent if part is not None])
+            assert all(place % 64 == 0 for place in places[-1]), "a view of any dtype is legal"
+        assert places[0] == places[1]
+        close_all([sender, wire])
+
+
 def test_a_member_that_never_comes_is_an_error_within_the_timeout(ipc: Ipc, meeting: FolderMeeting) -> None:
     began = time.monotonic()
     group = meeting.open("missing", 2, 0.5)

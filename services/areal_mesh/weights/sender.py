@@ -41,7 +41,7 @@ class WeightSender:
         wire, manifest = self._pending.wait(), snapshot.manifest
         start = time.monotonic()
         fingerprint = torch.frombuffer(bytearray(manifest.fingerprint()), dtype=torch.uint8)
-        wire.begin()
+        wire.begin(fingerprint.numel() + sum(bucket.num_bytes for bucket in manifest.buckets()))
         sent = wire.broadcast(fingerprint.to(wire.device))
         for buffer in staged(snapshot, wire.device):
             sent += wire.broadcast(buffer)

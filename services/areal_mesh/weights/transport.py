@@ -19,8 +19,11 @@ class Wire(ABC):
     device: torch.device
     """Where the buffers lie."""
 
-    def begin(self) -> None:  # noqa: B027 most have nothing to clear away
-        """A publish begins: every member has what was broadcast before. Rank 0 only."""
+    def begin(self, num_bytes: int) -> None:  # noqa: B027 most have nothing to prepare
+        """A publish of so many bytes begins; every member is through with the one before. Rank 0 only.
+
+        Raises TransferError for one that cannot be; no weight has moved yet.
+        """
 
     @abstractmethod
     def broadcast(self, buffer: torch.Tensor) -> int:
@@ -37,6 +40,13 @@ class Wire(ABC):
 
         Raises TransferError within the group's timeout when rank 0 or a member is gone.
         """
+
+    def lend(self, num_bytes: int) -> torch.Tensor | None:
+        """What rank 0 broadcasts, where it lies already (uint8, 1-D, on `device`), to be read until the publish ends.
+
+        None where it has to be received into a buffer. Raises TransferError like `receive`.
+        """
+        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -48,7 +48,7 @@ class IpcSettings(Settings):
     folder: SettingsPath = Path("runs/.ipc")
     """Where they meet; of one user, and the same file system for all of them."""
     bucket_mib: int = Field(default=8, gt=0, le=16384)
-    """Longest piece; four of them are shared. Longer ones leave the processor's cache."""
+    """Longest piece: an engine loads one while the learner copies the next."""
 
 
 CarrierSettings = Annotated[GlooSettings | NcclSettings | DiskSettings | IpcSettings, Field(discriminator="type")]

@@ -83,8 +83,8 @@ class DeltaWire(Wire):
         self._over, self._full_every = over, full_every
         self._held, self._bucket = _Held(), 0
 
-    def begin(self) -> None:
-        self._over.begin()
+    def begin(self, num_bytes: int) -> None:
+        self._over.begin(num_bytes)
         self._held.publish += 1
         self._bucket = 0
 

@@ -51,7 +51,7 @@ class DiskWire(Wire):
         self._path = arrive(group, rank)
         wait_for_members(group, range(group.world_size))
 
-    def begin(self) -> None:
+    def begin(self, num_bytes: int) -> None:
         for number in range(self._oldest, self._number):
             (self._path / str(number)).unlink(missing_ok=True)
         self._oldest = self._number

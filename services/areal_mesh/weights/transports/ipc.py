@@ -1,11 +1,11 @@
-"""Through memory that learner and engines of one host share: no network, and one copy at each end.
+"""Through memory that learner and engines of one host share: no network, and one copy for all of them.
 
 Members meet in a folder and at a socket in it (`<folder>/<group id>/socket`), which tells each of them what lies where,
-and of a member's end at once. The memory is a ring of a few buckets without a name: it is handed over as a file
-descriptor, and is gone with the last process that maps it. A bucket's place is written anew once every member has
-copied the one before out of it.
+and of a member's end at once. The memory has room for one version and no name: it is handed over as a file descriptor,
+and is gone with the last process that maps it. The learner copies a bucket into it once, for all members; an engine
+loads it from there. It is written anew with the next publish, when every member has loaded the one before.
 
-The ring lies in host memory also where the engines are on GPUs: the learner's snapshot lies there, too.
+It lies in host memory also where the engines are on GPUs: the learner's snapshot lies there, too.
 """
 
 import mmap
@@ -32,10 +32,9 @@ from areal_mesh.weights.transports.folder import (
     wait_until,
 )
 
-_PLACES = 4
-"""Buckets in the ring: so far may the learner be ahead of the slowest engine. A few stay in the processor's cache."""
-_MESSAGE = struct.Struct("<QQ")
-"""Bytes of the bucket, and of a place; with a file descriptor where the memory is new."""
+_ALIGNMENT = 64
+_MESSAGE = struct.Struct("<QQQ")
+"""Bytes of the memory, where the bucket begins in it, and its bytes; with a file descriptor where the memory is new."""
 _SOCKET, _JOINED = "socket", "joined"
 
 
@@ -64,14 +63,17 @@ class Ipc:
 
 
 class IpcSender(Wire):
-    """The learner's end: a connection to each member, and the ring."""
+    """The learner's end: a connection to each member, and the memory."""
 
     device = torch.device("cpu")
 
     def __init__(self, group: Group) -> None:
         self._group = group
-        self._ring, self._place_bytes = torch.empty(0, dtype=torch.uint8), 0
-        self._sent, self._copied = 0, [0] * (group.world_size - 1)
+        self._memory, self._end = torch.empty(0, dtype=torch.uint8), 0
+        self._wanted = 0
+        """Bytes of the publish, with room between buckets."""
+        self._unheard = [0] * (group.world_size - 1)
+        """Of each member: buckets that it has not said to have seen."""
         folder = folder_of(group)
         with _explained(group, "joining"), socket.socket(socket.AF_UNIX) as listening, _short(folder) as short:
             listening.bind(f"{short}/.{_SOCKET}")
@@ -81,27 +83,27 @@ class IpcSender(Wire):
             os.chmod(f"{short}/.{_SOCKET}", 0o600)
             os.rename(folder / f".{_SOCKET}", folder / _SOCKET)
             arrive(group, SENDER_RANK)
-            self._members = [listening.accept()[0] for _ in self._copied]
+            self._members = [listening.accept()[0] for _ in self._unheard]
         for member in self._members:
             member.settimeout(group.timeout_seconds)
         leave(group, _JOINED)
 
+    def begin(self, num_bytes: int) -> None:
+        with _explained(self._group, "waiting for"):
+            for index, member in enumerate(self._members):
+                while self._unheard[index]:
+                    self._unheard[index] -= len(_received(member, self._unheard[index]))
+        self._end, self._wanted = 0, num_bytes + num_bytes // _ALIGNMENT
+
     def broadcast(self, buffer: torch.Tensor) -> int:
-        length = buffer.numel()
-        with _explained(self._group, "broadcasting to"):
-            descriptor = self._grow(length) if length > self._place_bytes else None
-            # The place is free once everybody has copied what lay in it.
-            self._await_copies(self._sent + 1 - _PLACES)
-            begin = self._sent % _PLACES * self._place_bytes
-            self._ring[begin : begin + length].copy_(buffer)
-            message = [_MESSAGE.pack(length, self._place_bytes)]
-            try:
-                for member in self._members:
-                    socket.send_fds(member, message, [] if descriptor is None else [descriptor])
-            finally:
-                if descriptor is not None:
-                    os.close(descriptor)
-            self._sent += 1
+        length, begin = buffer.numel(), -(-self._end // _ALIGNMENT) * _ALIGNMENT
+        self._end = begin + length
+        with _explained(self._group, "broadcasting to"), self._room(self._end) as descriptors:
+            self._memory[begin : self._end].copy_(buffer)
+            message = [_MESSAGE.pack(self._memory.numel(), begin, length)]
+            for index, member in enumerate(self._members):
+                socket.send_fds(member, message, descriptors)
+                self._unheard[index] += 1
         return length
 
     def receive(self, buffer: torch.Tensor) -> None:
@@ -112,20 +114,21 @@ class IpcSender(Wire):
         for member in self._members:
             _end(member)
 
-    def _grow(self, length: int) -> int:
-        """A ring of places of `length` bytes, as a file descriptor to hand on."""
-        self._await_copies(self._sent)
-        self._sent, self._copied = 0, [0] * len(self._copied)
+    @contextmanager
+    def _room(self, num_bytes: int) -> Iterator[list[int]]:
+        """Memory of so many bytes at least; yields its descriptor where it is new to the members."""
+        if num_bytes <= self._memory.numel():
+            yield []
+            return
+        # What was sent of this publish stays in the memory before, as long as a member looks at it.
+        size = max(num_bytes, self._wanted)
         descriptor = os.memfd_create("areal-mesh-weights", os.MFD_CLOEXEC)
-        os.ftruncate(descriptor, _PLACES * length)
-        self._ring, self._place_bytes = _mapped(descriptor, _PLACES * length), length
-        return descriptor
-
-    def _await_copies(self, number: int) -> None:
-        """Wait until every member has copied the first `number` buckets out of the ring."""
-        for index, member in enumerate(self._members):
-            while self._copied[index] < number:
-                self._copied[index] += len(_received(member, 1))
+        try:
+            os.ftruncate(descriptor, size)
+            self._memory = _mapped(descriptor, size)
+            yield [descriptor]
+        finally:
+            os.close(descriptor)
 
 
 class IpcReceiver(Wire):
@@ -135,7 +138,7 @@ class IpcReceiver(Wire):
 
     def __init__(self, group: Group, rank: int) -> None:
         self._group = group
-        self._ring, self._number = torch.empty(0, dtype=torch.uint8), 0
+        self._memory = torch.empty(0, dtype=torch.uint8)
         folder = arrive(group, rank)
         wait_until(group, (folder / _SOCKET).exists, "the learner did not come")
         self._learner = socket.socket(socket.AF_UNIX)
@@ -149,20 +152,21 @@ class IpcReceiver(Wire):
         raise TransferError("an engine's end sends nothing")
 
     def receive(self, buffer: torch.Tensor) -> None:
+        buffer.copy_(self.lend(buffer.numel()))
+
+    def lend(self, num_bytes: int) -> torch.Tensor:
         with _explained(self._group, "receiving from"):
             message, descriptors, _, _ = socket.recv_fds(self._learner, _MESSAGE.size, 1)
             if len(message) < _MESSAGE.size:
                 message += _received(self._learner, _MESSAGE.size - len(message), whole=True)
-            length, place_bytes = _MESSAGE.unpack(message)
+            size, begin, length = _MESSAGE.unpack(message)
             for descriptor in descriptors:
-                self._ring, self._number = _mapped(descriptor, _PLACES * place_bytes), 0
+                self._memory = _mapped(descriptor, size)
                 os.close(descriptor)
-            if length != buffer.numel():
+            if length != num_bytes:
                 raise TransferError(f"group {self._group.group_id!r}: a bucket has not the bytes of the manifest")
-            begin = self._number % _PLACES * place_bytes
-            buffer.copy_(self._ring[begin : begin + length])
-            self._number += 1
             self._learner.sendall(b"\x01")
+            return self._memory[begin : begin + length]
 
     def close(self) -> None:
         _end(self._learner)
