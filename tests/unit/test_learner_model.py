@@ -92,8 +92,9 @@ def test_a_layout_places_every_token_once_and_pads_little(lengths: list[int]) ->
     layout = build_layout(lengths, CPU, torch.float32).rectangles
     assert layout is not None
     tokens = torch.arange(sum(lengths))
-    assert torch.equal(tokens[layout.pad_index][layout.unpad_index], tokens)
-    assert len(set(layout.unpad_index.tolist())) == sum(lengths)
+    assert torch.equal(tokens[layout.gathering.rows][layout.gathering.slots], tokens)
+    assert len(set(layout.gathering.slots.tolist())) == sum(lengths)
+    assert layout.gathering.copies.numel() == 0
     assert sum(count * width for count, width in layout.shapes) <= 1.3 * sum(lengths)
     assert sum(count for count, _ in layout.shapes) == len(lengths)
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import torch
+
 from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.losses import figures
 from areal_mesh.learner.model.parallel import Parallel
@@ -52,11 +54,18 @@ def step_figures(step: Measured, parallel: Parallel) -> dict[str, float]:
         "rejected_micro_batches": float(sum(result.rejected_parts for result in step.results)),
         "skipped_updates": float(sum(not result.update.applied for result in step.results)),
         "tokens_processed": float(step.batch.token_ids.numel()),
+        "shared_prompt_tokens": _shared(step.minibatches, parallel),
         "micro_batches": float(sum(len(minibatch.parts) for minibatch in step.minibatches)),
         **step.advantage_figures,
         **step.scaling_figures,
         **(_of_training(step.results, parallel) if step.results else {}),
     }
+
+
+def _shared(minibatches: Sequence[Minibatch], parallel: Parallel) -> float:
+    """Tokens of prompts that passes had from another response to the same prompt, of all ranks."""
+    local = sum(part.data.shared_tokens for minibatch in minibatches for part in minibatch.parts)
+    return float(parallel.sum(torch.tensor([local], device=parallel.device)).item())
 
 
 def _of_training(results: Sequence[MinibatchResult], parallel: Parallel) -> dict[str, float]:

@@ -8,19 +8,25 @@ from torch import Tensor
 
 from areal_mesh.learner.batches.batch import TrainingBatch
 from areal_mesh.learner.batches.layout import PackedLayout, build_layout
+from areal_mesh.learner.batches.sharing import share_prompts
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """T tokens of n sequences with R response tokens; an empty one has a single token, no sequence and R = 0."""
+    """T rows of n sequences with R response tokens; an empty one has a single row, no sequence and R = 0.
+
+    A row is a token, or one that several sequences begin with: responses to one prompt share its rows.
+    """
 
     token_ids: Tensor
     """int64 [T]."""
     position_ids: Tensor
     """int64 [T], from 0 in each sequence."""
+    shared_tokens: int
+    """Tokens of the sequences that have no row of their own."""
     layout: PackedLayout
     predictor_index: Tensor
-    """int64 [R]: position whose hidden state predicts the response token, the one before it."""
+    """int64 [R]: row whose hidden state predicts the response token, that of the token before it."""
     targets: Tensor
     """int64 [R]: the response tokens."""
     behaviour_log_probs: Tensor
@@ -61,13 +67,15 @@ class MicroBatchBuilder:
         responses = lengths - prompts
         positions = ranges(lengths)
         token_ids = batch.token_ids[ranges(lengths, self._sequence_starts[chosen])]
+        sharing = share_prompts(torch.split(token_ids, lengths.tolist()), prompts.tolist())
         target_positions = ranges(responses, lengths.cumsum(0) - responses)
         response_rows = ranges(responses, self._response_starts[chosen])
         return MicroBatch(
-            token_ids=token_ids.to(self._device),
-            position_ids=positions.to(self._device),
-            layout=build_layout(lengths.tolist(), self._device, self._dtype),
-            predictor_index=(target_positions - 1).to(self._device),
+            token_ids=token_ids[sharing.kept].to(self._device),
+            position_ids=positions[sharing.kept].to(self._device),
+            shared_tokens=sharing.shared_tokens,
+            layout=build_layout(lengths.tolist(), self._device, self._dtype, sharing),
+            predictor_index=sharing.rows[target_positions - 1].to(self._device),
             targets=token_ids[target_positions].to(self._device),
             behaviour_log_probs=batch.behaviour_log_probs[response_rows].to(self._device),
             fresh=self._is_fresh(chosen, responses).to(self._device),
@@ -95,6 +103,7 @@ class MicroBatchBuilder:
         return MicroBatch(
             token_ids=token,
             position_ids=token,
+            shared_tokens=0,
             layout=build_layout([1], self._device, self._dtype),
             predictor_index=none(torch.int64),
             targets=none(torch.int64),

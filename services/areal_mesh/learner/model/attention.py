@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
-from areal_mesh.learner.batches.layout import PackedLayout, Rectangles
+from areal_mesh.learner.batches.layout import Gathering, PackedLayout, Rectangles
 
 IMPLEMENTATION = "areal_packed"
 
@@ -39,8 +39,12 @@ def packed_attention(
     if attention_mask is not None:
         raise ValueError("packed attention takes no mask: the layout says which tokens belong together")
     rows = (query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1))
+    gathering = packed_layout.gathering
     if packed_layout.boundaries is not None:
+        if gathering is not None:
+            rows = (_lay_out(rows[0], gathering), _lay_out(rows[1], gathering), _lay_out(rows[2], gathering))
         output = _variable_length(*rows, packed_layout.boundaries, packed_layout.longest, scaling)
+        output = output if gathering is None else _read_back(output, gathering)
     else:
         assert packed_layout.rectangles is not None
         output = _by_rectangle(*rows, packed_layout.rectangles, scaling)
@@ -67,7 +71,7 @@ def _variable_length(
 
 
 def _by_rectangle(query: Tensor, key: Tensor, value: Tensor, layout: Rectangles, scaling: float | None) -> Tensor:
-    padded = [_pad(_full_precision(rows), layout) for rows in (query, key, value)]
+    padded = [_lay_out(_full_precision(rows), layout.gathering) for rows in (query, key, value)]
     sizes = [count * width for count, width in layout.shapes]
     outputs = []
     for (count, width), *parts in zip(layout.shapes, *(torch.split(rows, sizes) for rows in padded), strict=True):
@@ -76,7 +80,7 @@ def _by_rectangle(query: Tensor, key: Tensor, value: Tensor, layout: Rectangles,
             query_part, key_part, value_part, is_causal=True, scale=scaling, enable_gqa=key.shape[1] != query.shape[1]
         )
         outputs.append(attended.transpose(1, 2).flatten(0, 1))
-    output = _unpad(torch.cat(outputs) if len(outputs) > 1 else outputs[0], layout)
+    output = _read_back(torch.cat(outputs) if len(outputs) > 1 else outputs[0], layout.gathering)
     return output.to(query.dtype)
 
 
@@ -85,41 +89,47 @@ def _full_precision(rows: Tensor) -> Tensor:
     return rows.float() if rows.device.type == "cpu" else rows
 
 
-def _pad(rows: Tensor, layout: Rectangles) -> Tensor:
-    result: Tensor = _Pad.apply(rows.contiguous(), layout.pad_index, layout.unpad_index)  # type: ignore[no-untyped-call]
+def _lay_out(rows: Tensor, by: Gathering) -> Tensor:
+    result: Tensor = _LayOut.apply(rows.contiguous(), by.rows, by.slots, by.copies, by.copied)  # type: ignore[no-untyped-call]
     return result
 
 
-def _unpad(slots: Tensor, layout: Rectangles) -> Tensor:
-    result: Tensor = _Unpad.apply(slots, layout.unpad_index)  # type: ignore[no-untyped-call]
+def _read_back(slots: Tensor, by: Gathering) -> Tensor:
+    result: Tensor = _ReadBack.apply(slots, by.slots)  # type: ignore[no-untyped-call]
     return result
 
 
-class _Pad(torch.autograd.Function):
-    """Packed rows to slots. Gradients of padding slots are zero (nothing reads them), so that backward is a gather."""
+class _LayOut(torch.autograd.Function):
+    """Rows to slots. A row's gradient is that of its slot, and of the copies where sequences have it in common.
+
+    That of padding slots is zero (nothing reads them), so that backward is a gather, and adds the copies alone.
+    """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, pad_index: Tensor, unpad_index: Tensor) -> Tensor:
-        ctx.save_for_backward(unpad_index)
-        return rows.index_select(0, pad_index)
+    def forward(ctx: Any, rows: Tensor, index: Tensor, slots: Tensor, copies: Tensor, copied: Tensor) -> Tensor:
+        ctx.save_for_backward(slots, copies, copied)
+        return rows.index_select(0, index)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (unpad_index,) = ctx.saved_tensors
-        return gradients[0].index_select(0, unpad_index), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        slots, copies, copied = ctx.saved_tensors
+        result = gradients[0].index_select(0, slots)
+        if copies.numel():
+            result.index_add_(0, copied, gradients[0].index_select(0, copies))
+        return result, None, None, None, None
 
 
-class _Unpad(torch.autograd.Function):
-    """Slots to packed rows; in backward padding slots get zeros, and no slot is added to twice."""
+class _ReadBack(torch.autograd.Function):
+    """Slots to rows; in backward slots that are not read get zeros, and no slot is added to twice."""
 
     @staticmethod
-    def forward(ctx: Any, slots: Tensor, unpad_index: Tensor) -> Tensor:
-        ctx.save_for_backward(unpad_index)
+    def forward(ctx: Any, slots: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
         ctx.slot_count = slots.shape[0]
-        return slots.index_select(0, unpad_index)
+        return slots.index_select(0, index)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (unpad_index,) = ctx.saved_tensors
+        (index,) = ctx.saved_tensors
         result = gradients[0].new_zeros(ctx.slot_count, *gradients[0].shape[1:])
-        return result.index_copy_(0, unpad_index, gradients[0]), None
+        return result.index_copy_(0, index, gradients[0]), None
