@@ -91,8 +91,8 @@ async def check(directory: Path, told: Acknowledged) -> str:
         assert buffer.find(names()) == told.described
         for step in range(RELEASED + 1, STEPS + 1):
             assert (await buffer.draw(DrawRequest(step, 1, 99, 0), 0)).group_ids == told.batches[step]
-            for name in told.batches[step]:
-                assert await buffer.read(name) == told.payloads[name]
+            found = [group async for group in buffer.read(told.batches[step])]
+            assert found == [told.payloads[name] for name in told.batches[step]]
         statistics = buffer.statistics(20)
         assert (statistics.last_drawn_step, statistics.released_step) == (STEPS, RELEASED)
         ended = sum(map(len, told.batches.values())) + sum(group.dropped_version >= 0 for group in told.described)

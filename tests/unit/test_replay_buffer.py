@@ -27,7 +27,7 @@ async def test_groups_come_back_whole_and_in_order_after_a_restart(tmp_path: Pat
     buffer.close()
     again = open_buffer(tmp_path)
     assert await draw(again, 1, 3, version=7, staleness=0) == ["c", "a", "b"]
-    assert [await again.read(name) for name in ("c", "a", "b")] == [payload("c"), payload("a"), payload("b")]
+    assert [group async for group in again.read(["c", "a", "b"])] == [payload("c"), payload("a"), payload("b")]
     assert again.statistics(0).waiting_groups == 1
     again.close()
 
@@ -119,7 +119,7 @@ async def test_released_segments_are_deleted_and_the_rest_still_reads(tmp_path: 
     buffer.close()
     again = open_buffer(tmp_path)
     assert await draw(again, 4, 2) == ["g6", "g7"]
-    assert await again.read("g6") == payload("g6")
+    assert [group async for group in again.read(["g6"])] == [payload("g6")]
     assert again.statistics(0).consumed_groups == 4
     assert await draw(again, 6, 2) == ["g10", "g11"]
     again.close()
@@ -206,7 +206,7 @@ async def check_restarts(directory: Path, actions: list[tuple[str, int]]) -> Non
         for drawn_step, batch in answered.items():
             if drawn_step > released:
                 assert await draw(buffer, drawn_step, 1, version=99) == batch
-                assert [await buffer.read(name) for name in batch] == [payload(name) for name in batch]
+                assert [group async for group in buffer.read(batch)] == [payload(name) for name in batch]
     buffer.close()
 
 

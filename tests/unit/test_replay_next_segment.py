@@ -17,7 +17,7 @@ def test_the_next_segment_is_made_ahead_and_no_file_of_it_is_left(tmp_path: Path
     store.write(7, [b"b" * 10])
     assert store.bytes_on_disk == before + RECORDS_START + SEGMENT_BYTES, "begun once half of this one is full"
     location = store.write(7, [b"c" * 3000])
-    assert (location.segment, store.read(location)) == (2, b"c" * 3000)
+    assert (location.segment, *store.read([location])) == (2, b"c" * 3000)
     store.write(7, [b"d" * 10])
     store.close()
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["0000000001.segment", "0000000002.segment", "spare"]
@@ -29,7 +29,7 @@ def test_a_segment_made_ahead_that_is_too_small_for_a_record_is_not_taken(tmp_pa
     store.write(7, [b"a" * 3000])
     store.write(7, [b"b" * 10])
     long = store.write(7, [b"c" * (2 * SEGMENT_BYTES)])
-    assert (long.segment, store.read(long)) == (2, b"c" * (2 * SEGMENT_BYTES))
+    assert (long.segment, *store.read([long])) == (2, b"c" * (2 * SEGMENT_BYTES))
     store.close()
     assert [len(record.payload) for record in read_all(tmp_path)] == [3000, 10, 2 * SEGMENT_BYTES]
 
@@ -55,7 +55,7 @@ def test_what_was_placed_is_in_the_file_once_it_is_flushed_in_its_order(tmp_path
     store = open_store(tmp_path)
     locations = [store.place(7, [b"%d" % number] * 3) for number in range(50)]
     with pytest.raises(CorruptLog):
-        store.read(locations[0])
+        list(store.read(locations[:1]))
     store.flush()
-    assert [store.read(location) for location in locations] == [b"%d" % number * 3 for number in range(50)]
+    assert list(store.read(locations)) == [b"%d" % number * 3 for number in range(50)]
     store.close()

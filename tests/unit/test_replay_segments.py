@@ -36,7 +36,7 @@ def test_records_come_back_in_order_over_any_number_of_segments(
     store.sync()
     if closed:
         store.close()
-    assert [store.read(location) for location in locations] == payloads
+    assert list(store.read(locations)) == payloads
     found = read_all(directory)
     assert [(record.kind, record.payload, record.location) for record in found] == [
         (1 + index, payload, location)
@@ -47,7 +47,7 @@ def test_records_come_back_in_order_over_any_number_of_segments(
 def test_a_record_longer_than_a_segment_gets_a_segment_of_its_own_length(tmp_path: Path) -> None:
     payload = os.urandom(3 * SEGMENT_BYTES)
     location = write_all(tmp_path, [b"before", payload, b"after"])[1]
-    assert open_store(tmp_path).read(location) == payload
+    assert list(open_store(tmp_path).read([location])) == [payload]
     assert [record.payload for record in read_all(tmp_path)] == [b"before", payload, b"after"]
 
 
@@ -114,7 +114,7 @@ def test_a_read_checks_the_record(tmp_path: Path) -> None:
         file.seek(location.offset + 10)
         file.write(b"?")
     with pytest.raises(CorruptLog, match="checksum"):
-        SegmentStore(tmp_path, SEGMENT_BYTES).read(location)
+        list(SegmentStore(tmp_path, SEGMENT_BYTES).read([location]))
 
 
 def test_deleted_segments_are_gone_and_numbers_go_on(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_deleted_segments_are_gone_and_numbers_go_on(tmp_path: Path) -> None:
     assert [path.stem for path in segments(tmp_path)] == ["0000000003"]
     assert store.bytes_on_disk < before
     with pytest.raises(FileNotFoundError):
-        store.read(locations[0])
+        list(store.read(locations[:1]))
     store.delete_through(3)
     assert open_store(tmp_path, first=4).write(7, [b"d"]).segment == 4
 

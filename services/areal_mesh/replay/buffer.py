@@ -6,7 +6,7 @@ become durable in order, so the wait for the last decision covers all before it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from areal_mesh.replay.deadlines import DrawRequest
 from areal_mesh.replay.directory import lock_directory, open_logs
 from areal_mesh.replay.events import Event, GroupSummary, RetiredGroup, Stored, encode, group_payload
 from areal_mesh.replay.patience import DrawPatience
+from areal_mesh.replay.reading_ahead import BatchReader
 from areal_mesh.replay.records import Location
 from areal_mesh.replay.segment_file import CorruptLog
 from areal_mesh.replay.segments import LogFull
 from areal_mesh.replay.state import BufferState
 from areal_mesh.replay.waiting_room import WaitingRoom
-from areal_mesh.runtime.errors import StartupError, failed_precondition
+from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.settings.services import Durability
 from areal_mesh.runtime.waiting import wait_until
 
@@ -69,6 +70,7 @@ class ReplayBuffer:
             self._history, self._log = open_logs(directory, self._state, segment_bytes, durability, kept_bytes)
             self._state.recovered()
             self._appends, self._retirements = AwaitedLog(self._log), AwaitedLog(self._history)
+            self._reader = BatchReader(self._log, self._state, self._fail)
         except CorruptLog as error:
             self._lock.release()
             raise StartupError(f"the replay log cannot be read: {error}") from error
@@ -133,25 +135,14 @@ class ReplayBuffer:
             else:
                 await wait_until(changed, remaining)
 
-    async def read(self, group_id: str) -> bytes:
-        """The serialised group of a batch that is not released.
+    def read(
+        self, group_ids: Sequence[str], of_record: Callable[[bytes], bytes] = group_payload
+    ) -> AsyncIterator[bytes]:
+        """The serialised groups of a batch that is not released, or what else `of_record` makes of their records.
 
-        Raises:
-            MeshError: FAILED_PRECONDITION where it was released meanwhile.
-            CorruptLog: the disk gives other bytes than were written.
+        Raises as `BatchReader.read`.
         """
-        location = self._state.location(group_id)
-        try:
-            if location is not None:
-                return group_payload(await asyncio.to_thread(self._log.read, location))
-        except FileNotFoundError:
-            if self._state.location(group_id) is not None:
-                raise
-        except CorruptLog as error:
-            # The log is read anew from its start, which tells damage of the disk from a fault on the way.
-            self._fail(error)
-            raise
-        raise failed_precondition(f"group {group_id} was released while it was drawn")
+        return self._reader.read(group_ids, of_record)
 
     async def set_aside(self, step: int, group_ids: Sequence[str]) -> None:
         """Ends groups of a step's batch that cannot be trained on; the step is drawn again.

@@ -154,8 +154,13 @@ def decode(kind: int, data: bytes) -> Event | Retired:
 
 def group_payload(data: bytes) -> bytes:
     """The serialised group in the record of a Stored."""
-    _, end = _unpack_id(data, _STORED.size)
-    return data[end:]
+    return data[group_start(data) :]
+
+
+def group_start(data: bytes) -> int:
+    """The offset of the serialised group in the record of a Stored."""
+    (length,) = _LENGTH.unpack_from(data, _STORED.size)
+    return _STORED.size + _LENGTH.size + int(length)
 
 
 def _decode_retired(data: bytes) -> Retired:

@@ -11,7 +11,7 @@ same without ever asking the disk.
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -111,9 +111,9 @@ class DurableLog:
             self._queue.put(item)
         return item.done
 
-    def read(self, location: Location) -> bytes:
-        """The payload of a durable record. Blocks; raises as `SegmentStore.read`."""
-        return self._segments.read(location)
+    def read(self, locations: Sequence[Location]) -> Iterator[bytes]:
+        """The payloads of durable records. Blocks; raises as `SegmentStore.read`."""
+        return self._segments.read(locations)
 
     def delete_through(self, number: int) -> None:
         """Deletes sealed segments up to `number`, which must be lower than one a durable record lies in. Blocks."""

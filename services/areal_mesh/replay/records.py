@@ -1,5 +1,6 @@
 """Records as they lie in the segments: where, of which kind, with what in them."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,17 @@ class Record:
 
 def read_record(path: Path, location: Location) -> tuple[int, bytes]:
     """Kind and payload of the record at a location of a segment's file; raises as `SegmentStore.read`."""
+    [frame] = read_records(path, [location])
+    return frame
+
+
+def read_records(path: Path, locations: Sequence[Location]) -> Iterator[tuple[int, bytes]]:
+    """Kind and payload of records of one segment's file; raises as `SegmentStore.read`."""
     # Opened for each read: a descriptor kept open could be closed and reused by a deletion meanwhile.
     with path.open("rb", buffering=0) as file:
-        file.seek(location.offset)
-        frame = read_frame(file, location.offset + FRAME_BYTES + location.length)
-    if frame is None or len(frame[1]) != location.length:
-        raise CorruptLog(f"{path}: the record at byte {location.offset} fails its checksum; restore the file")
-    return frame
+        for location in locations:
+            file.seek(location.offset)
+            frame = read_frame(file, location.offset + FRAME_BYTES + location.length)
+            if frame is None or len(frame[1]) != location.length:
+                raise CorruptLog(f"{path}: the record at byte {location.offset} fails its checksum; restore the file")
+            yield frame

@@ -6,15 +6,16 @@ segment is kept aside for decisions, so that a full disk refuses groups but neve
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
 import structlog
 
 from areal_mesh.replay.kept import KeptSegments
 from areal_mesh.replay.next_segment import NextSegment, unnamed_path
-from areal_mesh.replay.records import Location, Record, read_record
+from areal_mesh.replay.records import Location, Record, read_records
 from areal_mesh.replay.recovery import recover_segment
 from areal_mesh.replay.segment_file import (
     FRAME_BYTES,
@@ -156,14 +157,16 @@ class SegmentStore:
         """Whether `settle` would do nothing."""
         return self._active is None or self._active.settled
 
-    def read(self, location: Location) -> bytes:
-        """The payload of a record.
+    def read(self, locations: Sequence[Location]) -> Iterator[bytes]:
+        """The payloads of records, those that follow each other in one segment from one opened file.
 
         Raises:
-            FileNotFoundError: its segment was deleted.
-            CorruptLog: its bytes are not what was written.
+            FileNotFoundError: a segment was deleted.
+            CorruptLog: the bytes of one are not what was written.
         """
-        return read_record(self._path(location.segment), location)[1]
+        for number, together in groupby(locations, lambda location: location.segment):
+            for _, payload in read_records(self._path(number), list(together)):
+                yield payload
 
     def delete_through(self, number: int) -> None:
         """Deletes sealed segments up to and including `number`."""

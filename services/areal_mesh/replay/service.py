@@ -20,6 +20,7 @@ from areal_mesh.replay.log import LogBroken
 from areal_mesh.replay.segment_file import CorruptLog
 from areal_mesh.replay.segments import LogFull
 from areal_mesh.replay.validation import check_group
+from areal_mesh.replay.wire import group_in_request, group_response
 from areal_mesh.runtime.durations import from_duration
 from areal_mesh.runtime.errors import (
     failed_precondition,
@@ -28,6 +29,7 @@ from areal_mesh.runtime.errors import (
     unavailable,
 )
 from areal_mesh.runtime.groups import newest_policy_version
+from areal_mesh.runtime.interceptors import with_request_bytes
 from areal_mesh.runtime.registration import HeartbeatReport
 from areal_mesh.runtime.server import MeshServer
 from areal_mesh.runtime.service import Service, ServiceContext
@@ -137,11 +139,14 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
         if self._opened is not None:
             await asyncio.to_thread(self._opened.close)
 
-    async def AppendGroup(self, request: replay_pb2.AppendGroupRequest, context: Any) -> replay_pb2.AppendGroupResponse:
+    @with_request_bytes
+    async def AppendGroup(
+        self, request: replay_pb2.AppendGroupRequest, context: Any, received: bytes = b""
+    ) -> replay_pb2.AppendGroupResponse:
         key = await self._callers.lease_key()
         check_leased(request.group, request.lease_seal, key)
-        # Written once, for its length is known by no cheaper way; a thread costs more than most checks.
-        payload = request.group.SerializeToString()
+        payload = group_in_request(received) or request.group.SerializeToString()
+        # A thread costs more than most checks.
         if len(payload) < _CHECKED_AT_ONCE_BYTES:
             group = _check(request.group, len(payload), self._limits)
         else:
@@ -157,7 +162,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
 
     async def DrawBatch(
         self, request: replay_pb2.DrawBatchRequest, context: Any
-    ) -> AsyncIterator[replay_pb2.DrawBatchResponse]:
+    ) -> AsyncIterator[replay_pb2.DrawBatchResponse | bytes]:
         await self._callers.drawing(request)
         wait_seconds = from_duration(request.wait)
         with _as_statuses():
@@ -168,9 +173,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
                 complete=drawn.group_ids is not None, stale_group_ids=drawn.stale_group_ids, groups=len(group_ids)
             )
             yield replay_pb2.DrawBatchResponse(header=header)
-            for group_id in group_ids:
-                response = replay_pb2.DrawBatchResponse()
-                response.group.MergeFromString(await self._buffer.read(group_id))
+            async for response in self._buffer.read(group_ids, group_response):
                 yield response
 
     async def SetAside(self, request: replay_pb2.SetAsideRequest, context: Any) -> replay_pb2.SetAsideResponse:

@@ -29,6 +29,14 @@ _SECONDS = Histogram("areal_mesh_rpc_duration_seconds", "Time to serve a call", 
 _LOG = structlog.get_logger("rpc")
 
 Decode = Callable[[bytes], Any]
+Encode = Callable[[Any], bytes]
+Behaviour = Callable[..., Any]
+
+
+def with_request_bytes(behaviour: Behaviour) -> Behaviour:
+    """Marks a unary handler that takes the bytes of its request too, as a third argument: to keep them as they came."""
+    behaviour.takes_request_bytes = True  # type: ignore[attr-defined]
+    return behaviour
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -89,12 +97,14 @@ def _wrap(handler: Any, method: str, gate: _Gate) -> Any:
     # Without a deserializer, gRPC hands on the bytes; its own answer to bytes that are no message is UNKNOWN.
     if handler.response_streaming:
         streaming = _streaming(handler.unary_stream, decode, _Observed(method, gate))
-        return grpc.unary_stream_rpc_method_handler(streaming, None, handler.response_serializer)
+        return grpc.unary_stream_rpc_method_handler(streaming, None, _encoder(handler))
     unary = _unary(handler.unary_unary, decode, _Observed(method, gate))
     return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
 
 
-def _unary(behaviour: Callable[..., Any], decode: Decode, observed: "_Observed") -> Callable[..., Any]:
+def _unary(behaviour: Behaviour, decode: Decode, observed: "_Observed") -> Behaviour:
+    takes_bytes = getattr(behaviour, "takes_request_bytes", False)
+
     async def call(request: bytes, context: Any) -> Any:
         started = time.perf_counter()
         code = grpc.StatusCode.OK
@@ -102,7 +112,7 @@ def _unary(behaviour: Callable[..., Any], decode: Decode, observed: "_Observed")
             caller = observed.admit(context)
             message = decode(request)
             check_claims(message, caller)
-            return await behaviour(message, context)
+            return await (behaviour(message, context, request) if takes_bytes else behaviour(message, context))
         except BaseException as error:
             code = code_of(error)
             await observed.send(error, code, context)
@@ -113,7 +123,7 @@ def _unary(behaviour: Callable[..., Any], decode: Decode, observed: "_Observed")
     return call
 
 
-def _streaming(behaviour: Callable[..., Any], decode: Decode, observed: "_Observed") -> Callable[..., Any]:
+def _streaming(behaviour: Behaviour, decode: Decode, observed: "_Observed") -> Behaviour:
     async def call(request: bytes, context: Any) -> AsyncIterator[Any]:
         started = time.perf_counter()
         code = grpc.StatusCode.OK
@@ -183,6 +193,12 @@ def code_of(error: BaseException) -> grpc.StatusCode:
         return grpc.StatusCode.ABORTED
     # Cancelled by the caller, or by its deadline; or the process ends.
     return grpc.StatusCode.INTERNAL if isinstance(error, Exception) else grpc.StatusCode.CANCELLED
+
+
+def _encoder(handler: Any) -> Encode:
+    """What makes bytes of a response of a method; what a handler answers as bytes is encoded already."""
+    encode: Encode = handler.response_serializer
+    return lambda response: response if type(response) is bytes else encode(response)
 
 
 def _decoder(handler: Any, method: str) -> Decode:
