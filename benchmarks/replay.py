@@ -2,7 +2,8 @@
 
 The payload is the same, random tokens and log-probabilities of 0.52 MB; the rounds alternate. Ours checks every group,
 writes it to the disk, acknowledges it, and answers a draw with a recorded batch; Reverb keeps its items in memory and
-acknowledges nothing. A round inserts all groups and then draws them; `both` is what either makes of a group that is
+acknowledges nothing. What was drawn is gone from either: ours releases each batch, as after a checkpoint, and keeps no
+segments to look at. A round inserts all groups and then draws them; `both` is what either makes of a group that is
 inserted and drawn. Reverb is asked in two ways, and the better one counts.
 
     python -m benchmarks.replay [--groups 512] [--rounds 5] [--environment .cache/reverb] [--without-reverb]

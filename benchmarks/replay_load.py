@@ -67,7 +67,7 @@ async def serve(folder: Path, durability: str) -> None:
             "stages": [{"name": "8K", "max_response_tokens": TOKENS, "max_steps": 1000}],
             "model": {"folder": folder},
             "prompts": {"file": folder / "prompts.jsonl"},
-            "replay": {"durability": durability, "waiting_bytes": 4 << 30},
+            "replay": {"durability": durability, "waiting_bytes": 4 << 30, "kept_bytes": 0},
         }
     )
     heard = HeardStanding()
@@ -158,7 +158,7 @@ class Load:
         return self._groups / seconds
 
     async def draw(self) -> float:
-        """Groups a second that are drawn, in batches; each is read whole."""
+        """Groups a second that are drawn, in batches, and released, as after a checkpoint; each is read whole."""
         drawn = 0
         async with open_channel(self._address, Identity("learner", _LEARNER[0]), "bulk") as channel:
             stub: replay_pb2_grpc.ReplayServiceAsyncStub = replay_pb2_grpc.ReplayServiceStub(channel)
@@ -178,6 +178,10 @@ class Load:
                     if part.HasField("group"):
                         assert len(part.group.response_token_ids) == 4 * RESPONSES * TOKENS
                         drawn += 1
+                await stub.ReleaseSteps(
+                    replay_pb2.ReleaseStepsRequest(step=self._step, service_id=_LEARNER[0], incarnation=_LEARNER[1]),
+                    timeout=_SECONDS,
+                )
             seconds = time.perf_counter() - begun
         return drawn / seconds
 

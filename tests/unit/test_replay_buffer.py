@@ -227,15 +227,15 @@ async def test_what_outlives_a_segment_is_on_the_disk_before_it_is_deleted_with_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    sync, unlink = os.fdatasync, Path.unlink
+    sync, rename = os.fdatasync, Path.rename
 
     def noted_sync(descriptor: int) -> None:
         done.append(os.readlink(f"/proc/self/fd/{descriptor}"))
         sync(descriptor)
 
-    def noted_unlink(path: Path, missing_ok: bool = False) -> None:
-        done.append(f"deleted {path}")
-        unlink(path, missing_ok)
+    def noted_rename(path: Path, target: Path) -> Path:
+        done.append(f"taken {path}")
+        return rename(path, target)
 
     monkeypatch.setattr(replay_log, "_SETTLE_SECONDS", 3600.0)
     buffer = ReplayBuffer(tmp_path, 100 * SIZE, 3 * SIZE, "write")
@@ -243,8 +243,8 @@ async def test_what_outlives_a_segment_is_on_the_disk_before_it_is_deleted_with_
     assert await draw(buffer, 1, 6) == list("abcdef")
     await store(buffer, "g")
     monkeypatch.setattr(os, "fdatasync", noted_sync)
-    monkeypatch.setattr(Path, "unlink", noted_unlink)
+    monkeypatch.setattr(Path, "rename", noted_rename)
     await buffer.release(1)
-    first = done.index(f"deleted {tmp_path}/groups/0000000001.segment")
+    first = done.index(f"taken {tmp_path}/groups/0000000001.segment")
     assert any(path.startswith(f"{tmp_path}/history/") for path in done[:first])
     buffer.close()

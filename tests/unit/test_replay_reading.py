@@ -142,7 +142,7 @@ def test_kept_segments_go_before_a_group_is_refused_on_a_full_disk(
     def full_while_something_is_kept(path: Path, capacity: int) -> int | None:
         return None if list((tmp_path / "kept").iterdir()) else preallocate(path, capacity)
 
-    monkeypatch.setattr("areal_mesh.replay.segments.preallocate", full_while_something_is_kept)
+    monkeypatch.setattr("areal_mesh.replay.reused.preallocate", full_while_something_is_kept)
     assert store.write(1, [b"group"]) == Location(3, RECORDS_START, 5)
     assert not list((tmp_path / "kept").iterdir())
     store.close()

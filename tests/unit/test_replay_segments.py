@@ -121,10 +121,8 @@ def test_deleted_segments_are_gone_and_numbers_go_on(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     locations = [store.write(7, [name * 3000]) for name in (b"a", b"b", b"c")]
     store.close()
-    before = store.bytes_on_disk
     store.delete_through(2)
     assert [path.stem for path in segments(tmp_path)] == ["0000000003"]
-    assert store.bytes_on_disk < before
     with pytest.raises(FileNotFoundError):
         list(store.read(locations[:1]))
     store.delete_through(3)

@@ -6,6 +6,7 @@ Nothing of the buffer is read from them.
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 _SHARE_OF_FREE = 10
@@ -16,22 +17,25 @@ class KeptSegments:
 
     Args:
         most_bytes: that they take together; 0 keeps none.
+        dispose: of one that is too many.
     """
 
-    def __init__(self, directory: Path, most_bytes: int) -> None:
+    def __init__(self, directory: Path, most_bytes: int, dispose: Callable[[Path], None] = Path.unlink) -> None:
         self._directory = directory
         self._most_bytes = most_bytes
+        self._dispose = dispose
 
     def take(self, segment: Path) -> None:
-        """Moves a sealed segment here, then deletes the oldest of those that are too many."""
+        """Moves a sealed segment here, then disposes of the oldest of those that are too many."""
         if not self._most_bytes:
-            segment.unlink()
+            self._dispose(segment)
             return
         self._directory.mkdir(exist_ok=True)
         segment.rename(self._directory / segment.name)
         most = min(self._most_bytes, shutil.disk_usage(self._directory).free // _SHARE_OF_FREE)
-        while self.bytes_on_disk > most and self.give_way():
-            pass
+        while self.bytes_on_disk > most and (oldest := min(self._segments(), default=None)) is not None:
+            with contextlib.suppress(FileNotFoundError):  # another log's thread made room
+                self._dispose(oldest)
 
     def give_way(self) -> bool:
         """Deletes the oldest; False where there is none."""

@@ -3,8 +3,8 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from areal_mesh.replay.reused import ReusedFiles
 from areal_mesh.replay.segment_file import RECORDS_START, ActiveSegment
-from areal_mesh.runtime.disk import preallocate
 
 
 class NextSegment:
@@ -13,11 +13,13 @@ class NextSegment:
     Args:
         helper: the thread that makes it.
         segment_bytes: room for records.
+        reused: files that it may be written in.
     """
 
-    def __init__(self, directory: Path, helper: ThreadPoolExecutor, segment_bytes: int) -> None:
+    def __init__(self, directory: Path, helper: ThreadPoolExecutor, segment_bytes: int, reused: ReusedFiles) -> None:
         self._directory = directory
         self._helper = helper
+        self._reused = reused
         self._capacity = RECORDS_START + segment_bytes
         self._made: Future[ActiveSegment | None] | None = None
 
@@ -27,7 +29,7 @@ class NextSegment:
             self._made = self._helper.submit(self._make, number)
 
     def _make(self, number: int) -> ActiveSegment | None:
-        descriptor = preallocate(unnamed_path(self._directory, number), self._capacity)
+        descriptor = self._reused.allocate(unnamed_path(self._directory, number), self._capacity)
         return None if descriptor is None else ActiveSegment(number, descriptor, self._capacity, for_decisions=False)
 
     def take(self, needed: int) -> ActiveSegment | None:

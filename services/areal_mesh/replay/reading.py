@@ -15,7 +15,15 @@ from google.protobuf.message import DecodeError
 
 from areal_mesh.replay.events import Chosen, Dropped, Released, Retired, SetAside, Stored, decode, group_payload
 from areal_mesh.replay.records import Location
-from areal_mesh.replay.segment_file import FRAME_BYTES, RECORDS_START, CorruptLog, read_frame, read_mark
+from areal_mesh.replay.reused import open_segment
+from areal_mesh.replay.segment_file import (
+    FRAME_BYTES,
+    RECORDS_START,
+    CorruptLog,
+    frame_crc_start,
+    read_frame,
+    read_mark,
+)
 from areal_mesh.v1 import rollout_pb2
 
 __all__ = [
@@ -74,8 +82,9 @@ def read_group(directory: Path, location: Location) -> rollout_pb2.Group | None:
     if file is None:
         return None
     with file:
+        crc_start = frame_crc_start(file, location.segment)
         file.seek(location.offset)
-        frame = read_frame(file, location.offset + FRAME_BYTES + location.length)
+        frame = read_frame(file, location.offset + FRAME_BYTES + location.length, crc_start)
     return None if frame is None else rollout_pb2.Group.FromString(group_payload(frame[1]))
 
 
@@ -87,8 +96,9 @@ def _entries_of(directory: Path, number: int, offset: int) -> Iterator[Entry]:
     with file:
         path = Path(file.name)
         limit = read_mark(path, file, number).acknowledged
+        crc_start = frame_crc_start(file, number)
         file.seek(offset)
-        while (frame := read_frame(file, limit)) is not None:
+        while (frame := read_frame(file, limit, crc_start)) is not None:
             kind, payload = frame
             location = Location(number, offset, len(payload))
             offset += FRAME_BYTES + len(payload)
@@ -114,5 +124,5 @@ def _open(directory: Path, number: int) -> BinaryIO | None:
     # In the order in which it is moved, so that it is in one of them when that one is tried.
     for folder in _FOLDERS:
         with contextlib.suppress(FileNotFoundError):
-            return (directory / folder / f"{number:010d}.segment").open("rb")
+            return open_segment(directory / folder / f"{number:010d}.segment")
     return None

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from areal_mesh.replay.segment_file import FRAME_BYTES, CorruptLog, read_frame
+from areal_mesh.replay.reused import open_segment
+from areal_mesh.replay.segment_file import FRAME_BYTES, CorruptLog, frame_crc_start, read_frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ def read_record(path: Path, location: Location) -> tuple[int, bytes]:
 def read_records(path: Path, locations: Sequence[Location]) -> Iterator[tuple[int, bytes]]:
     """Kind and payload of records of one segment's file; raises as `SegmentStore.read`."""
     # Opened for each read: a descriptor kept open could be closed and reused by a deletion meanwhile.
-    with path.open("rb", buffering=0) as file:
+    with open_segment(path, buffering=0) as file:
+        crc_start = frame_crc_start(file, int(path.stem))
         for location in locations:
             file.seek(location.offset)
-            frame = read_frame(file, location.offset + FRAME_BYTES + location.length)
+            frame = read_frame(file, location.offset + FRAME_BYTES + location.length, crc_start)
             if frame is None or len(frame[1]) != location.length:
                 raise CorruptLog(f"{path}: the record at byte {location.offset} fails its checksum; restore the file")
             yield frame

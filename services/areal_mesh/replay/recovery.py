@@ -13,6 +13,7 @@ from areal_mesh.replay.segment_file import (
     RECORDS_START,
     CorruptLog,
     Mark,
+    frame_crc_start,
     read_frame,
     read_mark,
     seal_file,
@@ -56,8 +57,9 @@ def _cut(path: Path, file: BinaryIO, end: int, mark: Mark) -> None:
 def _visit_records(path: Path, number: int, file: BinaryIO, limit: int, visit: Callable[[Record], None]) -> int:
     """Visits the records up to the first that is not whole; returns where that one begins."""
     end = RECORDS_START
+    crc_start = frame_crc_start(file, number)
     file.seek(end)
-    while (frame := read_frame(file, limit)) is not None:
+    while (frame := read_frame(file, limit, crc_start)) is not None:
         kind, payload = frame
         try:
             visit(Record(kind, payload, Location(number, end, len(payload))))

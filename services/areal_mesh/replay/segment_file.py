@@ -4,6 +4,10 @@
     byte 4096    two marks, a block each: how far the records are durable, and how far they were acknowledged
     byte 12288   the records: frames `crc32c, length, kind, payload`; the crc covers length, kind and payload
 
+A file may have held another segment before (see `reused`). So a crc begins with the segment's number: what is left of
+the other's records never passes for one of this one, for crcs of the same bytes that begin differently end differently.
+Files of the format before, OLD_MAGIC, were new ones, and their crcs begin with 0; they are read, and written no more.
+
 The marks tell damage from a torn write. A mark is written after the sync that it speaks of and before anyone is told,
 into the block whose turn it is: where the newer one was torn or is damaged, the older one still stands. So whatever
 does not read back below the mark was written once and is damaged; what does not read back above it was never
@@ -24,7 +28,8 @@ from typing import BinaryIO
 
 import google_crc32c
 
-MAGIC = b"AMREPLY2"
+MAGIC = b"AMREPLY3"
+OLD_MAGIC = b"AMREPLY2"
 BLOCK_BYTES = 4096
 RECORDS_START = 3 * BLOCK_BYTES
 _HEADER = struct.Struct("<8sQQ")
@@ -77,7 +82,7 @@ def boot_id() -> str:
 
 
 class ActiveSegment:
-    """The segment being written, from an empty file of `capacity` bytes, all allocated.
+    """The segment being written, from a file of `capacity` bytes, all allocated; what is in them counts for nothing.
 
     Raises:
         OSError: the file cannot be written.
@@ -107,7 +112,7 @@ class ActiveSegment:
 
     def place(self, kind: int, parts: Sequence[bytes], length: int) -> int:
         """Puts a record at the end, to be written by the next `flush`; returns the offset of its frame."""
-        crc = google_crc32c.extend(0, _COVERED.pack(length, kind))
+        crc = google_crc32c.extend(_crc_start(self.number), _COVERED.pack(length, kind))
         for part in parts:
             crc = google_crc32c.extend(crc, part)
         offset = self.end
@@ -120,7 +125,9 @@ class ActiveSegment:
         if self._pending:
             pending, self._pending = self._pending, []
             placed, self.end = self.end, self._flushed
-            write_fully(self._descriptor, pending, self._flushed)
+            # Whatever the file held before, no frame stands at the end.
+            nothing = bytes(min(FRAME_BYTES, self.capacity - placed))
+            write_fully(self._descriptor, [*pending, nothing], self._flushed)
             self._flushed = self.end = placed
 
     def sync_behind(self, helper: ThreadPoolExecutor, least: int) -> None:
@@ -223,7 +230,7 @@ def read_mark(path: Path, file: BinaryIO, number: int) -> Mark:
     if crc != _CRC.pack(google_crc32c.value(header)):
         raise CorruptLog(f"{path}: damaged at byte 0: its header fails its checksum; restore the file")
     magic, named, _ = _HEADER.unpack(header)
-    if (magic, named) != (MAGIC, number):
+    if magic not in (MAGIC, OLD_MAGIC) or named != number:
         raise CorruptLog(f"{path}: its header, at byte 0, is not that of segment {number}; restore the file")
     marks = [mark for block in (1, 2) if (mark := _unpack_mark(head[block * BLOCK_BYTES :], number)) is not None]
     if not marks:
@@ -240,7 +247,17 @@ def _unpack_mark(data: bytes, number: int) -> Mark | None:
     return mark if named == number else None
 
 
-def read_frame(file: BinaryIO, limit: int) -> tuple[int, bytes] | None:
+def frame_crc_start(file: BinaryIO, number: int) -> int:
+    """What the crcs of the frames in the file of a segment begin with."""
+    file.seek(0)
+    return 0 if file.read(len(OLD_MAGIC)) == OLD_MAGIC else _crc_start(number)
+
+
+def _crc_start(number: int) -> int:
+    return number & 0xFFFFFFFF
+
+
+def read_frame(file: BinaryIO, limit: int, crc_start: int) -> tuple[int, bytes] | None:
     """Kind and payload of the frame at the file's position; None where no whole frame lies before `limit`."""
     start = file.tell()
     head = file.read(FRAME_BYTES)
@@ -250,7 +267,7 @@ def read_frame(file: BinaryIO, limit: int) -> tuple[int, bytes] | None:
     if kind == 0 or start + FRAME_BYTES + length > limit:
         return None
     payload = file.read(length)
-    if google_crc32c.extend(google_crc32c.extend(0, _COVERED.pack(length, kind)), payload) != crc:
+    if google_crc32c.extend(google_crc32c.extend(crc_start, _COVERED.pack(length, kind)), payload) != crc:
         return None
     return kind, payload
 

@@ -17,6 +17,7 @@ from areal_mesh.replay.kept import KeptSegments
 from areal_mesh.replay.next_segment import NextSegment, unnamed_path
 from areal_mesh.replay.records import Location, Record, read_records
 from areal_mesh.replay.recovery import recover_segment
+from areal_mesh.replay.reused import ReusedFiles
 from areal_mesh.replay.segment_file import (
     FRAME_BYTES,
     RECORDS_START,
@@ -24,7 +25,8 @@ from areal_mesh.replay.segment_file import (
     CorruptLog,
 )
 from areal_mesh.replay.spare import Spare
-from areal_mesh.runtime.disk import is_full, preallocate
+from areal_mesh.runtime.disk import is_full
+from areal_mesh.runtime.durable import sync_path
 
 _LOG = structlog.get_logger("replay")
 # A sync behind the writing begins at so much: it takes some ten milliseconds, and leaves a seal little to wait for.
@@ -52,10 +54,11 @@ class SegmentStore:
         self._segment_bytes = segment_bytes
         self._spare = Spare(directory, RECORDS_START + spare_bytes)
         self._durable = durable
-        self._kept = KeptSegments(directory.parent / "kept", kept_bytes)
+        self._reused = ReusedFiles(directory, RECORDS_START + segment_bytes)
+        self._kept = KeptSegments(directory.parent / "kept", kept_bytes, self._reused.put)
         # Syncs behind the writing, and makes the next segment ahead of it.
         self._helper = ThreadPoolExecutor(1, thread_name_prefix=f"log {directory.name}, disk")
-        self._ahead = NextSegment(directory, self._helper, segment_bytes)
+        self._ahead = NextSegment(directory, self._helper, segment_bytes, self._reused)
         self._next = 1
         self._sealed: dict[int, int] = {}
         self._active: ActiveSegment | None = None
@@ -68,7 +71,7 @@ class SegmentStore:
             CorruptLog: a segment is missing, or damaged where a torn write cannot be the cause; nothing was cut.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        _sync_directory(self._directory.parent)
+        sync_path(self._directory.parent)
         for leftover in self._directory.glob("*.new"):
             leftover.unlink()
         numbers = sorted(int(path.stem) for path in self._directory.glob("*.segment"))
@@ -86,7 +89,7 @@ class SegmentStore:
                 self._kept.take(self._path(number))
         self._next = max(first, kept[-1] + 1 if kept else first)
         self._keep_spare()
-        _sync_directory(self._directory)
+        sync_path(self._directory)
 
     def write(self, kind: int, parts: Sequence[bytes], decision: bool = False) -> Location:
         """Writes a record, its payload in parts; see `place` and `flush`, and what they raise."""
@@ -174,15 +177,16 @@ class SegmentStore:
         for sealed in [candidate for candidate in list(self._sealed) if candidate <= number]:
             self._kept.take(self._path(sealed))
             del self._sealed[sealed]
-        _sync_directory(self._directory)
+        sync_path(self._directory)
 
     @property
     def bytes_on_disk(self) -> int:
-        """Bytes of all segments, what is allocated ahead and the spare included."""
+        """Bytes of all segments, what is allocated ahead and kept aside included."""
         active = self._active
         spare = self._spare.capacity if self._spare.there else 0
         ahead = self._ahead.bytes_on_disk
-        return sum(list(self._sealed.values())) + (active.capacity if active is not None else 0) + spare + ahead
+        aside = spare + ahead + self._reused.bytes_on_disk
+        return sum(list(self._sealed.values())) + (active.capacity if active is not None else 0) + aside
 
     @property
     def full(self) -> str:
@@ -215,7 +219,7 @@ class SegmentStore:
             if self._active is not None:
                 self._seal(self._active)
             unnamed_path(self._directory, self._next).rename(self._path(self._next))
-            _sync_directory(self._directory)
+            sync_path(self._directory)
         except OSError:
             segment.abandon()
             raise
@@ -227,9 +231,9 @@ class SegmentStore:
         # A record longer than a segment gets a segment of its own length.
         capacity = RECORDS_START + max(self._segment_bytes, needed)
         unnamed = unnamed_path(self._directory, self._next)
-        descriptor = preallocate(unnamed, capacity)
-        while descriptor is None and self._kept.give_way():
-            descriptor = preallocate(unnamed, capacity)
+        descriptor = self._reused.allocate(unnamed, capacity)
+        while descriptor is None and self._give_way():
+            descriptor = self._reused.allocate(unnamed, capacity)
         for_decisions = descriptor is None
         if descriptor is None:
             refused = self._refuse(capacity)
@@ -245,9 +249,12 @@ class SegmentStore:
 
     def _keep_spare(self) -> None:
         while not self._spare.keep():
-            if not self._kept.give_way():
+            if not self._give_way():
                 self._refuse(self._spare.capacity)
                 return
+
+    def _give_way(self) -> bool:
+        return self._reused.give_way() or self._kept.give_way()
 
     def _refuse(self, wanted: int) -> LogFull:
         self._refused = (
@@ -264,11 +271,3 @@ class SegmentStore:
     def _seal(self, segment: ActiveSegment) -> None:
         segment.seal(self._durable)
         self._sealed[segment.number] = segment.end
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

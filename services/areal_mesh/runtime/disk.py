@@ -18,9 +18,12 @@ def has_no_room(folder: Path) -> bool:
     return disk.f_bavail * disk.f_frsize < _SOME_LINES
 
 
-def preallocate(path: Path, capacity: int) -> int | None:
-    """A descriptor of a new file of `capacity` allocated bytes; None, and no file, where the disk has no room."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+def preallocate(path: Path, capacity: int, anew: bool = True) -> int | None:
+    """A descriptor of a file of `capacity` allocated bytes; None, and no file, where the disk has no room.
+
+    `anew`: without what a file there held.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | (os.O_TRUNC if anew else 0), 0o644)
     try:
         os.posix_fallocate(descriptor, 0, capacity)
     except OSError as error:

@@ -11,8 +11,8 @@ def sync_folder(folder: Path) -> None:
     """fsync every file of a folder, and the folder."""
     for path in folder.iterdir():
         if path.is_file():
-            _sync(path)
-    _sync(folder)
+            sync_path(path)
+    sync_path(folder)
 
 
 def replace_folder(aside: Path, target: Path) -> None:
@@ -27,7 +27,7 @@ def replace_folder(aside: Path, target: Path) -> None:
     if target.exists():
         target.rename(old)
     aside.rename(target)
-    _sync(target.parent)
+    sync_path(target.parent)
     remove_leftovers(old)
 
 
@@ -51,7 +51,8 @@ def remove_leftovers(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """fsync a file, or a folder: the names in it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -12,11 +12,13 @@ from typing import BinaryIO
 
 from areal_mesh.replay.events import Kind
 from areal_mesh.replay.records import Location, Record
+from areal_mesh.replay.reused import open_segment
 from areal_mesh.replay.segment_file import (
     FRAME_BYTES,
     RECORDS_START,
     CorruptLog,
     Mark,
+    frame_crc_start,
     frame_length,
     read_frame,
     read_mark,
@@ -62,23 +64,24 @@ def scan_segment(path: Path, visit: Callable[[Record], None]) -> tuple[SegmentFa
     """
     number = int(path.stem)
     damages: list[Damage] = []
-    with path.open("rb") as file:
+    with open_segment(path) as file:
         size = path.stat().st_size
         mark = _mark(path, file, number, damages)
         # Bytes behind the seal are none of the log's.
         limit = min(size, mark.acknowledged) if mark is not None and mark.sealed else size
         promised = mark.promised if mark is not None else size
+        crc_start = frame_crc_start(file, number)
         records, end, position = 0, RECORDS_START, RECORDS_START
         while position < limit:
             file.seek(position)
-            frame = read_frame(file, limit)
+            frame = read_frame(file, limit, crc_start)
             if frame is not None:
                 kind, payload = frame
                 visit(Record(kind, payload, Location(number, position, len(payload))))
                 records += 1
                 position = end = position + FRAME_BYTES + len(payload)
                 continue
-            following = _next_record(file, position, limit) if position < promised else None
+            following = _next_record(file, position, limit, crc_start) if position < promised else None
             if following is None:
                 break
             damages.append(Damage(path, position, f"a record fails its checksum; the next whole one is at {following}"))
@@ -103,13 +106,13 @@ def _missing_end(path: Path, position: int, size: int, promised: int) -> Damage:
     return Damage(path, position, f"{what}; records up to byte {promised} were acknowledged")
 
 
-def _next_record(file: BinaryIO, damaged: int, limit: int) -> int | None:
+def _next_record(file: BinaryIO, damaged: int, limit: int, crc_start: int) -> int | None:
     """Where the first whole record behind a damaged one begins; None where there is none."""
     file.seek(damaged)
     data = file.read(limit - damaged)
     length = frame_length(data, 0)
     # Mostly its payload is damaged, and its length is right.
-    if length is not None and _is_whole(file, damaged + FRAME_BYTES + length, limit):
+    if length is not None and _is_whole(file, damaged + FRAME_BYTES + length, limit, crc_start):
         return damaged + FRAME_BYTES + length
     for offset in range(1, len(data) - FRAME_BYTES):
         if data[offset + FRAME_BYTES - 1] not in _KINDS:
@@ -117,7 +120,7 @@ def _next_record(file: BinaryIO, damaged: int, limit: int) -> int | None:
         length = frame_length(data, offset)
         # What follows it has to look like a record too: else checksums over megabytes for every few hundred bytes.
         likely = length is not None and _may_follow(data, offset + FRAME_BYTES + length)
-        if likely and _is_whole(file, damaged + offset, limit):
+        if likely and _is_whole(file, damaged + offset, limit, crc_start):
             return damaged + offset
     return None
 
@@ -128,6 +131,6 @@ def _may_follow(data: bytes, offset: int) -> bool:
     return len(head) < FRAME_BYTES or not any(head) or (head[-1] in _KINDS and frame_length(data, offset) is not None)
 
 
-def _is_whole(file: BinaryIO, offset: int, limit: int) -> bool:
+def _is_whole(file: BinaryIO, offset: int, limit: int, crc_start: int) -> bool:
     file.seek(offset)
-    return offset < limit and read_frame(file, limit) is not None
+    return offset < limit and read_frame(file, limit, crc_start) is not None
