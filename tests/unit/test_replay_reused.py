@@ -171,13 +171,13 @@ def old_segment(path: Path, number: int, payloads: list[bytes]) -> None:
     """A sealed segment of the format before, byte by byte."""
 
     def with_crc(content: bytes) -> bytes:
-        return content + google_crc32c.value(content).to_bytes(4, "little")
+        return content + int(google_crc32c.value(content)).to_bytes(4, "little")
 
     header = OLD_MAGIC + number.to_bytes(8, "little") + (1 << 20).to_bytes(8, "little")
     records = b""
     for content in payloads:
         covered = len(content).to_bytes(4, "little") + b"\x07"
-        records += google_crc32c.value(covered + content).to_bytes(4, "little") + covered + content
+        records += int(google_crc32c.value(covered + content)).to_bytes(4, "little") + covered + content
     end = RECORDS_START + len(records)
     numbers = b"".join(value.to_bytes(8, "little") for value in (number, 2, end, end))
     mark = with_crc(numbers + b"\x01" + bytes(36))

@@ -33,7 +33,12 @@ class LogBroken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Append:
+class Append:
+    """A record to be appended, of `kind` 1 to 255, its payload in parts; a decision may use the spare on a full disk.
+
+    `done` once it is durable; it fails with LogFull (this record alone is not stored) or LogBroken.
+    """
+
     kind: int
     parts: tuple[bytes, ...]
     decision: bool
@@ -48,18 +53,22 @@ def _at_once(resolve: Callable[[], None]) -> None:
     resolve()
 
 
-def _resolve(durable: Sequence[tuple[_Append, Location]]) -> None:
+def _resolve(durable: Sequence[tuple[Append, Location]]) -> None:
     for item, location in durable:
         item.done.set_result(location)
 
 
-def _fail_rest(batch: Sequence[_Append], error: Exception) -> None:
+def _not_cancelled(items: Sequence[Append]) -> list[Append]:
+    return [item for item in items if item.done.set_running_or_notify_cancel()]
+
+
+def _fail_rest(batch: Sequence[Append], error: Exception) -> None:
     for item in batch:
         if not item.done.done():
             item.done.set_exception(error)
 
 
-def _refuse(placed: Sequence[tuple[_Append, Location]], error: LogFull) -> None:
+def _refuse(placed: Sequence[tuple[Append, Location]], error: LogFull) -> None:
     for item, _ in placed:
         item.done.set_exception(error)
 
@@ -86,7 +95,7 @@ class DurableLog:
         self._durability = durability
         self._segments = SegmentStore(directory, segment_bytes, spare_bytes, durability != "none", kept_bytes)
         self._segments.recover(first, visit)
-        self._queue: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[Append] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._refusal: Exception | None = None
         self._commits = 0
@@ -96,20 +105,25 @@ class DurableLog:
         self._thread.start()
 
     def append(self, kind: int, parts: Sequence[bytes], decision: bool = False) -> Future[Location]:
-        """Appends a record of `kind` 1 to 255, its payload in parts; the future is done when it is durable.
-
-        A decision may use the spare on a full disk. The future fails with LogFull (this record alone is not stored)
-        or LogBroken.
-
-        Raises:
-            LogBroken: the log is broken or closed.
-        """
-        item = _Append(kind, tuple(parts), decision)
-        with self._lock:
-            if self._refusal is not None:
-                raise self._refusal
-            self._queue.put(item)
+        """Appends a record; returns its `Append.done`. Raises as `check_open`."""
+        self.check_open()
+        item = Append(kind, tuple(parts), decision)
+        self.append_all([item])
         return item.done
+
+    def check_open(self) -> None:
+        """Raises LogBroken where the log is broken or closed."""
+        if self._refusal is not None:
+            raise self._refusal
+
+    def append_all(self, items: Sequence[Append]) -> None:
+        """Appends records in their order; they wake the thread that writes once. All fail where it is not open."""
+        with self._lock:
+            refusal = self._refusal
+            if refusal is None:
+                self._queue.put(items)
+        if refusal is not None:
+            _fail_rest(items, refusal)
 
     def read(self, locations: Sequence[Location]) -> Iterator[bytes]:
         """The payloads of durable records. Blocks; raises as `SegmentStore.read`."""
@@ -168,24 +182,24 @@ class DurableLog:
                     raise
                 return
 
-    def _take(self) -> tuple[list[_Append], bool]:
+    def _take(self) -> tuple[list[Append], bool]:
         """The next records to commit together, and whether they are the last."""
-        batch: list[_Append] = []
+        batch: list[Append] = []
         taken = 0
         while taken < _COMMIT_BYTES and not (batch and self._queue.empty()):
             try:
-                item = self._queue.get(timeout=None if batch else self._patience())
+                items = self._queue.get(timeout=None if batch else self._patience())
             except queue.Empty:
                 break
-            if item is None:
+            if items is None:
                 return batch, True
-            if item.done.set_running_or_notify_cancel():
-                batch.append(item)
-                taken += item.length
+            wanted = _not_cancelled(items)
+            batch += wanted
+            taken += sum(item.length for item in wanted)
         return batch, False
 
-    def _commit(self, batch: list[_Append]) -> None:
-        placed: list[tuple[_Append, Location]] = []
+    def _commit(self, batch: list[Append]) -> None:
+        placed: list[tuple[Append, Location]] = []
         for item in batch:
             if placed and not self._segments.fits(item.length, item.decision):
                 # The segment is sealed then: what is in it counts before that.
@@ -198,7 +212,7 @@ class DurableLog:
         if placed:
             self._finish(placed)
 
-    def _finish(self, placed: list[tuple[_Append, Location]]) -> None:
+    def _finish(self, placed: list[tuple[Append, Location]]) -> None:
         """Writes what was placed in one segment, waits for what the durability asks, and says so."""
         try:
             self._segments.flush()
@@ -232,13 +246,11 @@ class DurableLog:
             self._segments.settle()
             self._settled_at = time.monotonic()
 
-    def _break(self, cause: BaseException, batch: list[_Append]) -> None:
+    def _break(self, cause: BaseException, batch: list[Append]) -> None:
         broken = LogBroken(f"the log in {self._directory} cannot be written: {cause}")
         broken.__cause__ = cause
         with self._lock:
             self._refusal = broken
         while not self._queue.empty():
-            item = self._queue.get()
-            if item is not None and item.done.set_running_or_notify_cancel():
-                batch.append(item)
+            batch += _not_cancelled(self._queue.get() or ())
         self._deliver(partial(_fail_rest, batch, broken))

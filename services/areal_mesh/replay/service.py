@@ -160,9 +160,7 @@ class ReplayService(replay_pb2_grpc.ReplayServiceServicer):
             duplicate = await self._buffer.append(group, payload)
         return replay_pb2.AppendGroupResponse(duplicate=duplicate)
 
-    async def DrawBatch(
-        self, request: replay_pb2.DrawBatchRequest, context: Any
-    ) -> AsyncIterator[replay_pb2.DrawBatchResponse | bytes]:
+    async def DrawBatch(self, request: replay_pb2.DrawBatchRequest, context: Any) -> AsyncIterator[Any]:
         await self._callers.drawing(request)
         wait_seconds = from_duration(request.wait)
         with _as_statuses():
