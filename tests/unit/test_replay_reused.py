@@ -8,7 +8,7 @@ import pytest
 from areal_mesh.replay.inspection.scanning import scan_segment
 from areal_mesh.replay.records import Location, Record, read_record
 from areal_mesh.replay.reused import ReusedFiles, open_segment
-from areal_mesh.replay.segment_file import BLOCK_BYTES, FRAME_BYTES, OLD_MAGIC, RECORDS_START
+from areal_mesh.replay.segment_file import BLOCK_BYTES, FRAME_BYTES, MAGIC, OLD_MAGIC, RECORDS_START
 from areal_mesh.replay.segments import SegmentStore
 from areal_mesh.runtime.disk import preallocate
 from tests.unit.segment_stores import SEGMENT_BYTES, open_store, read_all
@@ -199,3 +199,15 @@ def test_a_log_of_the_format_before_is_read_and_goes_on_in_the_new_one(tmp_path:
     seen: list[Record] = []
     facts, damages = scan_segment(path, seen.append)
     assert (facts.records, damages, seen) == (2, [], found[:2])
+
+
+def test_a_header_whose_damage_makes_it_look_old_costs_no_record(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.write(7, [b"one"])
+    store.close()
+    path = tmp_path / "0000000001.segment"
+    path.write_bytes(path.read_bytes().replace(MAGIC, OLD_MAGIC, 1))
+    seen: list[Record] = []
+    _, damages = scan_segment(path, seen.append)
+    assert [record.payload for record in seen] == [b"one"]
+    assert [damage.byte for damage in damages] == [0]

@@ -223,13 +223,11 @@ def read_mark(path: Path, file: BinaryIO, number: int) -> Mark:
     """
     file.seek(0)
     head = file.read(RECORDS_START)
-    header = head[: _HEADER.size]
-    crc = head[_HEADER.size : _HEADER.size + _CRC.size]
     if len(head) < RECORDS_START:
         raise CorruptLog(f"{path}: cut off at byte {len(head)}, before its first record; restore the file")
-    if crc != _CRC.pack(google_crc32c.value(header)):
+    if not _is_whole(head, _HEADER.size):
         raise CorruptLog(f"{path}: damaged at byte 0: its header fails its checksum; restore the file")
-    magic, named, _ = _HEADER.unpack(header)
+    magic, named, _ = _HEADER.unpack_from(head)
     if magic not in (MAGIC, OLD_MAGIC) or named != number:
         raise CorruptLog(f"{path}: its header, at byte 0, is not that of segment {number}; restore the file")
     marks = [mark for block in (1, 2) if (mark := _unpack_mark(head[block * BLOCK_BYTES :], number)) is not None]
@@ -239,18 +237,23 @@ def read_mark(path: Path, file: BinaryIO, number: int) -> Mark:
 
 
 def _unpack_mark(data: bytes, number: int) -> Mark | None:
-    packed = data[: _MARK.size]
-    if data[_MARK.size : _MARK.size + _CRC.size] != _CRC.pack(google_crc32c.value(packed)):
+    if not _is_whole(data, _MARK.size):
         return None
-    named, turn, synced, acknowledged, sealed, boot = _MARK.unpack(packed)
+    named, turn, synced, acknowledged, sealed, boot = _MARK.unpack_from(data)
     mark = Mark(named, turn, synced, acknowledged, bool(sealed), boot.rstrip(b"\0").decode())
     return mark if named == number else None
+
+
+def _is_whole(data: bytes, size: int) -> bool:
+    """Whether the crc of the first `size` bytes follows them."""
+    return data[size : size + _CRC.size] == _CRC.pack(google_crc32c.value(data[:size]))
 
 
 def frame_crc_start(file: BinaryIO, number: int) -> int:
     """What the crcs of the frames in the file of a segment begin with."""
     file.seek(0)
-    return 0 if file.read(len(OLD_MAGIC)) == OLD_MAGIC else _crc_start(number)
+    head = file.read(_HEADER.size + _CRC.size)
+    return 0 if head.startswith(OLD_MAGIC) and _is_whole(head, _HEADER.size) else _crc_start(number)
 
 
 def _crc_start(number: int) -> int:
