@@ -96,6 +96,23 @@ def test_members_load_from_one_memory_that_is_made_once(ipc: Ipc, meeting: Folde
         close_all([sender, wire])
 
 
+def test_more_buckets_than_a_socket_holds_messages_arrive(ipc: Ipc, meeting: FolderMeeting) -> None:
+    group, many = meeting.open("many", 2, TIMEOUT), 3000
+    with ThreadPoolExecutor(2) as threads:
+        joining = threads.submit(ipc.join, group, 1)
+        sender = ipc.join(group, 0)
+        wire = joining.result(timeout=TIMEOUT)
+        for _ in range(2):
+            sender.begin(many * 64)
+            sending = threads.submit(
+                lambda: [sender.broadcast(torch.full((64,), n % 251, dtype=torch.uint8)) for n in range(many)]
+            )
+            seen = [wire.lend(64) for _ in range(many)]
+            sending.result(timeout=TIMEOUT)
+            assert [int(part[0]) for part in seen if part is not None] == [number % 251 for number in range(many)]
+        close_all([sender, wire])
+
+
 def test_a_member_that_never_comes_is_an_error_within_the_timeout(ipc: Ipc, meeting: FolderMeeting) -> None:
     began = time.monotonic()
     group = meeting.open("missing", 2, 0.5)

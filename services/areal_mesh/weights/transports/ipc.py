@@ -72,8 +72,6 @@ class IpcSender(Wire):
         self._memory, self._end = torch.empty(0, dtype=torch.uint8), 0
         self._wanted = 0
         """Bytes of the publish, with room between buckets."""
-        self._unheard = [0] * (group.world_size - 1)
-        """Of each member: buckets that it has not said to have seen."""
         folder = folder_of(group)
         with _explained(group, "joining"), socket.socket(socket.AF_UNIX) as listening, _short(folder) as short:
             listening.bind(f"{short}/.{_SOCKET}")
@@ -83,16 +81,12 @@ class IpcSender(Wire):
             os.chmod(f"{short}/.{_SOCKET}", 0o600)
             os.rename(folder / f".{_SOCKET}", folder / _SOCKET)
             arrive(group, SENDER_RANK)
-            self._members = [listening.accept()[0] for _ in self._unheard]
+            self._members = [listening.accept()[0] for _ in range(1, group.world_size)]
         for member in self._members:
             member.settimeout(group.timeout_seconds)
         leave(group, _JOINED)
 
     def begin(self, num_bytes: int) -> None:
-        with _explained(self._group, "waiting for"):
-            for index, member in enumerate(self._members):
-                while self._unheard[index]:
-                    self._unheard[index] -= len(_received(member, self._unheard[index]))
         self._end, self._wanted = 0, num_bytes + num_bytes // _ALIGNMENT
 
     def broadcast(self, buffer: torch.Tensor) -> int:
@@ -101,9 +95,8 @@ class IpcSender(Wire):
         with _explained(self._group, "broadcasting to"), self._room(self._end) as descriptors:
             self._memory[begin : self._end].copy_(buffer)
             message = [_MESSAGE.pack(self._memory.numel(), begin, length)]
-            for index, member in enumerate(self._members):
+            for member in self._members:
                 socket.send_fds(member, message, descriptors)
-                self._unheard[index] += 1
         return length
 
     def receive(self, buffer: torch.Tensor) -> None:
@@ -158,14 +151,15 @@ class IpcReceiver(Wire):
         with _explained(self._group, "receiving from"):
             message, descriptors, _, _ = socket.recv_fds(self._learner, _MESSAGE.size, 1)
             if len(message) < _MESSAGE.size:
-                message += _received(self._learner, _MESSAGE.size - len(message), whole=True)
+                message += self._learner.recv(_MESSAGE.size - len(message), socket.MSG_WAITALL)
+            if len(message) < _MESSAGE.size:
+                raise ConnectionError("it has left")
             size, begin, length = _MESSAGE.unpack(message)
             for descriptor in descriptors:
                 self._memory = _mapped(descriptor, size)
                 os.close(descriptor)
             if length != num_bytes:
                 raise TransferError(f"group {self._group.group_id!r}: a bucket has not the bytes of the manifest")
-            self._learner.sendall(b"\x01")
             return self._memory[begin : begin + length]
 
     def close(self) -> None:
@@ -175,14 +169,6 @@ class IpcReceiver(Wire):
 def _mapped(descriptor: int, length: int) -> torch.Tensor:
     """The shared memory as a tensor, which keeps the mapping."""
     return torch.frombuffer(mmap.mmap(descriptor, length), dtype=torch.uint8)
-
-
-def _received(peer: socket.socket, length: int, whole: bool = False) -> bytes:
-    """What came, at least one byte of `length` or all of them. Raises ConnectionError where the peer has left."""
-    data = peer.recv(length, socket.MSG_WAITALL if whole else 0)
-    if len(data) < (length if whole else 1):
-        raise ConnectionError("it has left")
-    return data
 
 
 @contextmanager
