@@ -132,6 +132,7 @@ class Mesh:
                 max_staleness=order.max_staleness,
                 wait=_POLL,
                 running=order.running,
+                published_version=order.published_version,
             )
 
             async def read(channel: Any, seconds: float, request: Any = request) -> list[Any]:

@@ -101,6 +101,7 @@ async def draw(
     staleness: int = 1,
     wait: int = 0,
     running: Mapping[str, int] | None = None,
+    published: int | None = None,
 ) -> tuple[replay_pb2.DrawHeader, list[rollout_pb2.Group]]:
     """Draws a step as a run does whose batches have so many groups."""
     callers.standing.hear(standing(batch_groups=groups, max_staleness=staleness))
@@ -114,6 +115,7 @@ async def draw(
             rollout_pb2.RunningGroup(group_id=group_id, oldest_policy_version=oldest)
             for group_id, oldest in (running or {}).items()
         ],
+        published_version=published,
         **LEARNER,
     )
     parts = [part async for part in callers.learner.DrawBatch(request, timeout=TIMEOUT)]

@@ -49,6 +49,16 @@ async def test_a_draw_is_held_for_a_running_group_that_no_later_step_could_train
         assert ids((await draw(callers, 3, 1, running={"too-old": 0}))[1]) == ["quick"]
 
 
+async def test_a_draw_is_to_be_asked_for_again_when_groups_were_leased_since_it_was_said_what_runs(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as callers:
+        await append(callers, make_group("younger", version=2))
+        header, drawn = await draw(callers, 3, 1, wait=25, published=1)
+        assert (header.complete, drawn) == (False, [])
+        assert ids((await draw(callers, 3, 1, published=2))[1]) == ["younger"]
+
+
 async def test_an_incomplete_draw_names_the_groups_it_found_too_old_each_time(tmp_path: Path) -> None:
     async with serving(tmp_path) as callers:
         await append(callers, make_group("old", version=1), make_group("fresh", version=2))

@@ -668,6 +668,7 @@ class NextStepResponse(_message.Message):
     RESTART_OPTIMIZER_FIELD_NUMBER: _builtins.int
     RESTART_REFERENCE_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
+    PUBLISHED_VERSION_FIELD_NUMBER: _builtins.int
     wait: _builtins.bool
     """Nothing yet (paused): ask again."""
     finished: _builtins.bool
@@ -679,6 +680,8 @@ class NextStepResponse(_message.Message):
     restart_optimizer: _builtins.bool
     """First step of its stage: restart these first."""
     restart_reference: _builtins.bool
+    published_version: _builtins.int
+    """The version that generators serve, -1 for none: what is leased from now on begins under it or a later one."""
     @_builtins.property
     def stage(self) -> _common_pb2.Stage: ...
     @_builtins.property
@@ -697,12 +700,15 @@ class NextStepResponse(_message.Message):
         restart_optimizer: _builtins.bool = ...,
         restart_reference: _builtins.bool = ...,
         running: _abc.Iterable[_rollout_pb2.RunningGroup] | None = ...,
+        published_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stage", b"stage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_published_version", b"_published_version", "published_version", b"published_version", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "finished", b"finished", "max_staleness", b"max_staleness", "restart_optimizer", b"restart_optimizer", "restart_reference", b"restart_reference", "running", b"running", "stage", b"stage", "step", b"step", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_published_version", b"_published_version", "batch_groups", b"batch_groups", "finished", b"finished", "max_staleness", b"max_staleness", "published_version", b"published_version", "restart_optimizer", b"restart_optimizer", "restart_reference", b"restart_reference", "running", b"running", "stage", b"stage", "step", b"step", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__published_version: _TypeAlias = _typing.Literal["published_version"]  # noqa: Y015
+    _WhichOneofArgType__published_version: _TypeAlias = _typing.Literal["_published_version", b"_published_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__published_version) -> _WhichOneofReturnType__published_version | None: ...
 
 Global___NextStepResponse: _TypeAlias = NextStepResponse  # noqa: Y015
 

@@ -28,7 +28,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61real_mesh/v1/replay.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/rollout.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"^\n\x12\x41ppendGroupRequest\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x14.areal_mesh.v1.GroupB\x06\xbaH\x03\xc8\x01\x01\x12\x1b\n\nlease_seal\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"(\n\x13\x41ppendGroupResponse\x12\x11\n\tduplicate\x18\x01 \x01(\x08\"\x8f\x03\n\x10\x44rawBatchRequest\x12\x1b\n\x04step\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x01\x12!\n\x0c\x62\x61tch_groups\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x01\x12%\n\x0epolicy_version\x18\x03 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\"\n\rmax_staleness\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x00\x12\x37\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12=\n\nservice_id\x18\x06 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12>\n\x0bincarnation\x18\x07 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x38\n\x07running\x18\x08 \x03(\x0b\x32\x1b.areal_mesh.v1.RunningGroupB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"o\n\x11\x44rawBatchResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.areal_mesh.v1.DrawHeaderH\x00\x12%\n\x05group\x18\x02 \x01(\x0b\x32\x14.areal_mesh.v1.GroupH\x00\x42\x06\n\x04part\"G\n\nDrawHeader\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x17\n\x0fstale_group_ids\x18\x02 \x03(\t\x12\x0e\n\x06groups\x18\x03 \x01(\x05\"\xf6\x01\n\x0fSetAsideRequest\x12=\n\nservice_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12>\n\x0bincarnation\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1b\n\x04step\x18\x03 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x01\x12G\n\tgroup_ids\x18\x04 \x03(\tB4\xbaH1\x92\x01.\x08\x01\x10\x80\x80\x04\"&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"\x12\n\x10SetAsideResponse\"^\n\x11\x45victStaleRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\"\n\rmax_staleness\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x00\"\'\n\x12\x45victStaleResponse\x12\x11\n\tgroup_ids\x18\x01 \x03(\t\"\xb1\x01\n\x13ReleaseStepsRequest\x12\x1b\n\x04step\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12=\n\nservice_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12>\n\x0bincarnation\x18\x03 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"\x16\n\x14ReleaseStepsResponse\"Z\n\x11\x46indGroupsRequest\x12\x45\n\tgroup_ids\x18\x01 \x03(\tB2\xbaH/\x92\x01,\x10\xc0\x84=\"&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"@\n\x12\x46indGroupsResponse\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.areal_mesh.v1.StoredGroup\"`\n\x0bStoredGroup\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x1d\n\x15oldest_policy_version\x18\x02 \x01(\x03\x12\r\n\x05stale\x18\x03 \x01(\x08\x12\x11\n\tset_aside\x18\x04 \x01(\x08\"C\n\x1aGetReplayStatisticsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\"\xd1\x03\n\x1bGetReplayStatisticsResponse\x12\x16\n\x0ewaiting_groups\x18\x01 \x01(\x03\x12\x15\n\rwaiting_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x63onsumed_groups\x18\x03 \x01(\x03\x12\x15\n\rbytes_on_disk\x18\x04 \x01(\x03\x12\x13\n\x0b\x62ytes_limit\x18\x05 \x01(\x03\x12L\n\tstaleness\x18\x06 \x03(\x0b\x32\x39.areal_mesh.v1.GetReplayStatisticsResponse.StalenessEntry\x12H\n\x07\x64ropped\x18\x07 \x03(\x0b\x32\x37.areal_mesh.v1.GetReplayStatisticsResponse.DroppedEntry\x12\x17\n\x0flast_drawn_step\x18\x08 \x01(\x03\x12\x15\n\rreleased_step\x18\t \x01(\x03\x12\x14\n\x0cheld_seconds\x18\n \x01(\x01\x1a\x30\n\x0eStalenessEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xd9\x05\n\rReplayService\x12g\n\x0b\x41ppendGroup\x12!.areal_mesh.v1.AppendGroupRequest\x1a\".areal_mesh.v1.AppendGroupResponse\"\x11\xea\xc7\x18\x01\x02\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80\x80\x01\x12\x62\n\tDrawBatch\x12\x1f.areal_mesh.v1.DrawBatchRequest\x1a .areal_mesh.v1.DrawBatchResponse\"\x10\xea\xc7\x18\x01\x05\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 0\x01\x12V\n\x08SetAside\x12\x1e.areal_mesh.v1.SetAsideRequest\x1a\x1f.areal_mesh.v1.SetAsideResponse\"\t\xea\xc7\x18\x01\x05\xf0\xc7\x18\x01\x12\\\n\nEvictStale\x12 .areal_mesh.v1.EvictStaleRequest\x1a!.areal_mesh.v1.EvictStaleResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x62\n\x0cReleaseSteps\x12\".areal_mesh.v1.ReleaseStepsRequest\x1a#.areal_mesh.v1.ReleaseStepsResponse\"\t\xea\xc7\x18\x01\x05\xf0\xc7\x18\x01\x12\x63\n\nFindGroups\x12 .areal_mesh.v1.FindGroupsRequest\x1a!.areal_mesh.v1.FindGroupsResponse\"\x10\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 \x12|\n\x13GetReplayStatistics\x12).areal_mesh.v1.GetReplayStatisticsRequest\x1a*.areal_mesh.v1.GetReplayStatisticsResponse\"\x0e\xea\xc7\x18\x02\x01\x06\xf0\xc7\x18\x01\x80\xc8\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61real_mesh/v1/replay.proto\x12\rareal_mesh.v1\x1a\x1b\x61real_mesh/v1/options.proto\x1a\x1b\x61real_mesh/v1/rollout.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"^\n\x12\x41ppendGroupRequest\x12+\n\x05group\x18\x01 \x01(\x0b\x32\x14.areal_mesh.v1.GroupB\x06\xbaH\x03\xc8\x01\x01\x12\x1b\n\nlease_seal\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18@\"(\n\x13\x41ppendGroupResponse\x12\x11\n\tduplicate\x18\x01 \x01(\x08\"\xdd\x03\n\x10\x44rawBatchRequest\x12\x1b\n\x04step\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x01\x12!\n\x0c\x62\x61tch_groups\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x01\x12%\n\x0epolicy_version\x18\x03 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\"\n\rmax_staleness\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x00\x12\x37\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12=\n\nservice_id\x18\x06 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12>\n\x0bincarnation\x18\x07 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x38\n\x07running\x18\x08 \x03(\x0b\x32\x1b.areal_mesh.v1.RunningGroupB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\x12\x36\n\x11published_version\x18\t \x01(\x03\x42\x16\xbaH\x13\"\x11\x18\xff\xff\xff\xff\x07(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01H\x00\x88\x01\x01\x42\x14\n\x12_published_version\"o\n\x11\x44rawBatchResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.areal_mesh.v1.DrawHeaderH\x00\x12%\n\x05group\x18\x02 \x01(\x0b\x32\x14.areal_mesh.v1.GroupH\x00\x42\x06\n\x04part\"G\n\nDrawHeader\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x17\n\x0fstale_group_ids\x18\x02 \x03(\t\x12\x0e\n\x06groups\x18\x03 \x01(\x05\"\xf6\x01\n\x0fSetAsideRequest\x12=\n\nservice_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12>\n\x0bincarnation\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x1b\n\x04step\x18\x03 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x01\x12G\n\tgroup_ids\x18\x04 \x03(\tB4\xbaH1\x92\x01.\x08\x01\x10\x80\x80\x04\"&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"\x12\n\x10SetAsideResponse\"^\n\x11\x45victStaleRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12\"\n\rmax_staleness\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x00\"\'\n\x12\x45victStaleResponse\x12\x11\n\tgroup_ids\x18\x01 \x03(\t\"\xb1\x01\n\x13ReleaseStepsRequest\x12\x1b\n\x04step\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\x12=\n\nservice_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12>\n\x0bincarnation\x18\x03 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"\x16\n\x14ReleaseStepsResponse\"Z\n\x11\x46indGroupsRequest\x12\x45\n\tgroup_ids\x18\x01 \x03(\tB2\xbaH/\x92\x01,\x10\xc0\x84=\"&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\"@\n\x12\x46indGroupsResponse\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.areal_mesh.v1.StoredGroup\"`\n\x0bStoredGroup\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x1d\n\x15oldest_policy_version\x18\x02 \x01(\x03\x12\r\n\x05stale\x18\x03 \x01(\x08\x12\x11\n\tset_aside\x18\x04 \x01(\x08\"C\n\x1aGetReplayStatisticsRequest\x12%\n\x0epolicy_version\x18\x01 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\xff\xff\xff\x07(\x00\"\xd1\x03\n\x1bGetReplayStatisticsResponse\x12\x16\n\x0ewaiting_groups\x18\x01 \x01(\x03\x12\x15\n\rwaiting_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x63onsumed_groups\x18\x03 \x01(\x03\x12\x15\n\rbytes_on_disk\x18\x04 \x01(\x03\x12\x13\n\x0b\x62ytes_limit\x18\x05 \x01(\x03\x12L\n\tstaleness\x18\x06 \x03(\x0b\x32\x39.areal_mesh.v1.GetReplayStatisticsResponse.StalenessEntry\x12H\n\x07\x64ropped\x18\x07 \x03(\x0b\x32\x37.areal_mesh.v1.GetReplayStatisticsResponse.DroppedEntry\x12\x17\n\x0flast_drawn_step\x18\x08 \x01(\x03\x12\x15\n\rreleased_step\x18\t \x01(\x03\x12\x14\n\x0cheld_seconds\x18\n \x01(\x01\x1a\x30\n\x0eStalenessEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xd9\x05\n\rReplayService\x12g\n\x0b\x41ppendGroup\x12!.areal_mesh.v1.AppendGroupRequest\x1a\".areal_mesh.v1.AppendGroupResponse\"\x11\xea\xc7\x18\x01\x02\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80\x80\x01\x12\x62\n\tDrawBatch\x12\x1f.areal_mesh.v1.DrawBatchRequest\x1a .areal_mesh.v1.DrawBatchResponse\"\x10\xea\xc7\x18\x01\x05\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 0\x01\x12V\n\x08SetAside\x12\x1e.areal_mesh.v1.SetAsideRequest\x1a\x1f.areal_mesh.v1.SetAsideResponse\"\t\xea\xc7\x18\x01\x05\xf0\xc7\x18\x01\x12\\\n\nEvictStale\x12 .areal_mesh.v1.EvictStaleRequest\x1a!.areal_mesh.v1.EvictStaleResponse\"\t\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\x12\x62\n\x0cReleaseSteps\x12\".areal_mesh.v1.ReleaseStepsRequest\x1a#.areal_mesh.v1.ReleaseStepsResponse\"\t\xea\xc7\x18\x01\x05\xf0\xc7\x18\x01\x12\x63\n\nFindGroups\x12 .areal_mesh.v1.FindGroupsRequest\x1a!.areal_mesh.v1.FindGroupsResponse\"\x10\xea\xc7\x18\x01\x01\xf0\xc7\x18\x01\xf8\xc7\x18\x80\x80\x80 \x12|\n\x13GetReplayStatistics\x12).areal_mesh.v1.GetReplayStatisticsRequest\x1a*.areal_mesh.v1.GetReplayStatisticsResponse\"\x0e\xea\xc7\x18\x02\x01\x06\xf0\xc7\x18\x01\x80\xc8\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +55,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAWBATCHREQUEST'].fields_by_name['incarnation']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
   _globals['_DRAWBATCHREQUEST'].fields_by_name['running']._loaded_options = None
   _globals['_DRAWBATCHREQUEST'].fields_by_name['running']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['published_version']._loaded_options = None
+  _globals['_DRAWBATCHREQUEST'].fields_by_name['published_version']._serialized_options = b'\272H\023\"\021\030\377\377\377\377\007(\377\377\377\377\377\377\377\377\377\001'
   _globals['_SETASIDEREQUEST'].fields_by_name['service_id']._loaded_options = None
   _globals['_SETASIDEREQUEST'].fields_by_name['service_id']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
   _globals['_SETASIDEREQUEST'].fields_by_name['incarnation']._loaded_options = None
@@ -100,37 +102,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPENDGROUPRESPONSE']._serialized_start=260
   _globals['_APPENDGROUPRESPONSE']._serialized_end=300
   _globals['_DRAWBATCHREQUEST']._serialized_start=303
-  _globals['_DRAWBATCHREQUEST']._serialized_end=702
-  _globals['_DRAWBATCHRESPONSE']._serialized_start=704
-  _globals['_DRAWBATCHRESPONSE']._serialized_end=815
-  _globals['_DRAWHEADER']._serialized_start=817
-  _globals['_DRAWHEADER']._serialized_end=888
-  _globals['_SETASIDEREQUEST']._serialized_start=891
-  _globals['_SETASIDEREQUEST']._serialized_end=1137
-  _globals['_SETASIDERESPONSE']._serialized_start=1139
-  _globals['_SETASIDERESPONSE']._serialized_end=1157
-  _globals['_EVICTSTALEREQUEST']._serialized_start=1159
-  _globals['_EVICTSTALEREQUEST']._serialized_end=1253
-  _globals['_EVICTSTALERESPONSE']._serialized_start=1255
-  _globals['_EVICTSTALERESPONSE']._serialized_end=1294
-  _globals['_RELEASESTEPSREQUEST']._serialized_start=1297
-  _globals['_RELEASESTEPSREQUEST']._serialized_end=1474
-  _globals['_RELEASESTEPSRESPONSE']._serialized_start=1476
-  _globals['_RELEASESTEPSRESPONSE']._serialized_end=1498
-  _globals['_FINDGROUPSREQUEST']._serialized_start=1500
-  _globals['_FINDGROUPSREQUEST']._serialized_end=1590
-  _globals['_FINDGROUPSRESPONSE']._serialized_start=1592
-  _globals['_FINDGROUPSRESPONSE']._serialized_end=1656
-  _globals['_STOREDGROUP']._serialized_start=1658
-  _globals['_STOREDGROUP']._serialized_end=1754
-  _globals['_GETREPLAYSTATISTICSREQUEST']._serialized_start=1756
-  _globals['_GETREPLAYSTATISTICSREQUEST']._serialized_end=1823
-  _globals['_GETREPLAYSTATISTICSRESPONSE']._serialized_start=1826
-  _globals['_GETREPLAYSTATISTICSRESPONSE']._serialized_end=2291
-  _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._serialized_start=2195
-  _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._serialized_end=2243
-  _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._serialized_start=2245
-  _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._serialized_end=2291
-  _globals['_REPLAYSERVICE']._serialized_start=2294
-  _globals['_REPLAYSERVICE']._serialized_end=3023
+  _globals['_DRAWBATCHREQUEST']._serialized_end=780
+  _globals['_DRAWBATCHRESPONSE']._serialized_start=782
+  _globals['_DRAWBATCHRESPONSE']._serialized_end=893
+  _globals['_DRAWHEADER']._serialized_start=895
+  _globals['_DRAWHEADER']._serialized_end=966
+  _globals['_SETASIDEREQUEST']._serialized_start=969
+  _globals['_SETASIDEREQUEST']._serialized_end=1215
+  _globals['_SETASIDERESPONSE']._serialized_start=1217
+  _globals['_SETASIDERESPONSE']._serialized_end=1235
+  _globals['_EVICTSTALEREQUEST']._serialized_start=1237
+  _globals['_EVICTSTALEREQUEST']._serialized_end=1331
+  _globals['_EVICTSTALERESPONSE']._serialized_start=1333
+  _globals['_EVICTSTALERESPONSE']._serialized_end=1372
+  _globals['_RELEASESTEPSREQUEST']._serialized_start=1375
+  _globals['_RELEASESTEPSREQUEST']._serialized_end=1552
+  _globals['_RELEASESTEPSRESPONSE']._serialized_start=1554
+  _globals['_RELEASESTEPSRESPONSE']._serialized_end=1576
+  _globals['_FINDGROUPSREQUEST']._serialized_start=1578
+  _globals['_FINDGROUPSREQUEST']._serialized_end=1668
+  _globals['_FINDGROUPSRESPONSE']._serialized_start=1670
+  _globals['_FINDGROUPSRESPONSE']._serialized_end=1734
+  _globals['_STOREDGROUP']._serialized_start=1736
+  _globals['_STOREDGROUP']._serialized_end=1832
+  _globals['_GETREPLAYSTATISTICSREQUEST']._serialized_start=1834
+  _globals['_GETREPLAYSTATISTICSREQUEST']._serialized_end=1901
+  _globals['_GETREPLAYSTATISTICSRESPONSE']._serialized_start=1904
+  _globals['_GETREPLAYSTATISTICSRESPONSE']._serialized_end=2369
+  _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._serialized_start=2273
+  _globals['_GETREPLAYSTATISTICSRESPONSE_STALENESSENTRY']._serialized_end=2321
+  _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._serialized_start=2323
+  _globals['_GETREPLAYSTATISTICSRESPONSE_DROPPEDENTRY']._serialized_end=2369
+  _globals['_REPLAYSERVICE']._serialized_start=2372
+  _globals['_REPLAYSERVICE']._serialized_end=3101
 # @@protoc_insertion_point(module_scope)

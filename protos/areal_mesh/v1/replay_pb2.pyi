@@ -76,6 +76,7 @@ class DrawBatchRequest(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
+    PUBLISHED_VERSION_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     batch_groups: _builtins.int
     policy_version: _builtins.int
@@ -83,6 +84,10 @@ class DrawBatchRequest(_message.Message):
     max_staleness: _builtins.int
     service_id: _builtins.str
     incarnation: _builtins.str
+    published_version: _builtins.int
+    """As the controller said with `running`. A batch with a younger group is not chosen: others have been leased since,
+    which `running` lacks. Unset: nothing is known of that.
+    """
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -100,12 +105,15 @@ class DrawBatchRequest(_message.Message):
         service_id: _builtins.str = ...,
         incarnation: _builtins.str = ...,
         running: _abc.Iterable[_rollout_pb2.RunningGroup] | None = ...,
+        published_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_published_version", b"_published_version", "published_version", b"published_version", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_groups", b"batch_groups", "incarnation", b"incarnation", "max_staleness", b"max_staleness", "policy_version", b"policy_version", "running", b"running", "service_id", b"service_id", "step", b"step", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_published_version", b"_published_version", "batch_groups", b"batch_groups", "incarnation", b"incarnation", "max_staleness", b"max_staleness", "policy_version", b"policy_version", "published_version", b"published_version", "running", b"running", "service_id", b"service_id", "step", b"step", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__published_version: _TypeAlias = _typing.Literal["published_version"]  # noqa: Y015
+    _WhichOneofArgType__published_version: _TypeAlias = _typing.Literal["_published_version", b"_published_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__published_version) -> _WhichOneofReturnType__published_version | None: ...
 
 Global___DrawBatchRequest: _TypeAlias = DrawBatchRequest  # noqa: Y015
 
@@ -145,8 +153,8 @@ class DrawHeader(_message.Message):
     STALE_GROUP_IDS_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
-    """False: not enough groups within the wait, or the draw is held for running ones; no group follows. Ask the
-    controller for the step again, which says what runs by now.
+    """False: not enough groups within the wait, the draw is held for running ones, or what was said to run is out of
+    date; no group follows. Ask the controller for the step again, which says what runs by now.
     """
     groups: _builtins.int
     @_builtins.property

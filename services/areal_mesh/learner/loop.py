@@ -106,6 +106,7 @@ class TrainingLoop:
             service_id=self._context.identity.service_id,
             incarnation=self._context.identity.incarnation,
             running=order.running,
+            published_version=order.published_version if order.HasField("published_version") else None,
         )
         header, groups = await self._members.call(
             "replay",

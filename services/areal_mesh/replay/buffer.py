@@ -33,6 +33,7 @@ _LOG = structlog.get_logger("replay")
 _RELEASE_BYTES = 1 << 16
 # A draw that is held comes back so often: the learner asks the controller anew which groups run by now.
 _HELD_SECONDS = 1.0
+_OUTDATED_SECONDS = 0.02
 
 
 class ReplayBuffer:
@@ -105,7 +106,7 @@ class ReplayBuffer:
 
         Comes back without a batch before the wait is over when groups were found too old just now, so that others can
         be leased in their place; when the draw is held for running groups, so that the caller finds out what became of
-        them; and when the service drains.
+        them; when what it was told of them is out of date; and when the service drains.
 
         Raises:
             StepReleased: the batch was released.
@@ -124,6 +125,10 @@ class ReplayBuffer:
             drawn = Drawn(ledger.batch(request.step), ledger.stale_of_step(request.step))
             await self._settled()
             if drawn.group_ids is not None or decision.events or self._draining:
+                return drawn
+            if decision.outdated:
+                # A publish may not be recorded yet where its first groups are stored: not asked for as fast as can be.
+                await wait_until(changed, _OUTDATED_SECONDS)
                 return drawn
             remaining = deadline - loop.time()
             if remaining <= 0:

@@ -8,6 +8,10 @@ Arrival decides nothing: what finishes first is what is short.
 What a step has to take may still run. Then the draw is held until enough of it has come, or until the caller's
 patience is over. While admission keeps its bound no class is ever larger than the steps left for it can train, so that
 a draw that is always patient loses no group that is stored in the end.
+
+What runs is known as of the controller's order of the step. While a draw is held others are leased, and they are due
+before the groups of later publishes: a batch with a group younger than what was published at that order is not chosen,
+the order is asked for anew.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +30,8 @@ class DrawRequest:
     max_staleness: int
     running: Mapping[str, int] = field(default_factory=dict)
     """Groups that may still be stored, with the oldest version that a token of theirs can have."""
+    published_version: int | None = None
+    """What generators served when `running` was true; groups leased since are of it or younger. None: not known."""
 
     @property
     def oldest_trainable(self) -> int:
@@ -35,10 +41,13 @@ class DrawRequest:
 
 @dataclass(frozen=True)
 class Choice:
-    """The batch in order, empty for none yet. `awaited`: running groups of which so many have to come before."""
+    """The batch in order, empty for none yet."""
 
     group_ids: tuple[str, ...] = ()
     awaited: int = 0
+    """Running groups of which so many have to come before."""
+    outdated: bool = False
+    """What runs has to be asked anew before: the batch would have groups that are younger than what was said."""
 
 
 def choose(request: DrawRequest, stored: Iterable[GroupSummary], running: Sequence[int], patient: bool) -> Choice:
@@ -59,6 +68,9 @@ def choose(request: DrawRequest, stored: Iterable[GroupSummary], running: Sequen
         if len(chosen) == request.batch_groups:
             break
         chosen.setdefault(group.group_id, group)
+    newest = max(group.oldest_policy_version for group in chosen.values())
+    if patient and request.published_version is not None and newest > request.published_version:
+        return Choice(outdated=True)
     last = request.oldest_trainable
     batch = sorted(chosen.values(), key=lambda group: (group.oldest_policy_version > last, group.sequence))
     return Choice(tuple(group.group_id for group in batch))

@@ -39,10 +39,11 @@ class NotInBatch(Exception):
 
 @dataclass(frozen=True)
 class Decision:
-    """What a draw does now. `awaited`: so many running groups have to be stored before it chooses a batch."""
+    """What a draw does now; `awaited` and `outdated` as in `Choice`."""
 
     events: tuple[Event, ...] = ()
     awaited: int = 0
+    outdated: bool = False
 
 
 class GroupLedger:
@@ -98,7 +99,7 @@ class GroupLedger:
         choice = choose(request, fresh, running, patient)
         if choice.group_ids:
             events.append(Chosen(step, choice.group_ids))
-        return Decision(tuple(events), choice.awaited)
+        return Decision(tuple(events), choice.awaited, choice.outdated)
 
     def evict(self, policy_version: int, max_staleness: int) -> list[Event]:
         """Decides which waiting groups would be too old at a policy version."""

@@ -238,6 +238,7 @@ def _draw_request(request: replay_pb2.DrawBatchRequest) -> DrawRequest:
         policy_version=request.policy_version,
         max_staleness=request.max_staleness,
         running={group.group_id: group.oldest_policy_version for group in request.running},
+        published_version=request.published_version if request.HasField("published_version") else None,
     )
 
 

@@ -69,6 +69,7 @@ class SimulatedLearner:
             max_staleness=order.max_staleness,
             wait=to_duration(_WAIT_SECONDS),
             running=order.running,
+            published_version=order.published_version,
         )
         batch: list[rollout_pb2.Group] = []
         try:

@@ -74,6 +74,7 @@ class StepCalls:
                 rollout_pb2.RunningGroup(group_id=group_id, oldest_policy_version=version)
                 for group_id, version in running_groups(self.run).items()
             ],
+            published_version=self.run.published_version,
         )
 
     async def check_batch(self, request: controller_pb2.CheckBatchRequest) -> controller_pb2.CheckBatchResponse:
