@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import Group
 
 
@@ -25,21 +26,22 @@ class Wire(ABC):
         Raises TransferError for one that cannot be; no weight has moved yet.
         """
 
-    @abstractmethod
     def broadcast(self, buffer: torch.Tensor) -> int:
         """Send `buffer` (uint8, 1-D, contiguous, on `device`) to all members. Rank 0 only.
 
         Returns the bytes that travelled to each of them, without the transport's own framing.
 
-        Raises TransferError within the group's timeout when a member is gone.
+        Raises TransferError within the group's timeout when a member is gone, and where this end sends nothing.
         """
+        raise TransferError("this end of the group sends nothing: rank 0 does")
 
-    @abstractmethod
     def receive(self, buffer: torch.Tensor) -> None:
         """Fill `buffer` (uint8, 1-D, contiguous, on `device`) with what rank 0 broadcasts.
 
-        Raises TransferError within the group's timeout when rank 0 or a member is gone.
+        Raises TransferError within the group's timeout when rank 0 or a member is gone, and where this end receives
+        nothing.
         """
+        raise TransferError("this end of the group receives nothing: it is rank 0's")
 
     def lend(self, num_bytes: int) -> torch.Tensor | None:
         """What rank 0 broadcasts, where it lies already (uint8, 1-D, on `device`), to be read until the publish ends.

@@ -99,10 +99,6 @@ class IpcSender(Wire):
                 socket.send_fds(member, message, descriptors)
         return length
 
-    def receive(self, buffer: torch.Tensor) -> None:
-        """See `Wire`."""
-        raise TransferError("the learner's end receives nothing")
-
     def close(self) -> None:
         for member in self._members:
             _end(member)
@@ -139,10 +135,6 @@ class IpcReceiver(Wire):
         with _explained(group, "joining"), _short(folder) as short:
             self._learner.connect(f"{short}/{_SOCKET}")
         wait_until(group, (folder / _JOINED).exists, "not all members joined")
-
-    def broadcast(self, buffer: torch.Tensor) -> int:
-        """See `Wire`."""
-        raise TransferError("an engine's end sends nothing")
 
     def receive(self, buffer: torch.Tensor) -> None:
         buffer.copy_(self.lend(buffer.numel()))
