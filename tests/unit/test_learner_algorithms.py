@@ -182,7 +182,12 @@ def test_a_loss_passes_gradcheck(name: str, options: dict[str, Any], monkeypatch
     loss = loss_of(name, options, KlLossSettings())
     # What a loss takes for a constant stays where it is while the check moves the log-probabilities.
     taken: list[Tensor] = []
-    replace_constant(monkeypatch, lambda values: taken.append(values.detach()) or taken[-1])
+
+    def take(values: Tensor) -> Tensor:
+        taken.append(values.detach())
+        return taken[-1]
+
+    replace_constant(monkeypatch, take)
     loss(inputs)
     again = cycle(taken)
     replace_constant(monkeypatch, lambda values: next(again))
