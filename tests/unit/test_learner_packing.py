@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from areal_mesh.learner.batches.packing import Responses, level, pack, partition, plan_step, split
+from areal_mesh.learner.batches.packing import (
+    Responses,
+    cut_minibatches,
+    level,
+    pack,
+    partition,
+    plan_step,
+    split,
+)
 
 lengths_of_batch = st.lists(st.integers(2, 400), min_size=1, max_size=60)
 budget = st.integers(50, 600)
@@ -39,13 +47,34 @@ def test_what_is_not_trained_on_is_in_no_micro_batch(lengths: list[int], room: i
 @given(lengths_of_batch, st.integers(1, 6))
 def test_parts_differ_by_at_most_the_longest_response(lengths: list[int], parts: int) -> None:
     responses = responses_of(lengths)
-    tokens = [responses.tokens(part) for part in split(responses, range(len(lengths)), parts, by_cost=False)]
+    tokens = [responses.tokens(part) for part in cut_minibatches(responses, range(len(lengths)), parts)]
     assert max(tokens) - min(tokens) <= max(lengths)
-    costs = [
-        sum(responses.cost(index) for index in part)
-        for part in split(responses, range(len(lengths)), parts, by_cost=True)
-    ]
+    costs = [sum(responses.cost(index) for index in part) for part in split(responses, range(len(lengths)), parts)]
     assert max(costs) - min(costs) <= max(responses.cost(index) for index in range(len(lengths))) + 1e-6
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(2, 400)), min_size=1, max_size=60), st.integers(1, 12))
+def test_a_group_stays_in_one_minibatch_and_minibatches_are_of_equal_tokens(
+    grouped: list[tuple[int, int]], parts: int
+) -> None:
+    groups, lengths = [group for group, _ in grouped], [length for _, length in grouped]
+    responses = Responses(lengths, list(range(len(lengths))), PARITY, groups)
+    found = cut_minibatches(responses, range(len(lengths)), parts)
+    assert sorted(chain.from_iterable(found)) == list(range(len(lengths)))
+    assert len(found) == min(parts, len(set(groups)))
+    assert sum(len({groups[index] for index in part}) for part in found) == len(set(groups))
+    whole = [sum(length for group, length in grouped if group == one) for one in set(groups)]
+    tokens = [responses.tokens(part) for part in found]
+    assert max(tokens) - min(tokens) <= max(whole)
+
+
+def test_groups_are_cut_alike_whatever_their_numbers_and_order() -> None:
+    lengths, groups = [9, 4, 9, 4, 7, 7], [0, 0, 1, 1, 2, 2]
+    one = cut_minibatches(Responses(lengths, [5, 4, 3, 2, 1, 0], PARITY, groups), range(6), 2)
+    moved = [4, 5, 2, 3, 0, 1]
+    numbered = Responses([lengths[at] for at in moved], [5 - at for at in moved], PARITY, [7, 7, 3, 3, 1, 1])
+    other = cut_minibatches(numbered, range(6), 2)
+    assert [[moved[index] for index in part] for part in other] == [list(part) for part in one]
 
 
 @given(lengths_of_batch, st.integers(1, 90))
@@ -112,9 +141,9 @@ def test_differencing_finds_what_longest_first_misses() -> None:
 
 def test_shares_are_of_equal_cost_where_tokens_would_mislead() -> None:
     lengths = [600] * 2 + [100] * 12
-    shares = split(responses_of(lengths), range(14), 2, by_cost=True)
+    shares = split(responses_of(lengths), range(14), 2)
     assert [sorted(lengths[index] for index in share)[-1] for share in shares] == [600, 600]
-    alone = split(responses_of([1200] + [100] * 12), range(13), 2, by_cost=True)
+    alone = split(responses_of([1200] + [100] * 12), range(13), 2)
     assert sorted(map(len, alone)) == [1, 12]
 
 

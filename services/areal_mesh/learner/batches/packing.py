@@ -3,8 +3,8 @@
 Invariants, each asserted by a test:
 
 1. Every response to train on is in exactly one minibatch, on exactly one rank, in exactly one micro-batch.
-2. Minibatches differ by at most the longest response in tokens, shares of ranks by at most the dearest in cost; no
-   minibatch is empty.
+2. Minibatches differ by at most the longest response in tokens, or the longest group where they are of whole ones;
+   shares of ranks by at most the dearest response in cost. No minibatch is empty.
 3. A micro-batch holds at most the budget of tokens, unless it is one response that is longer by itself.
 4. A rank with the most micro-batches has as many as first-fit-decreasing needs, and no two of those would fit into one.
 5. In every minibatch each rank has the same number of micro-batches, because each forward pass is a collective under
@@ -32,6 +32,8 @@ class Responses:
     """Which of two responses of equal length comes first; equal where they are interchangeable."""
     parity: int
     """Tokens at which attention costs as much as everything else."""
+    groups: Sequence[int] | None = None
+    """Of each response its group, which one minibatch gets whole; None where each response is for itself."""
 
     def ordered(self, indices: Sequence[int]) -> list[int]:
         """From long to short."""
@@ -77,11 +79,24 @@ def partition(weights: Sequence[float], parts: int) -> list[Indices]:
     return [members for _, members in heap[0][2]]
 
 
-def split(responses: Responses, indices: Sequence[int], parts: int, by_cost: bool) -> list[Indices]:
-    """Responses in parts of nearly equal cost, or of nearly equal tokens; each part from long to short."""
+def split(responses: Responses, indices: Sequence[int], parts: int) -> list[Indices]:
+    """Responses in parts of nearly equal cost; each part from long to short."""
     ordered = responses.ordered(indices)
-    weights = [responses.cost(index) if by_cost else float(responses.lengths[index]) for index in ordered]
-    return [tuple(ordered[position] for position in sorted(part)) for part in partition(weights, parts)]
+    shares = partition([responses.cost(index) for index in ordered], parts)
+    return [tuple(ordered[position] for position in sorted(share)) for share in shares]
+
+
+def cut_minibatches(responses: Responses, indices: Sequence[int], count: int) -> list[Indices]:
+    """At most `count` parts of nearly equal tokens, none of them empty; each from long to short."""
+    groups: dict[int, list[int]] = {}
+    for index in indices:
+        groups.setdefault(index if responses.groups is None else responses.groups[index], []).append(index)
+    ordered = sorted(
+        groups.values(),
+        key=lambda members: (-responses.tokens(members), min(responses.keys[index] for index in members)),
+    )
+    parts = partition([float(responses.tokens(members)) for members in ordered], min(count, len(ordered)))
+    return [tuple(responses.ordered([index for place in part for index in ordered[place]])) for part in parts]
 
 
 def pack(responses: Responses, indices: Sequence[int], max_tokens: int) -> list[Indices]:
@@ -112,7 +127,7 @@ def level(responses: Responses, packed: Sequence[Indices], count: int, max_token
     """
     members = [index for part in packed for index in part]
     if len(members) >= count:
-        even = split(responses, members, count, by_cost=True)
+        even = split(responses, members, count)
         if all(len(part) == 1 or responses.tokens(part) <= max_tokens for part in even):
             return even
     return _stretch(list(packed), count)
@@ -140,14 +155,14 @@ def plan_step(
 ) -> list[list[Indices]]:
     """One rank's micro-batches (response indices) for each minibatch of a step.
 
-    indices: of the responses to train on. Fewer of them than minibatches give as many minibatches as responses. Raises
-    ValueError for none or for settings below 1.
+    indices: of the responses to train on. Fewer of them, or of their groups, than minibatches give as many minibatches.
+    Raises ValueError for none or for settings below 1.
     """
     if not indices:
         raise ValueError("cannot plan a step over no responses: draw a batch that has some")
     plan = []
-    for minibatch in split(responses, indices, min(minibatches, len(indices)), by_cost=False):
-        shares = split(responses, minibatch, world_size, by_cost=True)
+    for minibatch in cut_minibatches(responses, indices, minibatches):
+        shares = split(responses, minibatch, world_size)
         packed = [pack(responses, share, max_tokens) for share in shares]
         plan.append(level(responses, packed[rank], max(len(bins) for bins in packed), max_tokens))
     return plan

@@ -65,8 +65,9 @@ def cut(
     indices = trained.nonzero().flatten().tolist()
     if not indices:
         return []
+    whole = batch.group_index.tolist() if settings.algorithm.minibatch_by == "group" else None
     plan = plan_step(
-        Responses(batch.sequence_lengths.tolist(), content_keys(batch, settings.seed), parity),
+        Responses(batch.sequence_lengths.tolist(), content_keys(batch, settings.seed), parity, whole),
         indices,
         settings.algorithm.minibatches,
         settings.learner.max_tokens_per_micro_batch,

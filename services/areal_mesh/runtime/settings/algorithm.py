@@ -48,6 +48,9 @@ class AlgorithmSettings(Settings):
     is stored beyond the bound of `max_staleness` grows too old and is dropped, which costs its tokens."""
     minibatches: int = Field(default=4, gt=0)
     """That a batch is cut into; each is an update."""
+    minibatch_by: Literal["response", "group"] = "response"
+    """What is cut up. By `group`, the responses to a prompt stay in one minibatch, so that its tokens are computed once
+    for all of them; a batch of fewer groups than `minibatches` has as many updates as groups."""
     batch_epochs: int = Field(default=1, gt=0)
     """How often a step goes over its batch (PPO's epochs): fewer rollouts for the same updates, which stray further
     from the policy that sampled them."""
