@@ -13,6 +13,7 @@ The snapshot is all that a publish costs the learner: its weights are copied, an
 
 import argparse
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -153,6 +154,16 @@ def _broadcast_bare(wire: GlooWire, peers: list[Connection], tensors: list[torch
     return time.monotonic() - begin
 
 
+async def _start(generators: int, folder: Path, dtype: str, transport: str) -> list[Engine]:
+    """One engine with all cores, or several with one each, in turn, as the trial's has."""
+    ours, engines = os.sched_getaffinity(0), []
+    for cores in ["none"] if generators == 1 else [f"[{index}]" for index in range(generators)]:
+        engines.append(await Engine.start(_run(folder, dtype, transport, cores), [NEVER], initial_version=0))
+        # An engine takes its core from the process that starts it.
+        os.sched_setaffinity(0, ours)
+    return engines
+
+
 async def _publish(engines: list[Engine], sender: WeightSender, snapshot: Snapshot) -> list[PublishReport]:
     """One publish into engines that generate, in a group that is joined already after the first."""
     await asyncio.gather(*(engine.prepare(sender.group, rank) for rank, engine in enumerate(engines, start=1)))
@@ -172,16 +183,17 @@ async def _decode_step(engines: list[Engine]) -> float:
     return (time.monotonic() - begin) / SAMPLING.max_response_tokens
 
 
-def _snapshot(snapshot: Snapshot, version: int, model: torch.nn.Module) -> float:
+def _snapshot(snapshot: Snapshot, version: int, model: torch.nn.Module, bucket_bytes: int) -> float:
     """Takes the version's snapshot; returns the seconds."""
     begin = time.monotonic()
-    snapshot.fill(describe(version, model.named_parameters()), model.named_parameters())
+    manifest = describe(version, model.named_parameters(), bucket_bytes=bucket_bytes)
+    snapshot.fill(manifest, model.named_parameters())
     return time.monotonic() - begin
 
 
-def _run(folder: Path, dtype: str, transport: str) -> RunSettings:
+def _run(folder: Path, dtype: str, transport: str, engine_cores: str = "none") -> RunSettings:
     """The trial on the model in `folder`, of 512 tokens of prompt and response together."""
-    small = ("model.recipe=none", "prompts.max_prompt_tokens=392", "generator.engine_cores=none")
+    small = ("model.recipe=none", "prompts.max_prompt_tokens=392", f"generator.engine_cores={engine_cores}")
     ways = (
         f"weights.transport.type={transport}",
         *([f"weights.transport.folder={folder}"] if transport == "ipc" else []),
@@ -194,13 +206,14 @@ async def _measure(name: str, transport: str, generators: int, rounds: int, fold
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).to(torch_dtype(dtype)).requires_grad_(False)
     model.save_pretrained(folder)
-    store, snapshot = StoreMeeting("127.0.0.1"), Snapshot()
+    store = StoreMeeting("127.0.0.1")
     tensors = [tensor for _, tensor in model.named_parameters()]
     manifest = describe(0, model.named_parameters())
     settings = _run(folder, dtype, transport)
-    engines = [await Engine.start(settings, [NEVER], initial_version=0) for _ in range(generators)]
+    engines = await _start(generators, folder, dtype, transport)
     measured = Measured(name, transport, generators, manifest.num_bytes, await _decode_step(engines), [], [], [])
-    carrier = build_transport(settings.weights.transport)
+    carrier, bucket_bytes = build_transport(settings.weights.transport), settings.weights.transport.bucket_mib << 20
+    snapshot = Snapshot(shared=settings.weights.transport.lends)
     meeting = carrier.host("127.0.0.1")
     sender = WeightSender(carrier, meeting.open("members", 1 + generators, TIMEOUT_SECONDS))
     bare = store.open("bare", 1 + generators, TIMEOUT_SECONDS)
@@ -208,7 +221,7 @@ async def _measure(name: str, transport: str, generators: int, rounds: int, fold
         wire = await asyncio.to_thread(GlooWire, bare, 0)
         for version in range(rounds + 1):
             measured.bare_seconds.append(await asyncio.to_thread(_broadcast_bare, wire, peers, tensors))
-            measured.snapshot_seconds.append(_snapshot(snapshot, version, model))
+            measured.snapshot_seconds.append(_snapshot(snapshot, version, model, bucket_bytes))
             measured.publishes.append(await _publish(engines, sender, snapshot))
     layout = ModelLayout.from_config(config.to_dict())
     expected = [engine_digests(model.named_parameters(), layout, torch_dtype(dtype))]

@@ -51,8 +51,10 @@ def _hold(settings: TransportSettings, group: Group, told: Connection) -> None:
     tune_allocator()
     wire = build_transport(settings).join(group, 1)
     while (manifest := told.recv()) is not None:
-        received = list(BucketReceiver(wire, manifest).buckets())
-        told.send(_digest(buffer for _, buffer in received))
+        receiver = BucketReceiver(wire, manifest)
+        digest = _digest([buffer for _, buffer in receiver.buckets()])
+        receiver.release()
+        told.send(digest)
     wire.close()
 
 

@@ -12,7 +12,7 @@ from areal_mesh.runtime.settings.weights import DeltaSettings
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
-from areal_mesh.weights.packing import describe, unpack
+from areal_mesh.weights.packing import describe
 from areal_mesh.weights.receiver import BucketReceiver
 from areal_mesh.weights.sender import TransferReport, WeightSender
 from areal_mesh.weights.snapshot import Snapshot
@@ -60,8 +60,10 @@ def manifest_of(version: int) -> WeightManifest:
 
 
 def receive(wire: Wire, version: int) -> Weights:
-    buckets = BucketReceiver(wire, manifest_of(version)).buckets()
-    return {spec.name: view for bucket, buffer in buckets for spec, view in unpack(bucket, buffer)}
+    receiver = BucketReceiver(wire, manifest_of(version))
+    weights = dict(receiver.tensors())
+    receiver.release()
+    return weights
 
 
 def publish(sender: WeightSender, wires: list[Wire], version: int, threads: ThreadPoolExecutor) -> TransferReport:

@@ -15,7 +15,7 @@ from areal_mesh.runtime.settings.weights import IpcSettings
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import Group
 from areal_mesh.weights.manifest import WeightManifest
-from areal_mesh.weights.packing import describe, unpack
+from areal_mesh.weights.packing import describe
 from areal_mesh.weights.receiver import BucketReceiver
 from areal_mesh.weights.sender import WeightSender
 from areal_mesh.weights.snapshot import Snapshot
@@ -52,8 +52,10 @@ def close_all(wires: list[Wire]) -> None:
 
 
 def receive(wire: Wire, version: int) -> dict[str, torch.Tensor]:
-    buckets = BucketReceiver(wire, manifest_of(version)).buckets()
-    return {spec.name: view for bucket, buffer in buckets for spec, view in unpack(bucket, buffer)}
+    receiver = BucketReceiver(wire, manifest_of(version))
+    weights = {name: view.clone() for name, view in receiver.tensors()}
+    receiver.release()
+    return weights
 
 
 def test_every_member_receives_what_was_sent_version_after_version(ipc: Ipc, meeting: FolderMeeting) -> None:
@@ -94,6 +96,44 @@ def test_members_load_from_one_memory_that_is_made_once(ipc: Ipc, meeting: Folde
             assert all(place % 64 == 0 for place in places[-1]), "a view of any dtype is legal"
         assert places[0] == places[1]
         close_all([sender, wire])
+
+
+def test_a_shared_snapshot_is_loaded_where_it_lies_until_every_member_is_through(
+    ipc: Ipc, meeting: FolderMeeting
+) -> None:
+    group = meeting.open("lent", 3, TIMEOUT)
+    snapshots = [Snapshot.of(manifest_of(version), TENSORS.items(), shared=True) for version in (1, 2)]
+    with ThreadPoolExecutor(4) as threads:
+        joining = [threads.submit(ipc.join, group, rank) for rank in (1, 2)]
+        sender = WeightSender(ipc, group)
+        wires = [member.result(timeout=TIMEOUT) for member in joining]
+        for version, snapshot in enumerate(snapshots, start=1):
+            sending = threads.submit(sender.broadcast, snapshot)
+            receivers = [BucketReceiver(wire, manifest_of(version)) for wire in wires]
+            lent = [dict(receiver.tensors()) for receiver in receivers]
+            assert all(torch.equal(weights[name], tensor) for weights in lent for name, tensor in TENSORS.items())
+            dict(snapshot.named_tensors())["half"].fill_(9.0)
+            assert all((weights["half"] == 9.0).all() for weights in lent), "nobody has a copy"
+            receivers[0].release()
+            assert not sending.done()
+            receivers[1].release()
+            assert sending.result(timeout=TIMEOUT).num_bytes == snapshot.manifest.num_bytes
+        sender.close()
+        close_all(wires)
+
+
+def test_a_member_that_leaves_before_it_is_through_is_an_error_at_once(ipc: Ipc, meeting: FolderMeeting) -> None:
+    group = meeting.open("left", 2, 60.0)
+    with ThreadPoolExecutor(2) as threads:
+        joining = threads.submit(ipc.join, group, 1)
+        sender = WeightSender(ipc, group)
+        wire = joining.result(timeout=TIMEOUT)
+        sending = threads.submit(sender.broadcast, Snapshot.of(manifest_of(1), TENSORS.items(), shared=True))
+        assert len(dict(BucketReceiver(wire, manifest_of(1)).tensors())) == len(TENSORS)
+        wire.close()
+        with pytest.raises(TransferError, match="waiting for the members of group 'left' of 2 failed: one has left"):
+            sending.result(timeout=TIMEOUT)
+        sender.close()
 
 
 def test_more_buckets_than_a_socket_holds_messages_arrive(ipc: Ipc, meeting: FolderMeeting) -> None:

@@ -28,7 +28,13 @@ from areal_mesh.runtime.settings.recipes import RecipeSettings
 from areal_mesh.runtime.settings.rewards import OneRewardSettings
 from areal_mesh.runtime.settings.sinks import SinkSettings
 from areal_mesh.runtime.settings.stages import RuleSettings
-from areal_mesh.runtime.settings.weights import CarrierSettings, DeltaSettings, NcclSettings, TransportSettings
+from areal_mesh.runtime.settings.weights import (
+    CarrierSettings,
+    DeltaSettings,
+    IpcSettings,
+    NcclSettings,
+    TransportSettings,
+)
 from areal_mesh.verifier.rewards import ENTRY_POINT_GROUP
 from areal_mesh.views.sinks.table import SINKS
 from areal_mesh.weights.transports.table import TRANSPORTS
@@ -85,6 +91,8 @@ def test_what_a_kind_needs_is_said_by_its_own_settings() -> None:
     assert {estimate.compares_a_group for estimate in kinds(AdvantageSettings).values()} == {True, False}
     assert {transport().needs_gpus for transport in kinds(TransportSettings).values()} == {True, False}
     assert DeltaSettings(over=NcclSettings()).needs_gpus
+    assert {transport().lends for transport in kinds(TransportSettings).values()} == {True, False}
+    assert DeltaSettings(over=IpcSettings()).lends
     assert set(kinds(CarrierSettings)) == set(kinds(TransportSettings)) - {"delta"}
 
 

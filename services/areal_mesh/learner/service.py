@@ -45,8 +45,10 @@ class LearnerService:
         self._loop: TrainingLoop | None = None
         self._checkpoints: Checkpoints | None = None
         self._ended_well = False
-        bucket_bytes = context.settings.weights.transport.bucket_mib << 20
-        self._snapshots = WeightSnapshots(self._started_leader, self._torch, bucket_bytes)
+        transport = context.settings.weights.transport
+        self._snapshots = WeightSnapshots(
+            self._started_leader, self._torch, transport.bucket_mib << 20, shared=transport.lends
+        )
         self._weight_sender = WeightSenderServicer(
             context.settings, self._started_leader, self._snapshots, self._engine_ranks, context.standing
         )

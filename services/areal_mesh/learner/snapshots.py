@@ -24,12 +24,16 @@ class WeightSnapshots:
     Args:
         leader: whose weights they are.
         bucket_bytes: how they are cut for the transport.
+        shared: whether engines of this host are to load from them.
     """
 
-    def __init__(self, leader: Callable[[], RankLeader], torch: TorchThread, bucket_bytes: int) -> None:
+    def __init__(
+        self, leader: Callable[[], RankLeader], torch: TorchThread, bucket_bytes: int, shared: bool = False
+    ) -> None:
         self._leader = leader
         self._torch = torch
         self._bucket_bytes = bucket_bytes
+        self._shared = shared
         self._held: list[Snapshot] = []
         self._newest: Snapshot | None = None
         self._lent: list[Snapshot] = []
@@ -68,7 +72,7 @@ class WeightSnapshots:
         older = [snapshot for snapshot in free if snapshot is not self._newest]
         if older or (free and len(self._held) > 1):
             return (older or free)[0]
-        self._held.append(Snapshot())
+        self._held.append(Snapshot(self._shared))
         return self._held[-1]
 
     def _fill(self, target: Snapshot) -> None:

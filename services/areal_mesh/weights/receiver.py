@@ -25,9 +25,11 @@ class BucketReceiver:
         self.seconds = 0.0
         """Spent receiving buckets so far; the caller's loading runs beside it. The fingerprint, and the wait for a
         sender that has still to begin, are not in it."""
+        self.waited_seconds = 0.0
+        """Of those, and of waiting for the sender, what the caller's loading waited for."""
 
     def buckets(self) -> Iterator[tuple[Bucket, torch.Tensor]]:
-        """Yield each bucket of the manifest with its bytes.
+        """Yield each bucket of the manifest with its bytes; whoever is through with them calls `release`.
 
         A loader keeps of a bucket only what it has from `named_tensors`: the buffer may be received into again.
         Raises TransferError, before the first bucket when the sender's manifest is another one.
@@ -41,16 +43,27 @@ class BucketReceiver:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="weights-ahead") as ahead:
             coming = [ahead.submit(self._receive, 0)] if self._plan else []
             for index, bucket in enumerate(self._plan):
+                begin = time.monotonic()
                 buffer = coming.pop().result()
+                self.waited_seconds += time.monotonic() - begin
                 if index + 1 < len(self._plan):
                     coming = [ahead.submit(self._receive, index + 1)]
                 yield bucket, buffer
                 self._buffers.loaded(index)
 
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The tensors of all buckets as they come, for a loader that may keep them; raises as `buckets` does."""
+        for bucket, buffer in self.buckets():
+            yield from self.named_tensors(bucket, buffer)
+
     def named_tensors(self, bucket: Bucket, buffer: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         """The tensors of a bucket, for a loader that may keep them."""
         for spec, view in unpack(bucket, buffer):
             yield spec.name, self._buffers.loaded_from(view)
+
+    def release(self) -> None:
+        """Every tensor was loaded: the sender may write anew what it lent."""
+        self._wire.release()
 
     def _receive(self, index: int) -> torch.Tensor:
         if self._wire.device.type == "cuda":

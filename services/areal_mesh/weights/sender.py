@@ -33,7 +33,7 @@ class WeightSender:
         self._pending = PendingWire(transport, group, SENDER_RANK)
 
     def broadcast(self, snapshot: Snapshot) -> TransferReport:
-        """Send a snapshot to all members, bucket by bucket.
+        """Send a snapshot to all members, bucket by bucket; it may be filled anew when this returns.
 
         The manifest's fingerprint goes first; members that expect another manifest refuse it before any weight moves.
         Raises TransferError when a member is gone or late.
@@ -45,7 +45,9 @@ class WeightSender:
         sent = wire.broadcast(fingerprint.to(wire.device))
         for buffer in staged(snapshot, wire.device):
             sent += wire.broadcast(buffer)
-        return TransferReport(manifest.num_bytes, sent, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        wire.finish()
+        return TransferReport(manifest.num_bytes, sent, seconds)
 
     def close(self) -> None:
         """Leave the group. Idempotent."""

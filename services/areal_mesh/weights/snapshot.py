@@ -1,7 +1,8 @@
 """One policy version as it is published: packed in the order and the dtype of the broadcast, in memory of its own.
 
 What trains may go on once a snapshot was filled: publishes, and the digests of both ends, are made from the snapshot.
-The memory is the host's, pinned where there is a GPU, and is filled anew for a later version.
+The memory is the host's, pinned where there is a GPU, and is filled anew for a later version. Where engines of the same
+host load from it (`ipc`), it is shared with them; not where there is a GPU, for what is shared is not pinned.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,20 +12,29 @@ import torch
 
 from areal_mesh.weights.manifest import WeightManifest
 from areal_mesh.weights.packing import pack_into, unpack
+from areal_mesh.weights.shared_memory import SharedMemory
 
 
 class Snapshot:
-    """Weights of one version at a time. Filled, and then only read."""
+    """Weights of one version at a time. Filled, and then only read.
 
-    def __init__(self) -> None:
+    Args:
+        shared: whether other processes of the host are to read it where it lies.
+    """
+
+    def __init__(self, shared: bool = False) -> None:
+        self._shares = shared and not torch.cuda.is_available()
+        self._shared: SharedMemory | None = None
         self._memory = torch.empty(0, dtype=torch.uint8)
         self._manifest: WeightManifest | None = None
         self._digests: Mapping[str, str] | None = None
 
     @classmethod
-    def of(cls, manifest: WeightManifest, named_tensors: Iterable[tuple[str, torch.Tensor]]) -> Self:
+    def of(
+        cls, manifest: WeightManifest, named_tensors: Iterable[tuple[str, torch.Tensor]], shared: bool = False
+    ) -> Self:
         """A snapshot that is filled. Raises ValueError like `fill`."""
-        snapshot = cls()
+        snapshot = cls(shared)
         snapshot.fill(manifest, named_tensors)
         return snapshot
 
@@ -39,7 +49,7 @@ class Snapshot:
         self._manifest = self._digests = None
         num_bytes = sum(bucket.num_bytes for bucket in manifest.buckets())
         if self._memory.numel() != num_bytes:
-            self._memory = torch.empty(num_bytes, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+            self._memory = self._allocate(num_bytes)
         pack_into(manifest, named_tensors, self._slices(manifest))
         self._manifest = manifest
 
@@ -58,6 +68,12 @@ class Snapshot:
         if self._digests is None:
             self._digests = compute(self.named_tensors())
         return self._digests
+
+    def _allocate(self, num_bytes: int) -> torch.Tensor:
+        if not self._shares:
+            return torch.empty(num_bytes, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        self._shared = SharedMemory(num_bytes)
+        return self._shared.tensor
 
     def _slices(self, manifest: WeightManifest) -> Iterator[torch.Tensor]:
         begin = 0

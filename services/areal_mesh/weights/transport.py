@@ -50,6 +50,15 @@ class Wire(ABC):
         """
         return None
 
+    def finish(self) -> None:  # noqa: B027 most lend nothing
+        """Every bucket was broadcast: returns when no member looks at what it was lent. Rank 0 only.
+
+        Raises TransferError within the group's timeout when a member is gone.
+        """
+
+    def release(self) -> None:  # noqa: B027 most lend nothing
+        """This member is through with the publish, and looks at nothing any more that it was lent."""
+
     @abstractmethod
     def close(self) -> None:
         """Leave the group. Members still in a broadcast get an error."""

@@ -7,6 +7,7 @@ and CUDA graphs hold, and lays weights out anew where the platform wants that (o
 
 import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -132,38 +133,40 @@ class BroadcastWeightTransferEngine(WeightTransferEngine[BroadcastInitInfo, Broa
             self._pending = None
 
     def _receive(self, wire: Wire, manifest: WeightManifest) -> None:
-        receiver, loading, loaded = BucketReceiver(wire, manifest), 0.0, set[str]()
+        receiver, begin = BucketReceiver(wire, manifest), time.monotonic()
         wanted = {name for name, _ in self.model.named_parameters()}
-        reloading = False
-        try:
-            for bucket, buffer in receiver.buckets():
-                arrived = time.monotonic()
-                if not reloading:
-                    reloading = self.state.torn = True
-                    initialize_layerwise_reload(self.model)
-                tensors = ((name, view.to(self.device)) for name, view in receiver.named_tensors(bucket, buffer))
-                loaded |= self.model.load_weights(tensors)
-                loading += time.monotonic() - arrived
-        finally:
-            arrived = time.monotonic()
-            if reloading:
-                # Also after an error: it puts the unloaded layers' tensors back, so that a later publish can start.
-                finalize_layerwise_reload(self.model, self.model_config)
-                _repack_tied_layers(self.model)
-            loading += time.monotonic() - arrived
+        loaded = self._load(receiver)
         if missing := sorted(wanted - loaded):
             raise TransferError(f"manifest of version {manifest.version} leaves weights of the engine unset: {missing}")
+        receiver.release()
+        loading = time.monotonic() - begin - receiver.waited_seconds
         self.state = TransferState(False, manifest.num_bytes, receiver.seconds, loading)
 
+    def _load(self, receiver: BucketReceiver) -> set[str]:
+        """Load what comes in one call of vLLM's, which looks through the whole model at each; returns the names."""
+        tensors = receiver.tensors()
+        first = next(tensors, None)
+        if first is None:
+            return set()
+        self.state.torn = True
+        initialize_layerwise_reload(self.model)
+        try:
+            coming = ((name, view.to(self.device)) for name, view in chain([first], tensors))
+            return set(self.model.load_weights(coming))
+        finally:
+            # Also after an error: it puts the unloaded layers' tensors back, so that a later publish can start.
+            finalize_layerwise_reload(self.model, self.model_config)
+            _share_packed_weights(self.model)
 
-def _repack_tied_layers(model: torch.nn.Module) -> None:
-    """Pack anew each kernel's copy of a weight that another layer loaded.
+
+def _share_packed_weights(model: torch.nn.Module) -> None:
+    """Give each kernel the packed copy of its weight that was made for another layer just now.
 
     vLLM 0.32 leaves them out: a language-model head tied to the embeddings loads nothing itself, so on a CPU its packed
     copy would stay that of the first version, and so would every logit.
     """
-    loaded: set[str] = set()
+    packed: dict[str, Any] = {}
     for name, layer in packed_layers(model):
-        if name in loaded:
-            layer.quant_method.process_weights_after_loading(layer)
-        loaded.add(name)
+        first = packed.setdefault(name, layer)
+        if first is not layer:
+            layer.cpu_linear = first.cpu_linear

@@ -13,6 +13,7 @@ class GlooSettings(Settings):
     """Broadcast over Gloo, from CPU to CPU."""
 
     needs_gpus: ClassVar[bool] = False
+    lends: ClassVar[bool] = False
     type: Literal["gloo"] = "gloo"
     interface: str | None = None
     """Network interface of the broadcast; left out, the one that has the learner's address."""
@@ -24,6 +25,7 @@ class NcclSettings(Settings):
     """Broadcast over NCCL, from GPU to GPU."""
 
     needs_gpus: ClassVar[bool] = True
+    lends: ClassVar[bool] = False
     type: Literal["nccl"] = "nccl"
     bucket_mib: int = Field(default=256, gt=0, le=16384)
     """Longest piece of the broadcast; learner and generators have two such buffers each, on the GPU."""
@@ -33,6 +35,7 @@ class DiskSettings(Settings):
     """Through a folder that the learner and all generators share; needs no network between them."""
 
     needs_gpus: ClassVar[bool] = False
+    lends: ClassVar[bool] = False
     type: Literal["disk"] = "disk"
     folder: SettingsPath = Path("runs/.weights")
     """The folder as each of them reaches it; it holds the last version while the learner lives."""
@@ -44,11 +47,12 @@ class IpcSettings(Settings):
     """Through memory that the learner and the generators of one host share: the way between two on one GPU."""
 
     needs_gpus: ClassVar[bool] = False
+    lends: ClassVar[bool] = True
     type: Literal["ipc"] = "ipc"
     folder: SettingsPath = Path("runs/.ipc")
     """Where they meet; of one user, and the same file system for all of them."""
-    bucket_mib: int = Field(default=8, gt=0, le=16384)
-    """Longest piece: an engine loads one while the learner copies the next."""
+    bucket_mib: int = Field(default=64, gt=0, le=16384)
+    """Longest piece."""
 
 
 CarrierSettings = Annotated[GlooSettings | NcclSettings | DiskSettings | IpcSettings, Field(discriminator="type")]
@@ -69,6 +73,11 @@ class DeltaSettings(Settings):
         return self.over.needs_gpus
 
     @property
+    def lends(self) -> bool:
+        """Whether its carrier does."""
+        return self.over.lends
+
+    @property
     def bucket_mib(self) -> int:
         """Its carrier's longest piece."""
         return self.over.bucket_mib
@@ -77,7 +86,8 @@ class DeltaSettings(Settings):
 TransportSettings = Annotated[
     GlooSettings | NcclSettings | DiskSettings | IpcSettings | DeltaSettings, Field(discriminator="type")
 ]
-"""Each says whether it needs GPUs: whether its buffers lie on them, at both ends."""
+"""Each says whether it needs GPUs (its buffers lie on them, at both ends), and whether it lends the learner's memory to
+the engines, so that the snapshot has to lie where they can read it."""
 
 
 class WeightSettings(Settings):

@@ -128,6 +128,12 @@ class DeltaWire(Wire):
         else:
             raise TransferError(f"bucket {bucket} of publish {publish} has not the bytes of the manifest")
 
+    def finish(self) -> None:
+        self._over.finish()
+
+    def release(self) -> None:
+        self._over.release()
+
     def close(self) -> None:
         self._over.close()
 

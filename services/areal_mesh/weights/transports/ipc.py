@@ -1,14 +1,11 @@
 """Through memory that learner and engines of one host share: no network, and one copy for all of them.
 
 Members meet in a folder and at a socket in it (`<folder>/<group id>/socket`), which tells each of them what lies where,
-and of a member's end at once. The memory has room for one version and no name: it is handed over as a file descriptor,
-and is gone with the last process that maps it. The learner copies a bucket into it once, for all members; an engine
-loads it from there. It is written anew with the next publish, when every member has loaded the one before.
-
-It lies in host memory also where the engines are on GPUs: the learner's snapshot lies there, too.
+and of a member's end at once. An engine loads a bucket from the memory in which the learner's snapshot lies; what lies
+elsewhere (on a host with GPUs, whose snapshots are pinned) the learner copies into shared memory once, for all members.
+A publish ends when every member has said that it is through: the memory may be written anew from then on.
 """
 
-import mmap
 import os
 import socket
 import struct
@@ -22,6 +19,7 @@ import torch
 from areal_mesh.runtime.settings.weights import IpcSettings
 from areal_mesh.weights.errors import TransferError
 from areal_mesh.weights.group import SENDER_RANK, Group
+from areal_mesh.weights.shared_memory import SharedMemory, found_in, mapped
 from areal_mesh.weights.transport import Wire
 from areal_mesh.weights.transports.folder import (
     FolderMeeting,
@@ -33,8 +31,10 @@ from areal_mesh.weights.transports.folder import (
 )
 
 _ALIGNMENT = 64
-_MESSAGE = struct.Struct("<QQQ")
-"""Bytes of the memory, where the bucket begins in it, and its bytes; with a file descriptor where the memory is new."""
+_MESSAGE = struct.Struct("<QQQQ")
+"""Number of the memory and its bytes, where the bucket begins in it, and its bytes; with a file descriptor where the
+memory is new to the group."""
+_THROUGH = b"t"
 _SOCKET, _JOINED = "socket", "joined"
 
 
@@ -63,13 +63,15 @@ class Ipc:
 
 
 class IpcSender(Wire):
-    """The learner's end: a connection to each member, and the memory."""
+    """The learner's end: a connection to each member, and memory for what does not lie in such already."""
 
     device = torch.device("cpu")
 
     def __init__(self, group: Group) -> None:
         self._group = group
-        self._memory, self._end = torch.empty(0, dtype=torch.uint8), 0
+        self._memory, self._end = SharedMemory(_ALIGNMENT), 0
+        self._known: set[int] = set()
+        """Numbers of the memory that the members have mapped."""
         self._wanted = 0
         """Bytes of the publish, with room between buckets."""
         folder = folder_of(group)
@@ -90,34 +92,34 @@ class IpcSender(Wire):
         self._end, self._wanted = 0, num_bytes + num_bytes // _ALIGNMENT
 
     def broadcast(self, buffer: torch.Tensor) -> int:
-        length, begin = buffer.numel(), -(-self._end // _ALIGNMENT) * _ALIGNMENT
-        self._end = begin + length
-        with _explained(self._group, "broadcasting to"), self._room(self._end) as descriptors:
-            self._memory[begin : self._end].copy_(buffer)
-            message = [_MESSAGE.pack(self._memory.numel(), begin, length)]
+        memory, begin = found_in(buffer) or self._copied(buffer)
+        message = _MESSAGE.pack(memory.number, memory.tensor.numel(), begin, buffer.numel())
+        new = [] if memory.number in self._known else [memory.descriptor]
+        with _explained(self._group, "broadcasting to"):
             for member in self._members:
-                socket.send_fds(member, message, descriptors)
-        return length
+                socket.send_fds(member, [message], new)
+        self._known.add(memory.number)
+        return buffer.numel()
+
+    def finish(self) -> None:
+        with _explained(self._group, "waiting for the members of"):
+            for member in self._members:
+                if member.recv(len(_THROUGH)) != _THROUGH:
+                    raise ConnectionError("one has left")
 
     def close(self) -> None:
         for member in self._members:
             _end(member)
 
-    @contextmanager
-    def _room(self, num_bytes: int) -> Iterator[list[int]]:
-        """Memory of so many bytes at least; yields its descriptor where it is new to the members."""
-        if num_bytes <= self._memory.numel():
-            yield []
-            return
-        # What was sent of this publish stays in the memory before, as long as a member looks at it.
-        size = max(num_bytes, self._wanted)
-        descriptor = os.memfd_create("areal-mesh-weights", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(descriptor, size)
-            self._memory = _mapped(descriptor, size)
-            yield [descriptor]
-        finally:
-            os.close(descriptor)
+    def _copied(self, buffer: torch.Tensor) -> tuple[SharedMemory, int]:
+        """What does not lie in shared memory yet, in such that has room for the whole publish."""
+        begin = -(-self._end // _ALIGNMENT) * _ALIGNMENT
+        self._end = begin + buffer.numel()
+        if self._end > self._memory.tensor.numel():
+            # What was sent of this publish stays in the memory before, as long as a member looks at it.
+            self._memory = SharedMemory(max(self._end, self._wanted))
+        self._memory.tensor[begin : self._end].copy_(buffer)
+        return self._memory, begin
 
 
 class IpcReceiver(Wire):
@@ -127,7 +129,7 @@ class IpcReceiver(Wire):
 
     def __init__(self, group: Group, rank: int) -> None:
         self._group = group
-        self._memory = torch.empty(0, dtype=torch.uint8)
+        self._memory: dict[int, torch.Tensor] = {}
         folder = arrive(group, rank)
         wait_until(group, (folder / _SOCKET).exists, "the learner did not come")
         self._learner = socket.socket(socket.AF_UNIX)
@@ -146,21 +148,20 @@ class IpcReceiver(Wire):
                 message += self._learner.recv(_MESSAGE.size - len(message), socket.MSG_WAITALL)
             if len(message) < _MESSAGE.size:
                 raise ConnectionError("it has left")
-            size, begin, length = _MESSAGE.unpack(message)
+            number, size, begin, length = _MESSAGE.unpack(message)
             for descriptor in descriptors:
-                self._memory = _mapped(descriptor, size)
+                self._memory[number] = mapped(descriptor, size)
                 os.close(descriptor)
             if length != num_bytes:
                 raise TransferError(f"group {self._group.group_id!r}: a bucket has not the bytes of the manifest")
-            return self._memory[begin : begin + length]
+            return self._memory[number][begin : begin + length]
+
+    def release(self) -> None:
+        with suppress(OSError):  # a learner that is gone waits for nobody
+            self._learner.sendall(_THROUGH)
 
     def close(self) -> None:
         _end(self._learner)
-
-
-def _mapped(descriptor: int, length: int) -> torch.Tensor:
-    """The shared memory as a tensor, which keeps the mapping."""
-    return torch.frombuffer(mmap.mmap(descriptor, length), dtype=torch.uint8)
 
 
 @contextmanager
