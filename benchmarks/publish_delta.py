@@ -10,7 +10,7 @@ Gloo, and over Gloo by `delta`; the process answers with the SHA-256 of what it 
 import argparse
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -39,7 +39,7 @@ _TIMEOUT_SECONDS = 60.0
 _WAYS: dict[str, TransportSettings] = {"gloo": GlooSettings(), "delta": DeltaSettings(over=GlooSettings())}
 
 
-def _digest(buckets: Iterator[torch.Tensor]) -> str:
+def _digest(buckets: Iterable[torch.Tensor]) -> str:
     found = hashlib.sha256()
     for bucket in buckets:
         found.update(bucket.numpy().data)
