@@ -15,53 +15,38 @@ from areal_mesh.weights.group import Group
 
 
 class Wire(ABC):
-    """One member's end of one group, for as many publishes as the group lives."""
+    """One member's end of one group, for as many publishes as the group lives.
+
+    Buffers are uint8, 1-D, contiguous and on `device`. A call that needs a member which is gone, or late, raises
+    TransferError within the group's timeout.
+    """
 
     device: torch.device
-    """Where the buffers lie."""
 
     def begin(self, num_bytes: int) -> None:  # noqa: B027 most have nothing to prepare
-        """A publish of so many bytes begins; every member is through with the one before. Rank 0 only.
-
-        Raises TransferError for one that cannot be; no weight has moved yet.
-        """
+        """A publish of so many bytes begins. Rank 0 only. Raises TransferError for one that cannot be."""
 
     def broadcast(self, buffer: torch.Tensor) -> int:
-        """Send `buffer` (uint8, 1-D, contiguous, on `device`) to all members. Rank 0 only.
-
-        Returns the bytes that travelled to each of them, without the transport's own framing.
-
-        Raises TransferError within the group's timeout when a member is gone, and where this end sends nothing.
-        """
+        """Send to all members. Rank 0 only. Returns the bytes that travelled to each, without framing of its own."""
         raise TransferError("this end of the group sends nothing: rank 0 does")
 
     def receive(self, buffer: torch.Tensor) -> None:
-        """Fill `buffer` (uint8, 1-D, contiguous, on `device`) with what rank 0 broadcasts.
-
-        Raises TransferError within the group's timeout when rank 0 or a member is gone, and where this end receives
-        nothing.
-        """
+        """Fill `buffer` with what rank 0 broadcasts."""
         raise TransferError("this end of the group receives nothing: it is rank 0's")
 
     def lend(self, num_bytes: int) -> torch.Tensor | None:
-        """What rank 0 broadcasts, where it lies already (uint8, 1-D, on `device`), to be read until the publish ends.
-
-        None where it has to be received into a buffer. Raises TransferError like `receive`.
-        """
+        """In place of `receive`: what rank 0 broadcasts, where it lies already, to be read until `release`."""
         return None
 
     def finish(self) -> None:  # noqa: B027 most lend nothing
-        """Every bucket was broadcast: returns when no member looks at what it was lent. Rank 0 only.
-
-        Raises TransferError within the group's timeout when a member is gone.
-        """
+        """Every bucket was broadcast: returns when no member looks at what it was lent. Rank 0 only."""
 
     def release(self) -> None:  # noqa: B027 most lend nothing
         """This member is through with the publish, and looks at nothing any more that it was lent."""
 
     @abstractmethod
     def close(self) -> None:
-        """Leave the group. Members still in a broadcast get an error."""
+        """Leave the group, from the thread that uses it. Members still in a broadcast get an error."""
 
 
 class Meeting(Protocol):
