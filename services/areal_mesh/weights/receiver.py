@@ -62,7 +62,7 @@ class BucketReceiver:
             yield spec.name, self._buffers.loaded_from(view)
 
     def release(self) -> None:
-        """Every tensor was loaded: the sender may write anew what it lent."""
+        """Every tensor was loaded: the sender may write anew what it lent. Raises TransferError where it did before."""
         self._wire.release()
 
     def _receive(self, index: int) -> torch.Tensor:

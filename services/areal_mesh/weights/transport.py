@@ -42,7 +42,9 @@ class Wire(ABC):
         """Every bucket was broadcast: returns when no member looks at what it was lent. Rank 0 only."""
 
     def release(self) -> None:  # noqa: B027 most lend nothing
-        """This member is through with the publish, and looks at nothing any more that it was lent."""
+        """This member is through with what it was lent. Raises TransferError where rank 0 has given the publish up:
+        what was lent may have been written anew while it was read.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -3,16 +3,20 @@
 Members meet in a folder and at a socket in it (`<folder>/<group id>/socket`), which tells each of them what lies where,
 and of a member's end at once. An engine loads a bucket from the memory in which the learner's snapshot lies; what lies
 elsewhere (on a host with GPUs, whose snapshots are pinned) the learner copies into shared memory once, for all members.
-A publish ends when every member has said that it is through: the memory may be written anew from then on.
+A member says that it is through, and the learner that it had not given the publish up before: the memory may be written
+anew only when all have said so, or the publish is given up, and what a member then has loaded counts for nothing.
 """
 
 import os
+import selectors
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn, cast
 
 import torch
 
@@ -102,10 +106,17 @@ class IpcSender(Wire):
         return buffer.numel()
 
     def finish(self) -> None:
-        with _explained(self._group, "waiting for the members of"):
+        ends = time.monotonic() + self._group.timeout_seconds
+        with _explained(self._group, "waiting for the members of"), selectors.PollSelector() as waiting:
             for member in self._members:
-                if member.recv(len(_THROUGH)) != _THROUGH:
-                    raise ConnectionError("one has left")
+                waiting.register(member, selectors.EVENT_READ)
+            while waiting.get_map():
+                for key, _ in waiting.select(max(0.0, ends - time.monotonic())) or _late():
+                    member = cast(socket.socket, key.fileobj)
+                    if member.recv(len(_THROUGH)) != _THROUGH:
+                        raise ConnectionError("one has left")
+                    member.sendall(_THROUGH)
+                    waiting.unregister(member)
 
     def close(self) -> None:
         for member in self._members:
@@ -157,8 +168,10 @@ class IpcReceiver(Wire):
             return self._memory[number][begin : begin + length]
 
     def release(self) -> None:
-        with suppress(OSError):  # a learner that is gone waits for nobody
+        with _explained(self._group, "ending the publish in"):
             self._learner.sendall(_THROUGH)
+            if self._learner.recv(len(_THROUGH)) != _THROUGH:
+                raise ConnectionError("the learner gave it up, and may have written anew what was being loaded")
 
     def close(self) -> None:
         _end(self._learner)
@@ -182,6 +195,10 @@ def _explained(group: Group, doing: str) -> Iterator[None]:
     except OSError as error:
         said = error.strerror or str(error) or type(error).__name__
         raise TransferError(f"{doing} group {group.group_id!r} of {group.world_size} failed: {said}") from error
+
+
+def _late() -> NoReturn:
+    raise TimeoutError("timed out")
 
 
 def _end(peer: socket.socket) -> None:
