@@ -36,7 +36,9 @@ def before(tmp_path: Path) -> Path:
 
 
 def test_the_release_before_generates_for_this_one_and_asks_it(tmp_path: Path, before: Path) -> None:
-    code = {"PYTHONPATH": os.pathsep.join(str(before / part) for part in ("services", "clients", "protos"))}
+    paths = os.pathsep.join(str(before / part) for part in ("services", "clients", "protos"))
+    # Its own presets, too: those of now may name settings that it does not know.
+    code = {"PYTHONPATH": paths, "AREAL_MESH_PRESETS": str(before / "deploy" / "presets")}
     with started(tmp_path, without=("generator",)) as (nodes, controller):
         nodes.start("generator", code, unknown=("replay.keep_released",))
         asyncio.run(some_steps(nodes, controller, code, before))
