@@ -84,8 +84,7 @@ def measure_one_gpu(weights: Tensors, device: torch.device) -> Snapshot:
     say("staging", manifest.num_bytes, begin)
     receiver, kept = BucketReceiver(SameDevice(snapshot, device), manifest), Tensors()
     begin = time.monotonic()
-    for bucket, buffer in receiver.buckets():
-        kept |= dict(receiver.named_tensors(bucket, buffer))
+    kept |= dict(receiver.tensors())
     torch.cuda.synchronize(device)
     say("receive", manifest.num_bytes, begin)
     wrong = [name for name, tensor in weights.items() if not torch.equal(kept[name], tensor + 0.0)]

@@ -36,9 +36,7 @@ def test_what_a_loader_keeps_stays_as_it_was_received(fixed: bool) -> None:
     manifest = describe(1, tensors.items(), bucket_bytes=1024)
     wire = Replay(Snapshot.of(manifest, tensors.items()))
     receiver = BucketReceiver(wire, manifest, fixed)
-    kept: dict[str, torch.Tensor] = {}
-    for bucket, buffer in receiver.buckets():
-        kept |= dict(receiver.named_tensors(bucket, buffer))
+    kept = dict(receiver.tensors())
     assert len(manifest.buckets()) > 5
     assert list(kept) == list(tensors)
     assert all(torch.equal(kept[name], tensor) for name, tensor in tensors.items())

@@ -31,7 +31,7 @@ class BucketReceiver:
     def buckets(self) -> Iterator[tuple[Bucket, torch.Tensor]]:
         """Yield each bucket of the manifest with its bytes; whoever is through with them calls `release`.
 
-        A loader keeps of a bucket only what it has from `named_tensors`: the buffer may be received into again.
+        A bucket is not to be kept, for its buffer may be received into again; what `tensors` yields is.
         Raises TransferError, before the first bucket when the sender's manifest is another one.
         """
         expected = self._manifest.fingerprint()
@@ -54,12 +54,8 @@ class BucketReceiver:
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """The tensors of all buckets as they come, for a loader that may keep them; raises as `buckets` does."""
         for bucket, buffer in self.buckets():
-            yield from self.named_tensors(bucket, buffer)
-
-    def named_tensors(self, bucket: Bucket, buffer: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-        """The tensors of a bucket, for a loader that may keep them."""
-        for spec, view in unpack(bucket, buffer):
-            yield spec.name, self._buffers.loaded_from(view)
+            for spec, view in unpack(bucket, buffer):
+                yield spec.name, self._buffers.loaded_from(view)
 
     def release(self) -> None:
         """Every tensor was loaded: the sender may write anew what it lent. Raises TransferError where it did before."""
