@@ -1,5 +1,6 @@
 """Files of released segments become later ones, and nothing of what they held passes for a record of these."""
 
+import os
 from pathlib import Path
 
 import google_crc32c
@@ -211,3 +212,22 @@ def test_a_header_whose_damage_makes_it_look_old_costs_no_record(tmp_path: Path)
     _, damages = scan_segment(path, seen.append)
     assert [record.payload for record in seen] == [b"one"]
     assert [damage.byte for damage in damages] == [0]
+
+
+def test_a_file_is_written_anew_only_once_the_disk_knows_that_it_lost_its_old_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reused = ReusedFiles(tmp_path, 1000)
+    for number in (1, 2):
+        path = tmp_path / f"{number:010d}.segment"
+        path.write_bytes(bytes(1000))
+        reused.put(path)
+    synced: list[set[str]] = []
+    monkeypatch.setattr(
+        "areal_mesh.replay.reused.sync_path", lambda folder: synced.append({path.name for path in folder.iterdir()})
+    )
+    for number in (3, 4):
+        descriptor = reused.allocate(tmp_path / f"{number}.new", 1000)
+        assert descriptor is not None
+        os.close(descriptor)
+    assert synced == [{"0000000001.reused", "0000000002.reused"}], "once for both, before either was given out"

@@ -10,7 +10,9 @@ from areal_mesh.replay.segment_file import CorruptLog
 from areal_mesh.replay.state import BufferState
 from areal_mesh.runtime.errors import failed_precondition
 
-# A turn of a thread costs as much as reading half a MB; a draw holds two turns' worth in memory.
+# A turn of a thread costs as much as reading half a MB; a draw holds two turns' worth in memory. The first, for which
+# the caller waits, is short.
+_FIRST_TURN_BYTES = 1 << 20
 _TURN_BYTES = 4 << 20
 
 
@@ -47,11 +49,11 @@ class BatchReader:
 
     def _turns(self, group_ids: Sequence[str]) -> Iterator[list[str]]:
         turn: list[str] = []
-        size = 0
+        size, most = 0, _FIRST_TURN_BYTES
         for group_id in group_ids:
-            if turn and size >= _TURN_BYTES:
+            if turn and size >= most:
                 yield turn
-                turn, size = [], 0
+                turn, size, most = [], 0, _TURN_BYTES
             turn.append(group_id)
             size += self._location(group_id).length
         if turn:

@@ -36,8 +36,9 @@ class ReusedFiles:
     def __init__(self, directory: Path, capacity: int) -> None:
         self._directory = directory
         self._capacity = capacity
-        # A file is given out only once the disk knows that it has lost its old name.
         self._lock = threading.Lock()
+        self._renamed = False
+        """Whether the disk may still know one of them by its old name."""
 
     def put(self, segment: Path) -> None:
         """Takes a segment that nothing needs any more, or deletes it where there are enough or somebody reads it."""
@@ -52,7 +53,7 @@ class ReusedFiles:
                     segment.unlink()
                     return
                 segment.rename(self._directory / f"{segment.stem}.reused")
-            sync_path(self._directory)
+                self._renamed = True
 
     def allocate(self, path: Path, capacity: int) -> int | None:
         """A descriptor of a file at `path` with so many allocated bytes, holding anything; None where there is no room.
@@ -68,7 +69,13 @@ class ReusedFiles:
     def _take(self, path: Path) -> Path | None:
         with self._lock:
             oldest = min(self._files(), default=None)
-            return None if oldest is None else oldest.rename(path)
+            if oldest is None:
+                return None
+            if self._renamed:
+                # What is written under the new name must never be found under the old one.
+                sync_path(self._directory)
+                self._renamed = False
+            return oldest.rename(path)
 
     def give_way(self) -> bool:
         """Deletes the oldest; False where there is none."""

@@ -172,12 +172,11 @@ class SegmentStore:
                 yield payload
 
     def delete_through(self, number: int) -> None:
-        """Deletes sealed segments up to and including `number`."""
+        """Deletes sealed segments up to and including `number`; one that a crash brings back, recovery deletes."""
         # A copy: the writing thread may seal another meanwhile.
         for sealed in [candidate for candidate in list(self._sealed) if candidate <= number]:
             self._kept.take(self._path(sealed))
             del self._sealed[sealed]
-        sync_path(self._directory)
 
     @property
     def bytes_on_disk(self) -> int:

@@ -4,6 +4,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any
 
 from buf.validate import validate_pb2
@@ -43,8 +44,17 @@ def expect_rules(field: FieldDescriptor, kind: str | None, *allowed: str | None)
         raise UnsupportedRule(f"{field.full_name}: rules of a {kind} on another type")
 
 
-def value_checks(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> tuple[ValueCheck, ...]:
-    """Checks of one value of a field's type."""
+def value_check(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> ValueCheck | None:
+    """One check of all that is asked of a value of a field's type; None where nothing is."""
+    checks = _value_checks(field, rules)
+    return reduce(_both, checks) if checks else None
+
+
+def _both(one: ValueCheck, other: ValueCheck) -> ValueCheck:
+    return lambda value: one(value) or other(value)
+
+
+def _value_checks(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> tuple[ValueCheck, ...]:
     kind = rules.WhichOneof("type")
     if field.message_type is not None:
         expect_rules(field, kind, "duration")
