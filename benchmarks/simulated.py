@@ -50,6 +50,8 @@ class SimulatedMesh(SimulatedServices):
     figures: Figures = field(default_factory=Figures)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _started: asyncio.Event = field(default_factory=asyncio.Event)
+    _committed_step: int = 0
+    _committed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, members: int, port: int) -> None:
         """The members' work, until it is cancelled."""
@@ -63,6 +65,13 @@ class SimulatedMesh(SimulatedServices):
         """Waits until generators lease. Raises TimeoutError after `seconds`."""
         async with asyncio.timeout(seconds):
             await self._started.wait()
+
+    async def learned(self, steps: int, step_seconds: float) -> None:
+        """Waits until so many steps are committed. Raises TimeoutError where one takes longer than `step_seconds`."""
+        while self._committed_step < steps:
+            self._committed.clear()
+            async with asyncio.timeout(step_seconds):
+                await self._committed.wait()
 
     # --- members ---------------------------------------------------------------------------------------------------
 
@@ -179,6 +188,8 @@ class SimulatedMesh(SimulatedServices):
         began = time.perf_counter()
         await member.call(member.stub.CommitStep, request)
         self.figures.commits.append(time.perf_counter() - began)
+        self._committed_step = step
+        self._committed.set()
 
     async def _replay(self, port: int) -> None:
         me = Identity("replay", "simulated-replay")

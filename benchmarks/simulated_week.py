@@ -1,0 +1,101 @@
+"""A week of a 16-node run, as fast as the controller goes: its memory, by the steps behind it.
+
+AReaL v0.1 took 40 hours on 16 nodes for 395 steps of 1,024 prompts; a week is 1,660 of them, 1.7 million groups. A real
+controller on one core has 512 simulated generators, which keep a lease waiting each, and a simulated learner that
+commits whatever has ended; every step is published to all of them. With fewer groups a step it takes less time.
+
+    python -m benchmarks.simulated_week [--steps 1660] [--batch-groups 1024] [--members 512]
+"""
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from areal_mesh.simulation.processes import cpu_seconds, rss_bytes
+from benchmarks.controller_process import controller_process, write_settings
+from benchmarks.meshrun import free_port
+from benchmarks.simulated import Load, SimulatedMesh
+
+_MAX_STALENESS = 1
+_PARTS = 20
+_START_SECONDS = 120.0
+_STEP_SECONDS = 60.0  # a step that takes longer than this is one that stands still
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was seen when some steps were behind; `seconds` and `cpu` since the first step, memory in bytes."""
+
+    steps: int
+    groups: int
+    seconds: float
+    cpu: float
+    rss: int
+
+
+async def run(members: int, steps: int, batch_groups: int, cores: list[int]) -> list[Moment]:
+    """A moment as each twentieth of the steps is done, printed as it is. Raises TimeoutError where a step hangs."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        settings = write_settings(Path(folder), port, cores[0], batch_groups, _MAX_STALENESS)
+        with controller_process(settings, cores[0]) as process:
+            os.sched_setaffinity(0, set(cores[1:]))
+            mesh = SimulatedMesh(controller=f"127.0.0.1:{port}", load=Load(), max_staleness=_MAX_STALENESS)
+            server, own_port = await mesh.serve_all()
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(mesh.run(members, own_port))
+                await mesh.started(_START_SECONDS)
+                began, cpu = time.perf_counter(), cpu_seconds(process.pid)
+                seen: list[Moment] = []
+                for part in range(1, _PARTS + 1):
+                    await mesh.learned(steps * part // _PARTS, _STEP_SECONDS)
+                    seconds, spent = time.perf_counter() - began, cpu_seconds(process.pid) - cpu
+                    moment = Moment(mesh.learner_version, mesh.figures.ended, seconds, spent, rss_bytes(process.pid))
+                    seen.append(moment)
+                    print(f"{moment.steps} steps, {moment.groups:,} groups: {moment.rss / 1e6:.1f} MB", flush=True)
+                running.cancel()
+            await server.stop(0)
+    return seen
+
+
+def week_table(seen: list[Moment], members: int) -> Table:
+    """The moments, one a row."""
+    table = Table(title=f"One controller on one core, {members} simulated generators, {seen[-1].steps} steps")
+    for column in ("steps", "groups", "groups/s", "CPU ms/group", "RSS MB"):
+        table.add_column(column, justify="right")
+    for moment in seen:
+        table.add_row(
+            f"{moment.steps:,}",
+            f"{moment.groups:,}",
+            f"{moment.groups / moment.seconds:.0f}",
+            f"{1000 * moment.cpu / moment.groups:.2f}",
+            f"{moment.rss / 1e6:.1f}",
+        )
+    return table
+
+
+def main() -> None:
+    """Prints the table, and each figure on a line of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--members", type=int, default=512, help="simulated generators")
+    parser.add_argument("--steps", type=int, default=1660, help="steps in all")
+    parser.add_argument("--batch-groups", type=int, default=1024, help="groups of a step")
+    options = parser.parse_args()
+    seen = asyncio.run(run(options.members, options.steps, options.batch_groups, sorted(os.sched_getaffinity(0))))
+    Console(width=140).print(week_table(seen, options.members))
+    first, middle, last = seen[0], seen[len(seen) // 2 - 1], seen[-1]
+    print(f"figure: week_rss_mb_first_twentieth {first.rss / 1e6:.1f}")
+    print(f"figure: week_rss_mb_half {middle.rss / 1e6:.1f}")
+    print(f"figure: week_rss_mb_end {last.rss / 1e6:.1f}")
+    print(f"figure: week_rss_end_over_half {last.rss / middle.rss:.3f}")
+
+
+if __name__ == "__main__":
+    main()
