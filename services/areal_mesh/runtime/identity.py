@@ -3,6 +3,7 @@
 import importlib.metadata
 import uuid
 from dataclasses import dataclass, field
+from functools import cache
 
 from areal_mesh.runtime.security.credentials import Credentials
 from areal_mesh.runtime.watchdog.open_calls import OpenCalls
@@ -64,8 +65,9 @@ def role_name(number: int) -> str:
     return next((name for name, value in ROLE_NAMES.items() if value == number), "unknown")
 
 
+@cache
 def version() -> str:
-    """The installed release."""
+    """The installed release; read once, for every status says it."""
     try:
         return importlib.metadata.version("areal-mesh")
     except importlib.metadata.PackageNotFoundError:  # run from the tree
