@@ -117,7 +117,7 @@ def test_the_list_says_what_has_expired(command: Command, capsys: pytest.Capture
         command("certs", "list")
     command("certs", "init")
     command("certs", "issue", "learner", "--days", "365")
-    command("certs", "issue", "replay", "--days", "0.000001")
+    command("certs", "issue", "replay", "--days", "0.000000001")
     command("certs", "issue", "verifier", "--days", "20")
     capsys.readouterr()
     assert command("certs", "list") == 1

@@ -40,7 +40,9 @@ def test_every_epoch_measures_itself_against_the_policies_before_the_step(folder
     first, both = once.step(batch), twice.step(batch)
     for name in ("mismatch_kl", "mismatch_kl_max"):
         if name in first.figures:
-            assert figure(both, name) == figure(first, name), "of the policy before the step alone"
+            # The same numbers, but for the last bit: how kernels add up may depend on where memory lies.
+            before = pytest.approx(figure(first, name), rel=1e-12)
+            assert figure(both, name) == before, "of the policy before the step alone"
     # The second epoch trains on.
     moved = [torch.cat([tensor.flatten() for tensor in weights(trainer).values()]) for trainer in (once, twice)]
     assert not torch.equal(moved[0], moved[1])
