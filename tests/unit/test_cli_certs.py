@@ -185,7 +185,7 @@ def test_a_service_is_refused_at_the_start_with_a_certificate_that_nobody_would_
     os.rename(folder / "replay.pem", folder / "verifier.pem")
     with pytest.raises(StartupError, match=r"is for replay, not for verifier verifier-0"):
         service_credentials(settings, "verifier", "verifier-0")
-    command("certs", "issue", "learner", "--days", "0.000001")
+    command("certs", "issue", "learner", "--days", "0.000000001")
     with pytest.raises(StartupError, match=r"UTC, and now it is .*; `areal-mesh certs rotate` makes it anew"):
         service_credentials(settings, "learner", "learner-0")
     command("certs", "issue", "generator", "--service-id", "generator-1")
