@@ -145,6 +145,11 @@ def test_a_folder_that_is_neither_model_nor_run_is_refused(tmp_path: Path) -> No
         examined([str(tmp_path)], "", [])
 
 
+def test_settings_that_are_not_there_are_refused_by_their_own_name(model: Path) -> None:
+    with pytest.raises(CommandFailed, match=r"^policy: smollm2: no such preset; there are: "):
+        examined([str(model)], "smollm2", [])
+
+
 def test_two_checkpoints_of_one_name_are_refused(model: Path) -> None:
     with pytest.raises(CommandFailed, match="two checkpoints are called policy"):
         examined([str(model), str(model)], "", [])

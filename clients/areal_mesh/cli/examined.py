@@ -123,7 +123,9 @@ def _made(label: str, folder: Path, source: str, overrides: Sequence[str], versi
                 file.write_text(json.dumps(usual_settings(folder)), encoding="utf-8")
                 settings = load_settings(file, [*own, *overrides])
     except SettingsError as error:
-        raise CommandFailed(f"{label}: {'; '.join(error.faults)}", EXIT_CANNOT_START) from error
+        # The usual settings' file is none of the user's.
+        told = str(error) if source else "; ".join(error.faults)
+        raise CommandFailed(f"{label}: {told}", EXIT_CANNOT_START) from error
     return Examined(label, folder, settings, version, folder_digest(folder))
 
 
