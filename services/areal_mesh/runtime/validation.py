@@ -146,11 +146,9 @@ def _check_values(name: str, fault_of: ValueCheck, message: Any) -> Violation | 
 
 def _check_messages(name: str, checks: tuple[Check, ...], message: Any) -> Violation | None:
     for index, value in enumerate(getattr(message, name)):
-        # Most of what a group's check costs is spent here.
-        for check in checks:
-            violation = check(value)
-            if violation is not None:
-                return violation.within(f"{name}[{index}]")
+        violation = _first_violation(checks, value)
+        if violation is not None:
+            return violation.within(f"{name}[{index}]")
     return None
 
 
