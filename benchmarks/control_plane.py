@@ -18,27 +18,22 @@ import asyncio
 import os
 import re
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from areal_mesh.simulation.figures import percentile
 from areal_mesh.simulation.processes import cpu_seconds, rss_bytes
-from benchmarks.controller_process import controller_process, write_settings
 from benchmarks.long_run import late_table
-from benchmarks.meshrun import free_port
-from benchmarks.simulated import Load, SimulatedMesh
+from benchmarks.simulated import Load
+from benchmarks.simulated_run import simulated_run
 from benchmarks.status_caller import status_caller
 
 BATCH_GROUPS = 512
 _FULL_SPEED_BATCH = 2048  # a publish to all members every few seconds, still more often than any real run has
-_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -83,30 +78,17 @@ async def measure(
     cores: list[int],
 ) -> Measured:
     """Runs one load against a controller of its own; `pacing`: groups a batch, and the bound on staleness."""
-    batch_groups, max_staleness = pacing
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        port = free_port()
-        settings = write_settings(Path(folder), port, cores[0], batch_groups, max_staleness)
-        with controller_process(settings, cores[0]) as process:
-            os.sched_setaffinity(0, set(cores[1:]))
-            person = stack.enter_context(status_caller(f"127.0.0.1:{port}", cores[1:]))
-            mesh = SimulatedMesh(controller=f"127.0.0.1:{port}", load=load, max_staleness=max_staleness)
-            server, own_port = await mesh.serve_all()
-            async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(mesh.run(members, own_port))
-                await mesh.started(_START_SECONDS)
-                await asyncio.sleep(warm_seconds)
-                mesh.figures.clear_times()
-                mesh.figures.ended = 0
-                await asyncio.to_thread(person.taken)
-                took, cpu_share = await cpu_while(process.pid, seconds)
-                ended, leases = mesh.figures.ended, tuple(mesh.figures.leases)
-                memory = rss_bytes(process.pid)
-                statuses = await asyncio.to_thread(person.taken)
-                measured = Measured(name, members, took, cpu_share, ended, leases, statuses, memory)
-                running.cancel()
-            await server.stop(0)
-    return measured
+    async with simulated_run(members, load, *pacing, cores) as run:
+        with status_caller(run.address, cores[1:]) as person:
+            await asyncio.sleep(warm_seconds)
+            figures = run.mesh.figures
+            figures.clear_times()
+            figures.ended = 0
+            await asyncio.to_thread(person.taken)
+            took, cpu_share = await cpu_while(run.process, seconds)
+            ended, leases, memory = figures.ended, tuple(figures.leases), rss_bytes(run.process)
+            statuses = await asyncio.to_thread(person.taken)
+    return Measured(name, members, took, cpu_share, ended, leases, statuses, memory)
 
 
 def load_table(results: Sequence[Measured]) -> Table:

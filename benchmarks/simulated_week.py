@@ -2,8 +2,8 @@
 
 AReaL v0.1 took 40 hours on 16 nodes for 395 steps of 1,024 prompts; a week is 1,660 of them, 1.7 million groups. A real
 controller on one core has 512 simulated generators, which keep a lease waiting each, and a simulated learner that
-commits whatever has ended; every step is published to all of them. On two cores that is three seconds a step, an hour
-and a half in all, nearly all of it the members' own; fewer of them are faster.
+commits whatever has ended; every step is published to all of them. On two cores that takes half an hour; with fewer
+groups a step less.
 
     python -m benchmarks.simulated_week [--steps 1660] [--batch-groups 1024] [--members 512]
 """
@@ -11,22 +11,19 @@ and a half in all, nearly all of it the members' own; fewer of them are faster.
 import argparse
 import asyncio
 import os
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from areal_mesh.simulation.processes import cpu_seconds, rss_bytes
-from benchmarks.controller_process import controller_process, write_settings
-from benchmarks.meshrun import free_port
-from benchmarks.simulated import Load, SimulatedMesh
+from benchmarks.simulated import Load
+from benchmarks.simulated_run import simulated_run
 
+_LOAD = Load(hold=(0.1, 0.5))  # a step should not wait for its groups
 _MAX_STALENESS = 1
 _PARTS = 20
-_START_SECONDS = 120.0
 _STEP_SECONDS = 60.0  # a step that takes longer than this is one that stands still
 
 
@@ -43,26 +40,16 @@ class Moment:
 
 async def run(members: int, steps: int, batch_groups: int, cores: list[int]) -> list[Moment]:
     """A moment as each twentieth of the steps is done, printed as it is. Raises TimeoutError where a step hangs."""
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        settings = write_settings(Path(folder), port, cores[0], batch_groups, _MAX_STALENESS)
-        with controller_process(settings, cores[0]) as process:
-            os.sched_setaffinity(0, set(cores[1:]))
-            mesh = SimulatedMesh(controller=f"127.0.0.1:{port}", load=Load(), max_staleness=_MAX_STALENESS)
-            server, own_port = await mesh.serve_all()
-            async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(mesh.run(members, own_port))
-                await mesh.started(_START_SECONDS)
-                began, cpu = time.perf_counter(), cpu_seconds(process.pid)
-                seen: list[Moment] = []
-                for part in range(1, _PARTS + 1):
-                    await mesh.learned(steps * part // _PARTS, _STEP_SECONDS)
-                    seconds, spent = time.perf_counter() - began, cpu_seconds(process.pid) - cpu
-                    moment = Moment(mesh.learner_version, mesh.figures.ended, seconds, spent, rss_bytes(process.pid))
-                    seen.append(moment)
-                    print(f"{moment.steps} steps, {moment.groups:,} groups: {moment.rss / 1e6:.1f} MB", flush=True)
-                running.cancel()
-            await server.stop(0)
+    seen: list[Moment] = []
+    async with simulated_run(members, _LOAD, batch_groups, _MAX_STALENESS, cores) as going:
+        mesh, process = going.mesh, going.process
+        began, cpu = time.perf_counter(), cpu_seconds(process)
+        for part in range(1, _PARTS + 1):
+            await mesh.learned(steps * part // _PARTS, _STEP_SECONDS)
+            seconds, spent = time.perf_counter() - began, cpu_seconds(process) - cpu
+            moment = Moment(mesh.learner_version, mesh.figures.ended, seconds, spent, rss_bytes(process))
+            seen.append(moment)
+            print(f"{moment.steps} steps, {moment.groups:,} groups: {moment.rss / 1e6:.1f} MB", flush=True)
     return seen
 
 
