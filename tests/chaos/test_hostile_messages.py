@@ -114,7 +114,7 @@ class Storm:
 
 
 def held_bytes() -> int:
-    """What this process holds, without what its allocator keeps of memory that was given back: that swings by 90 MiB."""
+    """What this process holds, without what its allocator keeps of memory given back: that swings by 90 MiB."""
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     return int(psutil.Process().memory_info().rss)
