@@ -1,11 +1,13 @@
-"""The reference answers of the public data sets parse."""
+"""The reference answers of the public data sets parse; one is read once for all its responses."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from areal_mesh.grading.grade import grade
+from areal_mesh.grading.answers import Answer
+from areal_mesh.grading.grade import gold_answer, grade
 from areal_mesh.grading.reading.parser import parse
 from areal_mesh.grading.trees.nodes import Unparsed
 from areal_mesh.grading.verdict import GradeRequest
@@ -53,3 +55,28 @@ def test_reference_answers_match_themselves_respelled(name: str) -> None:
             missed.append(answer)
 
     assert not missed
+
+
+@pytest.mark.parametrize("reference", [r"\frac{3}{7}", r"so it is \boxed{1,234}", "#### 12", r"\log 100", "may 5"])
+def test_a_reference_is_read_once_and_says_the_same_of_every_response(reference: str) -> None:
+    answers = (r"\frac37", "1234", "12", "2", "May 5", r"\log(100)", "nonsense", r"\frac{6}{14}")
+    first = [grade(GradeRequest(rf"\boxed{{{answer}}}", (reference,)), None) for answer in answers]
+    assert gold_answer(reference) is gold_answer(reference)
+    assert [grade(GradeRequest(rf"\boxed{{{answer}}}", (reference,)), None) for answer in reversed(answers)] == first[
+        ::-1
+    ]
+    assert sum(bool(verdict and verdict.correct) for verdict in first) >= 1
+
+
+def test_a_reference_longer_than_any_answer_is_not_kept() -> None:
+    solution = f"{'It follows. ' * 300}#### 12"
+    assert gold_answer(solution) is not gold_answer(solution)
+    assert gold_answer(solution).text == "12"
+
+
+def test_a_reference_that_threads_share_has_all_its_readings_at_once() -> None:
+    for round_ in range(50):
+        reference = f"{round_},234"
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda _, text=reference: len(gold_answer(text).readings()), range(16)))
+        assert set(found) == {len(Answer(reference, reference=True).readings())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import cached_property
 from typing import Final
 
 from areal_mesh.grading import limits
@@ -51,8 +52,12 @@ class Answer:
         number = plain_number(self.text)
         if number is not None:
             return str(number.value) if number.decimals is None else self.text
-        tokens = self.tokens()
-        return canonical(tokens) if tokens else self.text[: limits.ANSWER_CHARS]
+        return self.canonical if self.tokens() else self.text[: limits.ANSWER_CHARS]
+
+    @cached_property
+    def canonical(self) -> str:
+        """One spelling for all that differ in layout alone; empty where there are no tokens."""
+        return canonical(self.tokens())
 
     @property
     def problem(self) -> str | None:
@@ -74,39 +79,39 @@ class Answer:
         """Parsed readings: with commas as separators, and as thousands separators where they can be; what a sentence
         states; what stands after a choice's letter."""
         if self._readings is None:
-            self._readings = []
-            if _COMMA_GROUP.search(self.text):
-                try:
-                    self._read(tokenize(self.text, comma_groups=True))
-                except Unparsed as problem:
-                    self._problem = str(problem)
-            # No list has a member `000`.
-            if self.tokens() and not (self._readings and _ZERO_GROUP.search(self.text)):
-                self._read(list(self.tokens()))
-            if not self._readings or _begins_with_words(self._readings[0]):
-                self._read_more(stated_value(self.text))
-            self._read_more(value_after_letter(self.text))
-            for other in other_spellings(self.text, reference=self._reference):
-                self._read_more(other)
+            self._readings = self._read_all()  # at once: a reference's answer is shared by threads
         return self._readings
 
-    def _read_more(self, text: str | None) -> None:
-        """One more reading, of a part of the text."""
+    def _read_all(self) -> list[Node]:
+        found: list[Node] = []
+        if _COMMA_GROUP.search(self.text):
+            self._read_text(self.text, found)
+        # No list has a member `000`.
+        if self.tokens() and not (found and _ZERO_GROUP.search(self.text)):
+            self._read(list(self.tokens()), found)
+        if not found or _begins_with_words(found[0]):
+            self._read_text(stated_value(self.text), found)
+        self._read_text(value_after_letter(self.text), found)
+        for other in other_spellings(self.text, reference=self._reference):
+            self._read_text(other, found)
+        return found
+
+    def _read_text(self, text: str | None, found: list[Node]) -> None:
+        """One more reading, of a text that is the answer or a part of it, or another spelling."""
         try:
             if text:
-                self._read(tokenize(text, comma_groups=bool(_COMMA_GROUP.search(text))))
+                self._read(tokenize(text, comma_groups=bool(_COMMA_GROUP.search(text))), found)
         except Unparsed as problem:
             self._problem = str(problem)
 
-    def _read(self, tokens: list[Token]) -> None:
+    def _read(self, tokens: list[Token], found: list[Node]) -> None:
         try:
             node = parse_tokens(tokens)
         except Unparsed as problem:
             self._problem = str(problem)
             return
-        assert self._readings is not None  # only `readings` calls this
-        if node not in self._readings:
-            self._readings.append(node)
+        if node not in found:
+            found.append(node)
 
 
 def _begins_with_words(node: Node) -> bool:

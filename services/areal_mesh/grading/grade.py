@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from areal_mesh.grading import limits
@@ -13,7 +14,7 @@ from areal_mesh.grading.equality.comparison import Decide, Equality
 from areal_mesh.grading.equality.scalars import Outcome, compare_scalars, rounds_to
 from areal_mesh.grading.extraction import extract_answer, find_answer, joined_boxes, unclosed_box
 from areal_mesh.grading.reading.spelling import spelled
-from areal_mesh.grading.reading.tokens import Token, canonical
+from areal_mesh.grading.reading.tokens import Token
 from areal_mesh.grading.trees.nodes import Bracketed, FiniteSet, Listing, Node
 from areal_mesh.grading.verdict import GradeRequest, Verdict
 from areal_mesh.grading.vocabulary import SHORT_WORDS
@@ -21,6 +22,8 @@ from areal_mesh.grading.vocabulary import SHORT_WORDS
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
 _APPROXIMATE: Final = re.compile(r"\\approx\s*(-?\d{1,40}\.\d{1,40})\Z", re.ASCII)
 _DECIMAL_COMMA: Final = re.compile(r"-?\d+,(?:\d{2}|\d{4,})\Z", re.ASCII)
+_REFERENCES: Final = 1024
+"""Reference answers that are kept as they were read: all responses to a prompt are graded against one."""
 _FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
 
 
@@ -68,7 +71,19 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
 
 
 def gold_answer(text: str) -> Answer:
-    """A reference answer; of a solution's text, with a box or no answer itself, what it states as its answer."""
+    """A reference answer; of a solution's text, with a box or no answer itself, what it states as its answer.
+
+    One that is of an answer's length is read once for all responses that are graded against it.
+    """
+    return _kept_gold(text) if len(text) <= limits.ANSWER_CHARS else _read_gold(text)
+
+
+@lru_cache(maxsize=_REFERENCES)
+def _kept_gold(text: str) -> Answer:
+    return _read_gold(text)
+
+
+def _read_gold(text: str) -> Answer:
     if "####" in text:
         text = text.rpartition("####")[2].strip() or text  # GSM8K's last line
     gold = Answer(text, reference=True)
@@ -95,7 +110,7 @@ def _match(gold: Answer, answer: Answer, equality: Equality) -> Outcome:
         _same_with_comma(answer.text, gold.text, _FRACTION_COMMA)
     ):
         return Outcome(True, "decimal")
-    if gold.tokens() and answer.tokens() and canonical(gold.tokens()) == canonical(answer.tokens()):
+    if gold.tokens() and answer.tokens() and gold.canonical == answer.canonical:
         return Outcome(True, "text")
     if _same_short_word(gold.text, answer.text) or _same_words(gold.tokens(), answer.tokens()):
         return Outcome(True, "words")

@@ -7,6 +7,7 @@ separators in, and the contents of `\text` become words. The time taken is linea
 from __future__ import annotations
 
 import re
+from string import ascii_letters, digits
 from typing import Final
 
 from areal_mesh.grading import limits
@@ -52,6 +53,13 @@ _EMITTED: Final[dict[str, tuple[Kind, str]]] = {
 }
 """Commands, and what they are synonyms of, that are one token each."""
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
+_BEGINS: Final = {
+    **dict.fromkeys(digits + ".", "number"),
+    **dict.fromkeys(ascii_letters, "letters"),
+    "\\": "command",
+    " ": "space",
+}
+"""What a character begins, if no symbol."""
 
 
 def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
@@ -75,17 +83,18 @@ class _Lexer(NumberLexer):
     def run(self) -> None:
         while self.position < len(self.text):
             character = self.text[self.position]
-            if character.isspace():
-                self.position += 1
-                self.spaced = True
-            elif character == "\\":
-                self._command()
-            elif character.isascii() and (character.isdigit() or character == "."):
-                self.number()
-            elif character.isascii() and character.isalpha():
-                self._letters()
-            else:
-                self._symbol(character)
+            match _BEGINS.get(character) or (character.isspace() and "space"):
+                case "number":
+                    self.number()
+                case "command":
+                    self._command()
+                case "letters":
+                    self._letters()
+                case "space":
+                    self.position += 1
+                    self.spaced = True
+                case _:
+                    self._symbol(character)
             if len(self.tokens) > limits.TOKENS:
                 raise Unparsed("more tokens than the bound")
 

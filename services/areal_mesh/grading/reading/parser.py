@@ -44,6 +44,7 @@ from areal_mesh.grading.vocabulary import (
 _SET_OPERATORS = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "minus"}
 _SEPARATORS = frozenset({",", ";", r"\vee", r"\wedge", r"\\"})
 _GROUP_SEPARATORS = frozenset({";", "or", r"\vee"})
+_SPOKEN: Final = frozenset({"word", "join"})
 _HALVES: Final[dict[str, Literal["am", "pm"]]] = {"am": "am", "pm": "pm"}
 
 
@@ -60,8 +61,10 @@ def parse_tokens(tokens: list[Token], *, decimal_logarithms: bool = False) -> No
     """As `parse`, from tokens; a logarithm without a base is natural, unless it is to have the base ten."""
     if not tokens:
         raise Unparsed("empty")
-    tokens = _with_exclusions(tokens)
-    words = _all_reals_but(tokens) or as_date(tokens) or as_words(tokens)
+    words: Node | None = as_date(tokens)
+    if words is None and any(token.kind in _SPOKEN for token in tokens):
+        tokens = _with_exclusions(tokens)
+        words = _all_reals_but(tokens) or as_words(tokens)
     if words is not None:
         return words
     reader = AnswerParser(with_or(with_names(with_plain_conditions(without_ends(tokens)))))

@@ -30,6 +30,8 @@ from areal_mesh.grading.vocabulary import (
 
 _LARGEST_MODULUS = 10**30
 _MODULI = frozenset({r"\pmod", r"\mod", r"\bmod", "mod"})
+_NOTHING_AFTER = frozenset({"", ",", "=", ")", "]", "}", r"\}", "|", "<", ">", r"\le", r"\ge", r"\in"})
+"""What ends most quantities, with nothing between that belongs to them."""
 _TEMPERATURES = {"C": "celsius", "c": "celsius", "F": "fahrenheit", "f": "fahrenheit"}
 
 
@@ -44,7 +46,10 @@ class QuantityParser(UnitParser):
         currency = self._currency()
         if self.kind() == "word":
             return self.words()
-        value, modulus = self._modulus(self._multiplied(self.scalar()))
+        value = self.scalar()
+        if not (debt or currency) and self.peek() in _NOTHING_AFTER:
+            return value
+        value, modulus = self._modulus(self._multiplied(value))
         value = negated(value) if debt and isinstance(value, SCALARS) else value
         based = self._in_base(value)
         if based is not None:

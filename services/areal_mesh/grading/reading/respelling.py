@@ -64,8 +64,11 @@ _RULES: Final[tuple[tuple[str, str, _Change], ...]] = (
         rf"(?<![A-Za-z\\])(?:{_TEXT})?({'|'.join(_CODES)})\.?(?:\s|\\ |~|\}})*(?=\d)",
         lambda code: rf"\{_CODES[code[1]]} ",
     ),
-    ("", rf"(?<=\d)\s*(?:\^\s*\{{?\s*(?:{_TEXT})?(?:st|nd|rd|th)\s*\}}{{0,2}}|(?:st|nd|rd|th)(?![A-Za-z]))", " "),
-    ("", rf"(?<=\d)(?:\s*{_TEXT}|\s*)o'?\s?clock\s*\}}?", ":00"),
+    *(
+        (ending, rf"(?<=\d)\s*(?:\^\s*\{{?\s*(?:{_TEXT})?{ending}\s*\}}{{0,2}}|{ending}(?![A-Za-z]))", " ")
+        for ending in ("st", "nd", "rd", "th")
+    ),
+    ("clock", rf"(?<=\d)(?:\s*{_TEXT}|\s*)o'?\s?clock\s*\}}?", ":00"),
     ("of", rf"(?<!\d)(\d+)\s*(?:{_TEXT})?out\s+of(?:\s|\}})*(\d+)", r"\\frac{\1}{\2}"),
     ("in", rf"(?<!\d)(\d+)\s*{_TEXT}in\s*\}}\s*(\d+)", r"\\frac{\1}{\2}"),
     (":=", r":=", "="),

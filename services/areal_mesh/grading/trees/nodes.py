@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,19 +175,22 @@ def negated(node: Node) -> Node:
     return Product((Number(Fraction(-1)), node))
 
 
+_CHILDREN: Final[dict[type, Callable[[Any], tuple[Node, ...]]]] = {
+    Sum: lambda node: node.terms,
+    Product: lambda node: node.factors,
+    Call: lambda node: node.arguments,
+    Quotient: lambda node: (node.numerator, node.denominator),
+    Power: lambda node: (node.base, node.exponent),
+    Bound: lambda node: (*node.bounds, node.body),
+    PlusMinus: lambda node: (node.argument,),
+}
+"""By type: every rule walks a tree, and a match of patterns takes twice the time."""
+
+
 def children(node: Node) -> tuple[Node, ...]:
     """The nodes directly inside a scalar."""
-    match node:
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return parts
-        case Quotient(first, second) | Power(first, second):
-            return (first, second)
-        case Bound(_, _, bounds, body):
-            return (*bounds, body)
-        case PlusMinus(argument, _):
-            return (argument,)
-        case _:
-            return ()
+    inside = _CHILDREN.get(type(node))
+    return inside(node) if inside is not None else ()
 
 
 def with_children(node: Node, change: Callable[[Node], Node]) -> Node:
