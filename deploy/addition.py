@@ -4,7 +4,7 @@
     python3 deploy/addition.py                      the kinds there are
     python3 deploy/addition.py 'A loss' [KIND ...]  all there is to read for these
 
-The lists stand in CONTRIBUTING.md, after **Read**: a file, or `file: the definitions of it`.
+The lists stand in CONTRIBUTING.md, after **Read**: a file, or `file: the definitions of it` (`imports`: all of those).
 """
 
 import ast
@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
-COMMON = "What each addition touches"
+COMMON = "Every addition"
 SECTIONS: dict[str, str] = dict(re.findall(r"^###? (.+?)\n(.*?)(?=^##)", _GUIDE, flags=re.MULTILINE | re.DOTALL))
 WITH_READING = [name for name, text in SECTIONS.items() if "**Read** `" in text]
 
@@ -25,7 +25,9 @@ def definitions(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     names: list[str] = []
     for node in ast.parse(source).body:
-        text = ast.get_source_segment(source, node) or ""
+        text = _segment(source, node)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found["imports"] = f"{found.get('imports', '')}{text}\n"
         if isinstance(node, ast.Expr):
             found |= {name: f"{found[name]}\n{text}" for name in names}
         targets = getattr(node, "targets", [getattr(node, "target", None)])
@@ -33,6 +35,13 @@ def definitions(path: Path) -> dict[str, str]:
         names = [name for name in given if name]
         found |= dict.fromkeys(names, text)
     return found
+
+
+def _segment(source: str, node: ast.stmt) -> str:
+    """The node's lines, its decorators among them."""
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
 
 
 def listed(kind: str) -> dict[str, str]:
@@ -58,7 +67,7 @@ def reading(*kinds: str) -> dict[str, str]:
 
 def main(kinds: list[str]) -> str:
     """The text to print. Raises SystemExit for a kind that is none."""
-    known = [name for name in SECTIONS if f"### {name}\n" in _GUIDE]
+    known = [name for name in SECTIONS if f"### {name}\n" in _GUIDE and name != COMMON]
     unknown = [kind for kind in kinds if kind not in known]
     if unknown:
         raise SystemExit(f"no addition is called {', '.join(unknown)}; there are: {', '.join(known)}")

@@ -46,6 +46,12 @@ def test_what_is_shown_is_the_guide_and_each_text_of_the_list() -> None:
     assert "class StageSettings" not in shown
 
 
+def test_definitions_are_shown_with_their_decorators_and_imports_where_they_are_named() -> None:
+    shown = show("A kind of reward of one's own").stdout
+    assert "@contextmanager\ndef judge()" in shown
+    assert "from areal_mesh.rewards.process import RewardProcess" in shown
+
+
 def test_kinds_are_listed_and_one_that_is_none_is_named() -> None:
     assert {"A loss", "A filter", "A preset"} <= set(show().stdout.splitlines())
     failed = show("A lost")
