@@ -53,13 +53,6 @@ _EMITTED: Final[dict[str, tuple[Kind, str]]] = {
 }
 """Commands, and what they are synonyms of, that are one token each."""
 _DROPPED_SYMBOLS: Final = frozenset("$~`\"'")
-_BEGINS: Final = {
-    **dict.fromkeys(digits + ".", "number"),
-    **dict.fromkeys(ascii_letters, "letters"),
-    "\\": "command",
-    " ": "space",
-}
-"""What a character begins, if no symbol."""
 
 
 def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
@@ -82,25 +75,14 @@ def tokenize(text: str, *, comma_groups: bool = False) -> list[Token]:
 class _Lexer(NumberLexer):
     def run(self) -> None:
         while self.position < len(self.text):
-            character = self.text[self.position]
-            match _BEGINS.get(character) or (character.isspace() and "space"):
-                case "number":
-                    self.number()
-                case "command":
-                    self._command()
-                case "letters":
-                    self._letters()
-                case "space":
-                    self.position += 1
-                    self.spaced = True
-                case _:
-                    self._symbol(character)
+            _BEGINS.get(self.text[self.position], _Lexer._symbol)(self)
             if len(self.tokens) > limits.TOKENS:
                 raise Unparsed("more tokens than the bound")
 
-    def _symbol(self, character: str) -> None:
+    def _symbol(self) -> None:
+        character = self.text[self.position]
         self.position += 1
-        if character in _DROPPED_SYMBOLS:
+        if character in _DROPPED_SYMBOLS or character.isspace():
             if character == "'" and self.tokens and (self.tokens[-1].kind == "letter" or self.tokens[-1].text == "'"):
                 self.add("symbol", "'")
             elif character in "'\"" and self.tokens and self.tokens[-1].kind == "number":
@@ -306,3 +288,11 @@ class _Lexer(NumberLexer):
         self.fonts += 1
         if self.fonts > limits.NESTING:
             raise Unparsed("nesting deeper than the bound")
+
+
+_BEGINS: Final = {
+    **dict.fromkeys(digits + ".", _Lexer.number),
+    **dict.fromkeys(ascii_letters, _Lexer._letters),
+    "\\": _Lexer._command,
+}
+"""By a character: what reads that which begins with it, if no symbol."""
