@@ -48,7 +48,9 @@ def main() -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="a setting of the trial")
     parser.add_argument("--environment", type=Path, default=ROOT / ".cache" / "trl", help="where TRL is installed")
     options = parser.parse_args()
-    common = ["algorithm.advantage.type=grpo", f"learner.threads={options.threads}", *options.overrides]
+    # The same optimizer on every side.
+    common = ["algorithm.advantage.type=grpo", "learner.muon=none", f"learner.threads={options.threads}"]
+    common += options.overrides
     settings = load_settings("trial", common)
     prepare("trial", common)
     algorithm = settings.algorithm

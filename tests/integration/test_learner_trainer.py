@@ -88,6 +88,7 @@ def runs(folder: Path) -> dict[str, RunSettings]:
         "ppo": run_settings(folder),
         "decoupled_ppo": run_settings(folder, DECOUPLED),
         "grpo": run_settings(folder, "algorithm.advantage={type='grpo'}", "algorithm.loss.type=cispo"),
+        "muon": run_settings(folder, DECOUPLED, "learner.muon={momentum=0.9}"),
         "bfloat16": run_settings(folder, DECOUPLED, "model.dtype=bfloat16"),
     }
 
@@ -114,7 +115,7 @@ def resume(settings: RunSettings, checkpoints: Path) -> tuple[Trainer, Manifest]
     return resumed, manifest
 
 
-@pytest.mark.parametrize("run", ["ppo", "decoupled_ppo", "grpo"])
+@pytest.mark.parametrize("run", ["ppo", "decoupled_ppo", "grpo", "muon"])
 def test_two_ranks_take_the_steps_that_one_rank_takes(
     runs: dict[str, RunSettings], output: Path, tmp_path: Path, run: str
 ) -> None:

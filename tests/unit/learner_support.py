@@ -21,7 +21,7 @@ def settings_for(folder: Path, *overrides: str) -> RunSettings:
     """The trial's settings on the model in `folder`, one thread, with AReaL v0.1's objective; `overrides` on top."""
     base = ["algorithm.max_staleness=0", "algorithm.loss.type=ppo", "algorithm.advantage.type=areal"]
     base += ["algorithm.temperature=1.0", "algorithm.minibatch_by=response"]
-    base += ["learner.threads=1", "learner.end_rate_share=1"]
+    base += ["learner.threads=1", "learner.end_rate_share=1", "learner.muon=none"]
     sizes = ["learner.learning_rate=1e-3", "learner.max_tokens_per_micro_batch=60", "learner.warmup_share=0", "seed=0"]
     return load_settings("trial", [f"model.folder={folder}", "model.recipe=", *base, *sizes, *overrides])
 

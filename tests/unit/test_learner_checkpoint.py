@@ -20,9 +20,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model"))
 
 
-def build(folder: Path, dtype: str = "float32") -> Trainer:
+def build(folder: Path, dtype: str = "float32", *overrides: str) -> Trainer:
     decoupled = "algorithm.loss.type=decoupled_ppo"
-    return Trainer(settings_for(folder, f"model.dtype={dtype}", decoupled, "learner.warmup_share=0.01"))
+    return Trainer(settings_for(folder, f"model.dtype={dtype}", decoupled, "learner.warmup_share=0.01", *overrides))
 
 
 @contextmanager
@@ -46,14 +46,16 @@ def assert_same_state(one: Trainer, other: Trainer) -> None:
     assert (one.policy_version, one.optimizer.updates) == (other.policy_version, other.optimizer.updates)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_two_steps_a_restart_and_two_more_are_four_steps_bit_by_bit(folder: Path, tmp_path: Path, dtype: str) -> None:
-    whole, first = build(folder, dtype), build(folder, dtype)
+@pytest.mark.parametrize("how", [("float32",), ("bfloat16",), ("float32", "learner.muon={}")])
+def test_two_steps_a_restart_and_two_more_are_four_steps_bit_by_bit(
+    folder: Path, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    whole, first = build(folder, *how), build(folder, *how)
     train(whole, 4)
     train(first, 2)
     with store(tmp_path, first) as checkpoints:
         checkpoints.save(step=2, stage="8k")
-    resumed = build(folder, dtype)
+    resumed = build(folder, *how)
     with store(tmp_path, resumed) as checkpoints:
         manifest = checkpoints.load_latest()
     assert manifest is not None

@@ -56,8 +56,13 @@ def learner_memory(
     reference: bool,
     bucket_bytes: float,
     lora: LoraSettings | None = None,
+    muon: bool = False,
 ) -> LearnerMemory:
-    """What each of `ranks` holds with micro-batches of so many tokens; `lora`: where adapters alone are trained."""
+    """What each of `ranks` holds with micro-batches of so many tokens.
+
+    `lora`: where adapters alone are trained. `muon`: the layers' matrices, which is nearly all of a layer, have one
+    moment in place of two.
+    """
     whole = shape.parameters
     layer = shape.layer_parameters / shape.layers
     head = whole - shape.layer_parameters
@@ -68,11 +73,12 @@ def learner_memory(
     gathered = _HALF * (2 * layer + head) if ranks > 1 else _HALF * trained
     # One rank has gradients of its bfloat16 weights and of the float32 ones; several reduce a layer at a time.
     beside = _FULL * (layer if lora is None else trained / shape.layers)
+    of_one_moment = (shape.layer_parameters if lora is None else trained) if muon else 0.0
     merged = 0.0 if lora is None else (_FULL + _HALF) * max(a * b for a, b in shape.linear_layers.values())
     return LearnerMemory(
         parameters=_FULL * trained / ranks + _HALF * frozen / ranks + gathered,
         gradients=_FULL * trained / ranks + (beside if ranks > 1 else _HALF * trained),
-        optimizer=2 * _FULL * trained / ranks,
+        optimizer=_FULL * (2 * trained - of_one_moment) / ranks,
         reference=_HALF * trained / ranks if reference else 0.0,
         activations=_activations(shape, micro_batch_tokens),
         publishing=2 * bucket_bytes + merged,

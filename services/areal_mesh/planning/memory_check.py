@@ -41,7 +41,10 @@ def stage_memories(settings: RunSettings, shape: ModelShape, memory: float) -> l
         longest = settings.prompts.max_prompt_tokens + stage.max_response_tokens
         # A sequence is never cut: one that is longer than the micro-batch makes one by itself.
         tokens = max(longest, settings.in_stage(number).learner.max_tokens_per_micro_batch)
-        learner = learner_memory(shape, settings.learner.ranks, tokens, reference, bucket, settings.learner.lora)
+        section = settings.learner
+        learner = learner_memory(
+            shape, section.ranks, tokens, reference, bucket, section.lora, muon=section.muon is not None
+        )
         found.append(StageMemory(stage.name, learner, generator, longest))
     return found
 

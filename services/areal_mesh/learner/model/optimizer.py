@@ -1,14 +1,21 @@
-"""AdamW with linear warm-up, linear decay and global-norm clipping; its state is complete from the start, and named."""
+"""AdamW, and Muon beside it where that is asked for, with linear warm-up, linear decay and global-norm clipping.
+
+The state is complete from the start, and named.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from areal_mesh.learner.model.parallel import whole
+from areal_mesh.optimizers.muon import Muon
 from areal_mesh.runtime.settings import LearnerSettings, RunSettings
+
+_LAYERS = ".layers."
+"""In the name of what belongs to a decoder layer, neither to the embedding nor to the head."""
 
 
 def warmup_updates(settings: RunSettings) -> int:
@@ -68,12 +75,13 @@ class Update:
     grad_norm: float
     """Global norm before clipping."""
     learning_rate: float
+    """AdamW's."""
     applied: bool
     """False if the norm was not finite: the weights are as before."""
 
 
 class Optimizer:
-    """AdamW over named float32 parameters, plain or sharded."""
+    """AdamW over named float32 parameters, plain or sharded; Muon over those that `learner.muon` gives to it."""
 
     def __init__(
         self, parameters: Mapping[str, nn.Parameter], settings: LearnerSettings, warmup: Warmup, decay: Decay
@@ -83,7 +91,7 @@ class Optimizer:
         self._decay = decay
         self.updates = 0
         self._parameters = dict(parameters)
-        self._adam = self._build()
+        self._adam, self._muon = self._build()
 
     def update(self, step: int, zero_gradients: bool = False) -> Update:
         """Clip, step and count.
@@ -100,9 +108,10 @@ class Optimizer:
         rate = self._settings.learning_rate * self._warmup.share(self.updates) * self._decay.share(step)
         finite = math.isfinite(norm)
         if finite:
-            for group in self._adam.param_groups:
-                group["lr"] = rate
-            self._adam.step()
+            for optimizer in self._optimizers():
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group.get("rate_ratio", 1.0)
+                optimizer.step()
         self.updates += 1
         return Update(norm, rate, finite)
 
@@ -112,25 +121,45 @@ class Optimizer:
         for group, weight_decay in zip(self._adam.param_groups, (settings.weight_decay, 0.0), strict=True):
             group["weight_decay"] = weight_decay
             group["betas"], group["eps"] = (settings.beta1, settings.beta2), settings.epsilon
+        for group in self._muon.param_groups if self._muon is not None else []:
+            group["weight_decay"] = settings.weight_decay
 
     def restart(self) -> None:
         """Forget moments and start the warm-up again."""
         self.updates = 0
-        self._adam = self._build()
+        self._adam, self._muon = self._build()
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Adam's state by `<parameter>.<exp_avg|exp_avg_sq|step>`; the tensors themselves, not copies."""
+        """State by `<parameter>.<exp_avg|exp_avg_sq|step>`, Muon's by `<parameter>.mean`; themselves, not copies."""
+        states = {parameter: state for optimizer in self._optimizers() for parameter, state in optimizer.state.items()}
         return {
             f"{name}.{key}": value
             for name, parameter in self._parameters.items()
-            for key, value in self._adam.state[parameter].items()
+            for key, value in states[parameter].items()
         }
 
-    def _build(self) -> torch.optim.AdamW:
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        return [self._adam] if self._muon is None else [self._adam, self._muon]
+
+    def _build(self) -> tuple[torch.optim.AdamW, Muon | None]:
+        settings = self._settings
+        orthogonal = [parameter for name, parameter in self._parameters.items() if self._is_muons(name, parameter)]
+        others = [parameter for name, parameter in self._parameters.items() if not self._is_muons(name, parameter)]
+        muon = None
+        if settings.muon is not None and orthogonal:
+            momentum, decay = settings.muon.momentum, settings.weight_decay
+            muon = Muon(orthogonal, settings.learning_rate, momentum, decay, scale="match_rms_adamw")
+            muon.param_groups[0]["rate_ratio"] = settings.muon.rate_ratio
+        return self._build_adam(others), muon
+
+    def _is_muons(self, name: str, parameter: nn.Parameter) -> bool:
+        return self._settings.muon is not None and parameter.dim() == 2 and _LAYERS in name
+
+    def _build_adam(self, parameters: Sequence[nn.Parameter]) -> torch.optim.AdamW:
         settings = self._settings
         # Norm gains and biases are not decayed, as in Megatron's optimizer.
-        matrices = [parameter for parameter in self._parameters.values() if parameter.dim() >= 2]
-        vectors = [parameter for parameter in self._parameters.values() if parameter.dim() < 2]
+        matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
+        vectors = [parameter for parameter in parameters if parameter.dim() < 2]
         groups = [
             {"params": matrices, "weight_decay": settings.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
@@ -142,7 +171,7 @@ class Optimizer:
             eps=settings.epsilon,
             foreach=True,
         )
-        for parameter in self._parameters.values():
+        for parameter in parameters:
             # Complete before the first update, so that a checkpoint always holds the same names.
             adam.state[parameter] = {
                 "step": torch.zeros((), dtype=torch.float32),

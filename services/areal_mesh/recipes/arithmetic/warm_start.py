@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
+from areal_mesh.optimizers.muon import Muon
 from areal_mesh.recipes.arithmetic.choices import ModelShape, Phase, Progress, WarmStartSettings
 from areal_mesh.recipes.arithmetic.model import build_model
-from areal_mesh.recipes.arithmetic.muon import Muon
 from areal_mesh.recipes.arithmetic.problems import Problem, SolutionStyle, generate_problems, worked_solution
 from areal_mesh.recipes.arithmetic.tokenizer import build_tokenizer
 

@@ -9,6 +9,7 @@ from areal_mesh.runtime.addresses import Address, parse_host
 from areal_mesh.runtime.settings.base import Seconds, Settings
 from areal_mesh.runtime.settings.lora import LoraSettings
 from areal_mesh.runtime.settings.loss_scale import LossScaleSettings
+from areal_mesh.runtime.settings.muon import MuonSettings
 from areal_mesh.runtime.settings.rewards import RewardList
 
 OWN_HOST = "{host}"
@@ -220,8 +221,10 @@ class LearnerSettings(ServiceSettings):
     """torch threads of a rank on CPU; left out, one for each core it is pinned to."""
     lora: LoraSettings | None = None
     """Train adapters of low rank and leave the model's own weights as they are; left out, all weights are trained."""
+    muon: MuonSettings | None = None
+    """Another optimizer than AdamW for the matrices of the decoder layers; left out, AdamW for all."""
     learning_rate: float = Field(default=1e-5, gt=0, le=1)
-    """AdamW's, after the warm-up."""
+    """AdamW's, after the warm-up; `learner.muon` says how Muon's is to it."""
     warmup_share: float = Field(default=0.02, ge=0, le=1)
     """Share of the longest stage's optimizer steps over which the learning rate rises, in every stage."""
     warmup_counts: Literal["updates", "steps"] = "updates"
@@ -230,7 +233,7 @@ class LearnerSettings(ServiceSettings):
     end_rate_share: float = Field(default=1.0, ge=0, le=1)
     """Share of the learning rate that is left at the end of the schedule; falls by as much each step. 1: it stays."""
     weight_decay: float = Field(default=0.05, ge=0)
-    """AdamW's, decoupled from the gradient."""
+    """AdamW's and Muon's, decoupled from the gradient."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """AdamW's, of the mean of gradients."""
     beta2: float = Field(default=0.95, ge=0, lt=1)

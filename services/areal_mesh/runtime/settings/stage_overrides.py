@@ -25,6 +25,7 @@ FOR_A_RUN = frozenset(
         "lost_rank_seconds",
         "threads",
         "lora",
+        "muon",
         "end_rate_share",
         "loss_scale",
         "checkpoint_every",

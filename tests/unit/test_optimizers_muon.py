@@ -1,10 +1,9 @@
-"""The warm start's optimizer against torch's own, which computes in bfloat16, and against a singular value
-decomposition."""
+"""Muon against torch's own, which computes in bfloat16, and against a singular value decomposition."""
 
 import pytest
 import torch
 
-from areal_mesh.recipes.arithmetic.muon import Muon, orthogonalized
+from areal_mesh.optimizers.muon import Muon, Scale, orthogonalized
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 64), (64, 16)])
@@ -23,14 +22,15 @@ def test_zeros_stay_zeros() -> None:
     assert torch.equal(orthogonalized(torch.zeros(3, 5)), torch.zeros(3, 5))
 
 
+@pytest.mark.parametrize("scale", ["original", "match_rms_adamw"])
 @pytest.mark.parametrize("shape", [(16, 64), (64, 16)])
-def test_steps_are_those_of_torch_to_bfloat16(shape: tuple[int, int]) -> None:
+def test_steps_are_those_of_torch_to_bfloat16(shape: tuple[int, int], scale: Scale) -> None:
     generator = torch.Generator().manual_seed(2)
     start = torch.randn(shape, generator=generator)
     ours, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
     optimizers = (
-        Muon([ours], lr=0.1, momentum=0.95, weight_decay=0.01),
-        torch.optim.Muon([theirs], lr=0.1, momentum=0.95, weight_decay=0.01),
+        Muon([ours], lr=0.1, momentum=0.95, weight_decay=0.01, scale=scale),
+        torch.optim.Muon([theirs], lr=0.1, momentum=0.95, weight_decay=0.01, adjust_lr_fn=scale),
     )
     for _ in range(4):
         ours.grad = theirs.grad = torch.randn(shape, generator=generator)
