@@ -43,6 +43,7 @@ from benchmarks.meshrun import free_port, write_result
 _PRESET = "trial"
 _PROBLEMS = 20000
 _OTHER_CORE = 1
+_NICENESS = 10
 _RESPONSES = 4
 
 
@@ -110,7 +111,9 @@ def overrides_of(shape: Shape, folder: Path) -> list[str]:
         "generator.cores=[0,1]",
         f"generator.engine_cores={list(shape.engine_cores)}",
     ]
-    overrides += [f"{role}.cores=[{_OTHER_CORE}]" for role in ("controller", "verifier", "replay")]
+    # What stands beside the engine stands back: a kernel ends when the core that was taken from it does.
+    for role in ("controller", "verifier", "replay"):
+        overrides += [f"{role}.cores=[{_OTHER_CORE}]", f"{role}.niceness={_NICENESS}"]
     if shape.model is not None:
         overrides += ["model.recipe=none", f"model.folder={folder / 'model'}"]
     return overrides

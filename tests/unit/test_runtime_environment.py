@@ -1,11 +1,12 @@
 """Cores of a process, and of the engine within it."""
 
 import os
+import subprocess
 import threading
 
 import pytest
 
-from areal_mesh.runtime.environment import pin_threads, split_cores
+from areal_mesh.runtime.environment import pin_threads, split_cores, stand_back
 
 
 @pytest.fixture
@@ -49,3 +50,21 @@ def test_every_thread_is_pinned() -> None:
     finally:
         pin_threads(before)
         thread.join()
+
+
+def test_a_thread_stands_back_with_what_it_starts_and_is_never_put_forward() -> None:
+    seen: list[int] = []
+
+    def priorities() -> None:
+        for niceness in (7, 3):
+            stand_back(niceness)
+            seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+        seen.append(int(subprocess.run(["nice"], capture_output=True, text=True, timeout=60).stdout))
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    thread = threading.Thread(target=priorities)
+    thread.start()
+    thread.join(60)
+    lowest = max(7, before)
+    assert seen == [lowest, lowest, lowest]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before

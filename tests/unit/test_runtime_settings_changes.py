@@ -24,6 +24,7 @@ def test_keys_that_differ_are_named_by_their_path() -> None:
         ("generator.kv_cache_gib", "", ""),
         ("verifier.reward", "", ""),
         ("learner.checkpoint_every", "", ""),
+        ("learner.niceness", "", ""),
         ("learner.learning_rate", "", "the newest checkpoint is of step 4"),
         ("stages.1.max_steps", "", "the newest checkpoint"),
         ("stages.2", "", "the newest checkpoint"),

@@ -12,7 +12,7 @@ from areal_mesh.cli.end_run import exit_code_of
 from areal_mesh.cli.preflight import check_role
 from areal_mesh.cli.service_credentials import service_credentials
 from areal_mesh.runtime.addresses import Address
-from areal_mesh.runtime.environment import pin_to_cores, show_gpus
+from areal_mesh.runtime.environment import pin_to_cores, show_gpus, stand_back
 from areal_mesh.runtime.errors import StartupError
 from areal_mesh.runtime.exits import EXIT_CANNOT_START
 from areal_mesh.runtime.identity import Identity
@@ -89,9 +89,11 @@ def _controller(settings: RunSettings, given: str) -> str:
 
 
 def pin_service(settings: RunSettings, role: str) -> None:
-    """Keeps this process to the cores and the GPUs of its role; call before torch is imported."""
-    show_gpus(settings.service(role).gpus)
-    cores = settings.service(role).cores
+    """Keeps this process to the cores, the GPUs and the priority of its role; call before torch is imported."""
+    section = settings.service(role)
+    show_gpus(section.gpus)
+    stand_back(section.niceness)
+    cores = section.cores
     pin_to_cores(cores)
     if cores is not None:
         # Thread pools size themselves by the machine's cores, not by those they are pinned to.

@@ -58,6 +58,11 @@ def pin_to_cores(cores: list[int] | None) -> None:
     os.sched_setaffinity(0, {available[core % len(available)] for core in cores})
 
 
+def stand_back(niceness: int) -> None:
+    """Lowers the priority of this thread, and of what it starts, to `niceness`; never raises it."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
 def split_cores(engine_cores: list[int] | None) -> tuple[set[int], set[int]]:
     """Cores of the engine, positions among those that this process may use as in `pin_to_cores`; and of the rest.
 

@@ -14,9 +14,9 @@ from typing import Any
 _AT_ANY_START = (
     *("plaintext_beyond_loopback", "controller", "generator", "verifier", "replay", "weights", "sinks"),
     *("evaluation", "security", "learner.hosts", "learner.rendezvous", "learner.lost_rank_seconds"),
-    *("learner.listen", "learner.advertise", "learner.cores", "learner.gpus", "learner.metrics_port"),
-    *("learner.drain_seconds", "learner.threads", "learner.checkpoint_every", "learner.checkpoints_kept"),
-    *("learner.checkpoint_copies", "learner.checkpoint_copies_kept"),
+    *("learner.listen", "learner.advertise", "learner.cores", "learner.niceness", "learner.gpus"),
+    *("learner.metrics_port", "learner.drain_seconds", "learner.threads", "learner.checkpoint_every"),
+    *("learner.checkpoints_kept", "learner.checkpoint_copies", "learner.checkpoint_copies_kept"),
     *("learner.export_every", "learner.draw_seconds", "learner.mismatch_alarm", "learner.mismatch_stop"),
 )
 _AT_A_CHECKPOINT = (

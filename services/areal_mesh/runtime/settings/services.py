@@ -27,6 +27,9 @@ class ServiceSettings(Settings):
     machine or container that the service runs on: one setting for many of them."""
     cores: list[int] | None = None
     """Cores the process is pinned to, as positions among those it may use; left out, the scheduler decides."""
+    niceness: int = Field(default=0, ge=0, le=19)
+    """How far the process, and what it starts, stands back where cores are short, as `nice` counts. Where an engine has
+    all cores of a machine, 10 for the services beside it: a core that is taken from a kernel holds all of it up."""
     gpus: list[int] | None = None
     """GPUs the process sees; left out, all."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)

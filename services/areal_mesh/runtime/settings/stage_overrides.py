@@ -15,6 +15,7 @@ FOR_A_RUN = frozenset(
         "advertise",
         "cores",
         "gpus",
+        "niceness",
         "metrics_port",
         "drain_seconds",
         "device",
