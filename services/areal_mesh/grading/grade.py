@@ -24,6 +24,8 @@ _APPROXIMATE: Final = re.compile(r"\\approx\s*(-?\d{1,40}\.\d{1,40})\Z", re.ASCI
 _DECIMAL_COMMA: Final = re.compile(r"-?\d+,(?:\d{2}|\d{4,})\Z", re.ASCII)
 _REFERENCES: Final = 1024
 """Reference answers that are kept as they were read: all responses to a prompt are graded against one."""
+_KEPT_CHARS: Final = 400
+"""Of a reference that is kept (the longest of MATH has about 250): a thousand of them take some 40 MB at most."""
 _FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
 
 
@@ -73,9 +75,9 @@ def grade_extracted(extracted: str, joined: str | None, golds: Sequence[str], de
 def gold_answer(text: str) -> Answer:
     """A reference answer; of a solution's text, with a box or no answer itself, what it states as its answer.
 
-    One that is of an answer's length is read once for all responses that are graded against it.
+    One that is no longer than references are is read once for all responses that are graded against it.
     """
-    return _kept_gold(text) if len(text) <= limits.ANSWER_CHARS else _read_gold(text)
+    return _kept_gold(text) if len(text) <= _KEPT_CHARS else _read_gold(text)
 
 
 @lru_cache(maxsize=_REFERENCES)
