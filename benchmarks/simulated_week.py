@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from areal_mesh.simulation.processes import cpu_seconds, rss_bytes
+from benchmarks.meshrun import write_result
 from benchmarks.simulated import Load
 from benchmarks.simulated_run import simulated_run
 
@@ -77,12 +78,14 @@ def main() -> None:
     parser.add_argument("--batch-groups", type=int, default=1024, help="groups of a step")
     options = parser.parse_args()
     seen = asyncio.run(run(options.members, options.steps, options.batch_groups, sorted(os.sched_getaffinity(0))))
-    Console(width=140).print(week_table(seen, options.members))
+    console = Console(width=140, record=True)
+    console.print(week_table(seen, options.members))
     first, middle, last = seen[0], seen[len(seen) // 2 - 1], seen[-1]
-    print(f"figure: week_rss_mb_first_twentieth {first.rss / 1e6:.1f}")
-    print(f"figure: week_rss_mb_half {middle.rss / 1e6:.1f}")
-    print(f"figure: week_rss_mb_end {last.rss / 1e6:.1f}")
-    print(f"figure: week_rss_end_over_half {last.rss / middle.rss:.3f}")
+    console.print(f"figure: week_rss_mb_first_twentieth {first.rss / 1e6:.1f}")
+    console.print(f"figure: week_rss_mb_half {middle.rss / 1e6:.1f}")
+    console.print(f"figure: week_rss_mb_end {last.rss / 1e6:.1f}")
+    console.print(f"figure: week_rss_end_over_half {last.rss / middle.rss:.3f}")
+    write_result("simulated_week", console)
 
 
 if __name__ == "__main__":
