@@ -22,11 +22,11 @@ from areal_mesh.grading.vocabulary import SHORT_WORDS
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+\Z", re.ASCII)
 _APPROXIMATE: Final = re.compile(r"\\approx\s*(-?\d{1,40}\.\d{1,40})\Z", re.ASCII)
 _DECIMAL_COMMA: Final = re.compile(r"-?\d+,(?:\d{2}|\d{4,})\Z", re.ASCII)
+_FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
 _REFERENCES: Final = 1024
 """Reference answers that are kept as they were read: all responses to a prompt are graded against one."""
 _KEPT_CHARS: Final = 400
 """Of a reference that is kept (the longest of MATH has about 250): a thousand of them take some 40 MB at most."""
-_FRACTION_COMMA: Final = re.compile(r"-?0,\d{2,}\Z", re.ASCII)
 
 
 def rounded(golds: Sequence[str]) -> tuple[str, ...]:
