@@ -65,3 +65,10 @@ def test_who_wants_to_hear_more_of_torch_and_vllm_does() -> None:
     wanted = {"TORCH_CPP_LOG_LEVEL": "INFO", "TORCH_LOGS": "+dynamo", "VLLM_LOGGING_LEVEL": "DEBUG"}
     environment = vllm_environment(trial(), 2, wanted)
     assert {name: environment[name] for name in wanted} == wanted
+
+
+def test_the_engine_asks_for_huge_pages_unless_the_allocator_is_tuned_already() -> None:
+    assert vllm_environment(trial(), 2, {})["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    tuned = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}
+    assert vllm_environment(trial(), 2, tuned)["GLIBC_TUNABLES"] == tuned["GLIBC_TUNABLES"]
+    assert "GLIBC_TUNABLES" not in vllm_environment(trial(*ON_GPUS), 2, {})
