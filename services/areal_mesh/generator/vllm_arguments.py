@@ -19,8 +19,8 @@ _QUIET_ON_CPU = {
 """Keeps out what libraries say at every start: that memory is taken from the node of the worker's cores, that there is
 no Triton, that a name which vLLM looks up is deprecated."""
 _HUGE_PAGES_ON_CPU = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Weights lie in huge pages where the kernel has some: a publish, which copies and packs all of them, is a tenth
-shorter. glibc reads it when a process begins, so it must stand here before vLLM starts its own."""
+"""Weights lie in huge pages where the kernel has some: a publish, which copies and packs all of them, is some
+5 % shorter. glibc reads it when a process begins, so it must stand here before vLLM starts its own."""
 
 
 def context_tokens(settings: RunSettings) -> int:
